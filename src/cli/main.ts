@@ -1,0 +1,72 @@
+#!/usr/bin/env node
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Command, CommanderError } from "commander";
+import { ServalError, toServalError } from "../errors.ts";
+import type { CommandContext, Configure } from "./command.ts";
+import { createOutput } from "./output.ts";
+
+interface Verb {
+  readonly summary: string;
+  /** Commands load on demand, so that `serval --help` and `serval predict` start without the whole house. */
+  readonly load: () => Promise<{ configure: Configure }>;
+}
+
+/** The full list of verbs; docs/cli.md is generated from it and from each verb's --help. */
+export const VERBS: Readonly<Record<string, Verb>> = {};
+
+export async function buildProgram(context: CommandContext, verbs: readonly string[]): Promise<Command> {
+  const program = new Command("serval")
+    .description("From a folder of labelled images to a monitored production classifier, without Python.")
+    .showHelpAfterError("Run with --help to see what is possible.")
+    .exitOverride();
+  for (const [name, verb] of Object.entries(VERBS)) {
+    const command = program.command(name).description(verb.summary);
+    command.copyInheritedSettings(program);
+    if (verbs.includes(name)) (await verb.load()).configure(command, context);
+  }
+  return program;
+}
+
+/** Runs one command line and returns its exit code; never exits the process itself. */
+export async function runCli(argv: readonly string[], context: CommandContext): Promise<number> {
+  try {
+    const program = await buildProgram(context, argv.slice(0, 1));
+    if (argv.length === 0) {
+      program.outputHelp();
+      return 2;
+    }
+    await program.parseAsync([...argv], { from: "user" });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    const failure = context.signal.aborted && !(error instanceof ServalError) ? interrupted(error) : toServalError(error);
+    const output = context.output();
+    output.warn(`${failure.code}: ${failure.message}\n  ${failure.hint}`);
+    if (process.env["SERVAL_LOG_LEVEL"] === "debug") output.warn(String((failure.cause as Error | undefined)?.stack ?? failure.stack));
+    return failure.exitCode;
+  }
+}
+
+function interrupted(cause: unknown): ServalError {
+  return new ServalError("E_INTERRUPTED", "Stopped by a signal.", { cause });
+}
+
+const invokedDirectly = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
+if (invokedDirectly) {
+  const controller = new AbortController();
+  let signals = 0;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => {
+      // The first signal asks for a clean stop, the second one insists.
+      if (++signals > 1) process.exit(130);
+      controller.abort(new ServalError("E_INTERRUPTED", `Stopped by ${signal}.`));
+    });
+  }
+  const context: CommandContext = {
+    cwd: process.cwd(),
+    signal: controller.signal,
+    output: (options) => createOutput({ json: options?.json ?? false }),
+  };
+  process.exit(await runCli(process.argv.slice(2), context));
+}

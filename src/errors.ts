@@ -1,0 +1,134 @@
+/** One row of the error table: what the code means, how HTTP and the shell report it, and what to do next. */
+export interface ErrorSpec {
+  /** One sentence, without the particulars that the thrown message adds. */
+  readonly title: string;
+  /** HTTP status that a protocol mapper answers with. */
+  readonly status: number;
+  /** Process exit code of the CLI. */
+  readonly exit: number;
+  /** The next step for the person who sees it. */
+  readonly hint: string;
+}
+
+const table = {
+  E_INTERNAL: {
+    title: "Something failed that Serval did not foresee.",
+    status: 500,
+    exit: 1,
+    hint: "Report it with the request id or the stack trace that SERVAL_LOG_LEVEL=debug prints.",
+  },
+  E_USAGE: { title: "The command line is not understood.", status: 400, exit: 2, hint: "Run the command with --help." },
+  E_PARAMS: {
+    title: "A key or value in the parameters is not valid.",
+    status: 400,
+    exit: 2,
+    hint: "Correct the path that the message names in params.yaml or in --set.",
+  },
+  E_ENV: {
+    title: "An environment variable has a value that is not valid.",
+    status: 500,
+    exit: 2,
+    hint: "Correct or unset the variable that the message names.",
+  },
+  E_FILE_NOT_FOUND: { title: "A file or folder does not exist.", status: 404, exit: 2, hint: "Check the path." },
+  E_DISK_FULL: {
+    title: "There is no room left on the disk.",
+    status: 507,
+    exit: 1,
+    hint: "Free some space and run the same command again: it goes on where it stopped.",
+  },
+  E_INTERRUPTED: {
+    title: "The command was interrupted.",
+    status: 503,
+    exit: 130,
+    hint: "Run it again; `serval train --resume` goes on from the last checkpoint.",
+  },
+
+  E_IMAGE_EMPTY: { title: "The image has zero bytes.", status: 400, exit: 3, hint: "Send or save the picture again." },
+  E_IMAGE_FORMAT: {
+    title: "The bytes are not an image format that Serval reads.",
+    status: 415,
+    exit: 3,
+    hint: "Use JPEG, PNG, WebP or GIF.",
+  },
+  E_IMAGE_CORRUPT: {
+    title: "The image is damaged or cut off and cannot be decoded.",
+    status: 400,
+    exit: 3,
+    hint: "Export or download the picture again.",
+  },
+  E_IMAGE_BYTES: {
+    title: "The image file is larger than the limit.",
+    status: 413,
+    exit: 3,
+    hint: "Scale the picture down, or raise SERVAL_MAX_BODY_BYTES.",
+  },
+  E_IMAGE_PIXELS: {
+    title: "The image has more pixels than the limit.",
+    status: 413,
+    exit: 3,
+    hint: "Scale the picture down, or raise SERVAL_MAX_PIXELS.",
+  },
+
+  E_ENGINE_MODEL: {
+    title: "The inference engine does not accept the model.",
+    status: 500,
+    exit: 1,
+    hint: "Check the file with `serval doctor`; a model of another origin must be ONNX with opset 17 or older.",
+  },
+  E_ENGINE_RUN: {
+    title: "The inference engine failed while it ran a model.",
+    status: 500,
+    exit: 1,
+    hint: "Report it with the message; SERVAL_LOG_LEVEL=debug prints the cause.",
+  },
+} as const;
+
+export type ErrorCode = keyof typeof table;
+
+/**
+ * Every error that Serval raises on purpose. `docs/errors.md` is generated from this table (`npm run docs`), and a test
+ * keeps the two equal. Exit codes: 1 failure, 2 usage or configuration, 3 input data, 130 interrupted.
+ */
+export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = table;
+
+export interface ServalErrorOptions {
+  /** Replaces the table's hint where the place that throws knows a better next step. */
+  readonly hint?: string;
+  readonly cause?: unknown;
+  /** Facts for machines: paths, counts, limits. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+/** The only error class. `message` says what, where, got and expected; `hint` says the next step. */
+export class ServalError extends Error {
+  override readonly name = "ServalError";
+  readonly code: ErrorCode;
+  readonly hint: string;
+  readonly details: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: ServalErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint ?? ERRORS[code].hint;
+    this.details = options.details ?? {};
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status;
+  }
+
+  get exitCode(): number {
+    return ERRORS[this.code].exit;
+  }
+}
+
+/** Gives any thrown value the shape of a ServalError; what we did not foresee becomes E_INTERNAL with its cause kept. */
+export function toServalError(error: unknown): ServalError {
+  if (error instanceof ServalError) return error;
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  const message = error instanceof Error ? error.message : String(error);
+  if (code === "ENOSPC" || code === "EDQUOT") return new ServalError("E_DISK_FULL", message, { cause: error });
+  if (code === "ENOENT") return new ServalError("E_FILE_NOT_FOUND", message, { cause: error });
+  return new ServalError("E_INTERNAL", message, { cause: error });
+}

@@ -1,0 +1,64 @@
+/**
+ * The part of the ONNX intermediate representation that Serval reads and writes, as plain data.
+ * Source: onnx.proto3, IR version 8 (github.com/onnx/onnx, onnx/onnx.proto3).
+ */
+export type DType = "float32" | "uint8" | "int32" | "int64" | "bool";
+
+/** TensorProto.DataType of each element type. */
+export const DTYPE_CODES: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
+export const DTYPE_SIZES: Readonly<Record<DType, number>> = { float32: 4, uint8: 1, int32: 4, int64: 8, bool: 1 };
+
+/** Attributes carry their kind, because a whole number can be an int or a float attribute. */
+export type OnnxAttribute =
+  | { readonly kind: "int"; readonly value: number }
+  | { readonly kind: "float"; readonly value: number }
+  | { readonly kind: "string"; readonly value: string }
+  | { readonly kind: "ints"; readonly value: readonly number[] }
+  | { readonly kind: "floats"; readonly value: readonly number[] };
+
+export interface OnnxNode {
+  readonly name: string;
+  readonly op: string;
+  /** "" is the standard operator set. */
+  readonly domain: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly attributes: Readonly<Record<string, OnnxAttribute>>;
+}
+
+export interface OnnxValueInfo {
+  readonly name: string;
+  readonly dtype: DType;
+  /** A string is a symbolic dimension such as "N". */
+  readonly shape: readonly (number | string)[];
+}
+
+export interface OnnxInitializer {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** Little-endian, row-major. */
+  readonly bytes: Uint8Array;
+}
+
+export interface OnnxModel {
+  readonly irVersion: number;
+  readonly producer: string;
+  readonly graphName: string;
+  /** Operator set version by domain. */
+  readonly opsets: Readonly<Record<string, number>>;
+  readonly nodes: readonly OnnxNode[];
+  readonly initializers: readonly OnnxInitializer[];
+  readonly inputs: readonly OnnxValueInfo[];
+  readonly outputs: readonly OnnxValueInfo[];
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
+export function float32Initializer(name: string, shape: readonly number[], values: Float32Array): OnnxInitializer {
+  return { name, dtype: "float32", shape, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
+}
+
+export function int64Initializer(name: string, values: readonly number[], shape: readonly number[] = [values.length]): OnnxInitializer {
+  const data = BigInt64Array.from(values, (value) => BigInt(value));
+  return { name, dtype: "int64", shape, bytes: new Uint8Array(data.buffer) };
+}

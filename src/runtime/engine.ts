@@ -1,0 +1,39 @@
+import type { DType } from "../onnx/model.ts";
+
+export type TensorData = Float32Array | Uint8Array | Int32Array | BigInt64Array;
+
+/** A dense row-major tensor. `data.length` is the product of `shape`. */
+export interface Tensor {
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  readonly data: TensorData;
+}
+
+export interface SessionOptions {
+  /** Threads inside one operator; default: all cores. */
+  readonly threads?: number;
+  /** Writes an operator profile with this file prefix when the session closes. */
+  readonly profilePrefix?: string;
+}
+
+/** A compiled model. Not for concurrent use: one `run` at a time. */
+export interface Session {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  /**
+   * Runs the model. Feeds are read in place, without a copy, so they must not change while it runs. An entry of
+   * `into` receives that output in place; outputs not named there are newly allocated. Blocks the calling thread.
+   */
+  run(feeds: Readonly<Record<string, Tensor>>, into?: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  close(): Promise<void>;
+}
+
+export interface Engine {
+  readonly name: string;
+  createSession(model: Uint8Array, options?: SessionOptions): Promise<Session>;
+  /**
+   * Channels per block of the CPU's blocked convolution layout (NCHWc): 16 with AVX-512, 8 with AVX2, or 0 where the
+   * blocked operators are missing and the portable lowering must be used.
+   */
+  probeBlockSize(): Promise<number>;
+}

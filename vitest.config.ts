@@ -1,0 +1,27 @@
+import { defineConfig, type ViteUserConfig } from "vitest/config";
+
+const config: ViteUserConfig = defineConfig({
+  test: {
+    pool: "forks",
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    coverage: { provider: "v8", include: ["src/**"], reporter: ["text-summary", "lcov"] },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "unit",
+          include: ["tests/{unit,contract,golden,e2e}/**/*.test.ts"],
+          // Whole-program tests train and serve for real; two at a time would only take turns on two cores.
+          maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
+        test: { name: "interop", include: ["tests/interop/**/*.test.ts"], testTimeout: 300_000, maxWorkers: 1 },
+      },
+    ],
+  },
+});
+
+export default config;
