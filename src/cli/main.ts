@@ -2,6 +2,7 @@
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
+import { debugWanted } from "../config/env.ts";
 import { ServalError, toServalError } from "../errors.ts";
 import type { CommandContext, Configure } from "./command.ts";
 import { createOutput } from "./output.ts";
@@ -43,7 +44,7 @@ export async function runCli(argv: readonly string[], context: CommandContext): 
     const failure = context.signal.aborted && !(error instanceof ServalError) ? interrupted(error) : toServalError(error);
     const output = context.output();
     output.warn(`${failure.code}: ${failure.message}\n  ${failure.hint}`);
-    if (process.env["SERVAL_LOG_LEVEL"] === "debug") output.warn(String((failure.cause as Error | undefined)?.stack ?? failure.stack));
+    if (debugWanted()) output.warn(String((failure.cause as Error | undefined)?.stack ?? failure.stack));
     return failure.exitCode;
   }
 }

@@ -1,0 +1,175 @@
+import Type, { type TSchema } from "typebox";
+import { Create } from "typebox/value";
+
+/** params.yaml with its defaults filled in. What each value means stands in the schema below and in docs/configuration.md. */
+export interface Params {
+  readonly data: { readonly source: string; readonly dedupe: boolean };
+  readonly prepare: {
+    readonly width: number;
+    readonly height: number;
+    readonly fit: "squash" | "crop" | "pad";
+    readonly kernel: "nearest" | "linear" | "cubic" | "mitchell" | "lanczos2" | "lanczos3";
+    readonly split: { readonly train: number; readonly val: number; readonly test: number };
+    readonly seed: number;
+  };
+  readonly train: {
+    readonly architecture: "cnn4";
+    readonly channels: readonly number[];
+    readonly cropSize: number;
+    readonly epochs: number;
+    readonly batchSize: number;
+    readonly optimizer: "sgd" | "adamw";
+    readonly learningRate: number;
+    readonly momentum: number;
+    readonly weightDecay: number;
+    readonly labelSmoothing: number;
+    readonly warmupEpochs: number;
+    readonly dropout: number;
+    readonly flip: boolean;
+    readonly patience: number;
+    readonly seed: number;
+    readonly threads: number;
+    readonly lowering: "auto" | "blocked" | "portable";
+  };
+  readonly model: { readonly name: string };
+}
+
+const strict = { additionalProperties: false } as const;
+
+const data = Type.Object(
+  {
+    source: Type.String({
+      default: "sample",
+      minLength: 1,
+      description:
+        "Where the labelled images come from: a folder with one folder per class, a .zip of such a folder, an http(s) URL of one, `preset:NAME`, or `sample` (drawn by code).",
+    }),
+    dedupe: Type.Boolean({
+      default: true,
+      description: "Leave out all but one of the images of a class that have the same bytes.",
+    }),
+  },
+  { ...strict, description: "Where the images come from." },
+);
+
+const share = (value: number, description: string): Type.TNumber => Type.Number({ default: value, minimum: 0, maximum: 1, description });
+const seed = (description: string): Type.TInteger => Type.Integer({ default: 42, minimum: 0, maximum: 2 ** 32 - 1, description });
+
+const prepare = Type.Object(
+  {
+    width: Type.Integer({ default: 112, minimum: 16, maximum: 1024, description: "Width in pixels that each image is scaled to." }),
+    height: Type.Integer({ default: 112, minimum: 16, maximum: 1024, description: "Height in pixels that each image is scaled to." }),
+    fit: Type.Enum(["squash", "crop", "pad"], {
+      default: "squash",
+      description: "How an image of another shape fits: squash (changes its proportions), crop (cuts the edges), pad (adds black bars).",
+    }),
+    kernel: Type.Enum(["nearest", "linear", "cubic", "mitchell", "lanczos2", "lanczos3"], {
+      default: "lanczos3",
+      description: "Interpolation that scales the image.",
+    }),
+    split: Type.Object(
+      {
+        train: share(0.8, "Share of the images that the model learns from."),
+        val: share(0.1, "Share that picks the best epoch."),
+        test: share(0.1, "Share that is kept apart for the final figure."),
+      },
+      { ...strict, description: "Shares of the three splits; they add up to 1. Near duplicates stay together." },
+    ),
+    seed: seed("Decides which image goes to which split."),
+  },
+  { ...strict, description: "How images become the fixed-size pixels that the network reads." },
+);
+
+const train = Type.Object(
+  {
+    architecture: Type.Enum(["cnn4"], {
+      default: "cnn4",
+      description: "Network: cnn4 is four blocks of convolution, batch normalisation, ReLU and max pooling, then a linear classifier.",
+    }),
+    channels: Type.Array(Type.Integer({ minimum: 1, maximum: 1024 }), {
+      default: [32, 64, 128, 256],
+      minItems: 4,
+      maxItems: 4,
+      description: "Output channels of the four blocks. Multiples of 16 run fastest.",
+    }),
+    cropSize: Type.Integer({
+      default: 96,
+      minimum: 16,
+      maximum: 1024,
+      multipleOf: 16,
+      description: "Side in pixels of the square cut from each prepared image: at random in training, from the centre afterwards.",
+    }),
+    epochs: Type.Integer({ default: 12, minimum: 1, maximum: 10_000, description: "Passes over the training split." }),
+    batchSize: Type.Integer({ default: 32, minimum: 1, maximum: 4096, description: "Images per optimizer step." }),
+    optimizer: Type.Enum(["sgd", "adamw"], {
+      default: "sgd",
+      description: "sgd (with momentum) or adamw. AdamW wants a learning rate near 0.001.",
+    }),
+    learningRate: Type.Number({
+      default: 0.05,
+      exclusiveMinimum: 0,
+      maximum: 10,
+      description: "Highest learning rate: reached after the warm-up, then lowered along a cosine.",
+    }),
+    momentum: Type.Number({ default: 0.9, minimum: 0, exclusiveMaximum: 1, description: "Momentum of sgd; adamw does not use it." }),
+    weightDecay: Type.Number({ default: 0.0005, minimum: 0, maximum: 1, description: "Weight decay of convolution and linear weights." }),
+    labelSmoothing: Type.Number({
+      default: 0.05,
+      minimum: 0,
+      exclusiveMaximum: 1,
+      description: "Probability that the training target spreads over all classes.",
+    }),
+    warmupEpochs: Type.Number({
+      default: 1,
+      minimum: 0,
+      maximum: 10_000,
+      description: "Epochs in which the learning rate rises from near 0.",
+    }),
+    dropout: Type.Number({
+      default: 0.2,
+      minimum: 0,
+      exclusiveMaximum: 1,
+      description: "Share of the features dropped before the classifier.",
+    }),
+    flip: Type.Boolean({
+      default: true,
+      description: "Mirror training images left to right at random. Switch it off where left and right matter.",
+    }),
+    patience: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 10_000,
+      description: "Stop after this many epochs without a better validation result; 0 never stops early.",
+    }),
+    seed: seed("Decides the first weights, the shuffling and the augmentation."),
+    threads: Type.Integer({ default: 0, minimum: 0, maximum: 1024, description: "Threads for the arithmetic; 0 uses all cores." }),
+    lowering: Type.Enum(["auto", "blocked", "portable"], {
+      default: "auto",
+      description: "Form of the compiled graph: blocked is fastest on x86 CPUs, portable runs everywhere, auto picks.",
+    }),
+  },
+  { ...strict, description: "How the network is trained." },
+);
+
+const model = Type.Object(
+  {
+    name: Type.String({
+      default: "classifier",
+      pattern: "^[a-z0-9][a-z0-9._-]{0,62}$",
+      patternMeaning: "1 to 63 of a-z, 0-9, dot, dash and underscore, starting with a letter or digit",
+      description: "Name of the released model: its folder under models/ and its name in the registry.",
+    }),
+  },
+  { ...strict, description: "What the result is called." },
+);
+
+const schema = Type.Object({ data, prepare, train, model }, { ...strict, description: "params.yaml" });
+
+/** The one description of params.yaml: defaults, limits and meaning. docs/configuration.md and `serval init` are written from it. */
+export const paramsSchema: TSchema = schema;
+
+/** The defaults, newly made. Does not compile when the schema and the interface drift apart. */
+export function defaultParams(): Params {
+  const params: Type.Static<typeof schema> = Create(schema);
+  return params satisfies { [Section in keyof Params]: { [Key in keyof Params[Section]]: unknown } };
+}

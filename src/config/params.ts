@@ -1,0 +1,202 @@
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Errors } from "typebox/value";
+import { LineCounter, isMap, isScalar, parse as parseYaml, parseDocument, type Document } from "yaml";
+import { ServalError } from "../errors.ts";
+import { describeExpected, describeGot, nearestKey, type SchemaNode } from "./describe-schema.ts";
+import { defaultParams, paramsSchema, type Params } from "./params-schema.ts";
+
+export type { Params } from "./params-schema.ts";
+
+export const paramsFile = "params.yaml";
+
+interface Problem {
+  readonly path: string;
+  readonly text: string;
+}
+
+/**
+ * Reads params.yaml in `cwd`, puts `sets` (`train.epochs=3`) over it and the defaults under it. Without a file the
+ * defaults alone count. The result is frozen through and through. Throws E_PARAMS, which names every path that is
+ * wrong, what was expected and what was got.
+ */
+export async function loadParams(cwd: string, sets: readonly string[] = []): Promise<Params> {
+  let text = "";
+  try {
+    text = await readFile(join(cwd, paramsFile), "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  return parseParams(text, sets);
+}
+
+/** Like `loadParams`, from the text of a params.yaml. */
+export function parseParams(text: string, sets: readonly string[] = []): Params {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: true });
+  const broken = document.errors[0];
+  if (broken) throw new ServalError("E_PARAMS", `${paramsFile} is not valid YAML: ${broken.message.trim()}`, { cause: broken });
+
+  const settings = new Map(sets.map(parseSet));
+  const given = toPlain(document.toJS() as unknown);
+  if (!isSection(given))
+    throw new ServalError("E_PARAMS", `${paramsFile}: expected ${describeExpected(paramsSchema)}, got ${describeGot(given)}.`);
+  let value: unknown = merge(defaultParams(), given);
+  for (const [path, text] of settings) value = setIn(value, path.split("."), parseValue(path, text));
+
+  const problems = findProblems(value).map((problem) => ({
+    ...problem,
+    line: settings.has(problem.path) ? Infinity : lineOf(document, lines, problem.path),
+  }));
+  if (problems.length > 0) {
+    const list = problems
+      .sort((a, b) => a.line - b.line)
+      .map(({ path, line, text }) => `${line === Infinity ? "--set" : line > 0 ? `${paramsFile}:${line}` : paramsFile}: ${path}: ${text}`);
+    throw new ServalError("E_PARAMS", list.join("\n  "), { details: { paths: problems.map(({ path }) => path) } });
+  }
+  return deepFreeze(value as Params);
+}
+
+/** SHA-256 (hex) of the parameters as JSON with sorted keys: equal parameters have equal hashes, however they were written. */
+export function paramsHash(params: Params): string {
+  return createHash("sha256").update(canonicalJson(params)).digest("hex");
+}
+
+/** The dotted path of every parameter, in the order of the schema. */
+export function paramPaths(node: SchemaNode = paramsSchema, prefix = ""): string[] {
+  return Object.entries(node.properties ?? {}).flatMap(([key, child]) =>
+    child.properties ? paramPaths(child, `${prefix}${key}.`) : [`${prefix}${key}`],
+  );
+}
+
+function parseSet(text: string): [path: string, value: string] {
+  const at = text.indexOf("=");
+  if (at < 1) throw new ServalError("E_PARAMS", `--set: expected KEY=VALUE such as train.epochs=3, got ${describeGot(text)}.`);
+  return [text.slice(0, at).trim(), text.slice(at + 1).trim()];
+}
+
+/** Text for a parameter that is text (`data.source=007` is a folder, not a number), else what YAML makes of it. */
+function parseValue(path: string, text: string): unknown {
+  if (nodeAt(path)?.type === "string" && !/^["']/.test(text)) return text;
+  try {
+    return parseYaml(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+function nodeAt(path: string): SchemaNode | undefined {
+  let node: SchemaNode | undefined = paramsSchema;
+  for (const key of path.split(".")) node = node?.properties && Object.hasOwn(node.properties, key) ? node.properties[key] : undefined;
+  return node;
+}
+
+function isSection(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** An empty file, or a section whose keys are all commented out, is YAML's null: nothing was said, so the defaults stay. */
+function toPlain(value: unknown): unknown {
+  return value ?? {};
+}
+
+function merge(defaults: unknown, given: unknown): unknown {
+  if (!isSection(defaults)) return given;
+  const values = toPlain(given);
+  if (!isSection(values)) return values;
+  // Object.fromEntries defines own properties, so a key named __proto__ is an unknown key and nothing worse.
+  return Object.fromEntries([
+    ...Object.entries(defaults).map(([key, value]) => [key, Object.hasOwn(values, key) ? merge(value, values[key]) : value]),
+    ...Object.entries(values).filter(([key]) => !Object.hasOwn(defaults, key)),
+  ]);
+}
+
+function setIn(target: unknown, path: readonly string[], value: unknown): unknown {
+  const [key, ...rest] = path;
+  if (key === undefined) return value;
+  const section = isSection(target) ? target : {};
+  const entries = Object.entries(section).filter(([name]) => name !== key);
+  return Object.fromEntries([...entries, [key, setIn(Object.hasOwn(section, key) ? section[key] : undefined, rest, value)]]);
+}
+
+function findProblems(value: unknown): Problem[] {
+  const problems = new Map<string, Problem>();
+  const add = (path: string, text: string): void => void (problems.has(path) || problems.set(path, { path, text }));
+  const root: SchemaNode = paramsSchema;
+  const unknown = unknownKeys(root, value);
+  for (const path of unknown) {
+    const near = nearestKey(path, [...paramPaths(), ...Object.keys(root.properties ?? {})]);
+    add(path, `there is no such parameter.${near === undefined ? "" : ` Did you mean ${near}?`}`);
+  }
+  for (const error of Errors(paramsSchema, value)) {
+    if (error.keyword === "additionalProperties" || error.keyword === "boolean") continue;
+    const path = error.instancePath.slice(1).replaceAll("/", ".");
+    // An item of a list reports as its list, so that the message shows the whole of what is expected.
+    const owner = path.replace(/\.\d+$/, "");
+    const node = owner === "" ? root : nodeAt(owner);
+    if (node) add(owner, `expected ${describeExpected(node)}, got ${describeGot(valueAt(value, owner))}.`);
+  }
+  if (problems.size === 0) for (const problem of findConflicts(value as Params)) add(problem.path, problem.text);
+  return [...problems.values()];
+}
+
+/** Values that are each possible, but not together. */
+function findConflicts({ prepare, train }: Params): Problem[] {
+  const problems: Problem[] = [];
+  const { split } = prepare;
+  const sum = split.train + split.val + split.test;
+  if (Math.abs(sum - 1) > 1e-9) {
+    problems.push({ path: "prepare.split", text: `expected train, val and test to add up to 1, got ${Number(sum.toFixed(6))}.` });
+  }
+  if (split.train === 0) problems.push({ path: "prepare.split.train", text: "expected a share above 0, got 0." });
+  for (const side of ["width", "height"] as const) {
+    if (train.cropSize <= prepare[side]) continue;
+    problems.push({ path: "train.cropSize", text: `expected at most prepare.${side} (${prepare[side]}), got ${train.cropSize}.` });
+  }
+  if (train.warmupEpochs > train.epochs) {
+    problems.push({ path: "train.warmupEpochs", text: `expected at most train.epochs (${train.epochs}), got ${train.warmupEpochs}.` });
+  }
+  return problems;
+}
+
+function unknownKeys(node: SchemaNode, value: unknown, prefix = ""): string[] {
+  if (!node.properties || !isSection(value)) return [];
+  const known = node.properties;
+  return Object.entries(value).flatMap(([key, child]) => {
+    const childNode = Object.hasOwn(known, key) ? known[key] : undefined;
+    return childNode ? unknownKeys(childNode, child, `${prefix}${key}.`) : [`${prefix}${key}`];
+  });
+}
+
+function valueAt(value: unknown, path: string): unknown {
+  return path === "" ? value : path.split(".").reduce<unknown>((section, key) => (isSection(section) ? section[key] : undefined), value);
+}
+
+/** The line where the path, or the nearest section around it, stands in the file; 0 where nothing of it does. */
+function lineOf(document: Document, lines: LineCounter, path: string): number {
+  let node: unknown = document.contents;
+  let offset: number | undefined;
+  for (const key of path.split(".")) {
+    const pair = isMap(node) ? node.items.find((item) => isScalar(item.key) && String(item.key.value) === key) : undefined;
+    if (!pair) break;
+    offset = isScalar(pair.key) ? pair.key.range?.[0] : offset;
+    node = pair.value;
+  }
+  return offset === undefined ? 0 : lines.linePos(offset).line;
+}
+
+function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;
+  if (!isSection(value)) return JSON.stringify(value);
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, child]) => `${JSON.stringify(key)}:${canonicalJson(child)}`).join(",")}}`;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null) {
+    for (const child of Object.values(value)) deepFreeze(child);
+    Object.freeze(value);
+  }
+  return value;
+}
