@@ -82,6 +82,120 @@ const table = {
     exit: 1,
     hint: "Report it with the message; SERVAL_LOG_LEVEL=debug prints the cause.",
   },
+
+  E_METRICS: {
+    title: "Predictions cannot be measured: their sizes or values do not fit together.",
+    status: 500,
+    exit: 1,
+    hint: "Check that the model and the data have the same classes.",
+  },
+  E_RESULTS: {
+    title: "The results.csv of a run cannot be read.",
+    status: 500,
+    exit: 1,
+    hint: "Correct the line that the message names, or remove the file: a resumed run starts a new one.",
+  },
+  E_SPLIT_EMPTY: {
+    title: "There are no images to evaluate.",
+    status: 400,
+    exit: 3,
+    hint: "Choose another split, or import more images and run `serval prepare`.",
+  },
+  E_MODEL_DATA: {
+    title: "The model and the data do not fit together.",
+    status: 400,
+    exit: 3,
+    hint: "Run `serval prepare` with the parameters that the model was trained with, or evaluate a folder or zip with --data.",
+  },
+
+  E_BUNDLE_MISSING: {
+    title: "There is no model bundle where one is expected, or a part of it is not there.",
+    status: 404,
+    exit: 2,
+    hint: "Train one with `serval train`, or name another with --model.",
+  },
+  E_BUNDLE_CORRUPT: {
+    title: "A file of a model bundle is damaged: it is not what bundle.json says.",
+    status: 500,
+    exit: 1,
+    hint: "Copy or train the bundle again; do not edit its files by hand.",
+  },
+  E_BUNDLE_CHECKS: {
+    title: "A model does not give the known answers of its own check images.",
+    status: 500,
+    exit: 1,
+    hint: "Do not serve it: train or copy the bundle again, with the installed version of Serval.",
+  },
+  E_MODEL_REGISTRY: {
+    title: "A models:/ address needs a model registry.",
+    status: 400,
+    exit: 2,
+    hint: "Name a bundle folder or a released model instead: `serval models list` shows them.",
+  },
+  E_SAFETENSORS: {
+    title: "The bytes are not a valid safetensors file.",
+    status: 400,
+    exit: 3,
+    hint: "Export the weights again.",
+  },
+
+  E_INFERENCE_STOPPED: {
+    title: "The thread that runs the model stopped.",
+    status: 503,
+    exit: 1,
+    hint: "Try again: it is restarted once by itself. If it goes on, look at memory and restart the service.",
+  },
+  E_PREDICTION_TIMEOUT: {
+    title: "The prediction took longer than the limit.",
+    status: 503,
+    exit: 1,
+    hint: "Try again later, or raise SERVAL_REQUEST_TIMEOUT_MS.",
+  },
+  E_QUEUE_FULL: {
+    title: "The service has as many requests waiting as it may.",
+    status: 503,
+    exit: 1,
+    hint: "Try again after the seconds in Retry-After, or raise SERVAL_QUEUE_LIMIT.",
+  },
+  E_PORT_IN_USE: {
+    title: "Another program listens on the port already.",
+    status: 500,
+    exit: 1,
+    hint: "Stop it, or choose another port with --port (0 takes a free one).",
+  },
+  E_REQUEST: { title: "The request is not valid.", status: 400, exit: 1, hint: "Compare it with /docs." },
+  E_ROUTE_NOT_FOUND: { title: "There is no such address.", status: 404, exit: 1, hint: "/docs lists what the service answers." },
+  E_METHOD: { title: "The address does not take this method.", status: 405, exit: 1, hint: "Use a method from the Allow header." },
+  E_MEDIA_TYPE: {
+    title: "The service does not take a body of this content type.",
+    status: 415,
+    exit: 1,
+    hint: "Send the image as the multipart field `file` (curl -F file=@image.jpg), or as the body with a content type such as image/jpeg.",
+  },
+  E_UPLOAD_FIELD: {
+    title: "The multipart form does not hold one image file in the field `file`.",
+    status: 400,
+    exit: 1,
+    hint: "Send one image as the field `file`: curl -F file=@image.jpg. The @ is what makes curl send the file itself.",
+  },
+  E_UPLOAD_BROKEN: {
+    title: "The upload ended or broke off before the whole body had arrived.",
+    status: 400,
+    exit: 1,
+    hint: "Send the request again.",
+  },
+  E_UPLOAD_TIMEOUT: {
+    title: "The request did not arrive in time.",
+    status: 408,
+    exit: 1,
+    hint: "Send a smaller picture, or raise SERVAL_REQUEST_TIMEOUT_MS.",
+  },
+  E_FILES_REFUSED: {
+    title: "Some of the files could not be used; the others were.",
+    status: 400,
+    exit: 3,
+    hint: "The lines above say what is wrong with each.",
+  },
 } as const;
 
 export type ErrorCode = keyof typeof table;
