@@ -44,6 +44,97 @@ const table = {
     hint: "Run it again; `serval train --resume` goes on from the last checkpoint.",
   },
 
+  E_SOURCE: {
+    title: "The data source is not one that Serval reads.",
+    status: 400,
+    exit: 2,
+    hint: "Name a zip, a folder with one subfolder per class, an http(s) URL of a zip, or `sample`.",
+  },
+  E_SOURCE_EMPTY: {
+    title: "The data source holds no image in a class folder.",
+    status: 400,
+    exit: 3,
+    hint: "Put the pictures of each class into a folder of its own: cat/1.jpg, dog/1.jpg.",
+  },
+  E_ARCHIVE_CORRUPT: {
+    title: "The zip archive is damaged or cut off.",
+    status: 400,
+    exit: 3,
+    hint: "Download or pack it again.",
+  },
+  E_ARCHIVE_UNSAFE: {
+    title: "The zip archive holds an entry that would be written outside its folder.",
+    status: 400,
+    exit: 3,
+    hint: "Do not trust this archive. Nothing of it was written.",
+  },
+  E_ARCHIVE_LIMITS: {
+    title: "The zip archive holds more than the limits allow, as a zip bomb does.",
+    status: 413,
+    exit: 3,
+    hint: "If you trust the archive, unpack it yourself and import the folder.",
+  },
+  E_DOWNLOAD: {
+    title: "A download failed.",
+    status: 502,
+    exit: 1,
+    hint: "Run the same command again: it goes on where it stopped.",
+  },
+  E_DOWNLOAD_MISMATCH: {
+    title: "A download differs from the one that was recorded the first time.",
+    status: 502,
+    exit: 3,
+    hint: "If the publisher really changed the file, remove its entry from downloads.lock.json and import again.",
+  },
+  E_LABEL_MISSING: {
+    title: "A file lies in no class folder.",
+    status: 400,
+    exit: 3,
+    hint: "Move it into the folder of its class, or leave it out.",
+  },
+  E_LABEL_CONFLICT: {
+    title: "The same picture lies in the folders of two classes.",
+    status: 400,
+    exit: 3,
+    hint: "Remove the wrong one, or set data.dedupe: true to leave both out.",
+  },
+  E_CLASS_TOO_SMALL: {
+    title: "A class has too few pictures for the split.",
+    status: 400,
+    exit: 3,
+    hint: "Add pictures of this class, or remove its folder.",
+  },
+  E_MANIFEST_MISSING: {
+    title: "There is no imported data yet.",
+    status: 404,
+    exit: 2,
+    hint: "Run `serval data import SOURCE` first.",
+  },
+  E_MANIFEST_CORRUPT: {
+    title: "The manifest of the data cannot be read.",
+    status: 500,
+    exit: 3,
+    hint: "Write it anew with `serval data import data/raw`.",
+  },
+  E_DATA_CHANGED: {
+    title: "A picture is not the one that the manifest describes.",
+    status: 409,
+    exit: 3,
+    hint: "Bring the manifest up to date with `serval data import data/raw`.",
+  },
+  E_SHARDS_MISSING: {
+    title: "There is no prepared data yet.",
+    status: 404,
+    exit: 2,
+    hint: "Run `serval prepare` first.",
+  },
+  E_SHARDS_CORRUPT: {
+    title: "The prepared data is damaged.",
+    status: 500,
+    exit: 3,
+    hint: "Run `serval prepare --force`.",
+  },
+
   E_IMAGE_EMPTY: { title: "The image has zero bytes.", status: 400, exit: 3, hint: "Send or save the picture again." },
   E_IMAGE_FORMAT: {
     title: "The bytes are not an image format that Serval reads.",
@@ -242,7 +333,8 @@ export function toServalError(error: unknown): ServalError {
   if (error instanceof ServalError) return error;
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   const message = error instanceof Error ? error.message : String(error);
-  if (code === "ENOSPC" || code === "EDQUOT") return new ServalError("E_DISK_FULL", message, { cause: error });
+  // EFBIG: the process may not write files this large (ulimit -f); for the person at the keyboard that is the same.
+  if (code === "ENOSPC" || code === "EDQUOT" || code === "EFBIG") return new ServalError("E_DISK_FULL", message, { cause: error });
   if (code === "ENOENT") return new ServalError("E_FILE_NOT_FOUND", message, { cause: error });
   return new ServalError("E_INTERNAL", message, { cause: error });
 }
