@@ -1,0 +1,168 @@
+import { posix } from "node:path";
+import { readFacts, type SourceFacts } from "./source-facts.ts";
+
+/** Which folder of src/ may import which others; its own files it may always import, and errors.ts and files.ts as well. */
+export const layers: Readonly<Record<string, readonly string[]>> = {
+  image: [],
+  charts: [],
+  onnx: [],
+  config: [],
+  data: ["image"],
+  nn: ["onnx"],
+  runtime: ["onnx"],
+  model: ["image", "onnx"],
+  tracking: [],
+  train: ["data", "nn", "onnx", "runtime", "model", "tracking/client", "image", "charts"],
+  registry: ["tracking/client", "model"],
+  monitor: ["model", "image", "charts"],
+  serve: ["model", "runtime", "image", "registry", "monitor"],
+  deploy: [],
+  pipeline: ["charts"],
+  cli: ["*"],
+};
+
+/** Packages that one place keeps to itself, so that it can be replaced there. */
+const packageOwners: Readonly<Record<string, readonly string[]>> = {
+  sharp: ["image/"],
+  "onnxruntime-node": ["runtime/onnxruntime.ts"],
+  commander: ["cli/"],
+};
+
+/** Files over 400 lines, each with the reason why it is not split. */
+const longFiles: Readonly<Record<string, string>> = {};
+
+/** The parts of `process` that any file may use; the rest belongs to one file each. */
+const processOwners: Readonly<Record<string, string>> = {
+  env: "config/env.ts",
+  exit: "cli/main.ts",
+  exitCode: "cli/main.ts",
+  abort: "cli/main.ts",
+  reallyExit: "cli/main.ts",
+  import: "no file: use the global process",
+  alias: "no file: write process.x",
+};
+
+const sharedFiles = ["errors.ts", "files.ts"];
+/** The drawn sample and the preset's address are the only places that know a subject. */
+const subjectPlaces = ["data/sources/"];
+
+/** Every breach of the house rules in `files` (path below src/ -> text), as `path:line: what`. */
+export function findBreaches(files: ReadonlyMap<string, string>): string[] {
+  const facts = new Map([...files].map(([path, text]) => [path, readFacts(path, text)]));
+  const breaches: string[] = [];
+  const graph = new Map<string, string[]>();
+  const workers = new Set([...facts].flatMap(([path, { workers }]) => workers.map((name) => posix.join(posix.dirname(path), name))));
+  for (const [path, fact] of facts) {
+    const report = (line: number, text: string): void => void breaches.push(`${path}:${line}: ${text}`);
+    graph.set(path, checkImports(path, fact, files, report));
+    for (const { text, line } of fact.processMembers) {
+      const owner = processOwners[text];
+      if (text.startsWith("<computed")) report(line, `process[${text}] cannot be checked`);
+      else if (owner !== undefined && owner !== path) report(line, `process.${text} belongs to ${owner}`);
+    }
+    for (const { text, line } of fact.errorsMade) {
+      if (text === "Error") report(line, "new Error: use ServalError with a code");
+    }
+    for (const { text, line } of fact.consoleCalls) report(line, `${text}: commands print through Output, servers log`);
+    if (path !== "cli/main.ts" && !workers.has(path)) {
+      for (const { text, line } of fact.topLevelStatements) report(line, `work at import time: ${text}`);
+    }
+    if (path === "index.ts") for (const { text, line } of fact.ownCode) report(line, `index.ts only re-exports: ${text}`);
+    checkName(path, report);
+    checkText(path, files.get(path) ?? "", report);
+  }
+  for (const cycle of findCycles(graph)) breaches.push(`${cycle[0]}:1: cycle ${cycle.join(" -> ")}`);
+  return breaches;
+}
+
+function checkImports(
+  path: string,
+  fact: SourceFacts,
+  files: ReadonlyMap<string, string>,
+  report: (line: number, text: string) => void,
+): string[] {
+  const targets: string[] = [];
+  for (const { text, line } of fact.imports) {
+    if (text.startsWith("<computed")) {
+      report(line, `the imported module is ${text}, which cannot be checked`);
+    } else if (text.startsWith(".")) {
+      const target = posix.join(posix.dirname(path), text);
+      if (target.startsWith("..")) report(line, `${text} lies outside src/`);
+      else if (!files.has(target)) report(line, `${text} does not exist`);
+      else {
+        targets.push(target);
+        if (!mayImport(path, target)) report(line, `${folderOf(path)} may not import ${folderOf(target)} (${text})`);
+      }
+    } else if (text.startsWith("#") || text.startsWith("/") || text.startsWith("file:") || text === "serval") {
+      report(line, `${text}: import our own files by relative path`);
+    } else {
+      const name = text
+        .split("/")
+        .slice(0, text.startsWith("@") ? 2 : 1)
+        .join("/");
+      const owners = packageOwners[name];
+      if (owners && !owners.some((owner) => path === owner || (owner.endsWith("/") && path.startsWith(owner)))) {
+        report(line, `only ${owners.join(", ")} imports ${name}`);
+      }
+    }
+  }
+  return targets;
+}
+
+function folderOf(path: string): string {
+  return path.includes("/") ? (path.split("/")[0] ?? "") : path;
+}
+
+function mayImport(from: string, to: string): boolean {
+  if (sharedFiles.includes(to)) return from !== "errors.ts" && !(from === "files.ts" && to === "files.ts");
+  if (to === "index.ts" || sharedFiles.includes(from)) return false;
+  if (from === "index.ts") return true;
+  const [home, target] = [folderOf(from), folderOf(to)];
+  if (from.startsWith("tracking/client") && to.startsWith("tracking/server/")) return false;
+  if (home === target) return true;
+  return (layers[home] ?? []).some((allowed) => allowed === "*" || to.startsWith(`${allowed}/`) || to === `${allowed}.ts`);
+}
+
+function checkName(path: string, report: (line: number, text: string) => void): void {
+  const folder = folderOf(path);
+  if (path.includes("/") && !(folder in layers)) report(1, `the folder ${folder} is not in the layer table`);
+  if (!path.includes("/") && ![...sharedFiles, "index.ts"].includes(path))
+    report(1, "only index.ts, errors.ts and files.ts lie directly in src/");
+  for (const part of path.replace(/\.ts$/, "").split("/")) {
+    if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(part)) report(1, `${part} is not kebab-case`);
+    if (/^(utils?|helpers?|managers?|common|misc)$/.test(part)) report(1, `${part} says nothing about what is inside`);
+    if (part === "index" && path !== "index.ts") report(1, "src/index.ts is the only barrel");
+  }
+}
+
+function checkText(path: string, text: string, report: (line: number, text: string) => void): void {
+  const lines = text.split("\n");
+  if (lines.length > 401 && !(path in longFiles)) report(1, `${lines.length - 1} lines: split it, or give a reason in longFiles`);
+  if (subjectPlaces.some((place) => path.startsWith(place))) return;
+  lines.forEach((line, i) => {
+    const subject = /\b(cats?|dogs?|kittens?|pupp(y|ies))\b/i.exec(line);
+    if (subject) report(i + 1, `src/ knows nothing about a ${subject[0]}`);
+  });
+}
+
+/** The strongly connected components of more than one file, each as a closed path (Tarjan 1972). */
+export function findCycles(graph: ReadonlyMap<string, readonly string[]>): string[][] {
+  const order = new Map<string, number>();
+  const low = new Map<string, number>();
+  const stack: string[] = [];
+  const cycles: string[][] = [];
+  const visit = (node: string): void => {
+    order.set(node, order.size);
+    low.set(node, order.size - 1);
+    stack.push(node);
+    for (const next of graph.get(node) ?? []) {
+      if (!order.has(next)) visit(next);
+      if (stack.includes(next)) low.set(node, Math.min(low.get(node) ?? 0, low.get(next) ?? 0));
+    }
+    if (low.get(node) !== order.get(node)) return;
+    const component = stack.splice(stack.indexOf(node));
+    if (component.length > 1 || graph.get(node)?.includes(node)) cycles.push([...component.sort(), component[0] ?? node]);
+  };
+  for (const node of graph.keys()) if (!order.has(node)) visit(node);
+  return cycles;
+}

@@ -1,0 +1,142 @@
+import { parseSync, Visitor, type Argument, type Expression, type MemberExpression } from "oxc-parser";
+
+/** Something in a source file that a rule may forbid, with the line it stands on. */
+export interface Sighting {
+  readonly text: string;
+  readonly line: number;
+}
+
+/** What the house rules need to know about one source file. Read from the syntax tree, so comments and strings cannot fool it. */
+export interface SourceFacts {
+  /** Every module named by a static, type, dynamic or re-exporting import, or by `new URL("…", import.meta.url)`. */
+  readonly imports: readonly Sighting[];
+  /** The `new URL("…", import.meta.url)` among them: files that start as a worker of their own. */
+  readonly workers: readonly string[];
+  /** Members of the global `process` that are touched: `env`, `exit`, … */
+  readonly processMembers: readonly Sighting[];
+  /** `Error` and its built-in subclasses that are constructed. */
+  readonly errorsMade: readonly Sighting[];
+  readonly consoleCalls: readonly Sighting[];
+  /** Statements that run when the module is imported, beside declarations. */
+  readonly topLevelStatements: readonly Sighting[];
+  /** Statements that are not `export … from`. */
+  readonly ownCode: readonly Sighting[];
+  /** String literals and template texts. */
+  readonly strings: readonly string[];
+}
+
+const builtInErrors = new Set([
+  "Error",
+  "AggregateError",
+  "EvalError",
+  "RangeError",
+  "ReferenceError",
+  "SyntaxError",
+  "TypeError",
+  "URIError",
+]);
+const declarations = new Set([
+  "ImportDeclaration",
+  "ExportNamedDeclaration",
+  "ExportAllDeclaration",
+  "ExportDefaultDeclaration",
+  "FunctionDeclaration",
+  "ClassDeclaration",
+  "VariableDeclaration",
+  "TSInterfaceDeclaration",
+  "TSTypeAliasDeclaration",
+]);
+
+export function readFacts(path: string, text: string): SourceFacts {
+  const { program, errors } = parseSync(path, text, { lang: "ts", sourceType: "module" });
+  if (errors[0]) throw new Error(`${path}: ${errors[0].message}`);
+  const lineStarts = [0, ...[...text.matchAll(/\n/g)].map((match) => match.index + 1)];
+  const lineOf = (offset: number): number => lineStarts.findLastIndex((start) => start <= offset) + 1;
+  const facts = {
+    imports: [] as Sighting[],
+    workers: [] as string[],
+    processMembers: [] as Sighting[],
+    errorsMade: [] as Sighting[],
+    consoleCalls: [] as Sighting[],
+    strings: [] as string[],
+  };
+  /** A module name that is computed cannot be checked: it is reported as what it is. */
+  const addImport = (source: Expression | Argument | null | undefined): void => {
+    if (!source) return;
+    const name =
+      source.type === "Literal" && typeof source.value === "string" ? source.value : `<computed ${text.slice(source.start, source.end)}>`;
+    facts.imports.push({ text: name, line: lineOf(source.start) });
+  };
+  const addProcess = (member: string, offset: number): void => void facts.processMembers.push({ text: member, line: lineOf(offset) });
+  const addMade = (callee: Expression, offset: number): void => {
+    if (callee.type === "Identifier" && builtInErrors.has(callee.name)) facts.errorsMade.push({ text: callee.name, line: lineOf(offset) });
+  };
+  new Visitor({
+    ImportDeclaration(node) {
+      addImport(node.source);
+      if (/^(node:)?process$/.test(node.source.value)) addProcess("import", node.start);
+    },
+    ExportNamedDeclaration: (node) => addImport(node.source),
+    ExportAllDeclaration: (node) => addImport(node.source),
+    ImportExpression: (node) => addImport(node.source),
+    TSImportType: (node) => addImport(node.source),
+    TSExternalModuleReference: (node) => addImport(node.expression),
+    NewExpression(node) {
+      addMade(node.callee, node.start);
+      const [name, base] = node.arguments;
+      if (
+        node.callee.type === "Identifier" &&
+        node.callee.name === "URL" &&
+        base &&
+        text.slice(base.start, base.end) === "import.meta.url"
+      ) {
+        addImport(name);
+        if (name?.type === "Literal") facts.workers.push(String(name.value));
+      }
+    },
+    CallExpression(node) {
+      addMade(node.callee, node.start);
+      const callee = text.slice(node.callee.start, node.callee.end);
+      if (callee === "require" || callee === "import.meta.resolve") addImport(node.arguments[0]);
+      if (callee.startsWith("console.")) facts.consoleCalls.push({ text: callee, line: lineOf(node.start) });
+    },
+    MemberExpression(node) {
+      if (/^(globalThis\.|global\.)?process$/.test(text.slice(node.object.start, node.object.end)))
+        addProcess(memberName(node, text), node.start);
+    },
+    VariableDeclarator(node) {
+      // `const { env } = process` and `const p = process` would hide what is read.
+      if (node.init && /^(globalThis\.|global\.)?process$/.test(text.slice(node.init.start, node.init.end))) {
+        if (node.id.type !== "ObjectPattern") addProcess("alias", node.start);
+        else
+          for (const property of node.id.properties)
+            addProcess(text.slice(property.start, property.end).split(/[:=\s]/)[0] ?? "", node.start);
+      }
+    },
+    Literal(node) {
+      if (typeof node.value === "string") facts.strings.push(node.value);
+    },
+    TemplateElement(node) {
+      facts.strings.push(node.value.raw);
+    },
+  }).visit(program);
+  const statements = program.body.map((node) => ({
+    node,
+    text: text.slice(node.start, node.end).split("\n")[0] ?? "",
+    line: lineOf(node.start),
+  }));
+  return {
+    ...facts,
+    topLevelStatements: statements.filter(({ node }) => !declarations.has(node.type)),
+    ownCode: statements.filter(
+      ({ node }) => node.type !== "ExportAllDeclaration" && !(node.type === "ExportNamedDeclaration" && node.source !== null),
+    ),
+  };
+}
+
+function memberName(node: MemberExpression, text: string): string {
+  if (!node.computed) return node.property.type === "Identifier" ? node.property.name : "?";
+  return node.property.type === "Literal"
+    ? String(node.property.value)
+    : `<computed ${text.slice(node.property.start, node.property.end)}>`;
+}
