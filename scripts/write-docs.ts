@@ -1,0 +1,119 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Command } from "commander";
+import { buildProgram, VERBS } from "../src/cli/main.ts";
+import { createOutput } from "../src/cli/output.ts";
+import { describeExpected, type SchemaNode } from "../src/config/describe-schema.ts";
+import { variables } from "../src/config/env.ts";
+import { paramsSchema } from "../src/config/params-schema.ts";
+import { ERRORS } from "../src/errors.ts";
+
+const helpWidth = 100;
+const root = join(import.meta.dirname, "..");
+
+/** The generated pages: path below the repository -> text. A test compares them with what is on disk. */
+export async function renderDocs(): Promise<Record<string, string>> {
+  return {
+    "docs/errors.md": renderErrors(),
+    "docs/cli.md": await renderCli(),
+    "docs/configuration.md": renderConfiguration(),
+  };
+}
+
+const note = "<!-- Written by `npm run docs`; edits here are lost. -->";
+
+function renderErrors(): string {
+  const rows = Object.entries(ERRORS).map(
+    ([code, { title, status, exit, hint }]) => `| <a id="${code}"></a>\`${code}\` | ${status} | ${exit} | ${cell(title)} | ${cell(hint)} |`,
+  );
+  return `${note}
+
+# Errors
+
+Every error that Serval raises on purpose has one of these codes. The message names the place, what was found and what was
+expected; the hint is the next step. HTTP answers carry the status, and commands end with the exit code: 1 for a failure, 2
+for a wrong command line or configuration, 3 for bad input data, 130 when interrupted.
+
+| code | HTTP | exit | meaning | what to do |
+|---|---|---|---|---|
+${rows.join("\n")}
+`;
+}
+
+async function renderCli(): Promise<string> {
+  const context = { cwd: root, signal: new AbortController().signal, output: () => createOutput() };
+  const program = await buildProgram(context, Object.keys(VERBS));
+  const parts = program.commands.flatMap((command) => renderCommand(command, "serval"));
+  return `${note}
+
+# The command line
+
+\`npx serval VERB\`, or \`npm run serval -- VERB\` in this repository. Results go to stdout, progress and remarks to stderr.
+The exit code is 0 on success, else that of the [error](errors.md). \`Ctrl-C\` stops cleanly; a second one stops at once.
+
+${Object.entries(VERBS)
+  .map(([name, { summary }]) => `- [\`serval ${name}\`](#serval-${name}): ${summary}`)
+  .join("\n")}
+
+${parts.join("\n")}`;
+}
+
+function renderCommand(command: Command, parent: string): string[] {
+  const name = `${parent} ${command.name()}`;
+  command.configureHelp({ helpWidth });
+  const depth = "#".repeat(name.split(" ").length);
+  const text = `${depth} ${name}\n\n\`\`\`text\n${command.helpInformation().trimEnd()}\n\`\`\`\n`;
+  return [text, ...command.commands.filter((child) => child.name() !== "help").flatMap((child) => renderCommand(child, name))];
+}
+
+function renderConfiguration(): string {
+  const settings = Object.values(variables).map(({ name, schema }) => {
+    const node: SchemaNode = schema;
+    return `| \`${name}\` | ${shown(node.default)} | ${cell(node.description ?? "")} | ${cell(describeExpected(node))} |`;
+  });
+  return `${note}
+
+# Configuration
+
+What an experiment needs stands in \`params.yaml\`, under version control; what a machine needs stands in the environment.
+
+## Parameters
+
+\`params.yaml\` in the working folder; every key has a default, so the file may be short or missing. \`serval init\` writes one
+with all keys and their meaning. \`--set KEY=VALUE\` replaces one value for one run: \`serval train --set train.epochs=3\`. An
+unknown key or a value out of range is the error [\`E_PARAMS\`](errors.md#E_PARAMS).
+
+${Object.entries((paramsSchema as SchemaNode).properties ?? {})
+  .map(([key, node]) => `### ${key}\n\n${node.description}\n\n${paramsTable(node, `${key}.`)}`)
+  .join("\n")}
+## Environment
+
+A variable that is empty counts as not set. A bad value is the error [\`E_ENV\`](errors.md#E_ENV).
+
+| variable | default | meaning | accepts |
+|---|---|---|---|
+${settings.join("\n")}
+`;
+}
+
+function paramsTable(section: SchemaNode, prefix: string): string {
+  const rows = (node: SchemaNode, path: string): string[] =>
+    Object.entries(node.properties ?? {}).flatMap(([key, child]) =>
+      child.properties
+        ? rows(child, `${path}${key}.`)
+        : [`| \`${path}${key}\` | ${shown(child.default)} | ${cell(child.description ?? "")} | ${cell(describeExpected(child))} |`],
+    );
+  return `| parameter | default | meaning | accepts |\n|---|---|---|---|\n${rows(section, prefix).join("\n")}\n`;
+}
+
+function shown(value: unknown): string {
+  return value === undefined ? "" : `\`${typeof value === "string" ? value : JSON.stringify(value)}\``;
+}
+
+function cell(text: string): string {
+  return text.replaceAll("|", "\\|").replaceAll("\n", " ");
+}
+
+if (import.meta.main) {
+  for (const [path, text] of Object.entries(await renderDocs())) await writeFile(join(root, path), text);
+}
