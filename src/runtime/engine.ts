@@ -22,9 +22,14 @@ export interface Session {
   readonly outputNames: readonly string[];
   /**
    * Runs the model. Feeds are read in place, without a copy, so they must not change while it runs. An entry of
-   * `into` receives that output in place; outputs not named there are newly allocated. Blocks the calling thread.
+   * `into` receives that output in place; outputs not named there are newly allocated. `outputs` names the ones to fetch
+   * (default: all), because fetching large maps costs. Blocks the calling thread.
    */
-  run(feeds: Readonly<Record<string, Tensor>>, into?: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  run(
+    feeds: Readonly<Record<string, Tensor>>,
+    into?: Readonly<Record<string, Tensor>>,
+    outputs?: readonly string[],
+  ): Promise<Record<string, Tensor>>;
   close(): Promise<void>;
 }
 

@@ -37,11 +37,11 @@ async function createSession(model: Uint8Array, options: SessionOptions = {}): P
   return {
     inputNames: session.inputNames,
     outputNames: session.outputNames,
-    async run(feeds, into = {}) {
+    async run(feeds, into = {}, names = session.outputNames) {
       const ortFeeds: Record<string, ort.Tensor> = {};
       for (const [name, tensor] of Object.entries(feeds)) ortFeeds[name] = wrap(tensor);
       const fetches: Record<string, ort.Tensor | null> = {};
-      for (const name of session.outputNames) fetches[name] = name in into ? wrap(into[name] as Tensor) : null;
+      for (const name of names) fetches[name] = name in into ? wrap(into[name] as Tensor) : null;
       let results: ort.InferenceSession.OnnxValueMapType;
       try {
         results = await session.run(ortFeeds, fetches);
@@ -49,7 +49,7 @@ async function createSession(model: Uint8Array, options: SessionOptions = {}): P
         throw new ServalError("E_ENGINE_RUN", `onnxruntime failed while running the model: ${(error as Error).message}`, { cause: error });
       }
       const outputs: Record<string, Tensor> = {};
-      for (const name of session.outputNames) {
+      for (const name of names) {
         const value = results[name] as ort.Tensor;
         outputs[name] = into[name] ?? { dtype: value.type as Tensor["dtype"], shape: value.dims, data: value.data as TensorData };
       }

@@ -1,0 +1,123 @@
+import { copyFile, mkdir, readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { ServalError } from "../errors.ts";
+import { sha256, sha256File, writeFileAtomic } from "../files.ts";
+import {
+  encodeManifest,
+  manifestFile,
+  manifestFormatVersion,
+  modelFile,
+  parseManifest,
+  provenanceFile,
+  type BundleManifest,
+} from "./manifest.ts";
+import { exists, replaceFolder, setAsideFolder } from "./replace-folder.ts";
+
+export { modelFile, weightsFile, type BundleCheck, type BundleManifest } from "./manifest.ts";
+
+/**
+ * The contract between training and service: a folder with model.onnx, bundle.json (all that the service needs to know),
+ * weights.safetensors, README.md (the model card), checks/ and, outside the digest, provenance.json.
+ */
+export interface Bundle {
+  readonly dir: string;
+  readonly manifest: BundleManifest;
+  /** SHA-256 of the bytes of bundle.json, which holds the SHA-256 of everything else. */
+  readonly digest: string;
+  /** The bytes of model.onnx. */
+  readonly model: Uint8Array;
+}
+
+export interface BundleContent {
+  readonly manifest: Omit<BundleManifest, "files" | "formatVersion">;
+  /** Path inside the bundle -> content: model.onnx, weights.safetensors, README.md, checks/… */
+  readonly files: Readonly<Record<string, Uint8Array | string>>;
+  /** When, where and from which run and commit. */
+  readonly provenance: Readonly<Record<string, unknown>>;
+}
+
+/** What a bundle is called where no registry gave it a version: the start of its digest. */
+export function shortDigest(bundle: Pick<Bundle, "digest">): string {
+  return bundle.digest.slice(0, 12);
+}
+
+/** Writes a bundle and replaces whatever stood at `dir` as a whole. Equal content gives an equal digest. */
+export async function writeBundle(dir: string, content: BundleContent): Promise<Bundle> {
+  const files = Object.fromEntries(Object.entries(content.files).map(([path, data]) => [path, sha256(data)]));
+  const text = encodeManifest({ ...content.manifest, formatVersion: manifestFormatVersion, files });
+  // What could not be loaded again is not written.
+  const manifest = parseManifest(text, join(dir, manifestFile));
+  await replaceFolder(dir, async (temporary) => {
+    for (const [path, data] of Object.entries(content.files)) await writeFileAtomic(join(temporary, path), data);
+    await writeFileAtomic(join(temporary, provenanceFile), `${JSON.stringify(content.provenance, null, 2)}\n`);
+    await writeFileAtomic(join(temporary, manifestFile), text);
+  });
+  const model = content.files[modelFile];
+  return { dir, manifest, digest: sha256(text), model: typeof model === "string" ? Buffer.from(model) : (model ?? new Uint8Array()) };
+}
+
+/** Copies a bundle, byte for byte, to `target`, and replaces whatever stood there as a whole. */
+export async function copyBundle(bundle: Bundle, target: string): Promise<Bundle> {
+  await replaceFolder(target, async (temporary) => {
+    for (const path of [...Object.keys(bundle.manifest.files), manifestFile]) {
+      await mkdir(dirname(join(temporary, path)), { recursive: true });
+      await copyFile(join(bundle.dir, path), join(temporary, path));
+    }
+    const provenance = join(bundle.dir, provenanceFile);
+    if (await exists(provenance)) await copyFile(provenance, join(temporary, provenanceFile));
+    const copy = await readBundle(temporary);
+    if (copy.digest !== bundle.digest) {
+      throw new ServalError("E_BUNDLE_CORRUPT", `${bundle.dir} changed while it was copied; the copy was thrown away.`);
+    }
+  });
+  return { ...bundle, dir: target };
+}
+
+/**
+ * Loads a bundle from its folder or the model.onnx inside it, and checks the SHA-256 of every file. Throws
+ * E_BUNDLE_MISSING, or E_BUNDLE_CORRUPT with the name of the file that is not what it should be.
+ */
+export async function loadBundle(path: string): Promise<Bundle> {
+  const dir = basename(path) === modelFile ? dirname(path) : path;
+  for (let attempt = 1; ; attempt++) {
+    const before = await manifestDigest(dir);
+    try {
+      // A crash between the two renames of a replacement leaves the old bundle set aside.
+      const aside = setAsideFolder(dir);
+      return await readBundle(before === undefined && (await exists(join(aside, manifestFile))) ? aside : dir);
+    } catch (error) {
+      // Replaced under our hands: some files were the old ones, some the new. The next reading sees the new bundle.
+      if (attempt < 5 && before !== (await manifestDigest(dir))) continue;
+      throw error;
+    }
+  }
+}
+
+async function manifestDigest(dir: string): Promise<string | undefined> {
+  return await sha256File(join(dir, manifestFile)).catch(() => undefined);
+}
+
+async function readBundle(dir: string): Promise<Bundle> {
+  const path = join(dir, manifestFile);
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw new ServalError("E_BUNDLE_MISSING", `${path} is not there: ${dir} is no model bundle.`, { cause: error });
+  });
+  const manifest = parseManifest(bytes.toString("utf8"), path);
+  let model: Uint8Array = new Uint8Array();
+  for (const [name, expected] of Object.entries(manifest.files)) {
+    const file = join(dir, name);
+    try {
+      if (name === modelFile) model = await readFile(file);
+      const got = name === modelFile ? sha256(model) : await sha256File(file);
+      if (got === expected) continue;
+    } catch (error) {
+      throw corrupt(file, `cannot be read: ${(error as Error).message}`, error);
+    }
+    throw corrupt(file, `(${(await stat(file)).size} bytes) does not have the SHA-256 that ${manifestFile} gives, ${expected}`);
+  }
+  return { dir, manifest, digest: sha256(bytes), model };
+}
+
+function corrupt(file: string, what: string, cause?: unknown): ServalError {
+  return new ServalError("E_BUNDLE_CORRUPT", `${file} ${what}.`, { cause, details: { file } });
+}
