@@ -14,7 +14,9 @@ interface Verb {
 }
 
 /** The full list of verbs; docs/cli.md is generated from it and from each verb's --help. */
-export const VERBS: Readonly<Record<string, Verb>> = {};
+export const VERBS: Readonly<Record<string, Verb>> = {
+  init: { summary: "Set up a folder for your own labelled images.", load: () => import("./commands/init.ts") },
+};
 
 export async function buildProgram(context: CommandContext, verbs: readonly string[]): Promise<Command> {
   const program = new Command("serval")

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Errors } from "typebox/value";
+import type { TSchema } from "typebox";
+import { Check } from "typebox/value";
 import { LineCounter, isMap, isScalar, parse as parseYaml, parseDocument, type Document } from "yaml";
 import { ServalError } from "../errors.ts";
 import { describeExpected, describeGot, nearestKey, type SchemaNode } from "./describe-schema.ts";
@@ -121,24 +122,26 @@ function setIn(target: unknown, path: readonly string[], value: unknown): unknow
 }
 
 function findProblems(value: unknown): Problem[] {
-  const problems = new Map<string, Problem>();
-  const add = (path: string, text: string): void => void (problems.has(path) || problems.set(path, { path, text }));
-  const root: SchemaNode = paramsSchema;
-  const unknown = unknownKeys(root, value);
-  for (const path of unknown) {
-    const near = nearestKey(path, [...paramPaths(), ...Object.keys(root.properties ?? {})]);
-    add(path, `there is no such parameter.${near === undefined ? "" : ` Did you mean ${near}?`}`);
-  }
-  for (const error of Errors(paramsSchema, value)) {
-    if (error.keyword === "additionalProperties" || error.keyword === "boolean") continue;
-    const path = error.instancePath.slice(1).replaceAll("/", ".");
-    // An item of a list reports as its list, so that the message shows the whole of what is expected.
-    const owner = path.replace(/\.\d+$/, "");
-    const node = owner === "" ? root : nodeAt(owner);
-    if (node) add(owner, `expected ${describeExpected(node)}, got ${describeGot(valueAt(value, owner))}.`);
-  }
-  if (problems.size === 0) for (const problem of findConflicts(value as Params)) add(problem.path, problem.text);
-  return [...problems.values()];
+  const problems: Problem[] = [];
+  const visit = (node: SchemaNode & TSchema, value: unknown, path: string): void => {
+    if (!node.properties || !isSection(value)) {
+      if (!Check(node, value)) problems.push({ path, text: `expected ${describeExpected(node)}, got ${describeGot(value)}.` });
+      return;
+    }
+    for (const [key, child] of Object.entries(value)) {
+      const childPath = path === "" ? key : `${path}.${key}`;
+      const childNode = Object.hasOwn(node.properties, key) ? node.properties[key] : undefined;
+      if (childNode) visit(childNode, child, childPath);
+      else problems.push({ path: childPath, text: `there is no such parameter.${suggest(childPath)}` });
+    }
+  };
+  visit(paramsSchema, value, "");
+  return problems.length > 0 ? problems : findConflicts(value as Params);
+}
+
+function suggest(path: string): string {
+  const near = nearestKey(path, [...paramPaths(), ...Object.keys((paramsSchema as SchemaNode).properties ?? {})]);
+  return near === undefined ? "" : ` Did you mean ${near}?`;
 }
 
 /** Values that are each possible, but not together. */
@@ -150,27 +153,14 @@ function findConflicts({ prepare, train }: Params): Problem[] {
     problems.push({ path: "prepare.split", text: `expected train, val and test to add up to 1, got ${Number(sum.toFixed(6))}.` });
   }
   if (split.train === 0) problems.push({ path: "prepare.split.train", text: "expected a share above 0, got 0." });
-  for (const side of ["width", "height"] as const) {
-    if (train.cropSize <= prepare[side]) continue;
-    problems.push({ path: "train.cropSize", text: `expected at most prepare.${side} (${prepare[side]}), got ${train.cropSize}.` });
+  const shorter = prepare.width <= prepare.height ? "width" : "height";
+  if (train.cropSize > prepare[shorter]) {
+    problems.push({ path: "train.cropSize", text: `expected at most prepare.${shorter} (${prepare[shorter]}), got ${train.cropSize}.` });
   }
   if (train.warmupEpochs > train.epochs) {
     problems.push({ path: "train.warmupEpochs", text: `expected at most train.epochs (${train.epochs}), got ${train.warmupEpochs}.` });
   }
   return problems;
-}
-
-function unknownKeys(node: SchemaNode, value: unknown, prefix = ""): string[] {
-  if (!node.properties || !isSection(value)) return [];
-  const known = node.properties;
-  return Object.entries(value).flatMap(([key, child]) => {
-    const childNode = Object.hasOwn(known, key) ? known[key] : undefined;
-    return childNode ? unknownKeys(childNode, child, `${prefix}${key}.`) : [`${prefix}${key}`];
-  });
-}
-
-function valueAt(value: unknown, path: string): unknown {
-  return path === "" ? value : path.split(".").reduce<unknown>((section, key) => (isSection(section) ? section[key] : undefined), value);
 }
 
 /** The line where the path, or the nearest section around it, stands in the file; 0 where nothing of it does. */

@@ -36,6 +36,7 @@ describe("the layer rule", () => {
     ["a dynamic import", `export const load = (): Promise<unknown> => import("../train/thing.ts");`],
     ["an import type", `export type Thing = import("../train/thing.ts").Thing;`],
     ["a worker loaded by URL", `export const url: URL = new URL("../train/thing.ts", import.meta.url);`],
+    ["a worker whose ending is computed", "export const url: URL = new URL(`../train/thing${extname(import.meta.url)}`, import.meta.url);"],
     ["an import spread over lines", `import {\n  thing,\n} from\n  "../train/thing.ts";`],
   ])("turns red at %s of a folder that is not allowed", (_, text) => {
     const found = breachesIn({ "serve/app.ts": text });

@@ -61,11 +61,15 @@ export function readFacts(path: string, text: string): SourceFacts {
     strings: [] as string[],
   };
   /** A module name that is computed cannot be checked: it is reported as what it is. */
-  const addImport = (source: Expression | Argument | null | undefined): void => {
-    if (!source) return;
-    const name =
-      source.type === "Literal" && typeof source.value === "string" ? source.value : `<computed ${text.slice(source.start, source.end)}>`;
+  const addImport = (source: Expression | Argument | null | undefined): string => {
+    if (!source) return "";
+    const written = text.slice(source.start, source.end);
+    // A worker's file name ends in .ts here and in .js in the npm package: the one computed name that is allowed.
+    const worker = /^`(\.{1,2}\/[\w./-]+)\$\{extname\(import\.meta\.url\)\}`$/.exec(written)?.[1];
+    const literal = source.type === "Literal" && typeof source.value === "string" ? source.value : undefined;
+    const name = literal ?? (worker === undefined ? `<computed ${written}>` : `${worker}.ts`);
     facts.imports.push({ text: name, line: lineOf(source.start) });
+    return name;
   };
   const addProcess = (member: string, offset: number): void => void facts.processMembers.push({ text: member, line: lineOf(offset) });
   const addMade = (callee: Expression, offset: number): void => {
@@ -76,11 +80,11 @@ export function readFacts(path: string, text: string): SourceFacts {
       addImport(node.source);
       if (/^(node:)?process$/.test(node.source.value)) addProcess("import", node.start);
     },
-    ExportNamedDeclaration: (node) => addImport(node.source),
-    ExportAllDeclaration: (node) => addImport(node.source),
-    ImportExpression: (node) => addImport(node.source),
-    TSImportType: (node) => addImport(node.source),
-    TSExternalModuleReference: (node) => addImport(node.expression),
+    ExportNamedDeclaration: (node) => void addImport(node.source),
+    ExportAllDeclaration: (node) => void addImport(node.source),
+    ImportExpression: (node) => void addImport(node.source),
+    TSImportType: (node) => void addImport(node.source),
+    TSExternalModuleReference: (node) => void addImport(node.expression),
     NewExpression(node) {
       addMade(node.callee, node.start);
       const [name, base] = node.arguments;
@@ -90,8 +94,7 @@ export function readFacts(path: string, text: string): SourceFacts {
         base &&
         text.slice(base.start, base.end) === "import.meta.url"
       ) {
-        addImport(name);
-        if (name?.type === "Literal") facts.workers.push(String(name.value));
+        facts.workers.push(addImport(name));
       }
     },
     CallExpression(node) {

@@ -1,0 +1,170 @@
+import { mkdir, readdir, writeFile } from "node:fs/promises";
+import { basename, join, relative, resolve } from "node:path";
+import { paramsFile, parseParams } from "../../config/params.ts";
+import { renderParams } from "../../config/params-template.ts";
+import type { Configure } from "../command.ts";
+
+const defaultImages = "images";
+const imageName = /\.(jpe?g|png|webp|gif)$/i;
+
+export interface InitOptions {
+  /** The working folder that is set up; made when missing. */
+  readonly dir: string;
+  /** Where the labelled images lie: a path (relative to `dir`), a URL, `preset:NAME` or `sample`. */
+  readonly images?: string | undefined;
+  readonly name?: string | undefined;
+}
+
+export interface InitResult {
+  readonly created: readonly string[];
+  /** Files that were there before and are as they were. */
+  readonly kept: readonly string[];
+  /** The value of data.source. */
+  readonly source: string;
+}
+
+export const configure: Configure = (command, context) => {
+  command
+    .argument("[DIR]", "folder to set up", ".")
+    .option("--images <SOURCE>", "folder with one folder per class, zip, URL, `preset:NAME` or `sample` (default: found, else images/)")
+    .option("--name <NAME>", "name of the model (default: the folder's name)")
+    .option("--json", "print the result as JSON")
+    .action(async (dir: string, options: { images?: string; name?: string; json?: boolean }) => {
+      const images = options.images === undefined || isRemote(options.images) ? options.images : resolve(context.cwd, options.images);
+      const result = await initProject({ dir: resolve(context.cwd, dir), images, name: options.name });
+      context.output(options).result(result, describe(result, dir));
+    });
+};
+
+/**
+ * Sets up a working folder for one's own images: a commented params.yaml, a dvc.yaml and a .gitignore. A file that
+ * exists is left alone. Throws E_PARAMS for a name that no model may have.
+ */
+export async function initProject(options: InitOptions): Promise<InitResult> {
+  await mkdir(options.dir, { recursive: true });
+  const source = await chooseSource(options);
+  const name = options.name ?? modelName(options.dir);
+  const params = renderParams({ "data.source": source, "model.name": name });
+  parseParams(params);
+  const files = {
+    [paramsFile]: params,
+    "dvc.yaml": renderPipeline(source),
+    ".gitignore": ignored,
+  };
+  const created: string[] = [];
+  const kept: string[] = [];
+  for (const [file, text] of Object.entries(files)) {
+    try {
+      // "wx" fails where the file exists, so nothing can be lost between a look and a write.
+      await writeFile(join(options.dir, file), text, { flag: "wx" });
+      created.push(file);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      kept.push(file);
+    }
+  }
+  return { created, kept, source };
+}
+
+function isRemote(source: string): boolean {
+  return source === "sample" || /^(preset:|https?:\/\/)/.test(source);
+}
+
+async function chooseSource({ dir, images }: InitOptions): Promise<string> {
+  if (images !== undefined) return isRemote(images) ? images : relative(dir, resolve(dir, images)).replaceAll("\\", "/") || ".";
+  const found = await findImageFolders(dir);
+  return found.length === 1 ? (found[0] ?? defaultImages) : defaultImages;
+}
+
+/** The folders directly in `dir` that hold at least two folders with an image in each. */
+async function findImageFolders(dir: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const name of await foldersIn(dir)) {
+    let classes = 0;
+    for (const label of await foldersIn(join(dir, name))) {
+      if ((await readdir(join(dir, name, label))).some((file) => imageName.test(file))) classes++;
+    }
+    if (classes >= 2) found.push(name);
+  }
+  return found;
+}
+
+async function foldersIn(dir: string): Promise<string[]> {
+  const entries = await readdir(dir, { withFileTypes: true });
+  return entries
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && entry.name !== "node_modules")
+    .map(({ name }) => name);
+}
+
+function modelName(dir: string): string {
+  const name = basename(resolve(dir))
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9._-]+/g, "-")
+    .replaceAll(/^[^a-z0-9]+|-+$/g, "")
+    .slice(0, 63);
+  return name === "" ? "classifier" : name;
+}
+
+function renderPipeline(source: string): string {
+  const local = isRemote(source) ? "" : `\n    deps:\n      - ${JSON.stringify(source)}`;
+  return `# From images to an evaluated model. The format is DVC's: \`dvc repro\` runs it as well.
+stages:
+  # Checks every image and sets broken ones aside.
+  download_data:
+    cmd: npx serval data import${local}
+    params:
+      - data
+    outs:
+      - data/raw:
+          persist: true
+  # Splits the images and scales them once.
+  preprocess_data:
+    cmd: npx serval prepare
+    deps:
+      - data/raw
+    params:
+      - prepare
+    outs:
+      - data/processed
+  train_model:
+    cmd: npx serval train
+    deps:
+      - data/processed
+    params:
+      - train
+      - model
+    outs:
+      - artifacts/best
+      - artifacts/final
+  evaluate_model:
+    cmd: npx serval evaluate --model artifacts/best
+    deps:
+      - data/processed
+      - artifacts/best
+`;
+}
+
+const ignored = `node_modules/
+
+# State of Serval: runs, checkpoints, caches, logs.
+.serval/
+
+# Images and what is made of them; under version control as hashes in dvc.lock.
+/data/raw
+/data/processed
+/data/quarantine
+/artifacts
+`;
+
+function describe({ created, kept, source }: InitResult, dir: string): string {
+  const lines = [
+    ...created.map((file) => `wrote ${join(dir, file)}`),
+    ...kept.map((file) => `left ${join(dir, file)} alone: it exists already`),
+    "",
+    "Next:",
+  ];
+  if (dir !== ".") lines.push(`  cd ${dir}`);
+  if (source === defaultImages) lines.push(`  put the images of each class into a folder of its own: ${join(source, "CLASS")}`);
+  lines.push("  npx serval data import", "  npx serval prepare", "  npx serval train", "  npx serval serve");
+  return lines.join("\n");
+}

@@ -1,0 +1,98 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { parse } from "yaml";
+import { initProject } from "../../../src/cli/commands/init.ts";
+import { runCli } from "../../../src/cli/main.ts";
+import { createOutput } from "../../../src/cli/output.ts";
+import { loadParams } from "../../../src/config/params.ts";
+
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "serval-init-"));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+async function put(path: string, text = "x"): Promise<void> {
+  await mkdir(join(dir, path, ".."), { recursive: true });
+  await writeFile(join(dir, path), text);
+}
+
+async function runInit(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const written = { stdout: "", stderr: "" };
+  const stream = (name: "stdout" | "stderr"): NodeJS.WritableStream =>
+    ({ write: (text: string) => ((written[name] += text), true) }) as unknown as NodeJS.WritableStream;
+  const output = createOutput({ stdout: stream("stdout"), stderr: stream("stderr") });
+  const json = createOutput({ json: true, stdout: stream("stdout"), stderr: stream("stderr") });
+  const code = await runCli(["init", ...args], {
+    cwd: dir,
+    signal: new AbortController().signal,
+    output: (options) => (options?.json ? json : output),
+  });
+  return { code, ...written };
+}
+
+describe("serval init", () => {
+  test("writes params.yaml with every default, dvc.yaml with four stages and .gitignore", async () => {
+    const result = await initProject({ dir: join(dir, "Rose & Tulip") });
+    expect(result).toEqual({ created: ["params.yaml", "dvc.yaml", ".gitignore"], kept: [], source: "images" });
+    const made = join(dir, "Rose & Tulip");
+    const params = await loadParams(made);
+    expect(params.model.name).toBe("rose-tulip");
+    expect(params.data).toEqual({ source: "images", dedupe: true });
+    expect(params.train).toEqual((await loadParams(dir)).train);
+    const pipeline = parse(await readFile(join(made, "dvc.yaml"), "utf8")) as { stages: Record<string, { cmd: string; deps?: string[] }> };
+    expect(Object.entries(pipeline.stages).map(([name, { cmd }]) => [name, cmd.split(" ")[2]])).toEqual([
+      ["download_data", "data"],
+      ["preprocess_data", "prepare"],
+      ["train_model", "train"],
+      ["evaluate_model", "evaluate"],
+    ]);
+    expect(pipeline.stages["download_data"]?.deps).toEqual(["images"]);
+    expect(await readFile(join(made, ".gitignore"), "utf8")).toContain("\n/data/raw\n");
+  });
+
+  test("overwrites nothing and names the files that it left alone", async () => {
+    await put("params.yaml", "train:\n  epochs: 3\n");
+    await put(".gitignore", "mine\n");
+    const { code, stdout } = await runInit();
+    expect(code).toBe(0);
+    expect(stdout).toContain("wrote dvc.yaml\nleft params.yaml alone: it exists already\nleft .gitignore alone: it exists already\n");
+    expect(await readFile(join(dir, "params.yaml"), "utf8")).toBe("train:\n  epochs: 3\n");
+    expect(await readFile(join(dir, ".gitignore"), "utf8")).toBe("mine\n");
+  });
+
+  test("finds the one folder that holds a folder of images for each class", async () => {
+    await put("photos/rose/1.JPG");
+    await put("photos/tulip/1.png");
+    await put("notes/a/readme.txt");
+    await put("notes/b/1.jpg");
+    expect((await initProject({ dir })).source).toBe("photos");
+  });
+
+  test("does not guess between two such folders", async () => {
+    for (const path of ["one/a/1.jpg", "one/b/1.jpg", "two/a/1.jpg", "two/b/1.jpg"]) await put(path);
+    expect((await initProject({ dir })).source).toBe("images");
+  });
+
+  test("takes --images relative to where it is called, and leaves addresses as they are", async () => {
+    await put("photos/a/1.jpg");
+    expect(JSON.parse((await runInit("work", "--images", "photos", "--json")).stdout)).toEqual({
+      created: ["params.yaml", "dvc.yaml", ".gitignore"],
+      kept: [],
+      source: "../photos",
+    });
+    expect((await loadParams(join(dir, "work"))).data.source).toBe("../photos");
+    await runInit("remote", "--images", "https://example.org/set.zip");
+    expect((await loadParams(join(dir, "remote"))).data.source).toBe("https://example.org/set.zip");
+    expect(await readFile(join(dir, "remote/dvc.yaml"), "utf8")).not.toContain("example.org");
+  });
+
+  test("refuses a name that no model may have, and writes nothing", async () => {
+    const { code, stderr } = await runInit("new", "--name", "My Model");
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^E_PARAMS: .*model\.name: expected 1 to 63 of .*, got "My Model"\./);
+    await expect(readFile(join(dir, "new/params.yaml"))).rejects.toThrow("ENOENT");
+  });
+});

@@ -1,0 +1,70 @@
+import { describe, expect, test } from "vitest";
+import { debugWanted, loadSettings } from "../../../src/config/env.ts";
+
+describe("the environment", () => {
+  test("has a default for what is needed and null for what is optional", () => {
+    expect(loadSettings({})).toEqual({
+      host: "127.0.0.1",
+      port: 8000,
+      model: null,
+      stateDir: ".serval",
+      logLevel: "info",
+      logFile: null,
+      workers: 1,
+      queueLimit: 64,
+      requestTimeoutMs: 10_000,
+      maxBodyBytes: 16_777_216,
+      maxPixels: 64_000_000,
+      apiKeysFile: null,
+      keepImages: false,
+      mlflowTrackingUri: null,
+    });
+  });
+
+  test("is read from the variables, and the result is frozen", () => {
+    const settings = loadSettings({
+      SERVAL_HOST: "0.0.0.0",
+      SERVAL_PORT: "0",
+      SERVAL_MODEL: "models/cats",
+      SERVAL_LOG_LEVEL: "debug",
+      SERVAL_KEEP_IMAGES: "Yes",
+      MLFLOW_TRACKING_URI: "http://localhost:5001",
+      SERVAL_WORKERS: " 2 ",
+    });
+    expect(settings).toMatchObject({ host: "0.0.0.0", port: 0, model: "models/cats", logLevel: "debug", keepImages: true, workers: 2 });
+    expect(settings.mlflowTrackingUri).toBe("http://localhost:5001");
+    expect(() => Object.assign(settings, { port: 1 })).toThrow(TypeError);
+  });
+
+  test("takes an empty variable, as Compose passes it, for one that is not set", () => {
+    expect(loadSettings({ SERVAL_PORT: "", SERVAL_MODEL: "  " })).toEqual(loadSettings({}));
+  });
+
+  test("names every variable with a bad value, what was expected and what was got", () => {
+    const read = (): unknown =>
+      loadSettings({
+        SERVAL_PORT: "8o",
+        SERVAL_WORKERS: "0",
+        SERVAL_KEEP_IMAGES: "maybe",
+        SERVAL_LOG_LEVEL: "loud",
+        SERVAL_QUEUE_LIMIT: "1.5",
+      });
+    expect(read).toThrow(
+      expect.objectContaining({
+        code: "E_ENV",
+        message: [
+          'SERVAL_PORT: expected an integer from 0 to 65535, got "8o".',
+          'SERVAL_LOG_LEVEL: expected one of debug, info, warn, error, silent, got "loud".',
+          'SERVAL_WORKERS: expected an integer from 1 to 256, got "0".',
+          'SERVAL_QUEUE_LIMIT: expected an integer from 1 to 100000, got "1.5".',
+          'SERVAL_KEEP_IMAGES: expected true or false, got "maybe".',
+        ].join("\n  "),
+      }),
+    );
+  });
+
+  test("tells that stack traces are wanted even when another variable is wrong", () => {
+    expect(debugWanted({ SERVAL_LOG_LEVEL: "debug", SERVAL_PORT: "x" })).toBe(true);
+    expect(debugWanted({})).toBe(false);
+  });
+});
