@@ -161,6 +161,8 @@ const table = {
     hint: "Scale the picture down, or raise SERVAL_MAX_PIXELS.",
   },
 
+  E_GRAPH: { title: "A network cannot be built: shapes or names do not fit.", status: 500, exit: 2, hint: "Check train.cropSize and train.channels in params.yaml: maps are halved once a block." },
+  E_WEIGHTS: { title: "Trained weights do not fit the network.", status: 500, exit: 1, hint: "Train again, or name the architecture and channels that the weights were trained with." },
   E_ENGINE_MODEL: {
     title: "The inference engine does not accept the model.",
     status: 500,

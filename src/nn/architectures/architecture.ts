@@ -1,0 +1,41 @@
+import type { Graph } from "../graph.ts";
+import type { Network } from "../network.ts";
+import type { Value } from "../ops/op-spec.ts";
+
+export interface ArchitectureOptions {
+  /** Output channels of each block. */
+  readonly channels: readonly number[];
+  readonly classes: number;
+}
+
+export interface TrainingPass {
+  readonly logits: Value;
+  /** Shape of the features that dropout acts on; its mask is an input of the training step. */
+  readonly dropoutMask: Value | null;
+}
+
+export interface InferencePass {
+  readonly logits: Value;
+  /** The last maps [N,C,h,w]: their mean is the embedding, their sum weighted by `fc.weight` the class activation map. */
+  readonly features: Value;
+}
+
+/** A network in its two forms: one that trains, and one with everything folded that can be folded. */
+export interface Architecture {
+  readonly name: string;
+  /** Side lengths of pictures must be a multiple of this. */
+  readonly sizeMultiple: (options: ArchitectureOptions) => number;
+  /** Applies the network to pictures uint8 [N,H,W,3] with batch statistics; its parameters become graph inputs. */
+  readonly train: (network: Network, images: Value, options: ArchitectureOptions & { readonly dropout: boolean }) => TrainingPass;
+  /** Applies the trained network with its running statistics; weights become constants. */
+  readonly infer: (
+    graph: Graph,
+    images: Value,
+    weights: Readonly<Record<string, Float32Array>>,
+    options: ArchitectureOptions,
+  ) => InferencePass;
+}
+
+/** Mean and standard deviation of the colours of ImageNet's photographs: the field's usual constants. */
+export const COLOUR_MEAN: readonly number[] = [0.485, 0.456, 0.406];
+export const COLOUR_STD: readonly number[] = [0.229, 0.224, 0.225];

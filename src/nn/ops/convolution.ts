@@ -1,0 +1,119 @@
+import type { Emitted } from "../../onnx/builder.ts";
+import type { ConvAttributes } from "../../onnx/lowering.ts";
+import type { ConvInputGradAttributes } from "./op-attributes.ts";
+import { array64, expectRank, expectShape, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
+
+type Map4 = [number, number, number, number];
+
+function outputSize(size: number, { kernel, stride, padding }: ConvAttributes): number {
+  return Math.floor((size + 2 * padding - kernel) / stride) + 1;
+}
+
+/**
+ * Calls `visit` with the offsets of x, weight and y for each product that a convolution sums: the one loop that the
+ * forward pass and both gradients share in the reference.
+ */
+function forEachProduct(
+  x: Map4,
+  y: Map4,
+  { kernel, stride, padding }: ConvAttributes,
+  visit: (x: number, weight: number, y: number) => void,
+): void {
+  const [n, c, h, w] = x;
+  const [, o, oh, ow] = y;
+  for (let i = 0; i < n; i++)
+    for (let f = 0; f < o; f++)
+      for (let ch = 0; ch < c; ch++)
+        for (let ky = 0; ky < kernel; ky++)
+          for (let kx = 0; kx < kernel; kx++) {
+            const weightAt = ((f * c + ch) * kernel + ky) * kernel + kx;
+            for (let oy = 0; oy < oh; oy++) {
+              const iy = oy * stride + ky - padding;
+              if (iy < 0 || iy >= h) continue;
+              for (let ox = 0; ox < ow; ox++) {
+                const ix = ox * stride + kx - padding;
+                if (ix >= 0 && ix < w) visit(((i * c + ch) * h + iy) * w + ix, weightAt, ((i * o + f) * oh + oy) * ow + ox);
+              }
+            }
+          }
+}
+
+function accumulate(target: Float64Array, at: number, amount: number): void {
+  target[at] = (target[at] as number) + amount;
+}
+
+/** x [N,C,H,W], weight [O,C,K,K], optional bias [O] -> [N,O,H',W']. Correlation, as everywhere in the field. */
+export const conv2d: OpSpec<ConvAttributes> = {
+  infer([x, weight, bias], attributes) {
+    expectRank("conv2d", "x", x ?? [], 4);
+    const [n, c, h, w] = x as Map4;
+    const o = weight?.[0] ?? 0;
+    expectShape("conv2d", "weight", weight ?? [], [o, c, attributes.kernel, attributes.kernel]);
+    if (bias) expectShape("conv2d", "bias", bias, [o]);
+    const shape = [n, o, outputSize(h, attributes), outputSize(w, attributes)];
+    if ((shape[2] as number) < 1 || (shape[3] as number) < 1)
+      throw graphError("conv2d", `an input of ${h}x${w} leaves nothing after a ${attributes.kernel}x${attributes.kernel} kernel`);
+    return [shape];
+  },
+  evaluate([x, weight, bias], attributes) {
+    const [input, filter] = [x as Array64, weight as Array64];
+    const [shape] = conv2d.infer([input.shape, filter.shape], attributes);
+    const [n, o, oh, ow] = shape as Map4;
+    const result = array64(shape as Map4);
+    forEachProduct(input.shape as Map4, [n, o, oh, ow], attributes, (xAt, weightAt, yAt) =>
+      accumulate(result.data, yAt, (input.data[xAt] as number) * (filter.data[weightAt] as number)),
+    );
+    if (bias) for (let k = 0; k < result.data.length; k++) accumulate(result.data, k, bias.data[Math.floor(k / (oh * ow)) % o] as number);
+    return [result];
+  },
+  gradient(graph, node, [dy]) {
+    const [x, weight, bias] = node.inputs as [Value, Value, Value | undefined];
+    if (!dy) return [];
+    const attributes = node.attributes as ConvAttributes;
+    return [
+      x.differentiable ? graph.apply("conv2dInputGrad", [dy, weight], { ...attributes, inputShape: x.shape }) : undefined,
+      weight.differentiable ? graph.apply("conv2dWeightGrad", [x, dy], attributes) : undefined,
+      bias?.differentiable ? graph.apply("channelSum", [dy], {}) : undefined,
+    ];
+  },
+  lower: (builder, lowering, [x, weight, bias], attributes, [shape]) => [
+    lowering.conv2d(builder, x as Emitted, weight as Emitted, bias ?? null, attributes, shape as readonly number[]),
+  ],
+};
+
+export const conv2dInputGrad: OpSpec<ConvInputGradAttributes> = {
+  infer: (_shapes, { inputShape }) => [inputShape],
+  evaluate([dy, weight], attributes) {
+    const result = array64(attributes.inputShape);
+    const [d, filter] = [dy as Array64, weight as Array64];
+    forEachProduct(attributes.inputShape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
+      accumulate(result.data, xAt, (d.data[yAt] as number) * (filter.data[weightAt] as number)),
+    );
+    return [result];
+  },
+  gradient: { none: "Serval differentiates once" },
+  lower: (builder, lowering, [dy, weight], attributes) => [
+    lowering.conv2dInputGrad(builder, dy as Emitted, weight as Emitted, attributes, attributes.inputShape),
+  ],
+};
+
+export const conv2dWeightGrad: OpSpec<ConvAttributes> = {
+  infer([x, dy], attributes) {
+    const { kernel } = attributes;
+    const [n, , h, w] = (x ?? []) as Map4;
+    expectShape("conv2dWeightGrad", "dy", dy ?? [], [n, dy?.[1] as number, outputSize(h, attributes), outputSize(w, attributes)]);
+    return [[dy?.[1] as number, x?.[1] as number, kernel, kernel]];
+  },
+  evaluate([x, dy], attributes) {
+    const [input, d] = [x as Array64, dy as Array64];
+    const result = array64([d.shape[1] as number, input.shape[1] as number, attributes.kernel, attributes.kernel]);
+    forEachProduct(input.shape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
+      accumulate(result.data, weightAt, (input.data[xAt] as number) * (d.data[yAt] as number)),
+    );
+    return [result];
+  },
+  gradient: { none: "Serval differentiates once" },
+  lower: (builder, lowering, [x, dy], attributes, [shape]) => [
+    lowering.conv2dWeightGrad(builder, x as Emitted, dy as Emitted, attributes, shape as readonly number[]),
+  ],
+};

@@ -1,0 +1,173 @@
+import { sameShape, type Emitted, type OnnxBuilder } from "../../onnx/builder.ts";
+import type { Lowering } from "../../onnx/lowering.ts";
+import type { NoAttributes } from "./op-attributes.ts";
+import { array64, graphError, type Array64, type GraphEditor, type OpSpec, type Value } from "./op-spec.ts";
+
+/** The shape that a and b broadcast to, by NumPy's rule. */
+export function broadcastShape(op: string, a: readonly number[], b: readonly number[]): number[] {
+  const rank = Math.max(a.length, b.length);
+  return Array.from({ length: rank }, (_, axis) => {
+    const x = a[axis - rank + a.length] ?? 1;
+    const y = b[axis - rank + b.length] ?? 1;
+    if (x !== y && x !== 1 && y !== 1) throw graphError(op, `shapes [${a.join()}] and [${b.join()}] do not broadcast`);
+    return Math.max(x, y);
+  });
+}
+
+/** For each element of `shape`, the offset of the element of `source` that broadcasts to it. */
+export function broadcastOffsets(source: readonly number[], shape: readonly number[]): Int32Array {
+  const strides = new Array<number>(shape.length).fill(0);
+  let stride = 1;
+  for (let axis = source.length - 1; axis >= 0; axis--) {
+    const size = source[axis] as number;
+    if (size !== 1) strides[axis + shape.length - source.length] = stride;
+    stride *= size;
+  }
+  const offsets = new Int32Array(shape.reduce((product, size) => product * size, 1));
+  const index = new Array<number>(shape.length).fill(0);
+  for (let k = 0; k < offsets.length; k++) {
+    offsets[k] = index.reduce((sum, at, axis) => sum + at * (strides[axis] as number), 0);
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      index[axis] = (index[axis] as number) + 1;
+      if ((index[axis] as number) < (shape[axis] as number)) break;
+      index[axis] = 0;
+    }
+  }
+  return offsets;
+}
+
+/** The gradient of a broadcast input is the sum over what it was repeated along. */
+function reduceTo(graph: GraphEditor, gradient: Value, input: Value): Value | undefined {
+  if (!input.differentiable) return undefined;
+  return sameShape(gradient.shape, input.shape) ? gradient : graph.apply("sumTo", [gradient], { shape: input.shape });
+}
+
+function binary(
+  name: "add" | "subtract" | "multiply" | "divide",
+  onnxOp: string,
+  compute: (x: number, y: number) => number,
+  gradient: (graph: GraphEditor, a: Value, b: Value, dy: Value) => [() => Value, () => Value],
+): OpSpec<NoAttributes> {
+  return {
+    infer: ([a, b]) => [broadcastShape(name, a ?? [], b ?? [])],
+    evaluate([a, b]) {
+      const [x, y] = [a as Array64, b as Array64];
+      const result = array64(broadcastShape(name, x.shape, y.shape));
+      const [ox, oy] = [broadcastOffsets(x.shape, result.shape), broadcastOffsets(y.shape, result.shape)];
+      for (let k = 0; k < result.data.length; k++)
+        result.data[k] = compute(x.data[ox[k] as number] as number, y.data[oy[k] as number] as number);
+      return [result];
+    },
+    gradient(graph, node, [dy]) {
+      const [a, b] = node.inputs as [Value, Value];
+      if (!dy) return [undefined, undefined];
+      const [da, db] = gradient(graph, a, b, dy);
+      return [a.differentiable ? reduceTo(graph, da(), a) : undefined, b.differentiable ? reduceTo(graph, db(), b) : undefined];
+    },
+    lower(builder, _lowering, [a, b], _attributes, [shape]) {
+      return [lowerBinary(builder, onnxOp, a as Emitted, b as Emitted, shape as readonly number[])];
+    },
+  };
+}
+
+/** Maps of equal shape stay in the blocked layout; anything else is computed in the plain one. */
+function lowerBinary(builder: OnnxBuilder, op: string, a: Emitted, b: Emitted, shape: readonly number[]): Emitted {
+  const blocked = sameShape(a.shape, b.shape) && (a.layout === "blocked" || b.layout === "blocked");
+  if (blocked) return builder.node(op, [builder.blocked(a), builder.blocked(b)], shape, { layout: "blocked" });
+  return builder.node(op, [builder.plain(a), builder.plain(b)], shape);
+}
+
+function unary<A extends object>(
+  compute: (x: number, attributes: A) => number,
+  gradient: OpSpec<A>["gradient"],
+  emit: (builder: OnnxBuilder, lowering: Lowering, x: Emitted, attributes: A) => Emitted,
+): OpSpec<A> {
+  return {
+    infer: ([shape]) => [shape ?? []],
+    evaluate: ([x], attributes) => [
+      array64(
+        (x as Array64).shape,
+        (x as Array64).data.map((value) => compute(value, attributes)),
+      ),
+    ],
+    gradient,
+    lower: (builder, lowering, [x], attributes) => [emit(builder, lowering, x as Emitted, attributes)],
+  };
+}
+
+export const add: OpSpec<NoAttributes> = binary(
+  "add",
+  "Add",
+  (x, y) => x + y,
+  (_graph, _a, _b, dy) => [() => dy, () => dy],
+);
+
+export const subtract: OpSpec<NoAttributes> = binary(
+  "subtract",
+  "Sub",
+  (x, y) => x - y,
+  (graph, _a, _b, dy) => [() => dy, () => graph.scale(dy, -1)],
+);
+
+export const multiply: OpSpec<NoAttributes> = binary(
+  "multiply",
+  "Mul",
+  (x, y) => x * y,
+  (graph, a, b, dy) => [() => graph.multiply(dy, b), () => graph.multiply(dy, a)],
+);
+
+export const divide: OpSpec<NoAttributes> = binary(
+  "divide",
+  "Div",
+  (x, y) => x / y,
+  (graph, a, b, dy) => [() => graph.divide(dy, b), () => graph.scale(graph.divide(graph.multiply(dy, a), graph.multiply(b, b)), -1)],
+);
+
+export const squareRoot: OpSpec<NoAttributes> = unary(
+  Math.sqrt,
+  (graph, node, [dy]) => [dy ? graph.scale(graph.divide(dy, node.outputs[0] as Value), 0.5) : undefined],
+  (builder, _lowering, x) => builder.node("Sqrt", [x], x.shape, { layout: x.layout }),
+);
+
+/** 1 for x >= 0, else -1: never 0, so that multiplying with it twice gives the number back. */
+export const signOf: OpSpec<NoAttributes> = unary(
+  (x) => (x < 0 ? -1 : 1),
+  { none: "it is constant on both sides of the step" },
+  (builder, _lowering, x) => {
+    const negative = builder.node("Less", [x, builder.scalar(0)], x.shape, { dtype: "bool" });
+    return builder.node("Where", [negative, builder.scalar(-1), builder.scalar(1)], x.shape);
+  },
+);
+
+export const relu: OpSpec<NoAttributes> = unary(
+  (x) => Math.max(0, x),
+  (graph, node, [dy]) => [dy ? graph.apply("positiveGate", [dy, node.outputs[0] as Value], {}) : undefined],
+  (builder, _lowering, x) => builder.node("Relu", [x], x.shape, { layout: x.layout }),
+);
+
+/** First input where the second is positive, else 0: the gradient of relu. */
+export const positiveGate: OpSpec<NoAttributes> = {
+  infer: ([d, y]) => [broadcastShape("positiveGate", d ?? [], y ?? [])],
+  evaluate: ([d, y]) => [
+    array64(
+      (d as Array64).shape,
+      (d as Array64).data.map((value, k) => (((y as Array64).data[k] as number) > 0 ? value : 0)),
+    ),
+  ],
+  gradient: { none: "Serval differentiates once" },
+  lower(builder, lowering, [d, y]) {
+    const [gradient, output] = [d as Emitted, y as Emitted];
+    if (output.shape.length !== 4) {
+      const mask = builder.node(
+        "Cast",
+        [builder.node("Greater", [output, builder.scalar(0)], output.shape, { dtype: "bool" })],
+        output.shape,
+        {
+          attributes: { to: 1 },
+        },
+      );
+      return [builder.node("Mul", [gradient, mask], output.shape)];
+    }
+    return [lowering.multiply(builder, gradient, lowering.positiveMask(builder, output))];
+  },
+};

@@ -1,0 +1,39 @@
+import * as convolution from "./convolution.ts";
+import * as elementwise from "./elementwise.ts";
+import * as images from "./images.ts";
+import * as normalization from "./normalization.ts";
+import type { OpAttributes } from "./op-attributes.ts";
+import type { OpSpec } from "./op-spec.ts";
+import * as pooling from "./pooling.ts";
+import * as shape from "./shape.ts";
+import * as softmax from "./softmax.ts";
+
+/** The registry: a complete OpSpec for each op name, or this does not compile. */
+export const OPS: { readonly [K in keyof OpAttributes]: OpSpec<OpAttributes[K]> } = {
+  add: elementwise.add,
+  subtract: elementwise.subtract,
+  multiply: elementwise.multiply,
+  divide: elementwise.divide,
+  squareRoot: elementwise.squareRoot,
+  signOf: elementwise.signOf,
+  relu: elementwise.relu,
+  positiveGate: elementwise.positiveGate,
+  reshape: shape.reshape,
+  sumTo: shape.sumTo,
+  broadcastTo: shape.broadcastTo,
+  matmul: shape.matmul,
+  conv2d: convolution.conv2d,
+  conv2dInputGrad: convolution.conv2dInputGrad,
+  conv2dWeightGrad: convolution.conv2dWeightGrad,
+  maxPool2: pooling.maxPool2,
+  maxPool2Grad: pooling.maxPool2Grad,
+  channelSum: pooling.channelSum,
+  spatialMean: pooling.spatialMean,
+  spatialMeanGrad: pooling.spatialMeanGrad,
+  affine: normalization.affine,
+  batchNormReluMaxPool: normalization.batchNormReluMaxPool,
+  batchNormReluMaxPoolGrad: normalization.batchNormReluMaxPoolGrad,
+  softmax: softmax.softmax,
+  softmaxCrossEntropy: softmax.softmaxCrossEntropy,
+  normalizeImages: images.normalizeImages,
+};

@@ -1,0 +1,188 @@
+import type { Emitted, OnnxBuilder } from "../../onnx/builder.ts";
+import type { BatchNormAttributes, NoAttributes } from "./op-attributes.ts";
+import { array64, expectRank, expectShape, type Array64, type OpSpec, type Value } from "./op-spec.ts";
+import { evaluateChannelSum, evaluateMaxPool2, evaluateMaxPool2Grad, pooledShape } from "./pooling.ts";
+
+type Map4 = [number, number, number, number];
+
+function evaluateAffine(x: Array64, a: (channel: number) => number, b: (channel: number) => number): Array64 {
+  const [, c, h, w] = x.shape as Map4;
+  const channel = (k: number): number => Math.floor(k / (h * w)) % c;
+  return array64(
+    x.shape,
+    x.data.map((value, k) => a(channel(k)) * value + b(channel(k))),
+  );
+}
+
+/** a*x + b, one a and b a channel. x [N,C,H,W], a [C], b [C]. */
+export const affine: OpSpec<NoAttributes> = {
+  infer([x, a, b]) {
+    expectRank("affine", "x", x ?? [], 4);
+    expectShape("affine", "a", a ?? [], [x?.[1] as number]);
+    expectShape("affine", "b", b ?? [], [x?.[1] as number]);
+    return [x ?? []];
+  },
+  evaluate([x, a, b]) {
+    return [
+      evaluateAffine(
+        x as Array64,
+        (c) => (a as Array64).data[c] as number,
+        (c) => (b as Array64).data[c] as number,
+      ),
+    ];
+  },
+  gradient(graph, node, [dy]) {
+    const [x, a, b] = node.inputs as [Value, Value, Value];
+    if (!dy) return [];
+    return [
+      x.differentiable ? graph.apply("affine", [dy, a, graph.scale(a, 0)], {}) : undefined,
+      a.differentiable ? graph.apply("channelSum", [graph.multiply(dy, x)], {}) : undefined,
+      b.differentiable ? graph.apply("channelSum", [dy], {}) : undefined,
+    ];
+  },
+  lower: (builder, lowering, [x, a, b]) => [lowering.affine(builder, x as Emitted, a as Emitted, b as Emitted)],
+};
+
+/**
+ * Batch normalisation with the batch's own statistics, relu and 2x2 maxpool in one op: x [N,C,H,W], gamma [C] >= 0,
+ * beta [C] -> y [N,C,H/2,W/2], mean [C], variance [C] (biased), pooled x, 1/sqrt(variance + epsilon).
+ *
+ * With gamma >= 0 the affine map and relu are monotone, so they commute with the maximum: pooling comes first and
+ * everything after it works on a quarter of the data. (A layer gets gamma >= 0 by moving its sign into the convolution.)
+ * The variance is E[x^2] - E[x]^2, so x should have a mean near zero: layers subtract the running mean in the
+ * convolution's bias, which costs nothing. Batch normalisation: Ioffe and Szegedy 2015, arXiv:1502.03167.
+ */
+export const batchNormReluMaxPool: OpSpec<BatchNormAttributes> = {
+  infer([x, gamma, beta]) {
+    const c = x?.[1] as number;
+    expectShape("batchNormReluMaxPool", "gamma", gamma ?? [], [c]);
+    expectShape("batchNormReluMaxPool", "beta", beta ?? [], [c]);
+    const pooled = pooledShape("batchNormReluMaxPool", x ?? []);
+    return [pooled, [c], [c], pooled, [c]];
+  },
+  evaluate([x, gamma, beta], { epsilon }) {
+    const [input, g, b] = [x as Array64, gamma as Array64, beta as Array64];
+    const count = input.data.length / (input.shape[1] as number);
+    const mean = evaluateChannelSum(input).data.map((sum) => sum / count);
+    const centred = evaluateAffine(
+      input,
+      () => 1,
+      (c) => -(mean[c] as number),
+    );
+    const variance = evaluateChannelSum(
+      array64(
+        input.shape,
+        centred.data.map((value) => value * value),
+      ),
+    ).data.map((sum) => sum / count);
+    const inverse = variance.map((value) => 1 / Math.sqrt(value + epsilon));
+    const normalised = evaluateAffine(
+      centred,
+      (c) => (g.data[c] as number) * (inverse[c] as number),
+      (c) => b.data[c] as number,
+    );
+    const y = evaluateMaxPool2(
+      array64(
+        input.shape,
+        normalised.data.map((value) => Math.max(0, value)),
+      ),
+    );
+    const channels = g.shape;
+    return [y, array64(channels, mean), array64(channels, variance), evaluateMaxPool2(input), array64(channels, inverse)];
+  },
+  gradient(graph, node, [dy]) {
+    const [x, gamma] = node.inputs as [Value, Value];
+    const [y, mean, , pooled, inverse] = node.outputs as [Value, Value, Value, Value, Value];
+    return dy ? graph.applyAll("batchNormReluMaxPoolGrad", [x, gamma, y, mean, pooled, inverse, dy], {}) : [];
+  },
+  lower(builder, lowering, [x, gamma, beta], { epsilon }) {
+    const input = x as Emitted;
+    const op = vectorOps(builder, gamma as Emitted);
+    const [n, c, h, w] = input.shape as Map4;
+    const pooled = lowering.maxPool2(builder, input);
+    const mean = op.scale(lowering.channelSum(builder, input), 1 / (n * h * w));
+    const meanSquare = op.scale(lowering.channelSum(builder, lowering.multiply(builder, input, input)), 1 / (n * h * w));
+    const variance = builder.node("Max", [op.subtract(meanSquare, op.multiply(mean, mean)), builder.scalar(0)], [c]);
+    const inverse = builder.node("Reciprocal", [builder.node("Sqrt", [op.add(variance, builder.scalar(epsilon))], [c])], [c]);
+    const a = op.multiply(gamma as Emitted, inverse);
+    const b = op.subtract(beta as Emitted, op.multiply(mean, a));
+    return [lowering.affine(builder, pooled, a, b, { relu: true }), mean, variance, pooled, inverse];
+  },
+};
+
+/** x, gamma, y, mean, pooled, inverse, dy -> gradients of x, gamma and beta. */
+export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes> = {
+  infer: ([x, gamma]) => [x ?? [], gamma ?? [], gamma ?? []],
+  evaluate(inputs) {
+    const [x, gamma, y, mean, pooled, inverse, dy] = inputs as [Array64, Array64, Array64, Array64, Array64, Array64, Array64];
+    const count = x.data.length / gamma.data.length;
+    const d = array64(
+      y.shape,
+      dy.data.map((value, k) => ((y.data[k] as number) > 0 ? value : 0)),
+    );
+    const normalise = (map: Array64): Array64 =>
+      evaluateAffine(
+        map,
+        (c) => inverse.data[c] as number,
+        (c) => -(mean.data[c] as number) * (inverse.data[c] as number),
+      );
+    const pooledNormalised = normalise(pooled);
+    const dBeta = evaluateChannelSum(d);
+    const dGamma = evaluateChannelSum(
+      array64(
+        d.shape,
+        d.data.map((value, k) => value * (pooledNormalised.data[k] as number)),
+      ),
+    );
+    // dx = gamma*inverse * (unpooled d - mean of d - normalised x * mean of d*normalised x)
+    const unpooled = evaluateMaxPool2Grad(x, pooled, d);
+    const correction = evaluateAffine(
+      normalise(x),
+      (c) => (dGamma.data[c] as number) / count,
+      (c) => (dBeta.data[c] as number) / count,
+    );
+    const dx = evaluateAffine(
+      array64(
+        x.shape,
+        unpooled.data.map((value, k) => value - (correction.data[k] as number)),
+      ),
+      (c) => (gamma.data[c] as number) * (inverse.data[c] as number),
+      () => 0,
+    );
+    return [dx, dGamma, dBeta];
+  },
+  gradient: { none: "Serval differentiates once" },
+  lower(builder, lowering, inputs) {
+    const [x, gamma, y, mean, pooled, inverse, dy] = inputs as [Emitted, Emitted, Emitted, Emitted, Emitted, Emitted, Emitted];
+    const op = vectorOps(builder, gamma);
+    const [n, c, h, w] = x.shape as Map4;
+    const d = lowering.multiply(builder, dy, lowering.positiveMask(builder, y));
+    const dBeta = lowering.channelSum(builder, d);
+    const dotPooled = lowering.channelSum(builder, lowering.multiply(builder, d, pooled));
+    const dGamma = op.multiply(inverse, op.subtract(dotPooled, op.multiply(mean, dBeta)));
+    // The formula of the reference, collected into dx = slope*x + offset + unpooled(a*d): one affine pass over x.
+    const a = op.multiply(gamma, inverse);
+    const slope = op.scale(op.multiply(op.multiply(a, inverse), dGamma), -1 / (n * h * w));
+    const offset = op.subtract(op.scale(op.multiply(a, dBeta), -1 / (n * h * w)), op.multiply(slope, mean));
+    const scaled = lowering.affine(builder, d, a, builder.floats(new Float32Array(c)));
+    const dx = lowering.affine(builder, x, slope, offset, { addend: lowering.maxPool2Grad(builder, x, pooled, scaled) });
+    return [dx, dGamma, dBeta];
+  },
+};
+
+/** Arithmetic on vectors of one number a channel. */
+function vectorOps(
+  builder: OnnxBuilder,
+  like: Emitted,
+): Record<"add" | "subtract" | "multiply", (a: Emitted, b: Emitted) => Emitted> & { scale: (a: Emitted, factor: number) => Emitted } {
+  const binary =
+    (op: string) =>
+    (a: Emitted, b: Emitted): Emitted =>
+      builder.node(op, [a, b], like.shape);
+  return {
+    add: binary("Add"),
+    subtract: binary("Sub"),
+    multiply: binary("Mul"),
+    scale: (a, factor) => binary("Mul")(a, builder.scalar(factor)),
+  };
+}

@@ -1,0 +1,109 @@
+import type { Emitted } from "../../onnx/builder.ts";
+import type { NoAttributes, ShapeAttributes } from "./op-attributes.ts";
+import { array64, expectRank, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
+
+type Map4 = [number, number, number, number];
+
+/** Offsets in x of the 2x2 tile that makes element k of the pooled map. */
+export function tileOffsets(shape: readonly number[], k: number): [number, number, number, number] {
+  const [, , h, w] = shape as Map4;
+  const [row, column] = [Math.floor(k / (w / 2)), k % (w / 2)];
+  const plane = Math.floor(row / (h / 2));
+  const first = (plane * h + (row % (h / 2)) * 2) * w + column * 2;
+  return [first, first + 1, first + w, first + w + 1];
+}
+
+export function pooledShape(op: string, x: readonly number[]): number[] {
+  expectRank(op, "x", x, 4);
+  const [n, c, h, w] = x as Map4;
+  if (h % 2 || w % 2) throw graphError(op, `maps of ${h}x${w} cannot be halved; expected even sizes`);
+  return [n, c, h / 2, w / 2];
+}
+
+export function evaluateMaxPool2(x: Array64): Array64 {
+  const result = array64(pooledShape("maxPool2", x.shape));
+  for (let k = 0; k < result.data.length; k++) result.data[k] = Math.max(...tileOffsets(x.shape, k).map((at) => x.data[at] as number));
+  return result;
+}
+
+export function evaluateMaxPool2Grad(x: Array64, pooled: Array64, d: Array64): Array64 {
+  const result = array64(x.shape);
+  for (let k = 0; k < pooled.data.length; k++)
+    for (const at of tileOffsets(x.shape, k)) if (x.data[at] === pooled.data[k]) result.data[at] = d.data[k] as number;
+  return result;
+}
+
+/** Maximum of each 2x2 tile. Equal maxima each receive the gradient (they do not occur in practice among floats). */
+export const maxPool2: OpSpec<NoAttributes> = {
+  infer: ([x]) => [pooledShape("maxPool2", x ?? [])],
+  evaluate: ([x]) => [evaluateMaxPool2(x as Array64)],
+  gradient: (graph, node, [dy]) => [
+    dy ? graph.apply("maxPool2Grad", [node.inputs[0] as Value, node.outputs[0] as Value, dy], {}) : undefined,
+  ],
+  lower: (builder, lowering, [x]) => [lowering.maxPool2(builder, x as Emitted)],
+};
+
+export const maxPool2Grad: OpSpec<NoAttributes> = {
+  infer: ([x]) => [x ?? []],
+  evaluate: ([x, pooled, d]) => [evaluateMaxPool2Grad(x as Array64, pooled as Array64, d as Array64)],
+  gradient: { none: "Serval differentiates once" },
+  lower: (builder, lowering, [x, pooled, d]) => [lowering.maxPool2Grad(builder, x as Emitted, pooled as Emitted, d as Emitted)],
+};
+
+export function evaluateChannelSum(x: Array64): Array64 {
+  const [, c, h, w] = x.shape as Map4;
+  const result = array64([c]);
+  for (let k = 0; k < x.data.length; k++) {
+    const channel = Math.floor(k / (h * w)) % c;
+    result.data[channel] = (result.data[channel] as number) + (x.data[k] as number);
+  }
+  return result;
+}
+
+/** Sum over pictures and pixels: [N,C,H,W] -> [C]. */
+export const channelSum: OpSpec<NoAttributes> = {
+  infer: ([x]) => [[x?.[1] as number]],
+  evaluate: ([x]) => [evaluateChannelSum(x as Array64)],
+  gradient(graph, node, [dy]) {
+    const { shape } = node.inputs[0] as Value;
+    return [dy ? graph.apply("broadcastTo", [graph.reshape(dy, [1, shape[1] as number, 1, 1])], { shape }) : undefined];
+  },
+  lower: (builder, lowering, [x]) => [lowering.channelSum(builder, x as Emitted)],
+};
+
+/** Global average pooling: [N,C,H,W] -> [N,C]. */
+export const spatialMean: OpSpec<NoAttributes> = {
+  infer: ([x]) => [[x?.[0] as number, x?.[1] as number]],
+  evaluate([x]) {
+    const input = x as Array64;
+    const [n, c, h, w] = input.shape as Map4;
+    const result = array64([n, c]);
+    for (let k = 0; k < input.data.length; k++) {
+      const at = Math.floor(k / (h * w));
+      result.data[at] = (result.data[at] as number) + (input.data[k] as number) / (h * w);
+    }
+    return [result];
+  },
+  gradient: (graph, node, [dy]) => [dy ? graph.apply("spatialMeanGrad", [dy], { shape: (node.inputs[0] as Value).shape }) : undefined],
+  lower(builder, lowering, [x]) {
+    const [, , h, w] = (x as Emitted).shape as Map4;
+    const sum = lowering.spatialSum(builder, x as Emitted);
+    return [builder.node("Mul", [sum, builder.scalar(1 / (h * w))], sum.shape)];
+  },
+};
+
+export const spatialMeanGrad: OpSpec<ShapeAttributes> = {
+  infer: (_shapes, { shape }) => [shape],
+  evaluate([d], { shape }) {
+    const [, , h, w] = shape as Map4;
+    const result = array64(shape);
+    for (let k = 0; k < result.data.length; k++) result.data[k] = ((d as Array64).data[Math.floor(k / (h * w))] as number) / (h * w);
+    return [result];
+  },
+  gradient: { none: "Serval differentiates once" },
+  lower(builder, lowering, [d], { shape }) {
+    const [, , h, w] = shape as Map4;
+    const share = builder.node("Mul", [d as Emitted, builder.scalar(1 / (h * w))], (d as Emitted).shape);
+    return [lowering.spatialSpread(builder, share, shape)];
+  },
+};

@@ -1,0 +1,73 @@
+import type { Architecture, ArchitectureOptions } from "./architectures/architecture.ts";
+import { differentiate } from "./grad.ts";
+import { Graph } from "./graph.ts";
+import { Network, type Initial } from "./network.ts";
+import { OPTIMIZERS, type OptimizerOptions } from "./optimizers.ts";
+
+export interface TrainingStepOptions extends ArchitectureOptions, OptimizerOptions {
+  readonly batchSize: number;
+  /** Side lengths of the pictures fed, in pixels. */
+  readonly height: number;
+  readonly width: number;
+  readonly optimizer: keyof typeof OPTIMIZERS;
+  readonly dropout: boolean;
+}
+
+/** A tensor that goes round: fed as `name`, returned as `next:name`. */
+export interface StateSpec {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly initial: Initial;
+  /** Parameters and statistics make the model; slots are the optimizer's memory. */
+  readonly role: "parameter" | "statistic" | "slot";
+}
+
+export interface TrainingStep {
+  readonly graph: Graph;
+  readonly state: readonly StateSpec[];
+}
+
+export const NEXT = "next:";
+
+/**
+ * One training step as a graph: forward, backward and optimizer update. Inputs: `images` uint8 [N,H,W,3], `targets`
+ * [N,K] (each row sums to 1), `dropoutMask` [N,C] where dropout is on, `learningRate` [] and, for adamw, `correction1`,
+ * `correction2` []; and every state tensor. Outputs: `loss` [], `probabilities` [N,K] and every state tensor's next value.
+ */
+export function buildTrainingStep(architecture: Architecture, options: TrainingStepOptions): TrainingStep {
+  const graph = new Graph();
+  const network = new Network(graph);
+  const images = graph.input("images", [options.batchSize, options.height, options.width, 3], { dtype: "uint8" });
+  const targets = graph.input("targets", [options.batchSize, options.classes]);
+  const { logits } = architecture.train(network, images, options);
+  const [loss, probabilities] = graph.applyAll("softmaxCrossEntropy", [logits, targets], {});
+  if (!loss || !probabilities) throw new TypeError("softmaxCrossEntropy has two outputs");
+  const gradients = differentiate(
+    graph,
+    loss,
+    network.parameters.map((parameter) => parameter.value),
+  );
+  graph.output("loss", loss);
+  graph.output("probabilities", probabilities);
+
+  const learningRate = graph.input("learningRate", []);
+  const adam = options.optimizer === "adamw";
+  const correction1 = adam ? graph.input("correction1", []) : learningRate;
+  const correction2 = adam ? graph.input("correction2", []) : learningRate;
+  const state: StateSpec[] = [];
+  network.parameters.forEach((parameter, index) => {
+    const gradient = gradients[index] as (typeof gradients)[number];
+    const update = OPTIMIZERS[options.optimizer](graph, parameter, gradient, { learningRate, correction1, correction2 }, options);
+    graph.output(`${NEXT}${parameter.name}`, update.next);
+    state.push({ name: parameter.name, shape: parameter.value.shape, initial: parameter.initial, role: "parameter" });
+    for (const slot of update.slots) {
+      graph.output(`${NEXT}${slot.name}`, slot.next);
+      state.push({ name: slot.name, shape: slot.value.shape, initial: { constant: 0 }, role: "slot" });
+    }
+  });
+  for (const statistic of network.statistics) {
+    graph.output(`${NEXT}${statistic.name}`, statistic.next);
+    state.push({ name: statistic.name, shape: statistic.value.shape, initial: statistic.initial, role: "statistic" });
+  }
+  return { graph, state };
+}

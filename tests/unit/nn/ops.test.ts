@@ -1,0 +1,253 @@
+import { describe, expect, test } from "vitest";
+import { differentiate } from "../../../src/nn/grad.ts";
+import { Graph } from "../../../src/nn/graph.ts";
+import { lowerGraph } from "../../../src/nn/lower.ts";
+import { OPS } from "../../../src/nn/ops/index.ts";
+import type { OpAttributes, OpName } from "../../../src/nn/ops/op-attributes.ts";
+import type { Value } from "../../../src/nn/ops/op-spec.ts";
+import { evaluateGraph } from "../../../src/nn/reference.ts";
+import { encodeModel } from "../../../src/onnx/encode.ts";
+import { onnxruntime } from "../../../src/runtime/onnxruntime.ts";
+import type { Tensor } from "../../../src/runtime/engine.ts";
+import { randomArray } from "../../helpers/random-array.ts";
+
+interface Input {
+  readonly shape: readonly number[];
+  /** Range of the numbers; default [-1, 1]. */
+  readonly range?: readonly [number, number];
+  readonly uint8?: boolean;
+  readonly values?: (index: number) => number;
+}
+
+interface Case<K extends OpName> {
+  readonly inputs: readonly Input[];
+  readonly attributes: OpAttributes[K];
+}
+
+const of = (...shape: number[]): Input => ({ shape });
+const within = (low: number, high: number, ...shape: number[]): Input => ({ shape, range: [low, high] });
+/** Numbers no two of which are closer than the step of the central differences, so that maxima have no near ties. */
+const apart = (...shape: number[]): Input => ({ shape, values: (index) => ((index * 7919) % 1009) / 500 - 1 });
+const pooledFrom = (...shape: number[]): Input => ({ shape, values: () => 0.5 });
+
+/** At least one case an op: the type asks for it. 8 and 16 channels are whole blocks, 3, 5 and 12 are not. */
+const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
+  add: [
+    { inputs: [of(2, 3), of(2, 3)], attributes: {} },
+    { inputs: [of(2, 3, 4), of(3, 1)], attributes: {} },
+    { inputs: [of(4), of()], attributes: {} },
+  ],
+  subtract: [{ inputs: [of(2, 3), of(1, 3)], attributes: {} }],
+  multiply: [
+    { inputs: [of(4, 3, 2, 2), of(4, 1, 1, 1)], attributes: {} },
+    { inputs: [of(2, 8, 4, 4), of(2, 8, 4, 4)], attributes: {} },
+  ],
+  divide: [{ inputs: [of(2, 3), within(0.5, 2, 2, 1)], attributes: {} }],
+  squareRoot: [{ inputs: [within(0.5, 3, 7)], attributes: {} }],
+  signOf: [{ inputs: [{ shape: [4], values: (index) => [-2, 0, 3, -0.5][index] as number }], attributes: {} }],
+  relu: [
+    { inputs: [apart(3, 4)], attributes: {} },
+    { inputs: [apart(2, 16, 4, 4)], attributes: {} },
+  ],
+  positiveGate: [
+    { inputs: [of(3, 4), apart(3, 4)], attributes: {} },
+    { inputs: [of(2, 16, 4, 4), apart(2, 16, 4, 4)], attributes: {} },
+  ],
+  reshape: [{ inputs: [of(2, 6)], attributes: { shape: [3, 4] } }],
+  sumTo: [
+    { inputs: [of(2, 3, 4)], attributes: { shape: [3, 1] } },
+    { inputs: [of(2, 3)], attributes: { shape: [] } },
+  ],
+  broadcastTo: [{ inputs: [of(3, 1)], attributes: { shape: [2, 3, 4] } }],
+  matmul: [
+    { inputs: [of(3, 4), of(4, 5)], attributes: {} },
+    { inputs: [of(4, 3), of(4, 5)], attributes: { transposeA: true } },
+    { inputs: [of(3, 4), of(5, 4)], attributes: { transposeB: true } },
+    { inputs: [of(4, 3), of(5, 4)], attributes: { transposeA: true, transposeB: true } },
+  ],
+  conv2d: [
+    { inputs: [of(2, 3, 6, 6), of(16, 3, 3, 3), of(16)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+    { inputs: [of(2, 16, 6, 4), of(32, 16, 3, 3)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+    { inputs: [of(1, 16, 5, 7), of(16, 16, 3, 3), of(16)], attributes: { kernel: 3, stride: 2, padding: 1 } },
+    { inputs: [of(1, 16, 6, 6), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1 } },
+    { inputs: [of(2, 16, 4, 4), of(16, 16, 1, 1)], attributes: { kernel: 1, stride: 1, padding: 0 } },
+    { inputs: [of(2, 5, 5, 4), of(12, 5, 3, 3), of(12)], attributes: { kernel: 3, stride: 1, padding: 0 } },
+  ],
+  conv2dInputGrad: [
+    { inputs: [of(2, 16, 3, 3), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1, inputShape: [2, 16, 5, 6] } },
+  ],
+  conv2dWeightGrad: [
+    { inputs: [of(2, 16, 5, 5), of(2, 16, 5, 5)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+    // Large maps take one product a picture in the blocked lowering.
+    { inputs: [of(2, 16, 34, 34), of(2, 16, 34, 34)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+  ],
+  maxPool2: [
+    { inputs: [apart(2, 16, 4, 6)], attributes: {} },
+    { inputs: [apart(1, 3, 4, 4)], attributes: {} },
+  ],
+  maxPool2Grad: [
+    {
+      inputs: [
+        { shape: [1, 16, 4, 4], values: (index) => (index % 3 === 0 ? 0.5 : -((index % 7) / 7)) },
+        pooledFrom(1, 16, 2, 2),
+        of(1, 16, 2, 2),
+      ],
+      attributes: {},
+    },
+  ],
+  channelSum: [
+    { inputs: [of(3, 16, 4, 2)], attributes: {} },
+    { inputs: [of(3, 5, 2, 2)], attributes: {} },
+  ],
+  spatialMean: [
+    { inputs: [of(3, 16, 4, 2)], attributes: {} },
+    { inputs: [of(3, 5, 3, 3)], attributes: {} },
+  ],
+  spatialMeanGrad: [{ inputs: [of(2, 16)], attributes: { shape: [2, 16, 3, 5] } }],
+  affine: [
+    { inputs: [of(2, 16, 3, 3), of(16), of(16)], attributes: {} },
+    { inputs: [of(2, 5, 3, 3), of(5), of(5)], attributes: {} },
+  ],
+  batchNormReluMaxPool: [
+    { inputs: [apart(3, 16, 4, 4), within(0.5, 1.5, 16), of(16)], attributes: { epsilon: 1e-3 } },
+    { inputs: [apart(3, 6, 4, 6), within(0.5, 1.5, 6), of(6)], attributes: { epsilon: 1e-3 } },
+  ],
+  batchNormReluMaxPoolGrad: [
+    {
+      inputs: [
+        { shape: [2, 16, 4, 4], values: (index) => (index % 5 === 0 ? 0.5 : -((index % 7) / 7)) },
+        within(0.5, 1.5, 16),
+        apart(2, 16, 2, 2),
+        of(16),
+        pooledFrom(2, 16, 2, 2),
+        within(0.5, 2, 16),
+        of(2, 16, 2, 2),
+      ],
+      attributes: {},
+    },
+  ],
+  softmax: [{ inputs: [of(3, 5)], attributes: {} }],
+  softmaxCrossEntropy: [
+    {
+      inputs: [of(4, 3), { shape: [4, 3], values: (index) => [0.25, 0.5, 0.25][(index + Math.floor(index / 3)) % 3] as number }],
+      attributes: {},
+    },
+  ],
+  normalizeImages: [
+    {
+      inputs: [{ shape: [2, 4, 3, 3], uint8: true, values: (index) => (index * 37) % 256 }],
+      attributes: { mean: [0.5, 0.4, 0.3], std: [0.2, 0.25, 0.3] },
+    },
+  ],
+};
+
+/** A graph of one op whose loss weighs every element of its first output differently; its gradients are outputs too. */
+function buildCase<K extends OpName>(
+  op: K,
+  { inputs, attributes }: Case<K>,
+): { graph: Graph; feeds: Record<string, Float64Array>; parameters: string[] } {
+  const graph = new Graph();
+  const feeds: Record<string, Float64Array> = {};
+  const values = inputs.map(({ shape, range, uint8, values: valueAt }, index) => {
+    const count = shape.reduce((product, size) => product * size, 1);
+    const data = valueAt
+      ? Float64Array.from({ length: count }, (_, k) => valueAt(k))
+      : randomArray(count, index + 1, range?.[0] ?? -1, range?.[1] ?? 1);
+    // Both sides must see the same numbers: those that float32 can hold.
+    feeds[`in${index}`] = Float64Array.from(data, Math.fround);
+    return graph.input(`in${index}`, shape, { dtype: uint8 ? "uint8" : "float32", parameter: true });
+  });
+  const outputs = graph.applyAll(op, values, attributes);
+  outputs.forEach((output, index) => graph.output(`out${index}`, output));
+  const parameters: string[] = [];
+  if (typeof OPS[op].gradient === "function") {
+    const first = outputs[0] as Value;
+    const weights = graph.constant(
+      Float32Array.from(
+        randomArray(
+          first.shape.reduce((product, size) => product * size, 1),
+          99,
+        ),
+      ),
+      first.shape,
+    );
+    const loss = graph.apply("sumTo", [graph.multiply(first, weights)], { shape: [] });
+    graph.output("loss", loss);
+    // A target distribution has no gradient; every other input has one.
+    const wanted = values.map((_, index) => index).filter((index) => !(op === "softmaxCrossEntropy" && index === 1));
+    differentiate(
+      graph,
+      loss,
+      wanted.map((index) => values[index] as Value),
+    ).forEach((gradient, k) => {
+      parameters.push(`in${wanted[k]}`);
+      graph.output(`grad:in${wanted[k]}`, gradient);
+    });
+  }
+  return { graph, feeds, parameters };
+}
+
+async function runLowered(graph: Graph, feeds: Record<string, Float64Array>, blockSize: number): Promise<Record<string, Tensor>> {
+  const session = await onnxruntime.createSession(encodeModel(lowerGraph(graph, { blockSize, name: "case" })), { threads: 1 });
+  const tensors: Record<string, Tensor> = {};
+  for (const [name, value] of graph.inputs) {
+    const data = value.dtype === "uint8" ? Uint8Array.from(feeds[name] as Float64Array) : Float32Array.from(feeds[name] as Float64Array);
+    tensors[name] = { dtype: value.dtype, shape: value.shape, data };
+  }
+  const results = await session.run(tensors);
+  await session.close();
+  return results;
+}
+
+function largestDifference(actual: ArrayLike<number | bigint>, expected: Float64Array): number {
+  const scale = Math.max(1, ...expected.map(Math.abs));
+  return expected.reduce((worst, value, k) => Math.max(worst, Math.abs(value - Number(actual[k])) / scale), 0);
+}
+
+const blockSize = await onnxruntime.probeBlockSize();
+const cases = Object.entries(CASES).flatMap(([op, list]) =>
+  list.map((one, index) => ({ op: op as OpName, title: `${op} #${index}`, one: one as Case<OpName> })),
+);
+
+describe("each op", () => {
+  test.each(cases)("$title: its gradient agrees with central differences in float64", ({ op, one }) => {
+    const { graph, feeds, parameters } = buildCase(op, one);
+    if (typeof OPS[op].gradient !== "function") {
+      expect(OPS[op].gradient).toHaveProperty("none");
+      return;
+    }
+    const results = evaluateGraph(graph, feeds);
+    const step = 1e-5;
+    for (const name of parameters) {
+      const data = feeds[name] as Float64Array;
+      const analytic = results[`grad:${name}`]?.data as Float64Array;
+      // Every element of small inputs, a spread of elements of large ones.
+      const stride = Math.max(1, Math.floor(data.length / 24));
+      for (let k = 0; k < data.length; k += stride) {
+        const original = data[k] as number;
+        data[k] = original + step;
+        const above = evaluateGraph(graph, feeds)["loss"]?.data[0] as number;
+        data[k] = original - step;
+        const below = evaluateGraph(graph, feeds)["loss"]?.data[0] as number;
+        data[k] = original;
+        expect(Math.abs((above - below) / (2 * step) - (analytic[k] as number)), `${name}[${k}]`).toBeLessThan(1e-6);
+      }
+    }
+  });
+
+  const lowerings = [
+    { name: "portable", block: 0 },
+    { name: "blocked", block: blockSize },
+  ].filter(({ name, block }) => name === "portable" || block > 0);
+  describe.each(lowerings)("lowered $name", ({ block }) => {
+    test.each(cases)("$title: onnxruntime computes what the reference defines, gradients included", async ({ op, one }) => {
+      const { graph, feeds } = buildCase(op, one);
+      const expected = evaluateGraph(graph, feeds);
+      const actual = await runLowered(graph, feeds, block);
+      for (const name of graph.outputs.keys()) {
+        expect([...(actual[name] as Tensor).shape], name).toEqual([...(expected[name]?.shape ?? [])]);
+        expect(largestDifference((actual[name] as Tensor).data, expected[name]?.data as Float64Array), name).toBeLessThan(2e-5);
+      }
+    });
+  });
+});
