@@ -16,6 +16,8 @@ interface Verb {
 /** The full list of verbs; docs/cli.md is generated from it and from each verb's --help. */
 export const VERBS: Readonly<Record<string, Verb>> = {
   init: { summary: "Set up a folder for your own labelled images.", load: () => import("./commands/init.ts") },
+  data: { summary: "Import labelled images, and check them.", load: () => import("./commands/data.ts") },
+  prepare: { summary: "Split the images and decode them once into shards.", load: () => import("./commands/prepare.ts") },
 };
 
 export async function buildProgram(context: CommandContext, verbs: readonly string[]): Promise<Command> {

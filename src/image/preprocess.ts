@@ -3,7 +3,7 @@ import { imageError, openImage, type ImageLimits } from "./decode.ts";
 
 export type { ImageLimits } from "./decode.ts";
 
-/** squash ignores the aspect ratio; crop fills and cuts from the centre; pad fits inside and fills the rest with gray. */
+/** squash ignores the aspect ratio; crop fills and cuts from the centre; pad fits inside and fills the rest with black. */
 export type Fit = "squash" | "crop" | "pad";
 export type Kernel = "nearest" | "linear" | "cubic" | "mitchell" | "lanczos2" | "lanczos3";
 
@@ -27,8 +27,8 @@ export interface Preprocess {
   readonly crop: Size | null;
 }
 
-/** Middle gray, so that the bars of `pad` are neither the darkest nor the brightest thing in a picture. */
-const padBackground = "#808080";
+/** The bars that `pad` adds. */
+const padBackground = "#000000";
 
 const sharpFits = { squash: "fill", crop: "cover", pad: "contain" } as const;
 

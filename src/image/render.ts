@@ -6,11 +6,16 @@ export interface RenderOptions {
   readonly quality?: number;
   /** Width in pixels; the SVG's own width without it. */
   readonly width?: number;
+  /** Pixels per unit of the SVG, 1 without it: 2 draws it twice as large and as sharp. */
+  readonly scale?: number;
 }
+
+/** What librsvg takes for one pixel per unit. */
+const unitDensity = 72;
 
 /** Draws an SVG that we made ourselves. Never for a user's SVG: those are refused before they reach a decoder. */
 export async function renderSvg(svg: string, options: RenderOptions): Promise<Buffer> {
-  const image = sharp(Buffer.from(svg));
+  const image = sharp(Buffer.from(svg), { density: unitDensity * (options.scale ?? 1) });
   if (options.width !== undefined) image.resize(options.width);
   return options.format === "png"
     ? image.png().toBuffer()
@@ -18,4 +23,11 @@ export async function renderSvg(svg: string, options: RenderOptions): Promise<Bu
         .flatten({ background: "#ffffff" })
         .jpeg({ quality: options.quality ?? 90 })
         .toBuffer();
+}
+
+/** Encodes uint8 RGB [height, width, 3], such as a shard row, as a PNG. */
+export async function encodePng(rgb: Uint8Array, width: number, height: number): Promise<Buffer> {
+  return sharp(rgb, { raw: { width, height, channels: 3 } })
+    .png()
+    .toBuffer();
 }

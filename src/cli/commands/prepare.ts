@@ -1,0 +1,70 @@
+import { join } from "node:path";
+import { loadParams, type Params } from "../../config/params.ts";
+import { prepareShards, type PrepareReport } from "../../data/prepare.ts";
+import { splitNames } from "../../data/split.ts";
+import type { Configure } from "../command.ts";
+import { formatDuration, type Output } from "../output.ts";
+
+export interface PrepareCommandOptions {
+  /** The working repository. */
+  readonly cwd: string;
+  readonly params: Pick<Params, "data" | "prepare">;
+  /** Relative to `cwd`. */
+  readonly rawDir?: string;
+  readonly outDir?: string;
+  readonly force?: boolean | undefined;
+}
+
+export const configure: Configure = (command, context) => {
+  command
+    .option("--force", "write the shards even where they are up to date")
+    .option("--set <KEY=VALUE...>", "override a parameter, such as prepare.width=96")
+    .option("--json", "print the result as JSON")
+    .action(async (options: { force?: boolean; set?: string[]; json?: boolean }) => {
+      const params = await loadParams(context.cwd, options.set ?? []);
+      const output = context.output(options);
+      const report = await prepareData({ cwd: context.cwd, params, force: options.force }, output, context.signal);
+      output.result(report, describe(report));
+    });
+};
+
+/** Makes data/processed from data/raw as params.yaml says, with a progress bar. */
+export async function prepareData(options: PrepareCommandOptions, output: Output, signal?: AbortSignal): Promise<PrepareReport> {
+  const { prepare, data } = options.params;
+  let progress: ReturnType<Output["progress"]> | undefined;
+  try {
+    const report = await prepareShards({
+      rawDir: join(options.cwd, options.rawDir ?? "data/raw"),
+      outDir: join(options.cwd, options.outDir ?? "data/processed"),
+      width: prepare.width,
+      height: prepare.height,
+      fit: prepare.fit,
+      kernel: prepare.kernel,
+      orient: true,
+      shares: prepare.split,
+      seed: prepare.seed,
+      dedupe: data.dedupe,
+      force: options.force ?? false,
+      ...(signal && { signal }),
+      onProgress: (done, total) => {
+        progress ??= output.progress("Preparing", total, "images");
+        progress.update(done);
+      },
+    });
+    for (const item of report.changed ? report.leftOut : []) output.warn(`Left out "${item.path}": ${item.message}`);
+    return report;
+  } finally {
+    progress?.end();
+  }
+}
+
+function describe(report: PrepareReport): string {
+  if (!report.changed) return `Nothing to do: data/processed is up to date (${report.images} images).`;
+  const lines = splitNames.map((split) => {
+    const counts = Object.entries(report.counts[split]);
+    const total = counts.reduce((sum, [, count]) => sum + count, 0);
+    return `  ${split.padEnd(6)}${String(total).padStart(8)}  ${counts.map(([label, count]) => `${label} ${count}`).join(", ")}`;
+  });
+  const speed = `${formatDuration(report.seconds)}, ${Math.round(report.imagesPerSecond)} images/s`;
+  return [`Prepared ${report.images} images in ${speed}; ${Math.round(report.bytes / 1e6)} MB in data/processed.`, ...lines].join("\n");
+}

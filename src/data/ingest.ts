@@ -1,0 +1,238 @@
+import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { availableParallelism } from "node:os";
+import { dirname, extname, join, resolve } from "node:path";
+import { ServalError } from "../errors.ts";
+import { sha256 } from "../files.ts";
+import { defaultImageLimits, inspectImage, type ImageLimits } from "../image/decode.ts";
+import { ImportJournal, key, type JournalLine } from "./journal.ts";
+import { readManifest, writeManifest, type ManifestRow } from "./manifest.ts";
+import { mapOrdered } from "./map-ordered.ts";
+import { moveToQuarantine, quarantinePath, updateReport, writeToQuarantine, type SetAside } from "./quarantine.ts";
+import { readEntry, type Source, type SourceEntry } from "./sources/source.ts";
+
+export interface IngestOptions {
+  /** data/raw: pictures and manifest.jsonl. */
+  readonly outDir: string;
+  readonly quarantineDir: string;
+  /** Remembers what was imported into `outDir`; lies outside it, because `outDir` is versioned data. */
+  readonly journalPath: string;
+  readonly limits?: ImageLimits;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface IngestReport {
+  readonly source: string;
+  /** Entries of this source that are in data/raw now. */
+  readonly kept: number;
+  /** Of those, the ones that an earlier import had done. */
+  readonly reused: number;
+  readonly setAside: readonly SetAside[];
+  /** Pictures by class in the whole of data/raw, classes sorted. */
+  readonly counts: Readonly<Record<string, number>>;
+  readonly dataVersion: string;
+  /** False when nothing had to be read, written or recorded. */
+  readonly changed: boolean;
+  readonly seconds: number;
+  readonly filesPerSecond: number;
+}
+
+/**
+ * Brings a source's pictures into data/raw with their bytes unchanged, decodes each once to check it, sets broken ones
+ * aside and writes the manifest. Adds and updates, never deletes what other sources brought. A source that is `outDir`
+ * itself is checked in place: afterwards the manifest lists what lies there. Throws E_SOURCE_EMPTY, E_DISK_FULL; the
+ * signal's reason when aborted, and what was done until then is not done again.
+ */
+export async function ingest(source: Source, options: IngestOptions): Promise<IngestReport> {
+  const startedAt = performance.now();
+  const run = new Ingestion(source, options, await ImportJournal.load(options.journalPath));
+  await mkdir(options.outDir, { recursive: true });
+  const rows = new Map<string, ManifestRow>();
+  const setAside: SetAside[] = [];
+  const seen = new Set<string>();
+  let done = 0;
+  let reused = 0;
+  // Twice the cores: while some pictures are decoded, others are read and written.
+  const outcomes = mapOrdered(source.entries(), 2 * availableParallelism(), (entry) => run.process(entry));
+  try {
+    for await (const { line, fresh } of outcomes) {
+      options.signal?.throwIfAborted();
+      seen.add(quarantinePath(line.name));
+      if (fresh) await run.journal.add(line);
+      if (line.row === undefined) {
+        setAside.push({ path: quarantinePath(line.name), code: line.code ?? "E_INTERNAL", message: line.message ?? "" });
+      } else {
+        rows.set(line.row.path, line.row);
+        if (!fresh) reused++;
+      }
+      done++;
+      options.onProgress?.(done, source.count);
+    }
+  } finally {
+    await run.journal.finish();
+  }
+  await updateReport(options.quarantineDir, seen, setAside);
+  if (rows.size === 0) {
+    throw new ServalError("E_SOURCE_EMPTY", `"${source.title}" holds ${done} files, none of them a readable picture in a class folder.`, {
+      details: { setAside },
+    });
+  }
+  const kept = rows.size;
+  if (!run.inPlace) await keepOthers(options.outDir, rows);
+  const manifest = await writeManifest(options.outDir, [...rows.values()]);
+  const seconds = (performance.now() - startedAt) / 1000;
+  return {
+    source: source.title,
+    kept,
+    reused,
+    setAside,
+    counts: countLabels(manifest.rows),
+    dataVersion: manifest.dataVersion,
+    changed: manifest.changed || run.processed > 0,
+    seconds,
+    filesPerSecond: done / seconds,
+  };
+}
+
+/** Pictures by class, classes in the order of their code units. */
+export function countLabels(rows: readonly Pick<ManifestRow, "label">[]): Record<string, number> {
+  const counts = new Map<string, number>();
+  for (const { label } of rows) counts.set(label, (counts.get(label) ?? 0) + 1);
+  return Object.fromEntries([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+/** Adds the manifest rows that other sources brought and whose files are still there. */
+async function keepOthers(outDir: string, rows: Map<string, ManifestRow>): Promise<void> {
+  const before = await readManifest(outDir).catch((error: unknown) => {
+    if (error instanceof ServalError && error.code === "E_MANIFEST_MISSING") return undefined;
+    throw error;
+  });
+  const others = (before?.rows ?? []).filter((row) => !rows.has(row.path));
+  const checked = mapOrdered(others, 16, async (row) => ({ row, there: await stat(join(outDir, row.path)).catch(() => undefined) }));
+  for await (const { row, there } of checked) if (there !== undefined) rows.set(row.path, row);
+}
+
+interface Outcome {
+  readonly line: JournalLine;
+  /** Whether the entry was read this time; false when the journal knew it. */
+  readonly fresh: boolean;
+}
+
+class Ingestion {
+  readonly journal: ImportJournal;
+  readonly inPlace: boolean;
+  processed = 0;
+  readonly #source: Source;
+  readonly #options: IngestOptions;
+  readonly #limits: ImageLimits;
+  readonly #owners: Map<string, string>;
+  /** Paths that entries of this run took, lower case: some file systems do not tell `A.jpg` from `a.jpg`. */
+  readonly #taken = new Set<string>();
+  readonly #folders = new Set<string>();
+
+  constructor(source: Source, options: IngestOptions, journal: ImportJournal) {
+    this.#source = source;
+    this.#options = options;
+    this.#limits = options.limits ?? defaultImageLimits;
+    this.journal = journal;
+    this.#owners = journal.owners();
+    this.inPlace = source.folder !== undefined && source.folder === resolve(options.outDir);
+  }
+
+  async process(entry: SourceEntry): Promise<Outcome> {
+    const known = this.journal.get(this.#source.id, entry.name);
+    const path = this.#takePath(entry, known);
+    if (known?.version === entry.version && (await this.#isInPlace(known))) return { line: known, fresh: false };
+    this.processed++;
+    const base = { source: this.#source.id, name: entry.name, version: entry.version };
+    if (path === undefined) return { line: { ...base, ...this.#unlabelled(entry) }, fresh: true };
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = await readEntry(entry, this.#limits.maxBytes);
+      const { dhash, width, height, format } = await inspectImage(bytes, this.#limits);
+      const written = await this.#write(entry, path, bytes);
+      const row: ManifestRow = { path: written.path, label: entry.label ?? "", sha256: sha256(bytes), dhash, width, height, format };
+      return { line: { ...base, row, sizeBytes: bytes.byteLength, mtimeMs: written.mtimeMs }, fresh: true };
+    } catch (error) {
+      if (!isAboutTheFile(error)) throw error;
+      await this.#setAside(entry, bytes);
+      if (known?.row !== undefined) await rm(join(this.#options.outDir, known.row.path), { force: true });
+      return { line: { ...base, code: error.code, message: error.message }, fresh: true };
+    }
+  }
+
+  /** Decides synchronously, in the order of the entries, so that the result does not depend on timing. */
+  #takePath(entry: SourceEntry, known: JournalLine | undefined): string | undefined {
+    if (entry.path === undefined) return undefined;
+    if (this.inPlace) return entry.name;
+    const wanted = known?.row?.path ?? entry.path;
+    const path = this.#taken.has(wanted.toLowerCase()) ? this.#otherPath(entry) : wanted;
+    this.#taken.add(path.toLowerCase());
+    return path;
+  }
+
+  /** For a file whose name another file has: the name with a mark that depends on where the file comes from alone. */
+  #otherPath(entry: SourceEntry): string {
+    const path = entry.path ?? entry.name;
+    const extension = extname(path);
+    const mark = sha256(key(this.#source.id, entry.name)).slice(0, 8);
+    return `${path.slice(0, path.length - extension.length)}~${mark}${extension}`;
+  }
+
+  #unlabelled(entry: SourceEntry): { code: string; message: string } {
+    return { code: "E_LABEL_MISSING", message: `"${entry.name}" lies in no class folder; it was left where it is.` };
+  }
+
+  async #isInPlace(known: JournalLine): Promise<boolean> {
+    if (known.row === undefined) return true;
+    const there = await stat(join(this.#options.outDir, known.row.path)).catch(() => undefined);
+    return there?.size === known.sizeBytes && Math.round(there?.mtimeMs ?? 0) === known.mtimeMs;
+  }
+
+  /** Writes the bytes unless a file that we did not put there has the name; returns the path that it got. */
+  async #write(entry: SourceEntry, path: string, bytes: Uint8Array): Promise<{ path: string; mtimeMs: number }> {
+    const target = join(this.#options.outDir, path);
+    if (!this.inPlace) {
+      const folder = dirname(target);
+      if (!this.#folders.has(folder)) await mkdir(folder, { recursive: true });
+      this.#folders.add(folder);
+      const created = await writeNew(target, bytes);
+      if (!created && !(await this.#mayReplace(entry, path, target, bytes))) {
+        const other = this.#otherPath(entry);
+        await writeFile(join(this.#options.outDir, other), bytes);
+        return { path: other, mtimeMs: Math.round((await stat(join(this.#options.outDir, other))).mtimeMs) };
+      }
+      if (!created) await writeFile(target, bytes);
+    }
+    return { path, mtimeMs: Math.round((await stat(target)).mtimeMs) };
+  }
+
+  /** Ours by the journal, the same picture, or what a killed import left of it. */
+  async #mayReplace(entry: SourceEntry, path: string, target: string, bytes: Uint8Array): Promise<boolean> {
+    const owner = this.#owners.get(path);
+    if (owner !== undefined) return owner === key(this.#source.id, entry.name);
+    const there = await readFile(target);
+    return there.byteLength <= bytes.byteLength && there.equals(bytes.subarray(0, there.byteLength));
+  }
+
+  async #setAside(entry: SourceEntry, bytes: Uint8Array | undefined): Promise<void> {
+    const path = quarantinePath(entry.name);
+    if (this.inPlace) await moveToQuarantine(this.#options.quarantineDir, path, join(this.#options.outDir, entry.name));
+    else if (bytes !== undefined) await writeToQuarantine(this.#options.quarantineDir, path, bytes);
+  }
+}
+
+async function writeNew(path: string, bytes: Uint8Array): Promise<boolean> {
+  try {
+    await writeFile(path, bytes, { flag: "wx" });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}
+
+/** Errors that say something about one file: it is set aside and the import goes on. */
+function isAboutTheFile(error: unknown): error is ServalError {
+  return error instanceof ServalError && (error.code.startsWith("E_IMAGE_") || error.code === "E_ARCHIVE_CORRUPT");
+}

@@ -1,0 +1,97 @@
+import { appendFile, mkdir, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { writeFileAtomic } from "../files.ts";
+import type { ManifestRow } from "./manifest.ts";
+
+/** What an import did with one entry: kept it (row and the file's state on disk) or set it aside (code and message). */
+export interface JournalLine {
+  readonly source: string;
+  readonly name: string;
+  readonly version: string;
+  readonly row?: ManifestRow;
+  readonly sizeBytes?: number;
+  readonly mtimeMs?: number;
+  readonly code?: string;
+  readonly message?: string;
+}
+
+const flushEveryLines = 200;
+
+/**
+ * Remembers what was imported, so that a second import does nothing twice and a killed one goes on. Lines are appended
+ * after the files they speak of; at most the last few hundred are lost with the process, and their files done again.
+ */
+export class ImportJournal {
+  readonly #path: string;
+  readonly #lines: Map<string, JournalLine>;
+  #pending = "";
+  #pendingLines = 0;
+  #linesOnDisk: number;
+
+  private constructor(path: string, lines: Map<string, JournalLine>, linesOnDisk: number) {
+    this.#path = path;
+    this.#lines = lines;
+    this.#linesOnDisk = linesOnDisk;
+  }
+
+  static async load(path: string): Promise<ImportJournal> {
+    const text = await readFile(path, "utf8").catch(() => "");
+    const lines = new Map<string, JournalLine>();
+    const texts = text.split("\n").filter((line) => line !== "");
+    for (const line of texts) {
+      const parsed = parseLine(line);
+      if (parsed !== undefined) lines.set(key(parsed.source, parsed.name), parsed);
+    }
+    await mkdir(dirname(path), { recursive: true });
+    return new ImportJournal(path, lines, texts.length);
+  }
+
+  get(source: string, name: string): JournalLine | undefined {
+    return this.#lines.get(key(source, name));
+  }
+
+  /** Who put which file into data/raw: path to entry. */
+  owners(): Map<string, string> {
+    const owners = new Map<string, string>();
+    for (const [entry, line] of this.#lines) if (line.row !== undefined) owners.set(line.row.path, entry);
+    return owners;
+  }
+
+  async add(line: JournalLine): Promise<void> {
+    this.#lines.set(key(line.source, line.name), line);
+    this.#pending += `${JSON.stringify(line)}\n`;
+    if (++this.#pendingLines >= flushEveryLines) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    if (this.#pendingLines === 0) return;
+    const text = this.#pending;
+    this.#linesOnDisk += this.#pendingLines;
+    this.#pending = "";
+    this.#pendingLines = 0;
+    await appendFile(this.#path, text);
+  }
+
+  /** Flushes, and drops overtaken lines once they are most of the file. */
+  async finish(): Promise<void> {
+    await this.flush();
+    if (this.#linesOnDisk < 2 * this.#lines.size + flushEveryLines) return;
+    await writeFileAtomic(this.#path, Array.from(this.#lines.values(), (line) => `${JSON.stringify(line)}\n`).join(""));
+    this.#linesOnDisk = this.#lines.size;
+  }
+}
+
+export function key(source: string, name: string): string {
+  return `${source}\n${name}`;
+}
+
+/** A process that was killed may leave half a line at the end; what cannot be read is imported again. */
+function parseLine(line: string): JournalLine | undefined {
+  try {
+    const parsed = JSON.parse(line) as Partial<JournalLine> | null;
+    const valid = typeof parsed?.source === "string" && typeof parsed.name === "string" && typeof parsed.version === "string";
+    return valid ? (parsed as JournalLine) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,106 @@
+import { ServalError } from "../errors.ts";
+import { sha256 } from "../files.ts";
+import { groupNearDuplicates } from "./duplicates.ts";
+import type { ManifestRow } from "./manifest.ts";
+
+export type Split = "train" | "val" | "test";
+
+export const splitNames: readonly Split[] = ["train", "val", "test"];
+
+/** Shares of the pictures; they add up to 1, and a share may be 0. */
+export type SplitShares = Readonly<Record<Split, number>>;
+
+type Item = Pick<ManifestRow, "sha256" | "dhash" | "label">;
+
+interface Group {
+  /** In [0, 1): where the group lies on the line that the shares cut. */
+  readonly position: number;
+  readonly labels: ReadonlySet<string>;
+  readonly members: number[];
+  split: Split;
+}
+
+/**
+ * Assigns each picture to a split. Near duplicates form a group, and the group goes where the hash of the seed and its
+ * smallest sha256 says, so no picture leaks between splits and added pictures never move those that are there: only a
+ * new near duplicate, which changes the group itself, can move the group it joins.
+ *
+ * The price: shares are kept in expectation, not exactly. A class of n pictures has its share with a standard deviation
+ * of sqrt(share (1 - share) / n): 10 % of 240 is 24 +- 5, 10 % of 11,000 is 1,100 +- 31. A small class that the hash
+ * left without a picture in some split gets the nearest group there; those few may move when the class grows.
+ * Throws E_CLASS_TOO_SMALL where a class has fewer groups than there are splits.
+ */
+export function assignSplits(items: readonly Item[], shares: SplitShares, seed: number): Split[] {
+  const wanted = splitNames.filter((split) => shares[split] > 0);
+  const groups = buildGroups(items, shares, seed);
+  const labels = [...new Set(items.map((item) => item.label))].sort();
+  for (const label of labels) checkSize(label, items, groups, wanted);
+  for (const label of labels) for (const split of wanted) fillSplit(groups, label, split, shares);
+  for (const label of labels) {
+    for (const split of wanted)
+      if (!groups.some((group) => group.split === split && group.labels.has(label))) throw emptySplit(label, split);
+  }
+  const result: Split[] = Array.from({ length: items.length }, () => "train" as const);
+  for (const group of groups) for (const i of group.members) result[i] = group.split;
+  return result;
+}
+
+function buildGroups(items: readonly Item[], shares: SplitShares, seed: number): Group[] {
+  const members = new Map<number, number[]>();
+  for (const [i, root] of groupNearDuplicates(items.map((item) => item.dhash)).entries()) {
+    const group = members.get(root);
+    if (group === undefined) members.set(root, [i]);
+    else group.push(i);
+  }
+  return Array.from(members.values(), (indices) => {
+    const smallest = indices.map((i) => items[i]!.sha256).reduce((a, b) => (a < b ? a : b));
+    const position = Number.parseInt(sha256(`${seed}:${smallest}`).slice(0, 12), 16) / 2 ** 48;
+    return { position, labels: new Set(indices.map((i) => items[i]!.label)), members: indices, split: splitAt(position, shares) };
+  });
+}
+
+function splitAt(position: number, shares: SplitShares): Split {
+  const [, trainEnd] = span("train", shares);
+  const [, valEnd] = span("val", shares);
+  if (position < trainEnd) return "train";
+  return position < valEnd ? "val" : "test";
+}
+
+/** The part of [0, 1) that belongs to a split; the last share above 0 reaches to 1 whatever the rounding. */
+function span(split: Split, shares: SplitShares): [start: number, end: number] {
+  const train = shares.val + shares.test > 0 ? shares.train : 1;
+  const val = shares.test > 0 ? train + shares.val : 1;
+  if (split === "train") return [0, train];
+  return split === "val" ? [train, val] : [val, 1];
+}
+
+function checkSize(label: string, items: readonly Item[], groups: readonly Group[], wanted: readonly Split[]): void {
+  const own = groups.filter((group) => group.labels.has(label)).length;
+  if (own >= wanted.length) return;
+  const count = items.filter((item) => item.label === label).length;
+  const alike = count > own ? `, ${own} of them different` : "";
+  throw new ServalError(
+    "E_CLASS_TOO_SMALL",
+    `The class "${label}" has ${count} ${count === 1 ? "picture" : "pictures"}${alike}; at least ${wanted.length} different ones are needed, one for each of ${wanted.join(", ")}.`,
+    { details: { label, count, needed: wanted.length } },
+  );
+}
+
+/** Gives a class its nearest group in a split where it has none, taken from a split where it has two or more. */
+function fillSplit(groups: readonly Group[], label: string, split: Split, shares: SplitShares): void {
+  const own = groups.filter((group) => group.labels.has(label));
+  if (own.some((group) => group.split === split)) return;
+  const [start, end] = span(split, shares);
+  const distance = (group: Group): number => Math.max(start - group.position, group.position - end, 0);
+  const spare = own
+    .filter((group) => own.filter((other) => other.split === group.split).length > 1)
+    // A group that holds several classes is moved last: another class may need it where it is.
+    .sort((a, b) => a.labels.size - b.labels.size || distance(a) - distance(b) || a.position - b.position);
+  if (spare[0] !== undefined) spare[0].split = split;
+}
+
+function emptySplit(label: string, split: Split): ServalError {
+  return new ServalError("E_CLASS_TOO_SMALL", `The class "${label}" has too few different pictures: none is left for ${split}.`, {
+    details: { label, split },
+  });
+}
