@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { realpathSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
 import { debugWanted } from "../config/env.ts";
@@ -23,7 +24,9 @@ export const VERBS: Readonly<Record<string, Verb>> = {
 export async function buildProgram(context: CommandContext, verbs: readonly string[]): Promise<Command> {
   const program = new Command("serval")
     .description("From a folder of labelled images to a monitored production classifier, without Python.")
-    .showHelpAfterError("Run with --help to see what is possible.")
+    .version(readVersion(), "-V, --version", "display the version")
+    // A wrong command line is reported as E_USAGE, like every other error.
+    .configureOutput({ outputError: () => undefined })
     .exitOverride();
   for (const [name, verb] of Object.entries(VERBS)) {
     const command = program.command(name).description(verb.summary);
@@ -36,7 +39,7 @@ export async function buildProgram(context: CommandContext, verbs: readonly stri
 /** Runs one command line and returns its exit code; never exits the process itself. */
 export async function runCli(argv: readonly string[], context: CommandContext): Promise<number> {
   try {
-    const program = await buildProgram(context, argv.slice(0, 1));
+    const program = await buildProgram(context, argv[0] === "help" ? argv.slice(1, 2) : argv.slice(0, 1));
     if (argv.length === 0) {
       program.outputHelp();
       return 2;
@@ -44,8 +47,9 @@ export async function runCli(argv: readonly string[], context: CommandContext): 
     await program.parseAsync([...argv], { from: "user" });
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    const failure = context.signal.aborted && !(error instanceof ServalError) ? interrupted(error) : toServalError(error);
+    // Help that was asked for, or that a verb with verbs of its own shows when none is named.
+    if (error instanceof CommanderError && (error.exitCode === 0 || error.code === "commander.help")) return error.exitCode === 0 ? 0 : 2;
+    const failure = toFailure(error, context.signal);
     const output = context.output();
     output.warn(`${failure.code}: ${failure.message}\n  ${failure.hint}`);
     if (debugWanted()) output.warn(String((failure.cause as Error | undefined)?.stack ?? failure.stack));
@@ -53,8 +57,16 @@ export async function runCli(argv: readonly string[], context: CommandContext): 
   }
 }
 
-function interrupted(cause: unknown): ServalError {
-  return new ServalError("E_INTERRUPTED", "Stopped by a signal.", { cause });
+function toFailure(error: unknown, signal: AbortSignal): ServalError {
+  if (error instanceof CommanderError) return new ServalError("E_USAGE", error.message.replace(/^error: /, ""), { cause: error });
+  if (signal.aborted && !(error instanceof ServalError)) return new ServalError("E_INTERRUPTED", "Stopped by a signal.", { cause: error });
+  return toServalError(error);
+}
+
+function readVersion(): string {
+  // package.json lies two folders above, here as in the npm package.
+  const text = readFileSync(join(import.meta.dirname, "../../package.json"), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
 }
 
 const invokedDirectly = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);

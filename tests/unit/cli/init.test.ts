@@ -5,8 +5,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { initProject } from "../../../src/cli/commands/init.ts";
 import { runCli } from "../../../src/cli/main.ts";
-import { createOutput } from "../../../src/cli/output.ts";
 import { loadParams } from "../../../src/config/params.ts";
+import { recordedContext } from "../../helpers/recorded-output.ts";
 
 let dir: string;
 beforeEach(async () => {
@@ -20,17 +20,9 @@ async function put(path: string, text = "x"): Promise<void> {
 }
 
 async function runInit(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
-  const written = { stdout: "", stderr: "" };
-  const stream = (name: "stdout" | "stderr"): NodeJS.WritableStream =>
-    ({ write: (text: string) => ((written[name] += text), true) }) as unknown as NodeJS.WritableStream;
-  const output = createOutput({ stdout: stream("stdout"), stderr: stream("stderr") });
-  const json = createOutput({ json: true, stdout: stream("stdout"), stderr: stream("stderr") });
-  const code = await runCli(["init", ...args], {
-    cwd: dir,
-    signal: new AbortController().signal,
-    output: (options) => (options?.json ? json : output),
-  });
-  return { code, ...written };
+  const context = recordedContext(dir);
+  const code = await runCli(["init", ...args], context);
+  return { code, stdout: context.stdout.text, stderr: context.stderr.text };
 }
 
 describe("serval init", () => {

@@ -67,6 +67,7 @@ export function findBreaches(files: ReadonlyMap<string, string>): string[] {
     if (path !== "cli/main.ts" && !workers.has(path)) {
       for (const { text, line } of fact.topLevelStatements) report(line, `work at import time: ${text}`);
     }
+    if (path !== "index.ts" && fact.ownCode.length === 0 && fact.imports.length > 0) report(1, "src/index.ts is the only barrel");
     if (path === "index.ts") for (const { text, line } of fact.ownCode) report(line, `index.ts only re-exports: ${text}`);
     checkName(path, report);
     checkText(path, files.get(path) ?? "", report);
@@ -131,7 +132,6 @@ function checkName(path: string, report: (line: number, text: string) => void): 
   for (const part of path.replace(/\.ts$/, "").split("/")) {
     if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(part)) report(1, `${part} is not kebab-case`);
     if (/^(utils?|helpers?|managers?|common|misc)$/.test(part)) report(1, `${part} says nothing about what is inside`);
-    if (part === "index" && path !== "index.ts") report(1, "src/index.ts is the only barrel");
   }
 }
 
