@@ -161,8 +161,48 @@ const table = {
     hint: "Scale the picture down, or raise SERVAL_MAX_PIXELS.",
   },
 
-  E_GRAPH: { title: "A network cannot be built: shapes or names do not fit.", status: 500, exit: 2, hint: "Check train.cropSize and train.channels in params.yaml: maps are halved once a block." },
-  E_WEIGHTS: { title: "Trained weights do not fit the network.", status: 500, exit: 1, hint: "Train again, or name the architecture and channels that the weights were trained with." },
+  E_GRAPH: {
+    title: "A network cannot be built: shapes or names do not fit.",
+    status: 500,
+    exit: 2,
+    hint: "Check train.cropSize and train.channels in params.yaml: maps are halved once a block.",
+  },
+  E_WEIGHTS: {
+    title: "Trained weights do not fit the network.",
+    status: 500,
+    exit: 1,
+    hint: "Train again, or name the architecture and channels that the weights were trained with.",
+  },
+  E_TOO_FEW_IMAGES: {
+    title: "There are too few pictures to train with.",
+    status: 400,
+    exit: 3,
+    hint: "Import more labelled pictures, then run `serval prepare`.",
+  },
+  E_CHECKPOINT_CORRUPT: {
+    title: "A checkpoint file is damaged.",
+    status: 500,
+    exit: 1,
+    hint: "Remove the file that the message names and resume again, or start a new run.",
+  },
+  E_RESUME_MISMATCH: {
+    title: "A run cannot go on with other parameters or other data.",
+    status: 400,
+    exit: 2,
+    hint: "Put params.yaml and the data back as they were (args.yaml in the run folder has the parameters), or start a new run.",
+  },
+  E_RUN_NOT_FOUND: {
+    title: "There is no such training run.",
+    status: 404,
+    exit: 2,
+    hint: "Look into .serval/runs, or start a new run without --resume.",
+  },
+  E_TRAIN_DIVERGED: {
+    title: "Training diverged: the loss is no longer a number.",
+    status: 500,
+    exit: 1,
+    hint: "Lower train.learningRate (a third of it is a good first try) or raise train.warmupEpochs. The last good checkpoint is kept.",
+  },
   E_ENGINE_MODEL: {
     title: "The inference engine does not accept the model.",
     status: 500,

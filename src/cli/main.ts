@@ -19,6 +19,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   init: { summary: "Set up a folder for your own labelled images.", load: () => import("./commands/init.ts") },
   data: { summary: "Import labelled images, and check them.", load: () => import("./commands/data.ts") },
   prepare: { summary: "Split the images and decode them once into shards.", load: () => import("./commands/prepare.ts") },
+  train: { summary: "Train a network on the prepared data; best and final go to artifacts/.", load: () => import("./commands/train.ts") },
+  evaluate: {
+    summary: "Measure a model on images that it was not trained on.",
+    load: () => import("./commands/evaluate.ts"),
+  },
 };
 
 export async function buildProgram(context: CommandContext, verbs: readonly string[]): Promise<Command> {

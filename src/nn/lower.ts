@@ -12,6 +12,11 @@ export interface LowerOptions {
   readonly blockSize: number;
   readonly name: string;
   readonly metadata?: Readonly<Record<string, string>>;
+  /**
+   * Leaves the first dimension of inputs and outputs open as "N". Only for graphs whose ops emit no constant that holds
+   * the batch size: inference graphs in the portable lowering.
+   */
+  readonly dynamicBatch?: boolean;
 }
 
 /** Turns a graph into an ONNX model; nodes that no output needs are left out. */
@@ -20,7 +25,8 @@ export function lowerGraph(graph: Graph, options: LowerOptions): OnnxModel {
   const builder = new OnnxBuilder(options.blockSize);
   const emitted = new Map<number, Emitted>();
   const needed = neededNodes(graph);
-  for (const [name, value] of graph.inputs) emitted.set(value.id, builder.input(name, value.dtype, value.shape, value.shape));
+  const declared = (shape: readonly number[]): (number | string)[] => (options.dynamicBatch ? ["N", ...shape.slice(1)] : [...shape]);
+  for (const [name, value] of graph.inputs) emitted.set(value.id, builder.input(name, value.dtype, declared(value.shape), value.shape));
   const used = new Set([...needed].flatMap((node) => node.inputs.map((input) => input.id)));
   for (const [value, data] of graph.constants) if (used.has(value.id)) emitted.set(value.id, builder.floats(data, value.shape));
   for (const node of graph.nodes) {
@@ -32,7 +38,7 @@ export function lowerGraph(graph: Graph, options: LowerOptions): OnnxModel {
       emitted.set((node.outputs[index] as { id: number }).id, value);
     });
   }
-  for (const [name, value] of graph.outputs) builder.output(name, emitted.get(value.id) as Emitted);
+  for (const [name, value] of graph.outputs) builder.output(name, emitted.get(value.id) as Emitted, declared(value.shape));
   return builder.finish(options.name, options.metadata);
 }
 

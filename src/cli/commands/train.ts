@@ -1,0 +1,200 @@
+import { readFile } from "node:fs/promises";
+import { basename, join, relative } from "node:path";
+import { stringify as stringifyYaml } from "yaml";
+import { loadParams, paramsHash, type Params } from "../../config/params.ts";
+import { drawCheckImages } from "../../data/check-images.ts";
+import { openShards } from "../../data/shards.ts";
+import { ServalError } from "../../errors.ts";
+import { writeFileAtomic } from "../../files.ts";
+import { shortDigest } from "../../model/bundle.ts";
+import { exportBundle } from "../../train/export.ts";
+import type { Metrics } from "../../train/metrics.ts";
+import { writeResultsChart } from "../../train/report.ts";
+import { readResults } from "../../train/results.ts";
+import { createRun, findRun } from "../../train/run-folder.ts";
+import type { TrainEvent, TrainOutcome } from "../../train/train-job.ts";
+import { checkConfig } from "../../train/trainer.ts";
+import { trainInThread } from "../../train/training-thread.ts";
+import type { Configure } from "../command.ts";
+import { formatDuration, type Output, type Progress } from "../output.ts";
+
+export interface TrainCommandOptions {
+  /** The working repository. */
+  readonly cwd: string;
+  readonly params: Params;
+  /** true: the latest run; text: that run. */
+  readonly resume?: boolean | string | undefined;
+  readonly checkpointEverySteps?: number | undefined;
+  /** Stands first on the model card. */
+  readonly notice?: string;
+}
+
+export interface TrainReport {
+  readonly run: string;
+  readonly best: {
+    readonly dir: string;
+    readonly version: string;
+    readonly epoch: number;
+    readonly accuracy: number;
+    readonly loss: number;
+  };
+  readonly final: {
+    readonly dir: string;
+    readonly version: string;
+    readonly epoch: number;
+    readonly accuracy: number;
+    readonly loss: number;
+  };
+  readonly seconds: number;
+  readonly imagesPerSecond: number;
+  readonly waitShare: number;
+  readonly lowering: string;
+  readonly threads: number;
+}
+
+const argsFile = "args.yaml";
+const checkpointEverySeconds = 60;
+
+export const configure: Configure = (command, context) => {
+  command
+    .option("--resume [RUN]", "go on from the last checkpoint of a run, by default the latest one")
+    .option("--checkpoint-every <STEPS>", "save a checkpoint after so many steps as well as every minute", Number)
+    .option("--set <KEY=VALUE...>", "override a parameter, such as train.epochs=3")
+    .option("--json", "print the result as JSON")
+    .action(async (options: { resume?: boolean | string; checkpointEvery?: number; set?: string[]; json?: boolean }) => {
+      const params = await loadParams(context.cwd, options.set ?? []);
+      const output = context.output(options);
+      const report = await trainModel(
+        { cwd: context.cwd, params, resume: options.resume, checkpointEverySteps: options.checkpointEvery },
+        output,
+        context.signal,
+      );
+      output.result(report, describe(report));
+    });
+};
+
+/** Trains on data/processed, and writes the run folder, artifacts/best and artifacts/final. */
+export async function trainModel(options: TrainCommandOptions, output: Output, signal: AbortSignal): Promise<TrainReport> {
+  const { cwd, params } = options;
+  const { data, prepare, train, model } = params;
+  const shardsDir = join(cwd, "data/processed");
+  const shards = await openShards(shardsDir);
+  try {
+    // Before a run folder is made: a mistake in the parameters leaves nothing behind.
+    checkConfig(train, shards);
+    const resume = options.resume !== undefined && options.resume !== false;
+    const runDir = resume ? await findRun(cwd, options.resume === true ? undefined : String(options.resume)) : await createRun(cwd);
+    const run = basename(runDir);
+    const args = stringifyYaml({ data, prepare, train, model });
+    if (resume) await checkArgs(runDir, args);
+    else await writeFileAtomic(join(runDir, argsFile), args);
+
+    const outcome = await runWithProgress(
+      { config: train, shardsDir, runDir, resume, checkpointEverySeconds, checkpointEverySteps: options.checkpointEverySteps ?? 0 },
+      run,
+      output,
+      signal,
+    );
+    await writeResultsChart(runDir, await readResults(runDir));
+    const shared = { name: model.name, config: train, shards, paramsHash: paramsHash(params), checkImages: await drawCheckImages() };
+    const provenance = {
+      run,
+      createdAt: new Date().toISOString(),
+      seconds: outcome.seconds,
+      lowering: outcome.lowering,
+      threads: outcome.threads,
+    };
+    const notice = options.notice === undefined ? {} : { notice: options.notice };
+    const write = async (role: "best" | "final", epoch: number): Promise<TrainReport["best"]> => {
+      const dir = join(cwd, "artifacts", role);
+      const { bundle, metrics } = await exportBundle({
+        ...shared,
+        ...notice,
+        dir,
+        weights: outcome[role],
+        epoch: { chosen: epoch, trained: outcome.epochs },
+        provenance: { ...provenance, epoch },
+      });
+      return summary(relative(cwd, dir), shortDigest(bundle), epoch, metrics);
+    };
+    const best = await write("best", outcome.bestEpoch);
+    const final = await write("final", outcome.epochs);
+    const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
+    return { run, best, final, seconds, imagesPerSecond, waitShare, lowering, threads };
+  } finally {
+    shards.close();
+  }
+}
+
+function summary(dir: string, version: string, epoch: number, metrics: Metrics): TrainReport["best"] {
+  return { dir, version, epoch, accuracy: metrics.accuracy, loss: metrics.loss };
+}
+
+async function checkArgs(runDir: string, args: string): Promise<void> {
+  const before = await readFile(join(runDir, argsFile), "utf8").catch(() => undefined);
+  if (before === args) return;
+  throw new ServalError(
+    "E_RESUME_MISMATCH",
+    before === undefined ? `${join(runDir, argsFile)} is missing.` : `The parameters differ from ${join(runDir, argsFile)}.`,
+  );
+}
+
+async function runWithProgress(
+  job: Parameters<typeof trainInThread>[0],
+  run: string,
+  output: Output,
+  signal: AbortSignal,
+): Promise<TrainOutcome> {
+  let progress: Progress | undefined;
+  let firstStep = 0;
+  let total = 0;
+  const onEvent = (event: TrainEvent): void => {
+    switch (event.type) {
+      case "start":
+        output.line(
+          `Run ${run}: ${event.parameters.toLocaleString("en")} parameters, ${event.epochs} epochs, ${event.lowering}, ${event.threads} threads`,
+        );
+        [firstStep, total] = [event.stepsDone, event.steps];
+        if (firstStep > 0) output.line(`Going on after step ${firstStep} of ${total}.`);
+        progress = output.progress("Training", total - firstStep);
+        break;
+      case "step":
+        progress?.update(
+          event.stepsDone - firstStep,
+          `epoch ${event.epoch}/${job.config.epochs}  loss ${event.loss.toFixed(3)}  accuracy ${percent(event.accuracy)}  ${Math.round(event.imagesPerSecond)} images/s`,
+        );
+        break;
+      case "epoch": {
+        const { result, best } = event;
+        progress?.end(
+          `epoch ${result.epoch}/${job.config.epochs}  loss ${result.trainLoss.toFixed(3)}  validation: loss ${result.valLoss.toFixed(3)}, accuracy ${percent(result.valAccuracy)}${best ? " (best so far)" : ""}  ${Math.round(result.imagesPerSecond)} images/s`,
+        );
+        break;
+      }
+      case "note":
+        progress?.end();
+        output.warn(event.text);
+        break;
+    }
+  };
+  try {
+    return await trainInThread(job, onEvent, signal);
+  } finally {
+    progress?.end();
+  }
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+function describe(report: TrainReport): string {
+  const line = (role: string, { dir, epoch, accuracy, loss }: TrainReport["best"]): string =>
+    `  ${role}  epoch ${epoch}, validation accuracy ${percent(accuracy)}, loss ${loss.toFixed(3)}  ${dir}`;
+  return [
+    `Trained in ${formatDuration(report.seconds)}, ${Math.round(report.imagesPerSecond)} images/s (${report.lowering}, ${report.threads} threads; ${percent(report.waitShare)} of the time spent waiting for batches).`,
+    line("best ", report.best),
+    line("final", report.final),
+    `Next: serval evaluate, serval predict IMAGE, serval serve`,
+  ].join("\n");
+}

@@ -1,0 +1,172 @@
+import type { Shards } from "../data/shards.ts";
+import { defaultImageLimits } from "../image/decode.ts";
+import { preprocessImage, type Preprocess } from "../image/preprocess.ts";
+import { modelFile, weightsFile, writeBundle, type Bundle, type BundleCheck } from "../model/bundle.ts";
+import { encodeSafetensors, float32Safetensor, type Safetensor } from "../model/safetensors.ts";
+import { COLOUR_MEAN, COLOUR_STD } from "../nn/architectures/architecture.ts";
+import { ARCHITECTURES } from "../nn/architectures/index.ts";
+import { buildInferenceModel } from "../nn/inference-model.ts";
+import { buildTrainingStep } from "../nn/training-step.ts";
+import { encodeModel } from "../onnx/encode.ts";
+import { startInference, type Inference } from "../runtime/inference.ts";
+import { readCentered } from "./batches.ts";
+import { chooseAbstainBelow } from "./calibration.ts";
+import { computeMetrics, metricsSummary, topLabels, type Metrics } from "./metrics.ts";
+import { buildModelCard } from "./model-card.ts";
+import { computeReference } from "./reference.ts";
+import { fitTemperature, softenedProbabilities } from "./temperature.ts";
+import type { TrainConfig } from "./train-job.ts";
+import { checkConfig } from "./trainer.ts";
+
+export interface ExportInput {
+  readonly dir: string;
+  readonly name: string;
+  /** Parameters and statistics by name, as the training left them. */
+  readonly weights: Readonly<Record<string, Float32Array>>;
+  readonly config: TrainConfig;
+  readonly shards: Shards;
+  readonly epoch: { readonly chosen: number; readonly trained: number };
+  readonly paramsHash: string;
+  /** Encoded pictures that get a known answer; their content does not matter, only that it stays. */
+  readonly checkImages: Readonly<Record<string, Uint8Array>>;
+  readonly provenance: Readonly<Record<string, unknown>>;
+  /** Stands first on the model card: what the pictures are, where they are not photographs. */
+  readonly notice?: string;
+}
+
+const exportBatch = 64;
+/** Accuracy on the answered part of the validation split that the abstain threshold aims at. */
+const abstainTarget = 0.99;
+/** CPUs and builds of the engine round differently; a wrong model or preprocessing is off by far more. */
+const checkTolerance = 0.002;
+
+/**
+ * Writes a bundle: fits the temperature and the abstain threshold on the validation split, records its metrics, the
+ * reference statistics, and the model's own answers to the check images.
+ */
+export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle; metrics: Metrics }> {
+  const { config, shards, weights } = input;
+  const architecture = checkConfig(config, shards);
+  const classes = shards.labels.length;
+  const size = { height: config.cropSize, width: config.cropSize };
+  const metadata = { labels: JSON.stringify(shards.labels), producer: "serval" };
+  const build = (temperature: number): Uint8Array =>
+    encodeModel(buildInferenceModel(architecture, weights, { ...size, channels: config.channels, classes, temperature, metadata }));
+
+  const inference = await startInference(build(1), { imageShape: [size.height, size.width] });
+  let logits: Float32Array;
+  try {
+    logits = await validationLogits(inference, shards, size);
+  } finally {
+    await inference.close();
+  }
+  const { val } = shards.splits;
+  const temperature = fitTemperature(logits, val.classIndex, classes);
+  const probabilities = softenedProbabilities(logits, classes, temperature);
+  const metrics = computeMetrics(shards.labels, val.classIndex, probabilities);
+  const top = topLabels(val.classIndex, probabilities, classes);
+  const abstainBelow = chooseAbstainBelow(top.confidence, top.correct, { targetAccuracy: abstainTarget });
+  const { width, height, fit, kernel, orient } = shards;
+  const whole = size.width === width && size.height === height;
+  const preprocess: Preprocess = { orient, width, height, fit, kernel, crop: whole ? null : { width: size.width, height: size.height } };
+  const model = build(temperature);
+
+  const counts = (split: "train" | "val" | "test"): number[] =>
+    shards.labels.map((_, k) => shards.splits[split].classIndex.reduce((sum, label) => sum + (label === k ? 1 : 0), 0));
+  const tensors = namedTensors(config, shards, weights);
+  const card = buildModelCard({
+    name: input.name,
+    labels: shards.labels,
+    images: { train: counts("train"), val: counts("val"), test: counts("test") },
+    dataVersion: shards.dataVersion,
+    preprocess,
+    architecture: {
+      name: config.architecture,
+      parameterCount: Object.entries(tensors).reduce(
+        (sum, [name, { data }]) => sum + (/running_(mean|var)$/.test(name) ? 0 : data.length / 4),
+        0,
+      ),
+    },
+    parameters: { ...config },
+    epoch: input.epoch,
+    metrics,
+    abstainBelow,
+    seed: config.seed,
+    ...(input.notice === undefined ? {} : { notice: input.notice }),
+  });
+  const bundle = await writeBundle(input.dir, {
+    manifest: {
+      name: input.name,
+      labels: [...shards.labels],
+      preprocess,
+      abstainBelow,
+      metrics: { ...metricsSummary(metrics), temperature },
+      reference: { ...computeReference({ shards, crop: preprocess.crop, validationProbabilities: probabilities }) },
+      dataVersion: shards.dataVersion,
+      paramsHash: input.paramsHash,
+      seed: config.seed,
+      checks: await answerChecks(model, preprocess, input.checkImages),
+    },
+    files: {
+      [modelFile]: model,
+      [weightsFile]: encodeSafetensors(tensors, {
+        architecture: config.architecture,
+        channels: JSON.stringify(config.channels),
+        labels: JSON.stringify(shards.labels),
+        mean: JSON.stringify(COLOUR_MEAN),
+        std: JSON.stringify(COLOUR_STD),
+        temperature: String(temperature),
+      }),
+      "README.md": card,
+      ...Object.fromEntries(Object.entries(input.checkImages).map(([file, bytes]) => [`checks/${file}`, bytes])),
+    },
+    provenance: input.provenance,
+  });
+  return { bundle, metrics };
+}
+
+async function validationLogits(inference: Inference, shards: Shards, size: { width: number; height: number }): Promise<Float32Array> {
+  const { count } = shards.splits.val;
+  const logits = new Float32Array(count * shards.labels.length);
+  for (let start = 0; start < count; start += exportBatch) {
+    const rows = Math.min(exportBatch, count - start);
+    const answer = await inference.run(readCentered(shards, "val", start, rows, size), rows);
+    logits.set(answer.logits, start * shards.labels.length);
+  }
+  return logits;
+}
+
+async function answerChecks(
+  model: Uint8Array,
+  preprocess: Preprocess,
+  images: Readonly<Record<string, Uint8Array>>,
+): Promise<BundleCheck[]> {
+  const { width, height } = preprocess.crop ?? preprocess;
+  const inference = await startInference(model, { imageShape: [height, width] });
+  try {
+    const checks: BundleCheck[] = [];
+    for (const [file, bytes] of Object.entries(images)) {
+      const { probabilities } = await inference.run(await preprocessImage(bytes, preprocess, defaultImageLimits), 1);
+      checks.push({ file: `checks/${file}`, probabilities: [...probabilities], tolerance: checkTolerance });
+    }
+    return checks;
+  } finally {
+    await inference.close();
+  }
+}
+
+/** Weights with the shapes that they have in the network: PyTorch's names and layouts. */
+function namedTensors(config: TrainConfig, shards: Shards, weights: Readonly<Record<string, Float32Array>>): Record<string, Safetensor> {
+  const architecture = ARCHITECTURES[config.architecture];
+  const shapes = architecture
+    ? buildTrainingStep(architecture, {
+        ...config,
+        classes: shards.labels.length,
+        batchSize: 2,
+        height: config.cropSize,
+        width: config.cropSize,
+        dropout: false,
+      }).state
+    : [];
+  return Object.fromEntries(shapes.flatMap(({ name, shape }) => (weights[name] ? [[name, float32Safetensor(shape, weights[name])]] : [])));
+}

@@ -1,0 +1,42 @@
+import { smallestProbability } from "./metrics.ts";
+
+/** Search range: outside it a network is broken, not badly calibrated. */
+const lowest = 0.25;
+const highest = 4;
+const goldenRatio = (Math.sqrt(5) - 1) / 2;
+
+/** softmax(logits / temperature), row by row: [count,K]. */
+export function softenedProbabilities(logits: Float32Array, classes: number, temperature: number): Float32Array {
+  const result = new Float32Array(logits.length);
+  for (let start = 0; start < logits.length; start += classes) {
+    const row = logits.subarray(start, start + classes);
+    const top = Math.max(...row);
+    const powers = Array.from(row, (value) => Math.exp((value - top) / temperature));
+    const total = powers.reduce((sum, power) => sum + power, 0);
+    powers.forEach((power, k) => (result[start + k] = power / total));
+  }
+  return result;
+}
+
+/**
+ * The temperature at which held-out answers have the lowest mean negative log-likelihood, by golden-section search (the
+ * loss has one minimum). Label smoothing and overfitting bend confidences; one number straightens them without changing
+ * any answer. Guo et al. 2017, arXiv:1706.04599.
+ */
+export function fitTemperature(logits: Float32Array, truth: ArrayLike<number>, classes: number): number {
+  const loss = (temperature: number): number => {
+    const probabilities = softenedProbabilities(logits, classes, temperature);
+    let sum = 0;
+    for (let row = 0; row < truth.length; row++)
+      sum -= Math.log(Math.max(smallestProbability, probabilities[row * classes + (truth[row] as number)] as number));
+    return sum / truth.length;
+  };
+  let [low, high] = [lowest, highest];
+  while (high - low > 1e-4) {
+    const left = high - goldenRatio * (high - low);
+    const right = low + goldenRatio * (high - low);
+    if (loss(left) <= loss(right)) high = right;
+    else low = left;
+  }
+  return Number(((low + high) / 2).toFixed(4));
+}

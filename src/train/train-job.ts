@@ -1,0 +1,79 @@
+import type { EpochResult } from "./results.ts";
+
+/** How to train: the `train` section of params.yaml. */
+export interface TrainConfig {
+  readonly architecture: string;
+  readonly channels: readonly number[];
+  /** Side of the square window that the network sees, in pixels. */
+  readonly cropSize: number;
+  readonly epochs: number;
+  readonly batchSize: number;
+  readonly optimizer: "sgd" | "adamw";
+  readonly learningRate: number;
+  readonly momentum: number;
+  readonly weightDecay: number;
+  readonly labelSmoothing: number;
+  readonly warmupEpochs: number;
+  readonly dropout: number;
+  readonly flip: boolean;
+  /** Epochs without a better validation result before training stops; 0 never stops. */
+  readonly patience: number;
+  readonly seed: number;
+  /** 0 uses all cores. */
+  readonly threads: number;
+  readonly lowering: "auto" | "blocked" | "portable";
+}
+
+/** One training, as plain data, so that it can be handed to a thread. */
+export interface TrainJob {
+  readonly config: TrainConfig;
+  /** Folder of the prepared shards. */
+  readonly shardsDir: string;
+  /** Folder of this run: results.csv and checkpoints/. */
+  readonly runDir: string;
+  /** Goes on from the run's latest checkpoint instead of beginning. */
+  readonly resume: boolean;
+  readonly checkpointEverySeconds: number;
+  /** Also after this many steps; 0 leaves it to the clock. */
+  readonly checkpointEverySteps: number;
+}
+
+export type TrainEvent =
+  | {
+      readonly type: "start";
+      readonly steps: number;
+      readonly stepsDone: number;
+      readonly epochs: number;
+      readonly lowering: string;
+      readonly threads: number;
+      readonly parameters: number;
+    }
+  | {
+      readonly type: "step";
+      /** Steps done of the whole training. */
+      readonly stepsDone: number;
+      /** From 1. */
+      readonly epoch: number;
+      /** Means over this epoch so far. */
+      readonly loss: number;
+      readonly accuracy: number;
+      readonly imagesPerSecond: number;
+    }
+  | { readonly type: "epoch"; readonly result: EpochResult; readonly best: boolean }
+  | { readonly type: "note"; readonly text: string };
+
+/** What a finished training leaves for the export: weights in memory, facts for the provenance. */
+export interface TrainOutcome {
+  /** Parameters and statistics by name. */
+  readonly best: Readonly<Record<string, Float32Array>>;
+  readonly final: Readonly<Record<string, Float32Array>>;
+  readonly bestEpoch: number;
+  readonly epochs: number;
+  readonly seconds: number;
+  readonly imagesPerSecond: number;
+  /** Time spent assembling batches over the time of all steps. */
+  readonly waitShare: number;
+  readonly lowering: "portable" | "blocked";
+  readonly blockSize: number;
+  readonly threads: number;
+}

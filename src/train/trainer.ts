@@ -1,0 +1,419 @@
+import os from "node:os";
+import { join } from "node:path";
+import { openShards, type Shards } from "../data/shards.ts";
+import { ServalError } from "../errors.ts";
+import { sha256 } from "../files.ts";
+import { ARCHITECTURES } from "../nn/architectures/index.ts";
+import type { Architecture } from "../nn/architectures/architecture.ts";
+import { buildInferenceModel } from "../nn/inference-model.ts";
+import { lowerGraph } from "../nn/lower.ts";
+import { adamCorrections } from "../nn/optimizers.ts";
+import { warmupCosine } from "../nn/schedules.ts";
+import { buildTrainingStep } from "../nn/training-step.ts";
+import { elementCount } from "../onnx/builder.ts";
+import { encodeModel } from "../onnx/encode.ts";
+import type { Engine, Session, Tensor } from "../runtime/engine.ts";
+import { allocateBatch, fillTrainingBatch, readCentered, type Batch } from "./batches.ts";
+import { latestCheckpoint, writeCheckpoint, type BestEpoch, type Position } from "./checkpoint.ts";
+import { computeMetrics, type Metrics } from "./metrics.ts";
+import { Random } from "./random.ts";
+import { openResults, type ResultsLog } from "./results.ts";
+import type { TrainConfig, TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
+import { TrainingState } from "./training-state.ts";
+
+/** Streams of the seed; epoch e shuffles with stream shuffleStream + e. */
+const weightStream = 1;
+const augmentationStream = 2;
+const shuffleStream = 1000;
+const validationBatch = 64;
+
+export interface TrainHooks {
+  readonly onEvent: (event: TrainEvent) => void;
+  /** Asked after every step; true stops with a checkpoint and E_INTERRUPTED. */
+  readonly shouldStop: () => boolean;
+}
+
+/** Checks what the schema of the parameters cannot: that this network fits this data. Throws E_PARAMS. */
+export function checkConfig(config: TrainConfig, shards: Shards): Architecture {
+  const architecture = ARCHITECTURES[config.architecture];
+  if (!architecture)
+    throw new ServalError(
+      "E_PARAMS",
+      `train.architecture: expected one of ${Object.keys(ARCHITECTURES).join(", ")}; got "${config.architecture}".`,
+    );
+  const multiple = architecture.sizeMultiple({ channels: config.channels, classes: shards.labels.length });
+  const smaller = Math.min(shards.width, shards.height);
+  if (config.cropSize % multiple !== 0)
+    throw new ServalError(
+      "E_PARAMS",
+      `train.cropSize: got ${config.cropSize}; expected a multiple of ${multiple}, because every block halves the maps.`,
+    );
+  if (config.cropSize > smaller)
+    throw new ServalError(
+      "E_PARAMS",
+      `train.cropSize: got ${config.cropSize}; the prepared pictures are ${shards.width}x${shards.height}, so expected at most ${smaller - (smaller % multiple)}.`,
+    );
+  if (shards.splits.train.count < 2 || shards.splits.val.count < 1)
+    throw new ServalError(
+      "E_TOO_FEW_IMAGES",
+      `There are ${shards.splits.train.count} training and ${shards.splits.val.count} validation pictures; expected at least 2 and 1.`,
+    );
+  return architecture;
+}
+
+/**
+ * Trains in this thread, which every step blocks: call it in a worker. The same job with the same seed, machine, thread
+ * count and lowering gives the same weights bit for bit, also when it was killed and resumed on the way.
+ */
+export async function runTraining(engine: Engine, job: TrainJob, hooks: TrainHooks): Promise<TrainOutcome> {
+  const shards = await openShards(job.shardsDir);
+  let trainer: Trainer | undefined;
+  try {
+    trainer = await Trainer.open(engine, job, shards, hooks);
+    return await trainer.run();
+  } finally {
+    await trainer?.close();
+    shards.close();
+  }
+}
+
+class Trainer {
+  readonly #job: TrainJob;
+  readonly #engine: Engine;
+  readonly #shards: Shards;
+  readonly #hooks: TrainHooks;
+  readonly #architecture: Architecture;
+  readonly #session: Session;
+  readonly #state: TrainingState;
+  readonly #batch: Batch;
+  readonly #inputs: Record<string, Tensor>;
+  readonly #batchSize: number;
+  readonly #blockSize: number;
+  readonly #threads: number;
+  readonly #fingerprint: string;
+  readonly #checkpointDir: string;
+  #results!: ResultsLog;
+  #random: Random;
+  #epoch = 0;
+  #step = 0;
+  #lossSum = 0;
+  #correct = 0;
+  #seconds = 0;
+  #epochSeconds = 0;
+  #waitSeconds = 0;
+  #sessionSeconds = 0;
+  #sessionImages = 0;
+  #best: BestEpoch | null = null;
+  #bestWeights: Record<string, Float32Array> = {};
+
+  static async open(engine: Engine, job: TrainJob, shards: Shards, hooks: TrainHooks): Promise<Trainer> {
+    const { config } = job;
+    const architecture = checkConfig(config, shards);
+    const probed = config.lowering === "portable" ? 0 : await engine.probeBlockSize();
+    if (config.lowering === "blocked" && probed === 0)
+      throw new ServalError(
+        "E_PARAMS",
+        `train.lowering: got blocked, which this CPU or this build of ${engine.name} does not have; expected auto or portable.`,
+      );
+    const batchSize = Math.min(config.batchSize, shards.splits.train.count);
+    const step = buildTrainingStep(architecture, {
+      ...config,
+      batchSize,
+      classes: shards.labels.length,
+      height: config.cropSize,
+      width: config.cropSize,
+      dropout: config.dropout > 0,
+    });
+    const threads = config.threads === 0 ? os.availableParallelism() : config.threads;
+    const model = encodeModel(lowerGraph(step.graph, { blockSize: probed, name: `${architecture.name}-training-step` }));
+    const session = await engine.createSession(model, { threads });
+    const trainer = new Trainer(
+      engine,
+      job,
+      shards,
+      hooks,
+      architecture,
+      session,
+      new TrainingState(step.state),
+      batchSize,
+      probed,
+      threads,
+    );
+    for (const [name, value] of step.graph.inputs) {
+      if (name in trainer.#state.feeds || name === "images" || name === "targets") continue;
+      trainer.#inputs[name] = { dtype: "float32", shape: value.shape, data: new Float32Array(elementCount(value.shape)) };
+    }
+    await trainer.#begin();
+    return trainer;
+  }
+
+  private constructor(
+    engine: Engine,
+    job: TrainJob,
+    shards: Shards,
+    hooks: TrainHooks,
+    architecture: Architecture,
+    session: Session,
+    state: TrainingState,
+    batchSize: number,
+    blockSize: number,
+    threads: number,
+  ) {
+    const { config } = job;
+    this.#engine = engine;
+    this.#job = job;
+    this.#shards = shards;
+    this.#hooks = hooks;
+    this.#architecture = architecture;
+    this.#session = session;
+    this.#state = state;
+    this.#batchSize = batchSize;
+    this.#blockSize = blockSize;
+    this.#threads = threads;
+    this.#batch = allocateBatch(shards.labels.length, { ...config, batchSize });
+    this.#inputs = {
+      images: { dtype: "uint8", shape: [batchSize, config.cropSize, config.cropSize, 3], data: this.#batch.images },
+      targets: { dtype: "float32", shape: [batchSize, shards.labels.length], data: this.#batch.targets },
+    };
+    this.#fingerprint = sha256(JSON.stringify([config, shards.dataVersion, shards.width, shards.height, shards.labels]));
+    this.#checkpointDir = join(job.runDir, "checkpoints");
+    this.#random = new Random(config.seed, augmentationStream);
+  }
+
+  get #stepsPerEpoch(): number {
+    return Math.floor(this.#shards.splits.train.count / this.#batchSize);
+  }
+
+  get #stepsDone(): number {
+    return this.#epoch * this.#stepsPerEpoch + this.#step;
+  }
+
+  /** Fresh weights, or everything that the latest checkpoint holds. */
+  async #begin(): Promise<void> {
+    const { job, config } = { job: this.#job, config: this.#job.config };
+    const note = (text: string): void => this.#hooks.onEvent({ type: "note", text });
+    const checkpoint = job.resume
+      ? await latestCheckpoint(this.#checkpointDir, (error) => note(`${error.code}: ${error.message} Taking the one before it.`))
+      : undefined;
+    if (job.resume && !checkpoint) note("This run has no checkpoint yet; it begins at the first step.");
+    if (checkpoint) {
+      if (checkpoint.fingerprint !== this.#fingerprint)
+        throw new ServalError("E_RESUME_MISMATCH", `The parameters or the data are not those that the run ${job.runDir} began with.`);
+      this.#state.restore(checkpoint.state);
+      const { position } = checkpoint;
+      this.#epoch = position.epoch;
+      this.#step = position.step;
+      this.#lossSum = position.lossSum;
+      this.#correct = position.correct;
+      this.#seconds = position.seconds;
+      this.#epochSeconds = position.epochSeconds;
+      this.#random = Random.restore(position.random);
+      this.#best = position.best;
+      this.#bestWeights = { ...checkpoint.best };
+    } else {
+      this.#state.initialize(new Random(config.seed, weightStream));
+    }
+    this.#results = await openResults(job.runDir, this.#epoch);
+    this.#hooks.onEvent({
+      type: "start",
+      steps: this.#stepsPerEpoch * config.epochs,
+      stepsDone: this.#stepsDone,
+      epochs: config.epochs,
+      lowering: this.#blockSize > 0 ? `blocked (${this.#blockSize} channels)` : "portable",
+      threads: this.#threads,
+      parameters: this.#state.specs.filter(({ role }) => role === "parameter").reduce((sum, { shape }) => sum + elementCount(shape), 0),
+    });
+  }
+
+  async run(): Promise<TrainOutcome> {
+    const { config } = this.#job;
+    let savedAt = performance.now();
+    while (this.#epoch < config.epochs && !this.#patienceIsOver()) {
+      const order = new Random(config.seed, shuffleStream + this.#epoch).permutation(this.#shards.splits.train.count);
+      while (this.#step < this.#stepsPerEpoch) {
+        await this.#trainStep(order);
+        const { checkpointEverySteps, checkpointEverySeconds } = this.#job;
+        const due =
+          performance.now() - savedAt > checkpointEverySeconds * 1000 ||
+          (checkpointEverySteps > 0 && this.#stepsDone % checkpointEverySteps === 0);
+        if (due) {
+          await this.#save();
+          savedAt = performance.now();
+        }
+        if (this.#hooks.shouldStop()) {
+          await this.#save();
+          throw new ServalError(
+            "E_INTERRUPTED",
+            `Training stopped in epoch ${this.#epoch + 1} of ${config.epochs}; a checkpoint is saved.`,
+          );
+        }
+      }
+      await this.#endEpoch();
+      await this.#save();
+      savedAt = performance.now();
+    }
+    return {
+      best: this.#bestWeights,
+      final: this.#state.snapshot("parameter", "statistic"),
+      bestEpoch: this.#best?.epoch ?? this.#epoch,
+      epochs: this.#epoch,
+      seconds: this.#seconds,
+      imagesPerSecond: this.#sessionImages / Math.max(this.#sessionSeconds, 1e-9),
+      waitShare: this.#waitSeconds / Math.max(this.#sessionSeconds, 1e-9),
+      lowering: this.#blockSize > 0 ? "blocked" : "portable",
+      blockSize: this.#blockSize,
+      threads: this.#threads,
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#session.close();
+  }
+
+  #patienceIsOver(): boolean {
+    const { patience } = this.#job.config;
+    return patience > 0 && this.#best !== null && this.#epoch - this.#best.epoch >= patience;
+  }
+
+  async #trainStep(order: Uint32Array): Promise<void> {
+    const { config } = this.#job;
+    const startedAt = performance.now();
+    fillTrainingBatch(this.#batch, this.#shards, order, this.#step * this.#batchSize, this.#random, {
+      ...config,
+      batchSize: this.#batchSize,
+    });
+    this.#setScalars();
+    const filledAt = performance.now();
+    const outputs = await this.#session.run({ ...this.#inputs, ...this.#state.feeds }, this.#state.targets);
+    this.#state.advance();
+    const loss = outputs["loss"]?.data[0] as number;
+    if (!Number.isFinite(loss)) {
+      throw new ServalError(
+        "E_TRAIN_DIVERGED",
+        `The loss became ${loss} in epoch ${this.#epoch + 1}, step ${this.#step + 1}, at a learning rate of ${this.#learningRate().toPrecision(3)}.`,
+      );
+    }
+    this.#lossSum += loss;
+    this.#correct += countCorrect(outputs["probabilities"]?.data as Float32Array, this.#batch.classIndex);
+    this.#step++;
+    const seconds = (performance.now() - startedAt) / 1000;
+    this.#seconds += seconds;
+    this.#epochSeconds += seconds;
+    this.#sessionSeconds += seconds;
+    this.#sessionImages += this.#batchSize;
+    this.#waitSeconds += (filledAt - startedAt) / 1000;
+    this.#hooks.onEvent({
+      type: "step",
+      stepsDone: this.#stepsDone,
+      epoch: this.#epoch + 1,
+      loss: this.#lossSum / this.#step,
+      accuracy: this.#correct / (this.#step * this.#batchSize),
+      imagesPerSecond: this.#sessionImages / this.#sessionSeconds,
+    });
+  }
+
+  #learningRate(): number {
+    const { learningRate, warmupEpochs, epochs } = this.#job.config;
+    return warmupCosine(this.#stepsDone, {
+      learningRate,
+      warmupSteps: Math.round(warmupEpochs * this.#stepsPerEpoch),
+      totalSteps: epochs * this.#stepsPerEpoch,
+    });
+  }
+
+  /** Learning rate, bias corrections and the dropout mask of the coming step. */
+  #setScalars(): void {
+    const scalars = { learningRate: this.#learningRate(), ...adamCorrections(this.#stepsDone + 1) };
+    for (const [name, value] of Object.entries(scalars)) if (this.#inputs[name]) this.#inputs[name].data[0] = value;
+    const mask = this.#inputs["dropoutMask"]?.data;
+    const { dropout } = this.#job.config;
+    // Kept features are scaled up, so that the expected sum stays what it is without dropout.
+    if (mask) for (let k = 0; k < mask.length; k++) mask[k] = this.#random.uniform() < dropout ? 0 : 1 / (1 - dropout);
+  }
+
+  async #endEpoch(): Promise<void> {
+    const weights = this.#state.snapshot("parameter", "statistic");
+    const metrics = await this.#validate(weights);
+    const best =
+      this.#best === null ||
+      metrics.accuracy > this.#best.valAccuracy ||
+      (metrics.accuracy === this.#best.valAccuracy && metrics.loss < this.#best.valLoss);
+    if (best) {
+      this.#best = { epoch: this.#epoch + 1, valAccuracy: metrics.accuracy, valLoss: metrics.loss };
+      this.#bestWeights = weights;
+    }
+    const images = this.#step * this.#batchSize;
+    const result = {
+      epoch: this.#epoch + 1,
+      timeSeconds: this.#seconds,
+      imagesPerSecond: images / this.#epochSeconds,
+      learningRate: this.#learningRate(),
+      trainLoss: this.#lossSum / this.#step,
+      trainAccuracy: this.#correct / images,
+      valLoss: metrics.loss,
+      valAccuracy: metrics.accuracy,
+      valPrecision: metrics.macroPrecision,
+      valRecall: metrics.macroRecall,
+      valF1: metrics.macroF1,
+    };
+    await this.#results.append(result);
+    this.#epoch++;
+    this.#step = 0;
+    this.#lossSum = 0;
+    this.#correct = 0;
+    this.#epochSeconds = 0;
+    this.#hooks.onEvent({ type: "epoch", result, best });
+  }
+
+  async #validate(weights: Readonly<Record<string, Float32Array>>): Promise<Metrics> {
+    const startedAt = performance.now();
+    const { config } = this.#job;
+    const size = { width: config.cropSize, height: config.cropSize };
+    const model = encodeModel(
+      buildInferenceModel(this.#architecture, weights, { ...config, ...size, classes: this.#shards.labels.length, temperature: 1 }),
+    );
+    const session = await this.#engine.createSession(model, { threads: this.#threads });
+    const { count, classIndex } = this.#shards.splits.val;
+    const probabilities = new Float32Array(count * this.#shards.labels.length);
+    for (let start = 0; start < count; start += validationBatch) {
+      const rows = Math.min(validationBatch, count - start);
+      const images = readCentered(this.#shards, "val", start, rows, size);
+      const outputs = await session.run({ images: { dtype: "uint8", shape: [rows, config.cropSize, config.cropSize, 3], data: images } });
+      probabilities.set(outputs["probabilities"]?.data as Float32Array, start * this.#shards.labels.length);
+    }
+    await session.close();
+    this.#seconds += (performance.now() - startedAt) / 1000;
+    return computeMetrics(this.#shards.labels, classIndex, probabilities);
+  }
+
+  /** Never overwrites a good checkpoint with weights that have diverged. */
+  async #save(): Promise<void> {
+    if (!this.#state.isFinite()) return;
+    const position: Position = {
+      epoch: this.#epoch,
+      step: this.#step,
+      lossSum: this.#lossSum,
+      correct: this.#correct,
+      seconds: this.#seconds,
+      epochSeconds: this.#epochSeconds,
+      random: [...this.#random.state],
+      best: this.#best,
+    };
+    const state = this.#state.snapshot("parameter", "statistic", "slot");
+    await writeCheckpoint(this.#checkpointDir, this.#stepsDone, {
+      fingerprint: this.#fingerprint,
+      position,
+      state,
+      best: this.#bestWeights,
+    });
+  }
+}
+
+function countCorrect(probabilities: Float32Array, classIndex: Uint16Array): number {
+  const classes = probabilities.length / classIndex.length;
+  return classIndex.reduce((count, label, row) => {
+    const own = probabilities[row * classes + label] as number;
+    for (let k = 0; k < classes; k++) if (k !== label && (probabilities[row * classes + k] as number) >= own) return count;
+    return count + 1;
+  }, 0);
+}
