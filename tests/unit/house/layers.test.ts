@@ -39,9 +39,13 @@ describe("the layer rule", () => {
     ["a worker whose ending is computed", "export const url: URL = new URL(`../train/thing${extname(import.meta.url)}`, import.meta.url);"],
     ["an import spread over lines", `import {\n  thing,\n} from\n  "../train/thing.ts";`],
   ])("turns red at %s of a folder that is not allowed", (_, text) => {
-    const found = breachesIn({ "serve/app.ts": text });
+    const found = breachesIn({ "serve/app.ts": `${text}\nexport const own: number = 1;` });
     expect(found).toHaveLength(1);
     expect(found[0]).toMatch(/^serve\/app\.ts:\d: serve may not import train \(\.\.\/train\/thing\.ts\)$/);
+  });
+
+  test("does not take `declare module` for work at import time", () => {
+    expect(breachesIn({ "serve/app.ts": `declare module "fastify" {}` })).toEqual([]);
   });
 
   test("allows what the table allows, and ignores imports in comments and strings", () => {
@@ -92,6 +96,14 @@ describe("the cycle rule", () => {
       "nn/c.ts": `import { a } from "./a.ts";`,
     };
     expect(breachesIn(files)).toEqual(["nn/a.ts:1: cycle nn/a.ts -> nn/b.ts -> nn/c.ts -> nn/a.ts"]);
+  });
+
+  test("takes a worker for a program of its own, which may import the types of the file that starts it", () => {
+    const files = {
+      "train/thread.ts": `export const url: URL = new URL("./work-worker.ts", import.meta.url);`,
+      "train/work-worker.ts": `import type { Job } from "./thread.ts";\nwork();`,
+    };
+    expect(breachesIn(files)).toEqual([]);
   });
 
   test("finds a file that imports itself, and no cycle where two ways lead to one file", () => {

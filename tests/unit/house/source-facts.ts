@@ -123,11 +123,14 @@ export function readFacts(path: string, text: string): SourceFacts {
       facts.strings.push(node.value.raw);
     },
   }).visit(program);
-  const statements = program.body.map((node) => ({
-    node,
-    text: text.slice(node.start, node.end).split("\n")[0] ?? "",
-    line: lineOf(node.start),
-  }));
+  // `declare module` only says something to the type checker.
+  const statements = program.body
+    .filter((node) => node.type !== "TSModuleDeclaration" || !node.declare)
+    .map((node) => ({
+      node,
+      text: text.slice(node.start, node.end).split("\n")[0] ?? "",
+      line: lineOf(node.start),
+    }));
   return {
     ...facts,
     topLevelStatements: statements.filter(({ node }) => !declarations.has(node.type)),

@@ -1,0 +1,43 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { writePatternSet } from "./pattern-set.ts";
+import { runServal, type ProcessResult } from "./serval-process.ts";
+
+/** A network and pictures small enough to train in seconds. */
+const smallParams: Readonly<Record<string, string>> = {
+  width: "48",
+  height: "48",
+  channels: "[16, 16, 32, 32]",
+  cropSize: "48",
+  batchSize: "16",
+  threads: "2",
+};
+
+/** Runs `serval ARGS` and returns what it printed; a failure shows all of it. */
+export async function mustRun(cwd: string, args: readonly string[]): Promise<ProcessResult> {
+  const result = await runServal(cwd, args);
+  if (result.code !== 0) throw new Error(`serval ${args.join(" ")} ended with ${result.code}:\n${result.stdout}\n${result.stderr}`);
+  return result;
+}
+
+/** Replaces values in a params.yaml, keeping its comments, as a user would with an editor. */
+export async function editParams(cwd: string, values: Readonly<Record<string, string>>): Promise<void> {
+  const path = join(cwd, "params.yaml");
+  let text = await readFile(path, "utf8");
+  for (const [key, value] of Object.entries(values)) {
+    const line = new RegExp(`^( *${key}: ).*$`, "m");
+    if (!line.test(text)) throw new Error(`params.yaml has no ${key}`);
+    text = text.replace(line, `$1${value}`);
+  }
+  await writeFile(path, text);
+}
+
+/** In `cwd`: the five drawn patterns, set up, imported, prepared and trained by the command line. */
+export async function trainPatterns(cwd: string, epochs: number): Promise<void> {
+  await writePatternSet(join(cwd, "patterns"));
+  await mustRun(cwd, ["init", "--name", "patterns"]);
+  await editParams(cwd, { ...smallParams, epochs: String(epochs) });
+  await mustRun(cwd, ["data", "import", "patterns"]);
+  await mustRun(cwd, ["prepare"]);
+  await mustRun(cwd, ["train"]);
+}

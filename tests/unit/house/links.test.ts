@@ -1,0 +1,50 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { VERBS } from "../../../src/cli/main.ts";
+import { readFacts } from "./source-facts.ts";
+
+const root = join(import.meta.dirname, "../../..");
+const pages = [
+  "README.md",
+  "CHANGELOG.md",
+  "SECURITY.md",
+  ...readdirSync(join(root, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
+];
+
+/** Targets of Markdown links and pictures, and of their HTML forms. */
+function linksIn(text: string): string[] {
+  const plain = text.replaceAll(/```[\s\S]*?```/g, "");
+  return [...plain.matchAll(/\]\(([^)\s]+)\)|(?:src|href|srcset)="([^"]+)"/g)].map((match) => match[1] ?? match[2] ?? "");
+}
+
+describe.each(pages)("%s", (page) => {
+  const text = readFileSync(join(root, page), "utf8");
+
+  test("links only to files that are there", () => {
+    const gone = linksIn(text)
+      .filter((link) => !/^(https?:|#)/.test(link))
+      .filter((link) => !existsSync(join(root, dirname(page), link.split("#")[0] ?? "")));
+    expect(gone).toEqual([]);
+  });
+
+  test("names only commands that are there", () => {
+    expect(unknownVerbs(text)).toEqual([]);
+  });
+});
+
+test("hints and messages in the sources name only commands that are there", () => {
+  const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+  const strings = sources.flatMap((name) => readFacts(name, readFileSync(join(root, "src", name), "utf8")).strings);
+  expect(strings.length).toBeGreaterThan(500);
+  expect(unknownVerbs(strings.join("\n"))).toEqual([]);
+});
+
+/** Verbs in `serval VERB` of code spans and code blocks that the command line does not have. */
+function unknownVerbs(text: string): string[] {
+  const code = [...text.matchAll(/```[\s\S]*?```|`[^`\n]+`/g)].map((match) => match[0]).join("\n");
+  const named = [...code.matchAll(/\bserval (?:-- )?([a-z]+)\b/g)].map((match) => match[1] ?? "");
+  return [...new Set(named)].filter((verb) => !(verb in VERBS)).sort();
+}
