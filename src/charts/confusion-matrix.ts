@@ -11,9 +11,9 @@ export function confusionMatrix(labels: readonly string[], confusion: readonly (
   const count = labels.length;
   const cell = count <= 3 ? 130 : count <= 6 ? 86 : count <= mostNumberedClasses ? 62 : Math.max(14, Math.floor(560 / count));
   const longest = Math.max(...labels.map((label) => label.length));
-  const left = 54 + Math.min(160, 7.2 * longest);
+  const left = 54 + Math.round(Math.min(160, 7.2 * longest));
   const slanted = count > 3 && longest * 8 > cell;
-  const bottom = 58 + (slanted ? Math.min(92, 4.2 * longest) : 0);
+  const bottom = 58 + (slanted ? Math.round(Math.min(92, 4.2 * longest)) : 0);
   const rowTotals = confusion.map((row) => row.reduce((sum, n) => sum + n, 0));
   const total = rowTotals.reduce((sum, n) => sum + n, 0);
   const right = confusion.reduce((sum, row, k) => sum + (row[k] as number), 0);

@@ -24,6 +24,10 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     summary: "Measure a model on images that it was not trained on.",
     load: () => import("./commands/evaluate.ts"),
   },
+  predict: { summary: "Ask a model about image files.", load: () => import("./commands/predict.ts") },
+  export: { summary: "Write a model as ONNX, or its weights as safetensors.", load: () => import("./commands/export.ts") },
+  models: { summary: "List, show and release models.", load: () => import("./commands/models.ts") },
+  serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
 };
 
 export async function buildProgram(context: CommandContext, verbs: readonly string[]): Promise<Command> {

@@ -7,7 +7,13 @@ import { float32Initializer, type OnnxAttribute, type OnnxNode } from "../../src
 import { onnxruntime } from "../../src/runtime/onnxruntime.ts";
 
 /** What each class looks for in [R, G, B]: weights of a 1x1 convolution. */
-const COLOURS = { blue: [-0.5, -0.5, 1], green: [-0.5, 1, -0.5], red: [1, -0.5, -0.5] } as const;
+const COLOURS = {
+  blue: [-0.5, -0.5, 1],
+  cyan: [-1, 0.5, 0.5],
+  green: [-0.5, 1, -0.5],
+  red: [1, -0.5, -0.5],
+  yellow: [0.5, 0.5, -1],
+} as const;
 export type Colour = keyof typeof COLOURS;
 
 export interface TinyOptions {
@@ -86,7 +92,7 @@ export function tinyModel(options: TinyOptions = {}): Uint8Array {
 
 /** A JPEG (or PNG) drawn for the tests: a background of the colour with a few shapes, different for each `variant`. */
 export async function colourPicture(colour: Colour, variant = 0, format: "jpeg" | "png" = "jpeg"): Promise<Buffer> {
-  const hue = { red: 0, green: 120, blue: 240 }[colour] + (variant % 5) * 3;
+  const hue = { red: 0, yellow: 60, green: 120, cyan: 180, blue: 240 }[colour] + (variant % 5) * 3;
   const [width, height] = [60 + (variant % 7) * 5, 48 + (variant % 3) * 9];
   const circle = `<circle cx="${10 + ((variant * 13) % 40)}" cy="${12 + ((variant * 7) % 30)}" r="${4 + (variant % 6)}" fill="hsl(${hue},40%,70%)"/>`;
   const svg =

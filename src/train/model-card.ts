@@ -1,0 +1,230 @@
+import type { Preprocess } from "../image/preprocess.ts";
+import type { Metrics } from "./metrics.ts";
+
+export interface ModelCardInput {
+  readonly name: string;
+  readonly labels: readonly string[];
+  /** Images by label, in the order of the labels. */
+  readonly images: Readonly<Record<"train" | "val" | "test", readonly number[]>>;
+  readonly dataVersion: string;
+  readonly preprocess: Preprocess;
+  /** Name and size of the network. */
+  readonly architecture: { readonly name: string; readonly parameterCount: number };
+  /** Training parameters as they stand in params.yaml, by key. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+  /** Epoch whose weights these are, of how many. */
+  readonly epoch: { readonly chosen: number; readonly trained: number };
+  /** On the validation split. */
+  readonly metrics: Metrics;
+  readonly abstainBelow: number | null;
+  readonly seed: number;
+  /** Says what the images really are, where they are not photographs (a drawn sample): it stands first. */
+  readonly notice?: string;
+}
+
+/** A class this small says little about its own precision and recall. */
+const fewImages = 50;
+
+/** README.md of a bundle, a pure function of its input: no date, host or run, so that equal bundles stay equal. */
+export function buildModelCard(input: ModelCardInput): string {
+  const { name, labels, metrics, notice } = input;
+  const sections = [
+    `# ${plain(name)}`,
+    ...(notice === undefined ? [] : [`> **${plain(notice)}**`]),
+    `An image classifier that gives a picture one of ${labels.length} labels: ${listing(labels.map(code))}. Trained with Serval. On the ` +
+      `validation split its accuracy is **${percent(metrics.accuracy)}** (95 % interval ${percent(metrics.accuracyInterval[0])} to ` +
+      `${percent(metrics.accuracyInterval[1])}, ${thousands(metrics.count)} images).`,
+    "## Intended use",
+    `Telling ${listing(labels.map(code))} apart in pictures like those it was trained on, with one of them as the main subject. It ` +
+      `answers with one of its labels whatever the picture shows: it has no label for "none of these". Not for decisions about people, ` +
+      `or wherever a wrong answer does harm and nobody looks at it.`,
+    "## Figures on the validation split",
+    metricsTable(metrics),
+    perClassTable(metrics),
+    "The validation split chose the epoch, so these figures are a little better than new pictures will give. `serval evaluate` gives " +
+      "the test split's.",
+    ...abstainText(input.abstainBelow),
+    "## Data",
+    `Data version \`${plain(input.dataVersion)}\` (SHA-256 of the manifest that lists every image).`,
+    dataTable(input),
+    "## Input",
+    preprocessText(input.preprocess),
+    "## Training",
+    `Network \`${plain(input.architecture.name)}\`, ${thousands(input.architecture.parameterCount)} parameters, weights of epoch ` +
+      `${input.epoch.chosen} of ${input.epoch.trained}, seed ${input.seed}.`,
+    parameterTable(input.parameters),
+    "## Limits",
+    limits(input).join("\n"),
+    "## How to use it",
+    usage(input),
+    "## Files",
+    [
+      "| file | what |",
+      "|---|---|",
+      "| `model.onnx` | the network with scaling, normalisation and softmax inside |",
+      "| `bundle.json` | labels, preprocessing, figures, reference statistics for drift, SHA-256 of every file |",
+      "| `weights.safetensors` | the weights alone, for other frameworks |",
+      "| `checks/` | drawn pictures with known answers, by which a service proves that it gives the same |",
+    ].join("\n"),
+  ];
+  return `${sections.join("\n\n")}\n`;
+}
+
+function metricsTable(metrics: Metrics): string {
+  return [
+    "| figure | value |",
+    "|---|---:|",
+    `| accuracy | ${percent(metrics.accuracy)} |`,
+    `| loss (mean negative log-likelihood) | ${metrics.loss.toFixed(4)} |`,
+    `| precision, macro | ${metrics.macroPrecision.toFixed(4)} |`,
+    `| recall, macro | ${metrics.macroRecall.toFixed(4)} |`,
+    `| F1, macro | ${metrics.macroF1.toFixed(4)} |`,
+    `| ROC-AUC | ${area(metrics.rocAuc)} |`,
+    `| expected calibration error | ${percent(metrics.ece)} |`,
+  ].join("\n");
+}
+
+function perClassTable(metrics: Metrics): string {
+  return [
+    "| label | images | precision | recall | F1 | ROC-AUC |",
+    "|---|---:|---:|---:|---:|---:|",
+    ...metrics.perClass.map(
+      ({ label, support, precision, recall, f1, rocAuc }) =>
+        `| ${plain(label)} | ${thousands(support)} | ${precision.toFixed(4)} | ${recall.toFixed(4)} | ${f1.toFixed(4)} | ${area(rocAuc)} |`,
+    ),
+  ].join("\n");
+}
+
+function abstainText(abstainBelow: number | null): string[] {
+  if (abstainBelow === null || abstainBelow === 0) return [];
+  return [
+    `Below a confidence of ${abstainBelow.toPrecision(4)} a picture is better looked at by a person: the threshold was chosen on the ` +
+      "validation split.",
+  ];
+}
+
+function dataTable({ labels, images }: ModelCardInput): string {
+  const row = (name: string, counts: readonly number[]): string => `| ${name} | ${counts.map(thousands).join(" | ")} |`;
+  const splits = [images.train, images.val, images.test] as const;
+  return [
+    "| label | training | validation | test |",
+    "|---|---:|---:|---:|",
+    ...labels.map((label, k) =>
+      row(
+        plain(label),
+        splits.map((counts) => counts[k] ?? 0),
+      ),
+    ),
+    row(
+      "all",
+      splits.map((counts) => counts.reduce((sum, n) => sum + n, 0)),
+    ),
+  ].join("\n");
+}
+
+function preprocessText({ orient, width, height, fit, kernel, crop }: Preprocess): string {
+  const fits = { squash: "stretched to", crop: "scaled to fill and cut to", pad: "scaled to fit into, with gray bars," } as const;
+  const steps = [
+    ...(orient ? ["turned by its EXIF orientation"] : []),
+    `${fits[fit]} ${width}x${height} pixels (${kernel})`,
+    ...(crop ? [`cut to the middle ${crop.width}x${crop.height}`] : []),
+  ];
+  const { width: w, height: h } = crop ?? { width, height };
+  return (
+    `A picture is ${listing(steps)}. The network's input \`images\` is uint8 [N, ${h}, ${w}, 3] RGB; its outputs are \`logits\` and ` +
+    `\`probabilities\` [N, K], in the order of the labels above, and \`features\` [N, C, h, w], the last maps.`
+  );
+}
+
+function parameterTable(parameters: Readonly<Record<string, unknown>>): string {
+  const rows = Object.entries(parameters).map(
+    ([key, value]) => `| \`${key}\` | ${plain(typeof value === "string" ? value : JSON.stringify(value))} |`,
+  );
+  return ["| parameter | value |", "|---|---|", ...rows].join("\n");
+}
+
+function limits({ labels, images, metrics }: ModelCardInput): string[] {
+  const seen = metrics.perClass.filter(({ support }) => support > 0);
+  const weakest = seen.reduce<(typeof seen)[number] | undefined>((low, item) => (low && low.recall <= item.recall ? low : item), undefined);
+  const small = labels.filter((_, k) => (images.train[k] ?? 0) < fewImages);
+  const [least, most] = [Math.min(...images.train), Math.max(...images.train)];
+  return [
+    ...(weakest && seen.length > 1
+      ? [`- Weakest on \`${plain(weakest.label)}\`: it finds ${percent(weakest.recall)} of those validation images.`]
+      : []),
+    ...(small.length > 0 ? [`- Few training images (under ${fewImages}) of ${listing(small.map(code))}: their figures mean little.`] : []),
+    ...(most > 3 * least
+      ? [`- The classes are unequal: ${thousands(least)} to ${thousands(most)} training images. Rare labels are given too seldom.`]
+      : []),
+    "- Pictures of another kind than the training images (drawings, night shots, crops, other cameras) may get wrong answers with high confidence.",
+    "- Several subjects in one picture get one label.",
+    "- It was not tested against pictures that were made to deceive it.",
+  ];
+}
+
+function usage({ name, preprocess }: ModelCardInput): string {
+  const { width, height } = preprocess.crop ?? preprocess;
+  return [
+    "From the shell, and as a service:",
+    "```sh\nserval predict picture.jpg --model .\nserval serve --model . &\ncurl -F file=@picture.jpg localhost:8000/predict\n```",
+    "With onnxruntime alone (Python here; any language works the same). Serval's own preprocessing is the exact one; PIL's is close:",
+    [
+      "```python",
+      "import json, numpy as np, onnxruntime as ort",
+      "from PIL import Image, ImageOps",
+      "",
+      'labels = json.load(open("bundle.json"))["labels"]',
+      ...pillowSteps(preprocess),
+      'session = ort.InferenceSession("model.onnx")',
+      `pixels = np.asarray(image, dtype=np.uint8)[None]  # [1, ${height}, ${width}, 3]`,
+      'probabilities, = session.run(["probabilities"], {"images": pixels})',
+      "print(labels[probabilities[0].argmax()], probabilities[0].max())",
+      "```",
+    ].join("\n"),
+    `The name \`${plain(name)}\` is what a registry and the service's metrics call it.`,
+  ].join("\n\n");
+}
+
+function pillowSteps({ orient, width, height, fit, crop }: Preprocess): string[] {
+  const open = orient ? 'ImageOps.exif_transpose(Image.open("picture.jpg"))' : 'Image.open("picture.jpg")';
+  const resize = {
+    squash: `image.resize((${width}, ${height}), Image.LANCZOS)`,
+    crop: `ImageOps.fit(image, (${width}, ${height}), Image.LANCZOS)`,
+    pad: `ImageOps.pad(image, (${width}, ${height}), Image.LANCZOS, color="#808080")`,
+  }[fit];
+  const steps = [`image = ${open}.convert("RGB")`, `image = ${resize}`];
+  if (crop) {
+    const [left, top] = [Math.floor((width - crop.width) / 2), Math.floor((height - crop.height) / 2)];
+    steps.push(`image = image.crop((${left}, ${top}, ${left + crop.width}, ${top + crop.height}))`);
+  }
+  return steps;
+}
+
+function listing(items: readonly string[]): string {
+  if (items.length <= 1) return items.join("");
+  return `${items.slice(0, -1).join(", ")} and ${items.at(-1)}`;
+}
+
+function code(text: string): string {
+  return `\`${plain(text)}\``;
+}
+
+/** Labels and names are users' own: they must not end a table cell, a line or a code span. */
+function plain(text: string): string {
+  return text
+    .replaceAll(/[\r\n`]+/g, " ")
+    .replaceAll("|", "\\|")
+    .replaceAll("<", "&lt;");
+}
+
+function area(value: number | null): string {
+  return value === null ? "not defined" : value.toFixed(4);
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(2)} %`;
+}
+
+function thousands(count: number): string {
+  return count.toLocaleString("en-US");
+}

@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import { computeMetrics } from "../../../src/train/metrics.ts";
+import { buildModelCard, type ModelCardInput } from "../../../src/train/model-card.ts";
+
+const input: ModelCardInput = {
+  name: "insects",
+  labels: ["ant", "bee"],
+  images: { train: [400, 80], val: [2, 2], test: [50, 10] },
+  dataVersion: "ab".repeat(32),
+  preprocess: { orient: true, width: 112, height: 110, fit: "squash", kernel: "lanczos3", crop: { width: 96, height: 95 } },
+  architecture: { name: "cnn4", parameterCount: 389_410 },
+  parameters: { epochs: 12, channels: [32, 64], optimizer: "sgd" },
+  epoch: { chosen: 11, trained: 12 },
+  metrics: computeMetrics(["ant", "bee"], [0, 0, 1, 1], Float32Array.of(0.9, 0.1, 0.8, 0.2, 0.3, 0.7, 0.6, 0.4)),
+  abstainBelow: 0.87654321,
+  seed: 42,
+};
+
+describe("buildModelCard", () => {
+  const card = buildModelCard(input);
+
+  it("says what the model is, how good, from which data and how to use it", () => {
+    expect(card).toContain("# insects\n");
+    expect(card).toContain("one of 2 labels: `ant` and `bee`");
+    expect(card).toContain("accuracy is **75.00 %** (95 % interval 30.06 % to 95.44 %, 4 images)");
+    expect(card).toContain("| bee | 2 | 1.0000 | 0.5000 | 0.6667 | 1.0000 |");
+    expect(card).toContain(`Data version \`${"ab".repeat(32)}\``);
+    expect(card).toContain("| ant | 400 | 2 | 50 |");
+    expect(card).toContain("| all | 480 | 4 | 60 |");
+    expect(card).toContain("Network `cnn4`, 389,410 parameters, weights of epoch 11 of 12, seed 42.");
+    expect(card).toContain("| `channels` | [32,64] |");
+    expect(card).toContain("Below a confidence of 0.8765");
+    expect(card).toContain("curl -F file=@picture.jpg localhost:8000/predict");
+  });
+
+  it("describes the input in the exact numbers of the preprocessing", () => {
+    expect(card).toContain("stretched to 112x110 pixels (lanczos3) and cut to the middle 96x95");
+    expect(card).toContain("uint8 [N, 95, 96, 3]");
+    expect(card).toContain("image = image.resize((112, 110), Image.LANCZOS)\nimage = image.crop((8, 7, 104, 102))");
+  });
+
+  it("names the limits that the figures show", () => {
+    expect(card).toContain("Weakest on `bee`: it finds 50.00 % of those validation images.");
+    expect(card).toContain("The classes are unequal: 80 to 400 training images.");
+    expect(buildModelCard({ ...input, images: { ...input.images, train: [400, 12] } })).toContain(
+      "Few training images (under 50) of `bee`",
+    );
+  });
+
+  it("depends on nothing but its input", () => {
+    expect(buildModelCard(input)).toBe(card);
+    expect(card).not.toMatch(/20\d\d-\d\d|localhost:\d+\/\//);
+  });
+
+  it("leaves out a threshold that never abstains and puts a notice first", () => {
+    expect(buildModelCard({ ...input, abstainBelow: null })).not.toContain("Below a confidence");
+    expect(buildModelCard({ ...input, abstainBelow: 0 })).not.toContain("Below a confidence");
+    expect(buildModelCard({ ...input, notice: "Trained on drawings." })).toMatch(/^# insects\n\n> \*\*Trained on drawings\.\*\*\n/);
+  });
+
+  it("keeps labels of any text inside their table cells", () => {
+    const odd = buildModelCard({
+      ...input,
+      labels: ["a|b", "<c>`d`"],
+      metrics: computeMetrics(["a|b", "<c>`d`"], [0, 1], Float32Array.of(1, 0, 0, 1)),
+    });
+    expect(odd).toContain("| a\\|b | 1 |");
+    expect(odd).toContain("| &lt;c> d  | 1 |");
+  });
+
+  it.each([
+    ["crop", "ImageOps.fit(image, (112, 110), Image.LANCZOS)"],
+    ["pad", 'ImageOps.pad(image, (112, 110), Image.LANCZOS, color="#808080")'],
+  ] as const)("shows the same steps in Python for %s", (fit, step) => {
+    const text = buildModelCard({ ...input, preprocess: { ...input.preprocess, fit, orient: false, crop: null } });
+    expect(text).toContain(step);
+    expect(text).not.toContain("exif_transpose");
+    expect(text).toContain("uint8 [N, 110, 112, 3]");
+  });
+});
