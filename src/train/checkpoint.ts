@@ -87,7 +87,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const best: Record<string, Float32Array> = {};
   for (const [name, tensor] of Object.entries(tensors)) {
     // A copy, because views of the file need not be aligned and the optimizer writes into them.
-    const data = new Float32Array(tensor.data.slice().buffer);
+    const data = new Float32Array(Uint8Array.from(tensor.data).buffer);
     if (name.startsWith(bestPrefix)) best[name.slice(bestPrefix.length)] = data;
     else state[name] = data;
   }

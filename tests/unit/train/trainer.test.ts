@@ -1,0 +1,233 @@
+import { appendFile, cp, mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ErrorCode } from "../../../src/errors.ts";
+import { sha256 } from "../../../src/files.ts";
+import { onnxruntime } from "../../../src/runtime/onnxruntime.ts";
+import { listCheckpoints, readCheckpoint, writeCheckpoint, type Checkpoint } from "../../../src/train/checkpoint.ts";
+import { readResults } from "../../../src/train/results.ts";
+import type { TrainConfig, TrainEvent, TrainJob, TrainOutcome } from "../../../src/train/train-job.ts";
+import { runTraining } from "../../../src/train/trainer.ts";
+import { makeColourRepository, type ColourRepository } from "../../helpers/colour-repository.ts";
+
+const config: TrainConfig = {
+  architecture: "cnn4",
+  channels: [16, 16],
+  cropSize: 16,
+  epochs: 3,
+  batchSize: 8,
+  optimizer: "sgd",
+  learningRate: 0.05,
+  momentum: 0.9,
+  weightDecay: 0.0005,
+  labelSmoothing: 0.05,
+  warmupEpochs: 1,
+  dropout: 0.2,
+  flip: true,
+  patience: 0,
+  seed: 42,
+  threads: 1,
+  lowering: "auto",
+};
+
+let data: ColourRepository;
+const folders: string[] = [];
+
+beforeAll(async () => {
+  data = await makeColourRepository({ counts: { red: 40, blue: 40 }, prepare: { shares: { train: 0.6, val: 0.2, test: 0.2 } } });
+});
+
+afterAll(async () => {
+  await data.remove();
+  for (const folder of folders) await rm(folder, { recursive: true, force: true });
+});
+
+async function newRun(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), "serval-run-"));
+  folders.push(dir);
+  return dir;
+}
+
+interface Trained {
+  readonly outcome: TrainOutcome;
+  readonly events: readonly TrainEvent[];
+}
+
+async function train(
+  runDir: string,
+  changes: Partial<TrainConfig> = {},
+  job: Partial<TrainJob> = {},
+  stopAfter = Infinity,
+): Promise<Trained> {
+  const events: TrainEvent[] = [];
+  let steps = 0;
+  const outcome = await runTraining(
+    onnxruntime,
+    {
+      config: { ...config, ...changes },
+      shardsDir: join(data.cwd, "data", "processed"),
+      runDir,
+      resume: false,
+      checkpointEverySeconds: 3600,
+      checkpointEverySteps: 0,
+      ...job,
+    },
+    {
+      onEvent(event) {
+        events.push(event);
+        if (event.type === "step") steps++;
+      },
+      shouldStop: () => steps >= stopAfter,
+    },
+  );
+  return { outcome, events };
+}
+
+/** One hash over all final weights. */
+function fingerprint({ outcome }: Trained): string {
+  return sha256(
+    Object.entries(outcome.final)
+      .map(([name, values]) => `${name} ${sha256(new Uint8Array(values.buffer))}`)
+      .join("\n"),
+  );
+}
+
+const failsWith = (code: ErrorCode): unknown => expect.objectContaining({ code });
+
+/** Trains until `steps` are done and leaves the run with its checkpoint. */
+async function interrupt(runDir: string, steps: number): Promise<void> {
+  await expect(train(runDir, {}, {}, steps)).rejects.toEqual(failsWith("E_INTERRUPTED"));
+}
+
+describe("training", () => {
+  test.each(["sgd", "adamw"] as const)("tells two colours apart with %s, in the portable and in the chosen lowering", async (optimizer) => {
+    for (const lowering of ["portable", "auto"] as const) {
+      const runDir = await newRun();
+      const learningRate = optimizer === "sgd" ? 0.05 : 0.005;
+      const { events } = await train(runDir, { optimizer, lowering, learningRate, epochs: 6 });
+      const rows = await readResults(runDir);
+      expect(rows.map((row) => row.epoch)).toEqual([1, 2, 3, 4, 5, 6]);
+      expect(rows.at(-1)?.valAccuracy).toBeGreaterThan(0.9);
+      expect(rows.at(-1)?.trainLoss).toBeLessThan(rows[0]?.trainLoss as number);
+      expect(events.filter((event) => event.type === "epoch")).toHaveLength(6);
+    }
+  });
+
+  test("with the same seed gives the same weights bit for bit, with another seed others", async () => {
+    const first = await train(await newRun());
+    expect(fingerprint(await train(await newRun()))).toBe(fingerprint(first));
+    expect(fingerprint(await train(await newRun(), { seed: 43 }))).not.toBe(fingerprint(first));
+  });
+
+  test("stops early when validation has not improved for `patience` epochs", async () => {
+    const runDir = await newRun();
+    // A learning rate of next to nothing never improves after the first epoch or two.
+    const { outcome } = await train(runDir, { epochs: 40, patience: 2, learningRate: 1e-9, warmupEpochs: 0 });
+    expect(outcome.epochs).toBe(outcome.bestEpoch + 2);
+    expect(outcome.epochs).toBeLessThan(40);
+  });
+
+  test("refuses a crop that the blocks cannot halve or that is larger than the pictures", async () => {
+    await expect(train(await newRun(), { cropSize: 14 })).rejects.toEqual(failsWith("E_PARAMS"));
+    await expect(train(await newRun(), { cropSize: 32 })).rejects.toThrow("expected at most 16");
+  });
+});
+
+describe("a run that was stopped", () => {
+  test.each([1, 4, 8])("after %i steps gives the weights of one that was not, when resumed", async (steps) => {
+    const whole = await train(await newRun());
+    const runDir = await newRun();
+    await interrupt(runDir, steps);
+    const resumed = await train(runDir, {}, { resume: true });
+    expect(resumed.events[0]).toMatchObject({ type: "start", stepsDone: steps });
+    expect(fingerprint(resumed)).toBe(fingerprint(whole));
+    expect(resumed.outcome.best).toEqual(whole.outcome.best);
+    const withoutTimes = async (dir: string): Promise<unknown[]> =>
+      (await readResults(dir)).map(({ timeSeconds: _t, imagesPerSecond: _i, ...row }) => row);
+    expect(await withoutTimes(runDir)).toHaveLength(config.epochs);
+  });
+
+  /** Each part of a checkpoint, replaced by what a program that forgot it would begin with. */
+  const forgotten: Readonly<Record<string, (checkpoint: Checkpoint) => Checkpoint>> = {
+    weights: (c) => ({ ...c, state: zeroed(c.state, (name) => name === "convs.0.weight") }),
+    "optimizer memory": (c) => ({ ...c, state: zeroed(c.state, (name) => name.startsWith("velocity:")) }),
+    "running statistics": (c) => ({ ...c, state: zeroed(c.state, (name) => name.endsWith("running_mean")) }),
+    "random state": (c) => ({ ...c, position: { ...c.position, random: [1, 2, 3, 4] } }),
+    "position in the epoch": (c) => ({ ...c, position: { ...c.position, step: 0 } }),
+    epoch: (c) => ({ ...c, position: { ...c.position, epoch: 0 } }),
+  };
+
+  test.each(Object.entries(forgotten))("would give other weights if the checkpoint left out its %s", async (_part, forget) => {
+    const whole = await train(await newRun());
+    const runDir = await newRun();
+    await interrupt(runDir, 8);
+    const dir = join(runDir, "checkpoints");
+    const [name] = (await listCheckpoints(dir)) as [string];
+    const checkpoint = await readCheckpoint(join(dir, name));
+    await rm(dir, { recursive: true });
+    await writeCheckpoint(dir, 8, checkpoint);
+    const intact = await newRun();
+    await cp(runDir, intact, { recursive: true });
+    expect(fingerprint(await train(intact, {}, { resume: true }))).toBe(fingerprint(whole));
+
+    await rm(dir, { recursive: true });
+    await writeCheckpoint(dir, 8, forget(checkpoint));
+    expect(fingerprint(await train(runDir, {}, { resume: true }))).not.toBe(fingerprint(whole));
+  });
+
+  test("would forget its best epoch if the checkpoint left it out", async () => {
+    const runDir = await newRun();
+    await interrupt(runDir, 8);
+    const dir = join(runDir, "checkpoints");
+    const [name] = (await listCheckpoints(dir)) as [string];
+    const checkpoint = await readCheckpoint(join(dir, name));
+    expect(checkpoint.position.best?.epoch).toBe(1);
+    expect(Object.keys(checkpoint.best)).toContain("fc.weight");
+  });
+
+  test("takes the checkpoint before a damaged one, says so, and still gives the same weights", async () => {
+    const whole = await train(await newRun());
+    const runDir = await newRun();
+    await expect(train(runDir, {}, { checkpointEverySteps: 3 }, 9)).rejects.toEqual(failsWith("E_INTERRUPTED"));
+    const dir = join(runDir, "checkpoints");
+    const names = await listCheckpoints(dir);
+    expect(names).toHaveLength(2);
+    await appendFile(join(dir, names[0] as string), "x");
+    const resumed = await train(runDir, {}, { resume: true });
+    const note = resumed.events.find((event) => event.type === "note");
+    expect(note?.type === "note" && note.text).toContain(names[0]);
+    expect(fingerprint(resumed)).toBe(fingerprint(whole));
+  });
+
+  test("refuses to go on when every checkpoint is damaged, and names the file", async () => {
+    const runDir = await newRun();
+    await interrupt(runDir, 2);
+    const dir = join(runDir, "checkpoints");
+    for (const name of await readdir(dir)) await appendFile(join(dir, name), "x");
+    await expect(train(runDir, {}, { resume: true })).rejects.toEqual(failsWith("E_CHECKPOINT_CORRUPT"));
+  });
+
+  test("refuses to go on with other parameters", async () => {
+    const runDir = await newRun();
+    await interrupt(runDir, 2);
+    await expect(train(runDir, { learningRate: 0.01 }, { resume: true })).rejects.toEqual(failsWith("E_RESUME_MISMATCH"));
+  });
+});
+
+test("a loss that is no number stops training, says what to try, and leaves the last good checkpoint", async () => {
+  const runDir = await newRun();
+  const diverging = train(runDir, { learningRate: 1e30, warmupEpochs: 0 }, { checkpointEverySteps: 1 });
+  await expect(diverging).rejects.toEqual(
+    expect.objectContaining({ code: "E_TRAIN_DIVERGED", hint: expect.stringContaining("train.learningRate") }),
+  );
+  const dir = join(runDir, "checkpoints");
+  for (const name of await listCheckpoints(dir)) {
+    const { state } = await readCheckpoint(join(dir, name));
+    expect(Object.values(state).every((values) => values.every(Number.isFinite))).toBe(true);
+  }
+});
+
+function zeroed(state: Readonly<Record<string, Float32Array>>, chosen: (name: string) => boolean): Record<string, Float32Array> {
+  return Object.fromEntries(Object.entries(state).map(([name, values]) => [name, chosen(name) ? new Float32Array(values.length) : values]));
+}
