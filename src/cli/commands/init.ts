@@ -141,6 +141,8 @@ stages:
     deps:
       - data/processed
       - artifacts/best
+    metrics:
+      - artifacts/evaluation/metrics.json
 `;
 }
 

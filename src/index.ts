@@ -1,0 +1,26 @@
+/** The public API. What is not exported here may change without notice. */
+export { ERRORS, ServalError, type ErrorCode, type ErrorSpec } from "./errors.ts";
+
+export { loadParams, paramsHash, type Params } from "./config/params.ts";
+export { loadSettings, type Settings } from "./config/env.ts";
+
+export { ingest, type IngestOptions, type IngestReport } from "./data/ingest.ts";
+export { prepareShards, type PrepareOptions, type PrepareReport } from "./data/prepare.ts";
+export { openShards, type Shards, type Split, type SplitRows } from "./data/shards.ts";
+export { openSource } from "./data/sources/open-source.ts";
+export type { Source, SourceEntry } from "./data/sources/source.ts";
+
+export { inspectImage, type ImageFormat, type ImageInspection, type ImageLimits } from "./image/decode.ts";
+export { centerCrop, preprocessImage, type Preprocess } from "./image/preprocess.ts";
+
+export { trainInThread } from "./train/training-thread.ts";
+export type { TrainConfig, TrainEvent, TrainJob, TrainOutcome } from "./train/train-job.ts";
+export { exportBundle, type ExportInput } from "./train/export.ts";
+export { evaluateBundle, evaluateSource, type EvaluateOptions, type Evaluation } from "./train/evaluate.ts";
+export { computeMetrics, type ClassMetrics, type Metrics } from "./train/metrics.ts";
+
+export { copyBundle, loadBundle, writeBundle, type Bundle, type BundleContent, type BundleManifest } from "./model/bundle.ts";
+export { parseSafetensors, type Safetensor, type SafetensorsFile } from "./model/safetensors.ts";
+export { startInference, type Inference, type InferenceOptions, type InferenceResult } from "./runtime/inference.ts";
+
+export { startService, type Service, type ServiceOptions } from "./serve/service.ts";

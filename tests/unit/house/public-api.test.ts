@@ -1,0 +1,35 @@
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { writeTinyBundle } from "../../helpers/tiny-bundle.ts";
+
+const run = promisify(execFile);
+
+test("a program can import the package by its name, load a bundle and classify a picture", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "serval-api-"));
+  const bundle = await writeTinyBundle(join(dir, "bundle"));
+  await cp(join(bundle.dir, "checks/red.jpg"), join(dir, "red.jpg"));
+  // A package may import itself by name, so this resolves through "exports" as it would for a user.
+  const program = `
+    import { readFile } from "node:fs/promises";
+    import { loadBundle, preprocessImage, ServalError, startInference } from "serval";
+    const bundle = await loadBundle(${JSON.stringify(bundle.dir)});
+    const { preprocess, labels } = bundle.manifest;
+    const { height, width } = preprocess.crop ?? preprocess;
+    const pixels = await preprocessImage(await readFile(${JSON.stringify(join(dir, "red.jpg"))}), preprocess, { maxBytes: 1e7, maxPixels: 1e7 });
+    const inference = await startInference(bundle.model, { imageShape: [height, width] });
+    const { probabilities } = await inference.run(pixels, 1);
+    await inference.close();
+    const refused = await loadBundle("nowhere").catch((error) => error);
+    console.log(JSON.stringify({ label: labels[probabilities.indexOf(Math.max(...probabilities))], known: refused instanceof ServalError, code: refused.code }));
+  `;
+  const root = join(import.meta.dirname, "../../..");
+  const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", program], { cwd: root });
+  expect(JSON.parse(stdout)).toEqual({ label: "red", known: true, code: "E_BUNDLE_MISSING" });
+  await rm(dir, { recursive: true, force: true });
+});
+  }
+});
