@@ -31,5 +31,3 @@ test("a program can import the package by its name, load a bundle and classify a
   expect(JSON.parse(stdout)).toEqual({ label: "red", known: true, code: "E_BUNDLE_MISSING" });
   await rm(dir, { recursive: true, force: true });
 });
-  }
-});
