@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,7 +12,6 @@ test("a program can import the package by its name, load a bundle and classify a
   const dir = await mkdtemp(join(tmpdir(), "serval-api-"));
   const bundle = await writeTinyBundle(join(dir, "bundle"));
   await cp(join(bundle.dir, "checks/red.jpg"), join(dir, "red.jpg"));
-  // A package may import itself by name, so this resolves through "exports" as it would for a user.
   const program = `
     import { readFile } from "node:fs/promises";
     import { loadBundle, preprocessImage, ServalError, startInference } from "serval";
@@ -26,8 +25,11 @@ test("a program can import the package by its name, load a bundle and classify a
     const refused = await loadBundle("nowhere").catch((error) => error);
     console.log(JSON.stringify({ label: labels[probabilities.indexOf(Math.max(...probabilities))], known: refused instanceof ServalError, code: refused.code }));
   `;
-  const root = join(import.meta.dirname, "../../..");
-  const { stdout } = await run(process.execPath, ["--input-type=module", "--eval", program], { cwd: root });
+  // What `npm install PATH/TO/serval` leaves: a link.
+  await mkdir(join(dir, "node_modules"));
+  await symlink(join(import.meta.dirname, "../../.."), join(dir, "node_modules/serval"), "dir");
+  await writeFile(join(dir, "program.mjs"), program);
+  const { stdout } = await run(process.execPath, [join(dir, "program.mjs")]);
   expect(JSON.parse(stdout)).toEqual({ label: "red", known: true, code: "E_BUNDLE_MISSING" });
   await rm(dir, { recursive: true, force: true });
 });
