@@ -147,12 +147,17 @@ async function mistakesSheet({ labels, metrics, mistakes }: Evaluation): Promise
     mistakes.length < wrong ? `The ${mistakes.length} worst of ${wrong.toLocaleString("en-US")} mistakes` : "All mistakes, worst first";
   return await contactSheetJpeg(
     mistakes.length === 1 ? "The only mistake" : title,
-    `${wrong.toLocaleString("en-US")} of ${metrics.count.toLocaleString("en-US")} images wrong; the model was surest of the first ones`,
-    mistakes.map(({ pixels, width, height, truth, predicted, confidence }) => ({
+    `${wrong.toLocaleString("en-US")} of ${metrics.count.toLocaleString("en-US")} images wrong; first those whose true class the model thought least likely`,
+    mistakes.map(({ sha256, pixels, width, height, truth, predicted, confidence }) => ({
       pixels,
       width,
       height,
-      caption: [`is ${labels[truth]}`, `taken for ${labels[predicted]}`, `confidence ${(100 * confidence).toFixed(1)} %`],
+      caption: [
+        `is ${labels[truth]}`,
+        `taken for ${labels[predicted]}`,
+        `confidence ${(100 * confidence).toFixed(1)} %`,
+        `sha256 ${sha256.slice(0, 8)}…`,
+      ],
     })),
   );
 }
