@@ -3,7 +3,7 @@ import { availableParallelism } from "node:os";
 import { dirname, extname, join, resolve } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256 } from "../files.ts";
-import { defaultImageLimits, inspectImage, type ImageLimits } from "../image/decode.ts";
+import { defaultImageLimits, inspectImage, inspectionVersion, type ImageLimits } from "../image/decode.ts";
 import { ImportJournal, key, type JournalLine } from "./journal.ts";
 import { readManifest, writeManifest, type ManifestRow } from "./manifest.ts";
 import { mapOrdered } from "./map-ordered.ts";
@@ -142,9 +142,10 @@ class Ingestion {
   async process(entry: SourceEntry): Promise<Outcome> {
     const known = this.journal.get(this.#source.id, entry.name);
     const path = this.#takePath(entry, known);
-    if (known?.version === entry.version && (await this.#isInPlace(known))) return { line: known, fresh: false };
+    const version = `${entry.version}/${inspectionVersion}`;
+    if (known?.version === version && (await this.#isInPlace(known))) return { line: known, fresh: false };
     this.processed++;
-    const base = { source: this.#source.id, name: entry.name, version: entry.version };
+    const base = { source: this.#source.id, name: entry.name, version };
     if (path === undefined) return { line: { ...base, ...this.#unlabelled(entry) }, fresh: true };
     let bytes: Uint8Array | undefined;
     try {

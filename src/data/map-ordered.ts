@@ -16,13 +16,13 @@ export async function* mapOrdered<T, R>(
       flying.push(result);
       if (flying.length >= window) {
         const first = await flying[0]!;
-        flying.shift();
+        void flying.shift();
         yield first;
       }
     }
     while (flying.length > 0) {
       const first = await flying[0]!;
-      flying.shift();
+      void flying.shift();
       yield first;
     }
   } finally {

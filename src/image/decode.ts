@@ -1,6 +1,6 @@
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { ServalError } from "../errors.ts";
-import { dhashFromGray, dhashHeight, dhashWidth } from "./dhash.ts";
+import { dhashOfPixels } from "./dhash.ts";
 
 export type ImageFormat = "jpeg" | "png" | "webp" | "gif";
 
@@ -103,7 +103,7 @@ function checkHeader(header: Metadata, format: ImageFormat, limits: ImageLimits)
 }
 
 /** Turns a decoder's complaint into E_IMAGE_CORRUPT or E_IMAGE_PIXELS, with its text as the reason. */
-export function imageError(error: unknown, limits: ImageLimits): ServalError {
+function imageError(error: unknown, limits: ImageLimits): ServalError {
   if (error instanceof ServalError) return error;
   const reason = (error instanceof Error ? error.message : String(error)).split("\n")[0] ?? "";
   if (/pixel limit/i.test(reason)) {
@@ -111,6 +111,9 @@ export function imageError(error: unknown, limits: ImageLimits): ServalError {
   }
   return new ServalError("E_IMAGE_CORRUPT", `The image cannot be decoded: ${reason.trim()}.`, { cause: error });
 }
+
+/** Goes up whenever an inspection of the same bytes would say something else, so that recorded ones are made anew. */
+export const inspectionVersion = 2;
 
 /** What the manifest records of a picture; width and height as seen, after EXIF orientation. */
 export interface ImageInspection {
@@ -121,17 +124,28 @@ export interface ImageInspection {
   readonly dhash: string;
 }
 
+/** Larger pictures are scaled down to this while they are decoded, before they are averaged to the hash's thumbnail. */
+const inspectSide = 512;
+
 /** Decodes every byte of a picture to check it, and returns its size and perceptual hash. Throws E_IMAGE_*. */
 export async function inspectImage(bytes: Uint8Array, limits: ImageLimits): Promise<ImageInspection> {
   const image = await openImage(bytes, limits, { orient: true });
-  const gray = await image.pipeline
-    .greyscale()
-    .resize(dhashWidth, dhashHeight, { fit: "fill", kernel: "linear" })
-    .toColourspace("b-w")
+  // A decode without a resize costs half as much, which is most of an import; only large pictures need the shrinking decoder.
+  if (image.width * image.height > 2 * inspectSide * inspectSide) image.pipeline.resize(inspectSide, inspectSide, { fit: "fill" });
+  const { data, info } = await rawRgb(image, limits);
+  return { format: image.format, width: image.orientedWidth, height: image.orientedHeight, dhash: dhashOfPixels(data, info) };
+}
+
+/** Runs a pipeline to 8-bit sRGB pixels; gray pictures come with one channel. */
+export async function rawRgb(
+  image: OpenedImage,
+  limits: ImageLimits,
+): Promise<{ data: Uint8Array; info: { width: number; height: number; channels: number } }> {
+  return image.pipeline
+    .toColourspace("srgb")
     .raw({ depth: "uchar" })
-    .toBuffer()
+    .toBuffer({ resolveWithObject: true })
     .catch((error: unknown) => {
       throw imageError(error, limits);
     });
-  return { format: image.format, width: image.orientedWidth, height: image.orientedHeight, dhash: dhashFromGray(gray) };
 }

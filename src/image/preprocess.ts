@@ -1,5 +1,5 @@
 import { ServalError } from "../errors.ts";
-import { imageError, openImage, type ImageLimits } from "./decode.ts";
+import { openImage, rawRgb, type ImageLimits } from "./decode.ts";
 
 export type { ImageLimits } from "./decode.ts";
 
@@ -40,21 +40,15 @@ const sharpFits = { squash: "fill", crop: "cover", pad: "contain" } as const;
 export async function preprocessImage(bytes: Uint8Array, preprocess: Preprocess, limits: ImageLimits): Promise<Uint8Array> {
   const { width, height, fit, kernel, crop } = preprocess;
   const image = await openImage(bytes, limits, { orient: preprocess.orient });
-  const { data, info } = await image.pipeline
-    .resize(width, height, { fit: sharpFits[fit], kernel, position: "centre", background: padBackground })
-    .toColourspace("srgb")
-    .raw({ depth: "uchar" })
-    .toBuffer({ resolveWithObject: true })
-    .catch((error: unknown) => {
-      throw imageError(error, limits);
-    });
+  image.pipeline.resize(width, height, { fit: sharpFits[fit], kernel, position: "centre", background: padBackground });
+  const { data, info } = await rawRgb(image, limits);
   const row = toRgb(data, width * height, info.channels);
   return crop === null ? row : centerCrop(row, { width, height }, crop);
 }
 
 /** A decoder that was asked for raw bytes may still answer with one channel (gray) or four. */
 function toRgb(data: Uint8Array, pixels: number, channels: number): Uint8Array {
-  if (channels === 3) return data;
+  if (channels === 3) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
   const rgb = new Uint8Array(pixels * 3);
   const gray = channels < 3;
   for (let i = 0; i < pixels; i++) {

@@ -22,14 +22,19 @@ export class ZipReader extends RandomAccessReader {
   }
 
   override read(buffer: Buffer, offset: number, length: number, position: number, callback: (error: Error | null) => void): void {
-    this.range(position, position + length).then(
-      (bytes) => {
-        if (bytes.length < length) return callback(new RangeError("unexpected end of the file"));
-        bytes.copy(buffer, offset);
-        return callback(null);
-      },
-      (error: unknown) => callback(error as Error),
-    );
+    void this.#fill(buffer, offset, length, position, callback);
+  }
+
+  async #fill(buffer: Buffer, offset: number, length: number, position: number, done: (error: Error | null) => void): Promise<void> {
+    let failure: Error | null = null;
+    try {
+      const bytes = await this.range(position, position + length);
+      if (bytes.length < length) failure = new RangeError("unexpected end of the file");
+      else bytes.copy(buffer, offset);
+    } catch (error) {
+      failure = error as Error;
+    }
+    done(failure);
   }
 
   /** Bytes [start, end), fewer at the end of the file. */
