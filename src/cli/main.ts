@@ -16,6 +16,7 @@ interface Verb {
 
 /** The full list of verbs; docs/cli.md is generated from it and from each verb's --help. */
 export const VERBS: Readonly<Record<string, Verb>> = {
+  up: { summary: "Serve the released model, or train one on a drawn sample and serve that.", load: () => import("./commands/up.ts") },
   init: { summary: "Set up a folder for your own labelled images.", load: () => import("./commands/init.ts") },
   data: { summary: "Import labelled images, and check them.", load: () => import("./commands/data.ts") },
   prepare: { summary: "Split the images and decode them once into shards.", load: () => import("./commands/prepare.ts") },

@@ -1,0 +1,41 @@
+import { loadSettings, type Settings } from "../../config/env.ts";
+import { releasedModels } from "../../model/resolve-model.ts";
+import type { Configure } from "../command.ts";
+import type { Output } from "../output.ts";
+import { parsePort, serveModel } from "./serve.ts";
+
+export interface UpOptions {
+  /** The working repository. */
+  readonly cwd: string;
+  /** Train and serve the drawn sample even where a model is released. */
+  readonly sample: boolean;
+  readonly settings: Settings;
+}
+
+export const configure: Configure = (command, context) => {
+  command
+    .option("--sample", "draw the built-in sample, train on it and serve that, also where a model is released")
+    .option("--port <PORT>", "port to listen on; 0 takes a free one (default: SERVAL_PORT or 8000)")
+    .option("--host <HOST>", "address to listen on (default: SERVAL_HOST or 127.0.0.1)")
+    .action(async (options: { sample?: boolean; port?: string; host?: string }) => {
+      const environment = loadSettings();
+      const settings = {
+        ...environment,
+        port: options.port === undefined ? environment.port : parsePort(options.port),
+        host: options.host ?? environment.host,
+      };
+      await up({ cwd: context.cwd, sample: options.sample ?? false, settings }, context.output(), context.signal);
+    });
+};
+
+/** Serves the released model; where there is none, or on request, makes one from the drawn sample first. */
+export async function up({ cwd, sample, settings }: UpOptions, output: Output, signal: AbortSignal): Promise<void> {
+  if (!sample && (settings.model !== null || (await releasedModels(cwd)).length > 0)) {
+    await serveModel({ cwd, settings }, output, signal);
+    return;
+  }
+  if (!sample) output.line("No model is released in models/ yet: drawing a sample to show how it goes.");
+  // Loaded here, because a released model must be served without waiting for the code that trains.
+  const { makeSampleModel } = await import("../sample-model.ts");
+  await serveModel({ cwd, model: await makeSampleModel(cwd, output, signal), settings }, output, signal);
+}
