@@ -18,7 +18,7 @@ export const palette: readonly string[] = ["#0072b2", "#d55e00", "#009e73", "#cc
 
 export const ink = "#1f2933";
 export const mutedInk = "#5f6c7b";
-export const gridInk = "#e4e8ee";
+const gridInk = "#e4e8ee";
 export const chanceInk = "#9aa5b1";
 
 /** DejaVu Sans is what small containers have; browsers take the first ones. */

@@ -10,7 +10,7 @@ export interface CalibrationBin {
   readonly accuracy: number | null;
 }
 
-export const calibrationBinCount = 15;
+const calibrationBinCount = 15;
 
 /**
  * Reliability diagram of the top label: equal-width bins over the confidence, as in Guo et al. 2017, "On Calibration of

@@ -32,7 +32,7 @@ export interface MistakeList {
 }
 
 /** How many fit on one contact sheet. */
-export const mostMistakes = 24;
+const mostMistakes = 24;
 
 /** Keeps the worst mistakes with their pixels, and only those, so that a large data set needs no more memory. */
 export function createMistakeList(size: number = mostMistakes): MistakeList {

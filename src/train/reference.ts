@@ -46,7 +46,7 @@ export interface ReferenceInput {
   readonly maxImages?: number;
 }
 
-export const referenceQuantiles: readonly number[] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
+const referenceQuantiles: readonly number[] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 
 /** The value range that each histogram covers; photographs hardly exceed these for contrast and sharpness. */
 const ranges: Readonly<Record<keyof ImageStatistics, readonly [low: number, high: number]>> = {

@@ -39,7 +39,7 @@ export interface AnsweredPart {
 const pngScale = 2;
 
 /** Writes NAME.svg and NAME.png. */
-export async function writeChart(dir: string, name: string, chart: Chart): Promise<string[]> {
+async function writeChart(dir: string, name: string, chart: Chart): Promise<string[]> {
   const svg = chartSvg(chart);
   await writeFileAtomic(join(dir, `${name}.svg`), svg);
   await writeFileAtomic(join(dir, `${name}.png`), await renderSvg(svg, { format: "png", scale: pngScale }));
@@ -86,7 +86,7 @@ export async function writeEvaluation(dir: string, evaluation: Evaluation, subje
 }
 
 /** metrics.json. */
-export function metricsDocument(evaluation: Evaluation, subject: EvaluationSubject): Record<string, unknown> {
+function metricsDocument(evaluation: Evaluation, subject: EvaluationSubject): Record<string, unknown> {
   const answered = answeredPart(evaluation, subject.abstainBelow);
   return {
     model: subject.model,

@@ -24,7 +24,7 @@ export interface EpochResult {
   readonly valF1: number;
 }
 
-export const resultsFile = "results.csv";
+const resultsFile = "results.csv";
 
 interface Column {
   readonly key: keyof EpochResult;
@@ -48,7 +48,7 @@ const columns: readonly Column[] = [
 ];
 
 /** Values are rounded to 5 or 6 significant digits; NaN and infinities stay what they are, so that a diverged run shows it. */
-export function formatResults(rows: readonly EpochResult[]): string {
+function formatResults(rows: readonly EpochResult[]): string {
   const lines = rows.map((row) => columns.map(({ key, digits }) => String(Number(row[key].toPrecision(digits)))).join(","));
   return [columns.map(({ name }) => name).join(","), ...lines, ""].join("\n");
 }
