@@ -82,7 +82,7 @@ describe("a set of images that Serval knows nothing about", () => {
 
     const service = startServal(dir, ["serve", "--port", "0"]);
     try {
-      const url = (await service.waitFor(/ at (http:\/\/\S+)/))[1] ?? "";
+      const url = await service.address();
       const right: string[] = [];
       for (const [i, { pattern, file, bytes }] of pictures.entries()) {
         const form = new FormData();
@@ -106,7 +106,7 @@ describe("a set of images that Serval knows nothing about", () => {
 
   test("ends its service cleanly at SIGTERM", async () => {
     const service = startServal(dir, ["serve", "--port", "0"]);
-    const url = (await service.waitFor(/ at (http:\/\/\S+)/))[1] ?? "";
+    const url = await service.address();
     expect((await fetch(`${url}/health`)).status).toBe(200);
     expect((await service.stop("SIGTERM")).code).toBe(0);
     await expect(fetch(`${url}/health`)).rejects.toThrow("fetch failed");

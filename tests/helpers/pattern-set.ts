@@ -10,7 +10,7 @@ export type PictureKind = "rgb" | "gray" | "rgba";
 
 /** One picture of a pattern as SVG: size, scale, colours and place differ for each `variant`. */
 function drawPattern(pattern: string, variant: number, kind: PictureKind): string {
-  const random = randomArray(8, variant * 31 + pattern.length * 7 + 1, 0, 1);
+  const random = randomArray(40, variant * 31 + pattern.length * 7 + 1, 0, 1);
   const [a = 0, b = 0, c = 0, d = 0, e = 0] = random;
   const [width, height] = [Math.round(50 + 40 * a), Math.round(50 + 40 * b)];
   const colour = (hue: number, light: number): string =>
@@ -28,9 +28,15 @@ function drawPattern(pattern: string, variant: number, kind: PictureKind): strin
     cell === undefined
       ? `<circle cx="${width * (0.4 + 0.2 * c)}" cy="${height * (0.4 + 0.2 * d)}" r="${Math.min(width, height) * 0.36}" fill="${ink}"/>`
       : `<defs><pattern id="p" width="${2 * step}" height="${2 * step}" patternUnits="userSpaceOnUse" x="${step * e}" y="${step * c}">${cell}</pattern></defs><rect width="100%" height="100%" fill="url(#p)"/>`;
+  // Clouds make every picture its own: without them all rows would be near duplicates of each other.
+  const clouds = Array.from({ length: 8 }, (_, i) => {
+    const [x = 0, y = 0, r = 0, light = 0] = random.slice(8 + 4 * i, 12 + 4 * i);
+    const place = `cx="${Math.round(x * width)}" cy="${Math.round(y * height)}" r="${Math.round(6 + 14 * r)}"`;
+    return `<circle ${place} fill="${colour(light, light > 0.5 ? 90 : 15)}" fill-opacity="0.3"/>`;
+  }).join("");
   // An RGBA picture is transparent where the others have paper.
   const paper = kind === "rgba" ? "" : `<rect width="100%" height="100%" fill="${colour(d, 85)}"/>`;
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${paper}${figure}</svg>`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${paper}${figure}${clouds}</svg>`;
 }
 
 /** A picture file of one of the patterns: RGB as JPEG, gray (one channel) and RGBA as PNG. */

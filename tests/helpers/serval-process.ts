@@ -16,6 +16,8 @@ export interface ServalProcess {
   readonly text: () => string;
   /** Resolves with the match once the output holds one; rejects when the process ends without. */
   waitFor(pattern: RegExp): Promise<RegExpExecArray>;
+  /** Address of the service, once it listens. */
+  address(): Promise<string>;
   /** Sends the signal and waits for the end. */
   stop(signal?: NodeJS.Signals): Promise<ProcessResult>;
   readonly ended: Promise<ProcessResult>;
@@ -34,26 +36,27 @@ export function startServal(cwd: string, args: readonly string[], env: NodeJS.Pr
       for (const listener of listeners) listener();
     });
   }
+  const waitFor = async (pattern: RegExp): Promise<RegExpExecArray> =>
+    await new Promise((resolve, reject) => {
+      const look = (): void => {
+        const match = pattern.exec(both);
+        if (!match) return;
+        listeners.delete(look);
+        resolve(match);
+      };
+      listeners.add(look);
+      look();
+      void ended.then(({ code }) =>
+        reject(new Error(`serval ${args.join(" ")} ended with ${code} before it printed ${pattern}:\n${both}`)),
+      );
+    });
   const ended = once(child, "close").then(([code]) => ({ code: code as number | null, ...streams }));
   return {
     child,
     text: () => both,
     ended,
-    async waitFor(pattern) {
-      return await new Promise((resolve, reject) => {
-        const look = (): void => {
-          const match = pattern.exec(both);
-          if (!match) return;
-          listeners.delete(look);
-          resolve(match);
-        };
-        listeners.add(look);
-        look();
-        void ended.then(({ code }) =>
-          reject(new Error(`serval ${args.join(" ")} ended with ${code} before it printed ${pattern}:\n${both}`)),
-        );
-      });
-    },
+    waitFor,
+    address: async () => (await waitFor(/^Serving .* at (http:\/\/\S+)$/m))[1] ?? "",
     async stop(signal = "SIGTERM") {
       child.kill(signal);
       return await ended;
