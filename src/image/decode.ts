@@ -47,7 +47,8 @@ export interface OpenedImage {
 
 let configured = false;
 
-function configure(): void {
+/** Sets the library up on first use; every file of this folder that calls sharp calls this first. */
+export function configureSharp(): void {
   if (configured) return;
   configured = true;
   // One thread a picture, many pictures at a time: faster for small pictures than many threads on one.
@@ -60,7 +61,7 @@ function configure(): void {
  * E_IMAGE_BYTES, E_IMAGE_FORMAT, E_IMAGE_CORRUPT or E_IMAGE_PIXELS.
  */
 export async function openImage(bytes: Uint8Array, limits: ImageLimits, options: { orient: boolean }): Promise<OpenedImage> {
-  configure();
+  configureSharp();
   if (bytes.byteLength === 0) throw new ServalError("E_IMAGE_EMPTY", "The image has 0 bytes.");
   if (bytes.byteLength > limits.maxBytes) {
     throw new ServalError("E_IMAGE_BYTES", `The image has ${bytes.byteLength} bytes; at most ${limits.maxBytes} are read.`);

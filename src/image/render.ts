@@ -1,4 +1,5 @@
 import sharp from "sharp";
+import { configureSharp } from "./decode.ts";
 
 export interface RenderOptions {
   readonly format: "png" | "jpeg";
@@ -29,5 +30,21 @@ export async function renderSvg(svg: string, options: RenderOptions): Promise<Bu
 export async function encodePng(rgb: Uint8Array, width: number, height: number): Promise<Buffer> {
   return sharp(rgb, { raw: { width, height, channels: 3 } })
     .png()
+    .toBuffer();
+}
+
+/** Draws an SVG, hands its uint8 RGB pixels to `edit`, and returns them as a JPEG file. */
+export async function renderPixels(
+  svg: string,
+  options: { blur: number; quality: number },
+  edit: (rgb: Uint8Array, width: number, height: number) => void,
+): Promise<Uint8Array> {
+  configureSharp();
+  const image = sharp(Buffer.from(svg)).flatten({ background: "#ffffff" }).toColourspace("srgb");
+  if (options.blur > 0.3) image.blur(options.blur);
+  const { data, info } = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+  edit(data, info.width, info.height);
+  return sharp(data, { raw: { width: info.width, height: info.height, channels: 3 } })
+    .jpeg({ quality: options.quality })
     .toBuffer();
 }

@@ -35,7 +35,7 @@ const configureImport: Configure = (command, context: CommandContext) => {
 /** Imports a source into data/raw with a progress bar. */
 export async function importData(options: ImportOptions, output: Output, signal?: AbortSignal): Promise<IngestReport> {
   const outDir = resolve(options.cwd, options.out ?? "data/raw");
-  const source = await openSource(resolve(options.cwd, options.source));
+  const source = await openSource(options.source === "sample" ? "sample" : resolve(options.cwd, options.source));
   const progress = output.progress("Importing", source.count, "files");
   try {
     return await ingest(source, {

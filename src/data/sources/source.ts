@@ -11,7 +11,8 @@ export interface SourceEntry {
   readonly path: string | undefined;
   /** Changes when the bytes do; comparing it replaces reading the file again. */
   readonly version: string;
-  readonly sizeBytes: number;
+  /** As declared; undefined where it is not known before the entry is read. */
+  readonly sizeBytes: number | undefined;
   open(): Promise<Readable>;
 }
 
@@ -36,7 +37,7 @@ export async function readEntry(entry: SourceEntry, maxBytes: number): Promise<U
       "E_IMAGE_BYTES",
       `"${entry.name}" has ${size === entry.sizeBytes ? "" : "more than "}${size} bytes; at most ${maxBytes} are read.`,
     );
-  if (entry.sizeBytes > maxBytes) throw tooLarge(entry.sizeBytes);
+  if (entry.sizeBytes !== undefined && entry.sizeBytes > maxBytes) throw tooLarge(entry.sizeBytes);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of (await entry.open()) as AsyncIterable<Uint8Array>) {
