@@ -1,0 +1,75 @@
+import { access } from "node:fs/promises";
+import { once } from "node:events";
+import { join, resolve } from "node:path";
+import { loadSettings, type Settings } from "../../config/env.ts";
+import { ServalError } from "../../errors.ts";
+import { resolveModel } from "../../model/resolve-model.ts";
+import { openServiceLog } from "../../serve/log-stream.ts";
+import { startService, type Service } from "../../serve/service.ts";
+import type { Configure } from "../command.ts";
+import type { Output } from "../output.ts";
+
+export interface ServeCommandOptions {
+  /** The working repository. */
+  readonly cwd: string;
+  /** A bundle folder, its model.onnx or a released model's name; default: the released model, else artifacts/best. */
+  readonly model?: string | undefined;
+  readonly settings: Settings;
+}
+
+export const configure: Configure = (command, context) => {
+  command
+    .option("--port <PORT>", "port to listen on; 0 takes a free one (default: SERVAL_PORT or 8000)")
+    .option("--host <HOST>", "address to listen on (default: SERVAL_HOST or 127.0.0.1)")
+    .option("--model <MODEL>", "bundle folder, its model.onnx, or a released model's name (default: SERVAL_MODEL)")
+    .action(async (options: { port?: string; host?: string; model?: string }) => {
+      const environment = loadSettings();
+      const settings = {
+        ...environment,
+        port: options.port === undefined ? environment.port : parsePort(options.port),
+        host: options.host ?? environment.host,
+      };
+      await serveModel({ cwd: context.cwd, model: options.model, settings }, context.output(), context.signal);
+    });
+};
+
+/** Serves until `signal` is aborted; then answers what came before and returns. */
+export async function serveModel(options: ServeCommandOptions, output: Output, signal: AbortSignal): Promise<void> {
+  const service = await startModelService(options, output);
+  try {
+    output.warn(await describeService(service, options.cwd));
+    if (!signal.aborted) await once(signal, "abort");
+  } finally {
+    await service.close();
+  }
+}
+
+/** Starts the service that the settings ask for; the JSON log goes to stdout and to SERVAL_LOG_FILE. */
+export async function startModelService({ cwd, model, settings }: ServeCommandOptions, output: Output): Promise<Service> {
+  const { dir } = await resolveModel(model ?? settings.model ?? undefined, cwd);
+  const { host, port, maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs } = settings;
+  const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);
+  const stream = openServiceLog(process.stdout, file, (message) => output.warn(message));
+  const limits = { maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs };
+  return await startService({ modelDir: dir, host, port, limits, log: { level: settings.logLevel, stream } });
+}
+
+/** Where the service is and how to try it. */
+async function describeService({ url, model }: Service, cwd: string): Promise<string> {
+  const picture = "test_image.jpg";
+  const found = await access(join(cwd, picture)).then(
+    () => true,
+    () => false,
+  );
+  return [
+    `Serving ${model.name} (version ${model.version}) at ${url}`,
+    `  try it:  curl -F file=@${found ? picture : "image.jpg"} ${url}/predict`,
+    `  pages:   ${url}/ and ${url}/docs`,
+  ].join("\n");
+}
+
+export function parsePort(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= 65_535) return port;
+  throw new ServalError("E_USAGE", `--port: expected a number from 0 to 65535, got ${JSON.stringify(text)}.`);
+}

@@ -1,0 +1,91 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+
+/** Where the time of a prediction goes: decoding and scaling, waiting for the model, the model itself. */
+export type InferencePhase = "preprocess" | "queue" | "model";
+
+/** What a service tells Prometheus. Every label is bounded: no address, file name or unknown path becomes a series. */
+export interface ServiceMetrics {
+  readonly contentType: string;
+  /** The text that Prometheus scrapes. */
+  render(): Promise<string>;
+  countRequest(request: { readonly route: string; readonly method: string; readonly status: number; readonly seconds: number }): void;
+  countPrediction(prediction: { readonly label: string; readonly confidence: number; readonly modelVersion: string }): void;
+  observePhase(phase: InferencePhase, seconds: number): void;
+  setQueueDepth(depth: number): void;
+  /** Replaces the model that was reported before. */
+  setModel(model: { readonly name: string; readonly version: string }): void;
+  countError(code: string): void;
+}
+
+/** Route label of every request that no route answers. */
+export const unknownRoute = "unknown";
+
+const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const phaseBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
+const confidenceBuckets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1];
+
+/** Metrics in a registry of their own, so that two services in one process do not add up. The names are a contract. */
+export function createServiceMetrics(): ServiceMetrics {
+  const registers = [new Registry()];
+  const [registry] = registers as [Registry];
+  collectDefaultMetrics({ register: registry });
+  const requests = new Counter({
+    name: "serval_http_requests_total",
+    help: "HTTP requests by route, method and status; status 499 is a client that hung up.",
+    labelNames: ["route", "method", "status"],
+    registers,
+  });
+  const durations = new Histogram({
+    name: "serval_http_request_duration_seconds",
+    help: "Time from the first byte of a request to the last of its answer.",
+    labelNames: ["route", "method"],
+    buckets: requestBuckets,
+    registers,
+  });
+  const predictions = new Counter({
+    name: "serval_predictions_total",
+    help: "Predictions by label and model version.",
+    labelNames: ["label", "model_version"],
+    registers,
+  });
+  const confidences = new Histogram({
+    name: "serval_prediction_confidence",
+    help: "Probability of the label that was answered.",
+    buckets: confidenceBuckets,
+    registers,
+  });
+  const phases = new Histogram({
+    name: "serval_inference_duration_seconds",
+    help: "Time of a prediction by phase: preprocess, queue (waiting for the model), model.",
+    labelNames: ["phase"],
+    buckets: phaseBuckets,
+    registers,
+  });
+  const queueDepth = new Gauge({ name: "serval_queue_depth", help: "Predictions that are waiting or running.", registers });
+  const modelInfo = new Gauge({
+    name: "serval_model_info",
+    help: "1 for the model that answers.",
+    labelNames: ["name", "version"],
+    registers,
+  });
+  const errors = new Counter({ name: "serval_errors_total", help: "Errors by code.", labelNames: ["code"], registers });
+  return {
+    contentType: registry.contentType,
+    render: async () => await registry.metrics(),
+    countRequest({ route, method, status, seconds }) {
+      requests.inc({ route, method, status });
+      durations.observe({ route, method }, seconds);
+    },
+    countPrediction({ label, confidence, modelVersion }) {
+      predictions.inc({ label, model_version: modelVersion });
+      confidences.observe(confidence);
+    },
+    observePhase: (phase, seconds) => phases.observe({ phase }, seconds),
+    setQueueDepth: (depth) => queueDepth.set(depth),
+    setModel({ name, version }) {
+      modelInfo.reset();
+      modelInfo.set({ name, version }, 1);
+    },
+    countError: (code) => errors.inc({ code }),
+  };
+}

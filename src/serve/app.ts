@@ -1,0 +1,81 @@
+import { randomUUID } from "node:crypto";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import { fastify, LogController, type FastifyServerOptions } from "fastify";
+import { createServiceMetrics } from "../monitor/metrics.ts";
+import type { ServeApp, ServeContext, ServeLimits } from "./context.ts";
+import { answerBrokenConnection, registerErrors, sendError } from "./plugins/errors.ts";
+import { registerObservation } from "./plugins/observe.ts";
+import { registerOpenapi } from "./plugins/openapi.ts";
+import { createPredictor } from "./predictor.ts";
+import { registerHealth } from "./routes/health.ts";
+import { registerHome } from "./routes/home.ts";
+import { registerMetrics } from "./routes/metrics.ts";
+import { registerModel } from "./routes/model.ts";
+import { registerPredict } from "./routes/predict.ts";
+import type { ServedModel } from "./served-model.ts";
+
+export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
+
+/** Where JSON log lines go; each call is one line with its newline. */
+export interface LogStream {
+  write(line: string): void;
+}
+
+export interface AppOptions {
+  /** Stays the caller's: closing the app does not close the model. */
+  readonly model: ServedModel;
+  readonly limits: ServeLimits;
+  /** Without it nothing is logged. */
+  readonly log?: { readonly level: LogLevel; readonly stream: LogStream };
+}
+
+const defaultUploadTimeoutMs = 60_000;
+
+/** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
+export async function buildApp(options: AppOptions): Promise<ServeApp> {
+  const { model, limits, log } = options;
+  const uploadTimeoutMs = limits.uploadTimeoutMs ?? defaultUploadTimeoutMs;
+  const app: ServeApp = fastify({
+    logger: log === undefined ? false : loggerOptions(log),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
+    genReqId: () => randomUUID(),
+    requestTimeout: uploadTimeoutMs,
+    // Node looks for late requests this often.
+    http: { connectionsCheckingInterval: Math.min(1000, uploadTimeoutMs) },
+    clientErrorHandler: answerBrokenConnection,
+    frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
+    // A request that got in before the last one was answered is answered too; its connection closes after it.
+    return503OnClosing: false,
+  }).withTypeProvider<TypeBoxTypeProvider>();
+
+  const metrics = createServiceMetrics();
+  metrics.setModel(model);
+  const context: ServeContext = { model, limits, metrics, predictor: createPredictor(model, limits, metrics) };
+  registerObservation(app, metrics);
+  registerErrors(app);
+  await registerOpenapi(app, context);
+  registerHome(app, context);
+  registerHealth(app, context);
+  await registerPredict(app, context);
+  registerModel(app, context);
+  registerMetrics(app, context);
+  await app.ready();
+  return app;
+}
+
+function loggerOptions({
+  level,
+  stream,
+}: {
+  readonly level: LogLevel;
+  readonly stream: LogStream;
+}): NonNullable<FastifyServerOptions["logger"]> {
+  return {
+    level,
+    stream,
+    // Neither process id nor host name.
+    base: null,
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+}

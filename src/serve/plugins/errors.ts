@@ -1,0 +1,88 @@
+import type { Socket } from "node:net";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import { ERRORS, ServalError } from "../../errors.ts";
+import type { ServeApp } from "../context.ts";
+
+/** What Fastify itself refuses, as codes of our table. Anything else it calls the client's fault is E_REQUEST. */
+const fastifyCodes = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: "E_MEDIA_TYPE",
+  FST_ERR_CTP_BODY_TOO_LARGE: "E_IMAGE_BYTES",
+} as const;
+
+const retryAfterSeconds = 1;
+
+interface ErrorBody {
+  readonly error: { readonly code: string; readonly message: string; readonly hint: string; readonly request_id: string };
+}
+
+/** The one place where an error becomes an HTTP answer. */
+export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const failure = toHttpError(error);
+  // A request with a bad URL comes here before any hook has run.
+  request.outcome = { ...request.outcome, code: failure.code };
+  if (failure.status >= 500) request.log.error({ err: error, code: failure.code }, failure.message);
+  // Fastify closes connections on its own errors; the rest of a body is thrown away instead, so that the client sees the answer.
+  if (!(error instanceof ServalError)) void reply.removeHeader("connection");
+  if (failure.status === 503) void reply.header("retry-after", retryAfterSeconds);
+  return reply.code(failure.status).type("application/json; charset=utf-8").send(errorBody(failure, request.id));
+}
+
+function errorBody(failure: ServalError, requestId: string): ErrorBody {
+  const { code, status } = failure;
+  // What broke inside, with its paths and libraries, is for the log.
+  const message = status === 500 ? ERRORS[code].title : failure.message;
+  const hint = code === "E_INTERNAL" ? "Report it with the request id." : failure.hint;
+  return { error: { code, message, hint, request_id: requestId } };
+}
+
+/** Unlike in a shell, a missing file of ours is no 404 for the client: whatever is not a ServalError is E_INTERNAL. */
+function toHttpError(error: unknown): ServalError {
+  if (error instanceof ServalError) return error;
+  const { code, statusCode, message } = error as FastifyError;
+  const clientsFault = statusCode !== undefined && statusCode < 500;
+  const ours = clientsFault ? (fastifyCodes[code as keyof typeof fastifyCodes] ?? "E_REQUEST") : "E_INTERNAL";
+  return new ServalError(ours, message, { cause: error });
+}
+
+/** Answers every error, unknown addresses (404) and unknown methods (405 with Allow) in the one shape. */
+export function registerErrors(app: ServeApp): void {
+  const methodsByRoute = new Map<string, Set<string>>();
+  app.addHook("onRoute", ({ url, method }) => {
+    const methods = methodsByRoute.get(url) ?? new Set();
+    for (const name of [method].flat()) methods.add(name);
+    methodsByRoute.set(url, methods);
+  });
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply));
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split("?")[0] ?? "";
+    const methods = [...methodsByRoute].filter(([url]) => routePattern(url).test(path)).flatMap(([, names]) => [...names]);
+    if (methods.length === 0) {
+      return sendError(new ServalError("E_ROUTE_NOT_FOUND", `${request.method} ${path.slice(0, 200)}: no such address.`), request, reply);
+    }
+    const allow = [...new Set(methods)].sort().join(", ");
+    void reply.header("allow", allow);
+    return sendError(new ServalError("E_METHOD", `${path} takes ${allow}, not ${request.method}.`), request, reply);
+  });
+}
+
+/** `/models/:name` as a regular expression; a trailing `*` matches the rest. */
+function routePattern(url: string): RegExp {
+  const parts = url.split("/").map((part) => (part === "*" ? ".*" : part.startsWith(":") ? "[^/]+" : RegExp.escape(part)));
+  return new RegExp(`^${parts.join("/")}$`);
+}
+
+/** Answers what never became a request: bytes that are not HTTP, headers that are too long, a body that took too long. */
+export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const failure =
+    error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+      ? new ServalError("E_UPLOAD_TIMEOUT", "The request did not arrive in time.")
+      : new ServalError("E_REQUEST", `The connection does not speak HTTP as it should: ${error.message}.`);
+  const body = JSON.stringify(errorBody(failure, ""));
+  const reason = failure.status === 408 ? "Request Timeout" : "Bad Request";
+  const head = `HTTP/1.1 ${failure.status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n`;
+  socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+}

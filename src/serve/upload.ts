@@ -1,0 +1,89 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { ServalError, type ErrorCode } from "../errors.ts";
+
+/** The form field that holds the image. */
+export const fileField = "file";
+
+/**
+ * A body over the limit is still read to its end, and thrown away, before the answer: a client that is cut off while it
+ * sends may never see the answer. One that announces more than this many times the limit is cut off all the same.
+ */
+const patience = 4;
+const formLimits = { files: 8, fields: 32, fieldSize: 4096, headerPairs: 64 };
+
+/**
+ * The image of a request: the multipart field `file`, or the body itself. Throws E_IMAGE_BYTES, E_UPLOAD_FIELD or
+ * E_UPLOAD_BROKEN; an empty body gives zero bytes.
+ */
+export async function readUpload(request: FastifyRequest, reply: FastifyReply, maxBytes: number): Promise<Uint8Array> {
+  const announced = Number(request.headers["content-length"] ?? 0);
+  if (announced > maxBytes * patience) {
+    void reply.header("connection", "close");
+    throw tooLarge(`announces ${announced} bytes`, maxBytes);
+  }
+  return request.isMultipart() ? await readForm(request, maxBytes) : await readBody(request, maxBytes);
+}
+
+async function readForm(request: FastifyRequest, maxBytes: number): Promise<Uint8Array> {
+  let image: Uint8Array | undefined;
+  let problem: ServalError | undefined;
+  const refuse = (code: ErrorCode, message: string): void => void (problem ??= new ServalError(code, message));
+  try {
+    for await (const part of request.parts({ limits: { ...formLimits, fileSize: maxBytes } })) {
+      if (part.type === "field") {
+        if (part.fieldname === fileField) refuse("E_UPLOAD_FIELD", `The field \`${fileField}\` holds text, not a file.`);
+      } else if (part.fieldname !== fileField) {
+        refuse("E_UPLOAD_FIELD", `The form has a file in the field ${quote(part.fieldname)}; expected it in \`${fileField}\`.`);
+        part.file.resume();
+      } else if (image !== undefined) {
+        refuse("E_UPLOAD_FIELD", `The form has more than one file in the field \`${fileField}\`; expected one.`);
+        part.file.resume();
+      } else {
+        image = await part.toBuffer();
+        if (part.file.truncated) problem ??= tooLarge("has more bytes", maxBytes);
+      }
+    }
+  } catch (error) {
+    // What is left of the body must be thrown away, or the connection would wait for it.
+    request.raw.unpipe();
+    request.raw.resume();
+    problem ??= formError(error);
+  }
+  if (problem) throw problem;
+  if (image === undefined) throw new ServalError("E_UPLOAD_FIELD", `The form has no file in the field \`${fileField}\`.`);
+  return image;
+}
+
+function formError(error: unknown): ServalError {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "FST_FILES_LIMIT" || code === "FST_FIELDS_LIMIT" || code === "FST_PARTS_LIMIT") {
+    return new ServalError("E_UPLOAD_FIELD", `The form has too many parts (${message}).`, { cause: error });
+  }
+  return new ServalError("E_UPLOAD_BROKEN", `The multipart form cannot be read: ${message}.`, { cause: error });
+}
+
+async function readBody({ raw }: FastifyRequest, maxBytes: number): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  await new Promise<void>((resolve, reject) => {
+    const broken = (cause?: Error): void =>
+      reject(new ServalError("E_UPLOAD_BROKEN", `The body broke off after ${length} bytes.`, { cause }));
+    raw.on("data", (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= maxBytes) chunks.push(chunk);
+      else chunks.length = 0;
+    });
+    raw.once("end", resolve).once("error", broken).once("close", broken);
+  });
+  if (length > maxBytes) throw tooLarge(`has ${length} bytes`, maxBytes);
+  return Buffer.concat(chunks, length);
+}
+
+function tooLarge(what: string, maxBytes: number): ServalError {
+  return new ServalError("E_IMAGE_BYTES", `The upload ${what}; at most ${maxBytes} are taken.`);
+}
+
+/** A name from a client, short and escaped, fit for a message. */
+function quote(name: string | undefined): string {
+  return JSON.stringify((name ?? "").slice(0, 40));
+}
