@@ -1,11 +1,13 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { buildProgram, VERBS } from "../src/cli/main.ts";
 import { createOutput } from "../src/cli/output.ts";
 import { describeExpected, type SchemaNode } from "../src/config/describe-schema.ts";
 import { variables } from "../src/config/env.ts";
+import { paramPaths, parseParams } from "../src/config/params.ts";
 import { paramsSchema } from "../src/config/params-schema.ts";
+import { renderParams } from "../src/config/params-template.ts";
 import { ERRORS } from "../src/errors.ts";
 
 const helpWidth = 100;
@@ -17,10 +19,19 @@ export async function renderDocs(): Promise<Record<string, string>> {
     "docs/errors.md": renderErrors(),
     "docs/cli.md": await renderCli(),
     "docs/configuration.md": renderConfiguration(),
+    "params.yaml": await renderOwnParams(),
   };
 }
 
 const note = "<!-- Written by `npm run docs`; edits here are lost. -->";
+
+/** This repository's params.yaml: its own values, with the comments and any new keys of the schema. */
+async function renderOwnParams(): Promise<string> {
+  const params = parseParams(await readFile(join(root, "params.yaml"), "utf8"));
+  const valueAt = (path: string): unknown =>
+    path.split(".").reduce<unknown>((section, key) => (section as Record<string, unknown>)[key], params);
+  return renderParams(Object.fromEntries(paramPaths().map((path) => [path, valueAt(path)])));
+}
 
 function renderErrors(): string {
   const rows = Object.entries(ERRORS).map(
