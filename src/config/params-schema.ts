@@ -16,6 +16,7 @@ export interface Params {
     readonly architecture: "cnn4";
     readonly channels: readonly number[];
     readonly cropSize: number;
+    readonly startSize: number;
     readonly epochs: number;
     readonly batchSize: number;
     readonly optimizer: "sgd" | "adamw";
@@ -99,7 +100,15 @@ const train = Type.Object(
       multipleOf: 16,
       description: "Side in pixels of the square cut from each prepared image: at random in training, from the centre afterwards.",
     }),
-    epochs: Type.Integer({ default: 12, minimum: 1, maximum: 10_000, description: "Passes over the training split." }),
+    startSize: Type.Integer({
+      default: 64,
+      minimum: 16,
+      maximum: 1024,
+      multipleOf: 16,
+      description:
+        "Side in pixels that the square is shrunk to in the first epochs. It grows to cropSize in steps of 16, each for an equal share of the epochs; cropSize or more trains at full size throughout.",
+    }),
+    epochs: Type.Integer({ default: 14, minimum: 1, maximum: 10_000, description: "Passes over the training split." }),
     batchSize: Type.Integer({ default: 32, minimum: 1, maximum: 4096, description: "Images per optimizer step." }),
     optimizer: Type.Enum(["sgd", "adamw"], {
       default: "sgd",

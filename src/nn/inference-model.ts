@@ -1,5 +1,5 @@
 import type { OnnxModel } from "../onnx/model.ts";
-import type { Architecture, ArchitectureOptions } from "./architectures/architecture.ts";
+import { COLOUR_MEAN, COLOUR_STD, type Architecture, type ArchitectureOptions } from "./architectures/architecture.ts";
 import { Graph } from "./graph.ts";
 import { lowerGraph } from "./lower.ts";
 
@@ -22,7 +22,8 @@ export function buildInferenceModel(
 ): OnnxModel {
   const graph = new Graph();
   const images = graph.input("images", [1, options.height, options.width, 3], { dtype: "uint8" });
-  const { logits, features } = architecture.infer(graph, images, weights, options);
+  const pictures = graph.apply("normalizeImages", [images], { mean: COLOUR_MEAN, std: COLOUR_STD });
+  const { logits, features } = architecture.infer(graph, pictures, weights, options);
   graph.output("logits", logits);
   graph.output("probabilities", graph.apply("softmax", [graph.scale(logits, 1 / options.temperature)], {}));
   graph.output("features", features);

@@ -1,4 +1,4 @@
-import type { Architecture, ArchitectureOptions } from "./architectures/architecture.ts";
+import { COLOUR_MEAN, COLOUR_STD, type Architecture, type ArchitectureOptions } from "./architectures/architecture.ts";
 import { differentiate } from "./grad.ts";
 import { Graph } from "./graph.ts";
 import { Network, type Initial } from "./network.ts";
@@ -9,6 +9,8 @@ export interface TrainingStepOptions extends ArchitectureOptions, OptimizerOptio
   /** Side lengths of the pictures fed, in pixels. */
   readonly height: number;
   readonly width: number;
+  /** Shrinks pictures to squares of this side before the network sees them; the pictures' own size without it. */
+  readonly side?: number;
   readonly optimizer: keyof typeof OPTIMIZERS;
   readonly dropout: boolean;
 }
@@ -39,7 +41,11 @@ export function buildTrainingStep(architecture: Architecture, options: TrainingS
   const network = new Network(graph);
   const images = graph.input("images", [options.batchSize, options.height, options.width, 3], { dtype: "uint8" });
   const targets = graph.input("targets", [options.batchSize, options.classes]);
-  const { logits } = architecture.train(network, images, options);
+  const pictures = graph.apply("normalizeImages", [images], { mean: COLOUR_MEAN, std: COLOUR_STD });
+  const { side = options.width } = options;
+  const whole = side === options.width && (options.side === undefined || side === options.height);
+  const maps = whole ? pictures : graph.apply("areaResize", [pictures], { height: side, width: side });
+  const { logits } = architecture.train(network, maps, options);
   const [loss, probabilities] = graph.applyAll("softmaxCrossEntropy", [logits, targets], {});
   if (!loss || !probabilities) throw new TypeError("softmaxCrossEntropy has two outputs");
   const gradients = differentiate(

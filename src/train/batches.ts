@@ -20,7 +20,7 @@ export interface Batch {
   readonly classIndex: Uint16Array;
 }
 
-export function allocateBatch(classes: number, { batchSize, cropSize }: BatchOptions): Batch {
+export function allocateBatch(classes: number, { batchSize, cropSize }: Pick<BatchOptions, "batchSize" | "cropSize">): Batch {
   return {
     images: new Uint8Array(batchSize * cropSize * cropSize * 3),
     targets: new Float32Array(batchSize * classes),

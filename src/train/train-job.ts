@@ -6,6 +6,8 @@ export interface TrainConfig {
   readonly channels: readonly number[];
   /** Side of the square window that the network sees, in pixels. */
   readonly cropSize: number;
+  /** Side in pixels that the window is shrunk to in the first epochs; it grows to cropSize in steps. */
+  readonly startSize: number;
   readonly epochs: number;
   readonly batchSize: number;
   readonly optimizer: "sgd" | "adamw";

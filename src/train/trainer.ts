@@ -6,15 +6,14 @@ import { sha256 } from "../files.ts";
 import { ARCHITECTURES } from "../nn/architectures/index.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { buildInferenceModel } from "../nn/inference-model.ts";
-import { lowerGraph } from "../nn/lower.ts";
 import { adamCorrections } from "../nn/optimizers.ts";
 import { warmupCosine } from "../nn/schedules.ts";
-import { buildTrainingStep } from "../nn/training-step.ts";
 import { elementCount } from "../onnx/builder.ts";
 import { encodeModel } from "../onnx/encode.ts";
-import type { Engine, Session, Tensor } from "../runtime/engine.ts";
-import { allocateBatch, fillTrainingBatch, readCentered, type Batch } from "./batches.ts";
+import type { Engine, Tensor } from "../runtime/engine.ts";
+import { fillTrainingBatch, readCentered } from "./batches.ts";
 import { latestCheckpoint, writeCheckpoint, type BestEpoch, type Position } from "./checkpoint.ts";
+import { compileStep, type CompiledStep, type StepSetup } from "./compiled-step.ts";
 import { computeMetrics, type Metrics } from "./metrics.ts";
 import { Random } from "./random.ts";
 import { openResults, type ResultsLog } from "./results.ts";
@@ -42,6 +41,11 @@ export function checkConfig(config: TrainConfig, shards: Shards): Architecture {
       `train.architecture: expected one of ${Object.keys(ARCHITECTURES).join(", ")}; got "${config.architecture}".`,
     );
   const multiple = architecture.sizeMultiple({ channels: config.channels, classes: shards.labels.length });
+  if (config.startSize % multiple !== 0)
+    throw new ServalError(
+      "E_PARAMS",
+      `train.startSize: got ${config.startSize}; expected a multiple of ${multiple}, because every block halves the maps.`,
+    );
   const smaller = Math.min(shards.width, shards.height);
   if (config.cropSize % multiple !== 0)
     throw new ServalError(
@@ -59,6 +63,19 @@ export function checkConfig(config: TrainConfig, shards: Shards): Architecture {
       `There are ${shards.splits.train.count} training and ${shards.splits.val.count} validation pictures; expected at least 2 and 1.`,
     );
   return architecture;
+}
+
+/**
+ * Side of the pictures in each epoch: from startSize to cropSize in equal shares of the epochs, so that most of them are
+ * cheap and the last ones see what the service sees (progressive resizing).
+ */
+export function epochSizes(
+  { startSize, cropSize, epochs }: Pick<TrainConfig, "startSize" | "cropSize" | "epochs">,
+  multiple: number,
+): number[] {
+  const first = Math.min(startSize, cropSize);
+  const sizes = Array.from({ length: (cropSize - first) / multiple + 1 }, (_, k) => first + k * multiple);
+  return Array.from({ length: epochs }, (_, epoch) => sizes[Math.floor((epoch * sizes.length) / epochs)] as number);
 }
 
 /**
@@ -83,15 +100,13 @@ class Trainer {
   readonly #shards: Shards;
   readonly #hooks: TrainHooks;
   readonly #architecture: Architecture;
-  readonly #session: Session;
-  readonly #state: TrainingState;
-  readonly #batch: Batch;
-  readonly #inputs: Record<string, Tensor>;
-  readonly #batchSize: number;
-  readonly #blockSize: number;
-  readonly #threads: number;
+  readonly #setup: StepSetup;
+  /** Side of the pictures in each epoch. */
+  readonly #sizes: readonly number[];
   readonly #fingerprint: string;
   readonly #checkpointDir: string;
+  readonly #state: TrainingState;
+  #compiled: CompiledStep;
   #results!: ResultsLog;
   #random: Random;
   #epoch = 0;
@@ -109,40 +124,21 @@ class Trainer {
   static async open(engine: Engine, job: TrainJob, shards: Shards, hooks: TrainHooks): Promise<Trainer> {
     const { config } = job;
     const architecture = checkConfig(config, shards);
-    const probed = config.lowering === "portable" ? 0 : await engine.probeBlockSize();
-    if (config.lowering === "blocked" && probed === 0)
+    const blockSize = config.lowering === "portable" ? 0 : await engine.probeBlockSize();
+    if (config.lowering === "blocked" && blockSize === 0)
       throw new ServalError(
         "E_PARAMS",
         `train.lowering: got blocked, which this CPU or this build of ${engine.name} does not have; expected auto or portable.`,
       );
-    const batchSize = Math.min(config.batchSize, shards.splits.train.count);
-    const step = buildTrainingStep(architecture, {
-      ...config,
-      batchSize,
+    const setup: StepSetup = {
+      batchSize: Math.min(config.batchSize, shards.splits.train.count),
       classes: shards.labels.length,
-      height: config.cropSize,
-      width: config.cropSize,
-      dropout: config.dropout > 0,
-    });
-    const threads = config.threads === 0 ? os.availableParallelism() : config.threads;
-    const model = encodeModel(lowerGraph(step.graph, { blockSize: probed, name: `${architecture.name}-training-step` }));
-    const session = await engine.createSession(model, { threads });
-    const trainer = new Trainer(
-      engine,
-      job,
-      shards,
-      hooks,
-      architecture,
-      session,
-      new TrainingState(step.state),
-      batchSize,
-      probed,
-      threads,
-    );
-    for (const [name, value] of step.graph.inputs) {
-      if (name in trainer.#state.feeds || name === "images" || name === "targets") continue;
-      trainer.#inputs[name] = { dtype: "float32", shape: value.shape, data: new Float32Array(elementCount(value.shape)) };
-    }
+      blockSize,
+      threads: config.threads === 0 ? os.availableParallelism() : config.threads,
+    };
+    const sizes = epochSizes(config, architecture.sizeMultiple({ channels: config.channels, classes: setup.classes }));
+    const compiled = await compileStep(engine, architecture, config, sizes[0] as number, setup);
+    const trainer = new Trainer(engine, job, shards, hooks, architecture, setup, sizes, compiled);
     await trainer.#begin();
     return trainer;
   }
@@ -153,35 +149,26 @@ class Trainer {
     shards: Shards,
     hooks: TrainHooks,
     architecture: Architecture,
-    session: Session,
-    state: TrainingState,
-    batchSize: number,
-    blockSize: number,
-    threads: number,
+    setup: StepSetup,
+    sizes: readonly number[],
+    compiled: CompiledStep,
   ) {
-    const { config } = job;
     this.#engine = engine;
     this.#job = job;
     this.#shards = shards;
     this.#hooks = hooks;
     this.#architecture = architecture;
-    this.#session = session;
-    this.#state = state;
-    this.#batchSize = batchSize;
-    this.#blockSize = blockSize;
-    this.#threads = threads;
-    this.#batch = allocateBatch(shards.labels.length, { ...config, batchSize });
-    this.#inputs = {
-      images: { dtype: "uint8", shape: [batchSize, config.cropSize, config.cropSize, 3], data: this.#batch.images },
-      targets: { dtype: "float32", shape: [batchSize, shards.labels.length], data: this.#batch.targets },
-    };
-    this.#fingerprint = sha256(JSON.stringify([config, shards.dataVersion, shards.width, shards.height, shards.labels]));
+    this.#setup = setup;
+    this.#sizes = sizes;
+    this.#compiled = compiled;
+    this.#state = new TrainingState(compiled.state);
+    this.#fingerprint = sha256(JSON.stringify([job.config, shards.dataVersion, shards.width, shards.height, shards.labels]));
     this.#checkpointDir = join(job.runDir, "checkpoints");
-    this.#random = new Random(config.seed, augmentationStream);
+    this.#random = new Random(job.config.seed, augmentationStream);
   }
 
   get #stepsPerEpoch(): number {
-    return Math.floor(this.#shards.splits.train.count / this.#batchSize);
+    return Math.floor(this.#shards.splits.train.count / this.#setup.batchSize);
   }
 
   get #stepsDone(): number {
@@ -219,8 +206,8 @@ class Trainer {
       steps: this.#stepsPerEpoch * config.epochs,
       stepsDone: this.#stepsDone,
       epochs: config.epochs,
-      lowering: this.#blockSize > 0 ? `blocked (${this.#blockSize} channels)` : "portable",
-      threads: this.#threads,
+      lowering: this.#setup.blockSize > 0 ? `blocked (${this.#setup.blockSize} channels)` : "portable",
+      threads: this.#setup.threads,
       parameters: this.#state.specs.filter(({ role }) => role === "parameter").reduce((sum, { shape }) => sum + elementCount(shape), 0),
     });
   }
@@ -229,6 +216,7 @@ class Trainer {
     const { config } = this.#job;
     let savedAt = performance.now();
     while (this.#epoch < config.epochs && !this.#patienceIsOver()) {
+      await this.#compileFor(this.#sizes[this.#epoch] as number);
       const order = new Random(config.seed, shuffleStream + this.#epoch).permutation(this.#shards.splits.train.count);
       while (this.#step < this.#stepsPerEpoch) {
         await this.#trainStep(order);
@@ -260,14 +248,21 @@ class Trainer {
       seconds: this.#seconds,
       imagesPerSecond: this.#sessionImages / Math.max(this.#sessionSeconds, 1e-9),
       waitShare: this.#waitSeconds / Math.max(this.#sessionSeconds, 1e-9),
-      lowering: this.#blockSize > 0 ? "blocked" : "portable",
-      blockSize: this.#blockSize,
-      threads: this.#threads,
+      lowering: this.#setup.blockSize > 0 ? "blocked" : "portable",
+      blockSize: this.#setup.blockSize,
+      threads: this.#setup.threads,
     };
   }
 
   async close(): Promise<void> {
-    await this.#session.close();
+    await this.#compiled.session.close();
+  }
+
+  /** A graph has static shapes, so each picture size has its own. */
+  async #compileFor(side: number): Promise<void> {
+    if (side === this.#compiled.side) return;
+    await this.#compiled.session.close();
+    this.#compiled = await compileStep(this.#engine, this.#architecture, this.#job.config, side, this.#setup);
   }
 
   #patienceIsOver(): boolean {
@@ -277,14 +272,15 @@ class Trainer {
 
   async #trainStep(order: Uint32Array): Promise<void> {
     const { config } = this.#job;
+    const { session, inputs, batch } = this.#compiled;
     const startedAt = performance.now();
-    fillTrainingBatch(this.#batch, this.#shards, order, this.#step * this.#batchSize, this.#random, {
+    fillTrainingBatch(batch, this.#shards, order, this.#step * this.#setup.batchSize, this.#random, {
       ...config,
-      batchSize: this.#batchSize,
+      batchSize: this.#setup.batchSize,
     });
-    this.#setScalars();
+    this.#setScalars(inputs);
     const filledAt = performance.now();
-    const outputs = await this.#session.run({ ...this.#inputs, ...this.#state.feeds }, this.#state.targets);
+    const outputs = await session.run({ ...inputs, ...this.#state.feeds }, this.#state.targets);
     this.#state.advance();
     const loss = outputs["loss"]?.data[0] as number;
     if (!Number.isFinite(loss)) {
@@ -294,20 +290,20 @@ class Trainer {
       );
     }
     this.#lossSum += loss;
-    this.#correct += countCorrect(outputs["probabilities"]?.data as Float32Array, this.#batch.classIndex);
+    this.#correct += countCorrect(outputs["probabilities"]?.data as Float32Array, batch.classIndex);
     this.#step++;
     const seconds = (performance.now() - startedAt) / 1000;
     this.#seconds += seconds;
     this.#epochSeconds += seconds;
     this.#sessionSeconds += seconds;
-    this.#sessionImages += this.#batchSize;
+    this.#sessionImages += this.#setup.batchSize;
     this.#waitSeconds += (filledAt - startedAt) / 1000;
     this.#hooks.onEvent({
       type: "step",
       stepsDone: this.#stepsDone,
       epoch: this.#epoch + 1,
       loss: this.#lossSum / this.#step,
-      accuracy: this.#correct / (this.#step * this.#batchSize),
+      accuracy: this.#correct / (this.#step * this.#setup.batchSize),
       imagesPerSecond: this.#sessionImages / this.#sessionSeconds,
     });
   }
@@ -322,10 +318,10 @@ class Trainer {
   }
 
   /** Learning rate, bias corrections and the dropout mask of the coming step. */
-  #setScalars(): void {
+  #setScalars(inputs: Readonly<Record<string, Tensor>>): void {
     const scalars = { learningRate: this.#learningRate(), ...adamCorrections(this.#stepsDone + 1) };
-    for (const [name, value] of Object.entries(scalars)) if (this.#inputs[name]) this.#inputs[name].data[0] = value;
-    const mask = this.#inputs["dropoutMask"]?.data;
+    for (const [name, value] of Object.entries(scalars)) if (inputs[name]) inputs[name].data[0] = value;
+    const mask = inputs["dropoutMask"]?.data;
     const { dropout } = this.#job.config;
     // Kept features are scaled up, so that the expected sum stays what it is without dropout.
     if (mask) for (let k = 0; k < mask.length; k++) mask[k] = this.#random.uniform() < dropout ? 0 : 1 / (1 - dropout);
@@ -342,7 +338,7 @@ class Trainer {
       this.#best = { epoch: this.#epoch + 1, valAccuracy: metrics.accuracy, valLoss: metrics.loss };
       this.#bestWeights = weights;
     }
-    const images = this.#step * this.#batchSize;
+    const images = this.#step * this.#setup.batchSize;
     const result = {
       epoch: this.#epoch + 1,
       timeSeconds: this.#seconds,
@@ -372,7 +368,7 @@ class Trainer {
     const model = encodeModel(
       buildInferenceModel(this.#architecture, weights, { ...config, ...size, classes: this.#shards.labels.length, temperature: 1 }),
     );
-    const session = await this.#engine.createSession(model, { threads: this.#threads });
+    const session = await this.#engine.createSession(model, { threads: this.#setup.threads });
     const { count, classIndex } = this.#shards.splits.val;
     const probabilities = new Float32Array(count * this.#shards.labels.length);
     for (let start = 0; start < count; start += validationBatch) {

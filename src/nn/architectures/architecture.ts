@@ -25,12 +25,12 @@ export interface Architecture {
   readonly name: string;
   /** Side lengths of pictures must be a multiple of this. */
   readonly sizeMultiple: (options: ArchitectureOptions) => number;
-  /** Applies the network to pictures uint8 [N,H,W,3] with batch statistics; its parameters become graph inputs. */
-  readonly train: (network: Network, images: Value, options: ArchitectureOptions & { readonly dropout: boolean }) => TrainingPass;
+  /** Applies the network to normalised pictures [N,3,H,W] with batch statistics; its parameters become graph inputs. */
+  readonly train: (network: Network, pictures: Value, options: ArchitectureOptions & { readonly dropout: boolean }) => TrainingPass;
   /** Applies the trained network with its running statistics; weights become constants. */
   readonly infer: (
     graph: Graph,
-    images: Value,
+    pictures: Value,
     weights: Readonly<Record<string, Float32Array>>,
     options: ArchitectureOptions,
   ) => InferencePass;

@@ -1,7 +1,7 @@
 import type { Graph } from "../graph.ts";
 import { heNormal, weightOf, type Network } from "../network.ts";
 import type { Value } from "../ops/op-spec.ts";
-import { COLOUR_MEAN, COLOUR_STD, type Architecture, type ArchitectureOptions } from "./architecture.ts";
+import type { Architecture, ArchitectureOptions } from "./architecture.ts";
 
 const epsilon = 1e-5;
 /** Share of the batch's statistics in the running ones after a step, as PyTorch's default. */
@@ -65,9 +65,9 @@ function linear(graph: Graph, x: Value, weight: Value, bias: Value): Value {
 export const cnn4: Architecture = {
   name: "cnn4",
   sizeMultiple: ({ channels }) => 2 ** channels.length,
-  train(network, images, { channels, classes, dropout }) {
+  train(network, pictures, { channels, classes, dropout }) {
     const { graph } = network;
-    let maps = graph.apply("normalizeImages", [images], { mean: COLOUR_MEAN, std: COLOUR_STD });
+    let maps = pictures;
     channels.forEach((count, layer) => (maps = trainingBlock(network, maps, layer, count)));
     const embedding = graph.apply("spatialMean", [maps], {});
     const width = embedding.shape[1] as number;
@@ -77,8 +77,8 @@ export const cnn4: Architecture = {
     const kept = dropoutMask ? graph.multiply(embedding, dropoutMask) : embedding;
     return { logits: linear(graph, kept, weight, bias), dropoutMask };
   },
-  infer(graph: Graph, images: Value, weights: Readonly<Record<string, Float32Array>>, { channels, classes }: ArchitectureOptions) {
-    let maps = graph.apply("normalizeImages", [images], { mean: COLOUR_MEAN, std: COLOUR_STD });
+  infer(graph: Graph, pictures: Value, weights: Readonly<Record<string, Float32Array>>, { channels, classes }: ArchitectureOptions) {
+    let maps = pictures;
     channels.forEach((count, layer) => (maps = inferenceBlock(graph, maps, weights, layer, count)));
     const embedding = graph.apply("spatialMean", [maps], {});
     const width = embedding.shape[1] as number;

@@ -36,4 +36,5 @@ export const OPS: { readonly [K in keyof OpAttributes]: OpSpec<OpAttributes[K]> 
   softmax: softmax.softmax,
   softmaxCrossEntropy: softmax.softmaxCrossEntropy,
   normalizeImages: images.normalizeImages,
+  areaResize: images.areaResize,
 };

@@ -26,6 +26,11 @@ export interface NormalizeAttributes {
   readonly std: readonly number[];
 }
 
+export interface SizeAttributes {
+  readonly height: number;
+  readonly width: number;
+}
+
 /** Every op by name, with its attributes. The registry must hold a complete OpSpec for each of them. */
 export interface OpAttributes {
   add: NoAttributes;
@@ -54,6 +59,7 @@ export interface OpAttributes {
   softmax: NoAttributes;
   softmaxCrossEntropy: NoAttributes;
   normalizeImages: NormalizeAttributes;
+  areaResize: SizeAttributes;
 }
 
 export type OpName = keyof OpAttributes;

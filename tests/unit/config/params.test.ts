@@ -28,7 +28,6 @@ describe("params.yaml", () => {
         channels: [32, 64, 128, 256],
         cropSize: 96,
         startSize: 64,
-        startSize: 64,
         epochs: 14,
         batchSize: 32,
         optimizer: "sgd",

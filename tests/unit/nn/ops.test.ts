@@ -133,6 +133,10 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
       attributes: {},
     },
   ],
+  areaResize: [
+    { inputs: [of(2, 3, 6, 6)], attributes: { height: 3, width: 4 } },
+    { inputs: [of(1, 3, 5, 4)], attributes: { height: 5, width: 3 } },
+  ],
   normalizeImages: [
     {
       inputs: [{ shape: [2, 4, 3, 3], uint8: true, values: (index) => (index * 37) % 256 }],

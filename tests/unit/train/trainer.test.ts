@@ -15,6 +15,7 @@ const config: TrainConfig = {
   architecture: "cnn4",
   channels: [16, 16],
   cropSize: 16,
+  startSize: 8,
   epochs: 3,
   batchSize: 8,
   optimizer: "sgd",
