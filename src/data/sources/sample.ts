@@ -19,7 +19,7 @@ export interface SampleOptions {
  * without a download; accuracy on it says nothing about photographs.
  */
 export function openSample(options: SampleOptions = {}): Source {
-  const { seed = 42, perClass = 240 } = options;
+  const { seed = 42, perClass = 360 } = options;
   return {
     id: `sample:${seed}`,
     title: "the drawn sample",

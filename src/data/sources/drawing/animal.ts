@@ -23,7 +23,7 @@ export interface Drawing {
 export function drawAnimal(species: Species, random: Random): Drawing {
   const width = Math.round(random.range(128, 200));
   const height = Math.round(random.range(120, 180));
-  const pose: Pose = random.pick(["face", "face", "sit", "sit", "stand", "lie"]);
+  const pose: Pose = random.pick(["face", "face", "face", "face", "sit", "sit", "stand", "lie"]);
   const scene = drawScene(width, height, height * random.range(0.55, 0.8), random);
   const svg = element(
     "svg",
@@ -32,7 +32,7 @@ export function drawAnimal(species: Species, random: Random): Drawing {
   );
   return {
     svg,
-    noise: random.range(2, 14),
+    noise: random.range(1.5, 8),
     gain: random.range(0.72, 1.15),
     blur: random.chance(0.3) ? random.range(0.5, 1.4) : 0,
     quality: Math.round(random.range(70, 92)),
@@ -50,8 +50,8 @@ function placeAnimal(species: Species, pose: Pose, width: number, height: number
   );
   const shadow = pose === "face" ? "" : ellipse(0, { sit: 82, stand: 66, lie: 28 }[pose], 68, 8, "#000", { opacity: 0.22 });
   // The box that each pose fills, in the animal's own units.
-  const reach = { face: 118, sit: 190, stand: 200, lie: 190 }[pose];
-  const size = (Math.min(width, height) / reach) * random.range(0.72, 1.12);
+  const reach = { face: 112, sit: 172, stand: 172, lie: 160 }[pose];
+  const size = (Math.min(width, height) / reach) * random.range(0.92, 1.2);
   const flip = random.chance(0.5) ? -1 : 1;
   const center = { x: width * random.range(0.36, 0.64), y: height * random.range(0.42, 0.62) };
   const lift = pose === "sit" ? -6 : 0;

@@ -26,7 +26,7 @@ function shoulders(species: Species, fur: Fur, random: Random): Body {
   return {
     behind: shape + markings(fur, random, "body", shape, { x: 0, y: 70, rx: wide * 0.8, ry: 34 }) + collar,
     head: { x: 0, y: 0, scale: random.range(1.05, 1.35) },
-    profile: random.chance(0.15),
+    profile: random.chance(0.1),
   };
 }
 

@@ -88,7 +88,7 @@ export function dogFace(fur: Fur, random: Random): string {
       ellipse(side * 15 + 1.5, -11, 1.4, 1.4, "#fff") +
       stroke(d`M ${side * 9} -18 q ${side * 5} ${random.range(-5, -1)} ${side * 11} 1`, fur.dark, 1.8, { opacity: 0.7 }),
   );
-  const ears = random.pick(["drop", "drop", "drop", "prick", "fold"] as const);
+  const ears = random.pick(["drop", "drop", "drop", "drop", "drop", "drop", "prick", "fold"] as const);
   const back = [-1, 1].map((side) => dogEar(ears, side, width, height, fur, random));
   return [
     ...(ears === "drop" ? [] : back),
@@ -174,7 +174,7 @@ export function catProfile(fur: Fur, random: Random): string {
 export function dogProfile(fur: Fur, random: Random): string {
   const length = random.range(44, 60);
   const skull = ellipse(0, -2, 29, 27, fur.base);
-  const upright = random.chance(0.3);
+  const upright = random.chance(0.15);
   const ear = upright
     ? path(d`M -18 -18 L ${random.range(-16, -6)} ${random.range(-54, -44)} L 4 -24 Z`, fur.dark)
     : group(

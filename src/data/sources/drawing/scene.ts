@@ -15,12 +15,12 @@ const things = ["#a8443c", "#3f6ea3", "#4b8a57", "#c9a13b", "#7b5a94", "#d07f4a"
 export function drawScene(width: number, height: number, horizon: number, random: Random): Scene {
   const kind = random.pick(["room", "room", "garden", "plain", "sofa", "pattern"] as const);
   const back = [ground(kind, width, height, horizon, random)];
-  const count = Math.floor(random.range(0, 4));
+  const count = Math.floor(random.range(0, 3));
   for (let i = 0; i < count; i++) back.push(clutter(width, height, horizon, random));
   return {
     definitions: light(random),
     back: back.join(""),
-    front: (random.chance(0.16) ? occluder(width, height, random) : "") + rect(0, 0, width, height, "url(#light)"),
+    front: (random.chance(0.1) ? occluder(width, height, random) : "") + rect(0, 0, width, height, "url(#light)"),
   };
 }
 
