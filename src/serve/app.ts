@@ -6,6 +6,7 @@ import type { ServeApp, ServeContext, ServeLimits } from "./context.ts";
 import { answerBrokenConnection, registerErrors, sendError } from "./plugins/errors.ts";
 import { registerObservation } from "./plugins/observe.ts";
 import { registerOpenapi } from "./plugins/openapi.ts";
+import { registerShutdown } from "./plugins/shutdown.ts";
 import { createPredictor } from "./predictor.ts";
 import { registerHealth } from "./routes/health.ts";
 import { registerHome } from "./routes/home.ts";
@@ -30,6 +31,7 @@ export interface AppOptions {
 }
 
 const defaultUploadTimeoutMs = 60_000;
+const headersTimeoutMs = 20_000;
 
 /** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
 export async function buildApp(options: AppOptions): Promise<ServeApp> {
@@ -40,8 +42,12 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
     genReqId: () => randomUUID(),
     requestTimeout: uploadTimeoutMs,
-    // Node looks for late requests this often.
-    http: { connectionsCheckingInterval: Math.min(1000, uploadTimeoutMs) },
+    http: {
+      // Node exchanges the two limits where this one is the larger.
+      headersTimeout: Math.min(headersTimeoutMs, uploadTimeoutMs),
+      // How often it looks for late requests.
+      connectionsCheckingInterval: Math.min(1000, uploadTimeoutMs),
+    },
     clientErrorHandler: answerBrokenConnection,
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
     // A request that got in before the last one was answered is answered too; its connection closes after it.
@@ -53,6 +59,9 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   const context: ServeContext = { model, limits, metrics, predictor: createPredictor(model, limits, metrics) };
   registerObservation(app, metrics);
   registerErrors(app);
+  // A route that takes a body says which: one sent elsewhere is thrown away unread.
+  app.removeAllContentTypeParsers();
+  registerShutdown(app, limits.requestTimeoutMs);
   await registerOpenapi(app, context);
   registerHome(app, context);
   registerHealth(app, context);

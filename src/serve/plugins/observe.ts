@@ -1,8 +1,10 @@
+import type { ErrorCode } from "../../errors.ts";
 import { unknownRoute, type ServiceMetrics } from "../../monitor/metrics.ts";
 import type { ServeApp } from "../context.ts";
 
 /** nginx's status for a client that hung up before the answer. */
 const clientClosedRequest = 499;
+const uploadBroken: ErrorCode = "E_UPLOAD_BROKEN";
 
 /**
  * Logs and counts every request when its connection is done with it, answered or not. Deliberately not in the log: the
@@ -16,10 +18,12 @@ export function registerObservation(app: ServeApp, metrics: ServiceMetrics): voi
     request.outcome = {};
     void reply.header("x-request-id", request.id).header("x-content-type-options", "nosniff");
     reply.raw.once("close", () => {
-      const { label, confidence, code } = request.outcome;
+      const { label, confidence } = request.outcome;
       const { method } = request;
       const route = request.routeOptions.url ?? unknownRoute;
-      const status = reply.raw.writableFinished ? reply.statusCode : clientClosedRequest;
+      const answered = reply.raw.writableFinished;
+      const status = answered ? reply.statusCode : clientClosedRequest;
+      const code = request.outcome.code ?? (answered || request.raw.complete ? undefined : uploadBroken);
       const durationMs = performance.now() - startedAt;
       metrics.countRequest({ route, method, status, seconds: durationMs / 1000 });
       if (code !== undefined) metrics.countError(code);

@@ -34,9 +34,8 @@ const milliseconds = (value: number): number => Number(value.toFixed(3));
 export async function registerPredict(app: ServeApp, { model, predictor, limits }: ServeContext): Promise<void> {
   await app.register(async (scope: ServeApp) => {
     // Bodies stay streams: how much of one is read is decided in readUpload.
-    scope.removeAllContentTypeParsers();
     await scope.register(multipart, { throwFileSizeLimit: false });
-    scope.addContentTypeParser(/^(image\/[\w.+-]+|application\/octet-stream)$/, (_request, _payload, done) => done(null));
+    scope.addContentTypeParser(/^(image\/[\w.+-]+|application\/octet-stream)(?:\s*;|$)/, (_request, _payload, done) => done(null));
     scope.post(
       "/predict",
       {
