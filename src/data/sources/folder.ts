@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { readdir, realpath, stat } from "node:fs/promises";
-import { join, relative, sep } from "node:path";
+import { basename, join, relative, sep } from "node:path";
 import { compareBytes } from "../manifest.ts";
 import { mapOrdered } from "../map-ordered.ts";
 import { classLayout, isHidden } from "../layout.ts";
@@ -18,7 +18,7 @@ export async function openFolder(path: string): Promise<Source> {
   const place = classLayout(names.map((name) => name.normalize("NFC")));
   return {
     id: `folder:${root}`,
-    title: path,
+    title: basename(root),
     count: names.length,
     folder: root,
     async *entries(): AsyncGenerator<SourceEntry> {

@@ -1,16 +1,50 @@
 import { stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
 import { ServalError } from "../../errors.ts";
+import { download } from "./download.ts";
 import { openFolder } from "./folder.ts";
+import { openPreset, type Preset } from "./preset.ts";
 import { openSample } from "./sample.ts";
 import type { Source } from "./source.ts";
 import { openZip } from "./zip.ts";
 
-/** Opens what a user calls a source: a zip, a folder, an http(s) URL or `sample`. */
-export async function openSource(name: string): Promise<Source> {
+export interface OpenSourceOptions {
+  /** The working repository: paths are relative to it, downloads go to its .serval/downloads. */
+  readonly cwd?: string;
+  readonly signal?: AbortSignal | undefined;
+  /** Called while a URL or preset is downloaded. */
+  readonly onDownload?: (doneBytes: number, totalBytes: number) => void;
+  readonly presets?: Readonly<Record<string, Preset>>;
+}
+
+/**
+ * Opens what a user calls a source: a zip, a folder with one subfolder per class, an http(s) URL of a zip,
+ * `preset:NAME` or `sample`. Throws E_FILE_NOT_FOUND, E_SOURCE, E_DOWNLOAD*, E_ARCHIVE_*.
+ */
+export async function openSource(name: string, options: OpenSourceOptions = {}): Promise<Source> {
+  const cwd = options.cwd ?? ".";
+  const downloads = { dir: join(cwd, ".serval", "downloads"), signal: options.signal, onProgress: options.onDownload };
   if (name === "sample") return openSample();
-  const there = await stat(name).catch(() => undefined);
+  if (name.startsWith("preset:")) {
+    const presets = options.presets && { presets: options.presets };
+    return openPreset(name.slice("preset:".length), { ...downloads, lockPath: join(cwd, "downloads.lock.json"), ...presets });
+  }
+  if (/^https?:\/\//i.test(name)) {
+    const url = parseUrl(name);
+    return openZip(await download(url, downloads), { id: `url:${url}`, title: basename(new URL(url).pathname) || url });
+  }
+  const path = resolve(cwd, name);
+  const there = await stat(path).catch(() => undefined);
   if (there === undefined) throw new ServalError("E_FILE_NOT_FOUND", `The data source "${name}" does not exist.`);
-  if (there.isDirectory()) return openFolder(name);
-  if (name.toLowerCase().endsWith(".zip")) return openZip(name);
+  if (there.isDirectory()) return openFolder(path);
+  if (path.toLowerCase().endsWith(".zip")) return openZip(path);
   throw new ServalError("E_SOURCE", `"${name}" is neither a folder nor a .zip file.`);
+}
+
+function parseUrl(name: string): string {
+  try {
+    return new URL(name).href;
+  } catch (error) {
+    throw new ServalError("E_SOURCE", `"${name}" is not a valid URL.`, { cause: error });
+  }
 }

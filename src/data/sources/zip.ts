@@ -32,9 +32,9 @@ const ratioFloorBytes = 1 << 20;
  * leaves nothing behind: unsafe names and links are E_ARCHIVE_UNSAFE, declared sizes over a limit E_ARCHIVE_LIMITS; what
  * an entry really holds is counted again while it is read.
  */
-export async function openZip(path: string, options: { limits?: ZipLimits; id?: string } = {}): Promise<Source> {
+export async function openZip(path: string, options: { limits?: ZipLimits; id?: string; title?: string } = {}): Promise<Source> {
   const limits = options.limits ?? defaultZipLimits;
-  const title = basename(path);
+  const title = options.title ?? basename(path);
   const { reader, sizeBytes } = await openZipReader(path);
   try {
     const zip = await yauzl

@@ -1,0 +1,181 @@
+import { createWriteStream } from "node:fs";
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as wait } from "node:timers/promises";
+import { ServalError } from "../../errors.ts";
+import { sha256, writeFileAtomic } from "../../files.ts";
+
+export interface DownloadOptions {
+  /** Where downloads are kept. */
+  readonly dir: string;
+  readonly signal?: AbortSignal | undefined;
+  /** `total` is 0 where the server does not say. */
+  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
+  /** How often a broken connection is taken up again by itself. */
+  readonly retries?: number;
+  readonly retryDelayMs?: number;
+}
+
+/** What the server said about the file that a download, whole or in part, belongs to. */
+interface Remote {
+  readonly url: string;
+  readonly etag: string | null;
+  readonly lastModified: string | null;
+  readonly sizeBytes: number | null;
+}
+
+/**
+ * Downloads a file once and returns its path. A broken download leaves `NAME.part`, and goes on from there where the
+ * server's ETag, Last-Modified and size say that it is still the same file (RFC 9110, 13.1.5 and 14.2). A file that is
+ * there is only asked about, and used as it is when the server cannot be reached. Throws E_DOWNLOAD.
+ */
+export async function download(url: string, options: DownloadOptions): Promise<string> {
+  const name = safeBasename(url);
+  const path = join(options.dir, `${sha256(url).slice(0, 12)}-${name}`);
+  await mkdir(options.dir, { recursive: true });
+  const { retries = 4, retryDelayMs = 1000 } = options;
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await transfer(url, path, options);
+      return path;
+    } catch (error) {
+      options.signal?.throwIfAborted();
+      const lost = isConnectionError(error);
+      if (lost && attempt < retries) {
+        await wait(retryDelayMs * (attempt + 1), undefined, options.signal && { signal: options.signal });
+        continue;
+      }
+      if (!lost) throw error;
+      if ((await sizeOf(path)) !== undefined) return path;
+      throw new ServalError("E_DOWNLOAD", `"${url}" could not be downloaded: ${reasonOf(error)}.`, { cause: error });
+    }
+  }
+}
+
+function safeBasename(url: string): string {
+  const name = decodeURIComponent(basename(new URL(url).pathname)).replaceAll(/[^A-Za-z0-9._-]/g, "_");
+  return name === "" || name.startsWith(".") ? "download" : name;
+}
+
+async function transfer(url: string, path: string, options: DownloadOptions): Promise<void> {
+  const part = `${path}.part`;
+  const known = await readRemote(`${path}.json`, url);
+  const whole = await sizeOf(path);
+  const partial = whole === undefined && known !== undefined ? ((await sizeOf(part)) ?? 0) : 0;
+  const response = await fetch(url, {
+    headers: { "accept-encoding": "identity", ...conditions(known, whole, partial) },
+    ...(options.signal && { signal: options.signal }),
+  });
+  if (whole !== undefined && (response.status === 304 || isSame(remoteOf(url, response), known, whole))) {
+    await response.body?.cancel();
+    return;
+  }
+  const overtaken = response.status === 416 || (response.status === 206 && !continues(response, partial, known));
+  if (overtaken) {
+    // What we have is not a beginning of the file that is there now. Without a part the next request asks for all of it.
+    await response.body?.cancel();
+    await rm(part, { force: true });
+    return transfer(url, path, options);
+  }
+  if (!response.ok || response.body === null) throw new ServalError("E_DOWNLOAD", `"${url}" answered with HTTP status ${response.status}.`);
+  const resumed = response.status === 206 && known !== undefined;
+  const remote = resumed ? known : remoteOf(url, response);
+  const start = resumed ? partial : 0;
+  await writeFileAtomic(`${path}.json`, `${JSON.stringify(remote)}\n`);
+  await receive(response.body, part, start, remote.sizeBytes, options);
+  const size = await sizeOf(part);
+  if (remote.sizeBytes !== null && size !== remote.sizeBytes) {
+    throw new ServalError("E_DOWNLOAD", `"${url}" ended after ${size} of ${remote.sizeBytes} bytes.`);
+  }
+  await rename(part, path);
+}
+
+async function receive(
+  body: AsyncIterable<Uint8Array>,
+  part: string,
+  start: number,
+  total: number | null,
+  options: DownloadOptions,
+): Promise<void> {
+  let done = start;
+  const counted = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const chunk of body) {
+      done += chunk.byteLength;
+      options.onProgress?.(done, total ?? 0);
+      yield chunk;
+    }
+  };
+  await pipeline(Readable.from(counted()), createWriteStream(part, { flags: start > 0 ? "a" : "w" }));
+  const file = await open(part, "r+");
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+function conditions(known: Remote | undefined, whole: number | undefined, partial: number): Record<string, string> {
+  if (known === undefined) return {};
+  if (whole !== undefined) {
+    if (known.etag !== null) return { "if-none-match": known.etag };
+    return known.lastModified === null ? {} : { "if-modified-since": known.lastModified };
+  }
+  if (partial === 0) return {};
+  // A weak ETag does not promise equal bytes, so it may not be used here.
+  const strong = known.etag?.startsWith("W/") === false ? known.etag : known.lastModified;
+  return { range: `bytes=${partial}-`, ...(strong !== null && { "if-range": strong }) };
+}
+
+/** Whether a 200 to an unconditional request speaks of the file that we have. */
+function isSame(remote: Remote, known: Remote | undefined, whole: number): boolean {
+  if (known === undefined || remote.sizeBytes !== whole) return false;
+  return remote.etag === known.etag && remote.lastModified === known.lastModified;
+}
+
+/** Whether a 206 carries on where the part ends, in the file that it is a part of. */
+function continues(response: Response, partial: number, known: Remote | undefined): boolean {
+  const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "") ?? [];
+  if (Number(start) !== partial) return false;
+  const sameEtag = known?.etag == null || response.headers.get("etag") === null || response.headers.get("etag") === known.etag;
+  return sameEtag && (total === "*" || known?.sizeBytes == null || Number(total) === known.sizeBytes);
+}
+
+function remoteOf(url: string, response: Response): Remote {
+  const length = response.headers.get("content-length");
+  return {
+    url,
+    etag: response.headers.get("etag"),
+    lastModified: response.headers.get("last-modified"),
+    sizeBytes: length === null ? null : Number(length),
+  };
+}
+
+async function readRemote(path: string, url: string): Promise<Remote | undefined> {
+  try {
+    const remote = JSON.parse(await readFile(path, "utf8")) as Remote;
+    return remote.url === url ? remote : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.size;
+}
+
+/** fetch reports what went wrong on the wire as a TypeError whose cause has the code of the socket or of undici. */
+function isConnectionError(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException).code ?? ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? "";
+  return (
+    error instanceof TypeError ||
+    code.startsWith("UND_ERR") ||
+    ["ECONNRESET", "ECONNREFUSED", "EPIPE", "ETIMEDOUT", "EAI_AGAIN"].includes(code)
+  );
+}
+
+function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error;
+  return cause instanceof Error ? `${message} (${cause.message || String((cause as NodeJS.ErrnoException).code)})` : message;
+}
