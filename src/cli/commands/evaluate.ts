@@ -166,7 +166,7 @@ async function evaluate(
   };
   try {
     if (data !== undefined) {
-      const source = await openSource(resolve(cwd, data));
+      const source = await openSource(data, { cwd, signal });
       try {
         return { evaluation: await evaluateSource({ ...common, source, limits }), data: { source: data } };
       } finally {

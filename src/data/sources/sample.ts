@@ -5,7 +5,7 @@ import { createRandom } from "./drawing/random.ts";
 import type { Source, SourceEntry } from "./source.ts";
 
 /** Goes up whenever the drawings change, so that an import draws them anew. */
-const sampleVersion = 1;
+const sampleVersion = 2;
 
 const species: readonly Species[] = ["cat", "dog"];
 

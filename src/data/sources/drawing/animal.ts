@@ -53,8 +53,7 @@ function placeAnimal(species: Species, pose: Pose, width: number, height: number
   const reach = { face: 112, sit: 172, stand: 172, lie: 160 }[pose];
   const size = (Math.min(width, height) / reach) * random.range(0.92, 1.2);
   const flip = random.chance(0.5) ? -1 : 1;
-  const center = { x: width * random.range(0.36, 0.64), y: height * random.range(0.42, 0.62) };
-  const lift = pose === "sit" ? -6 : 0;
-  const transform = `translate(${n(center.x)} ${n(center.y + lift)}) scale(${(flip * size).toFixed(3)} ${size.toFixed(3)}) rotate(${n(random.range(-7, 7))})`;
+  const center = { x: width * random.range(0.36, 0.64), y: height * random.range(0.48, 0.66) };
+  const transform = `translate(${n(center.x)} ${n(center.y)}) scale(${(flip * size).toFixed(3)} ${size.toFixed(3)}) rotate(${n(random.range(-7, 7))})`;
   return group(transform, shadow + body.behind + head);
 }

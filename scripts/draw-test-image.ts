@@ -1,0 +1,9 @@
+/** Draws test_image.jpg at the root of the repository anew: `node scripts/draw-test-image.ts`. */
+import { join } from "node:path";
+import { drawSampleImage } from "../src/data/sources/sample.ts";
+import { writeFileAtomic } from "../src/files.ts";
+
+// Beyond the pictures that the sample holds, so that no model was trained on it.
+const index = 1021;
+
+await writeFileAtomic(join(import.meta.dirname, "..", "test_image.jpg"), await drawSampleImage("cat", index));
