@@ -9,7 +9,7 @@ export interface Placement {
 const imageExtensions = new Set([".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"]);
 const splitFolders = new Set(["train", "training", "val", "valid", "validation", "dev", "test", "testing"]);
 
-/** One rule for all sources: NFC, trimmed, lower case, so that `Cat/` and `cat/` are one class. */
+/** One rule for all sources: NFC, trimmed, lower case, so that `Rose/` and `rose/` are one class. */
 export function labelOf(folder: string): string {
   return safeName(folder.normalize("NFC").trim().toLowerCase());
 }

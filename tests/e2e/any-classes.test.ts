@@ -50,8 +50,22 @@ describe("a set of images that Serval knows nothing about", () => {
   });
 
   test("is checked for its balance", async () => {
-    const report = JSON.parse((await mustRun(dir, ["data", "check", "--json"])).stdout) as { classes: { label: string; count: number }[] };
-    expect(report).toBeDefined();
+    const report = JSON.parse((await mustRun(dir, ["data", "check", "--json"])).stdout) as {
+      images: number;
+      classes: { label: string; count: number; share: number }[];
+      conflicts: unknown[];
+      tooSmall: unknown[];
+      splits: { upToDate: boolean; leaks: unknown[] };
+    };
+    expect(report.images).toBe(total);
+    expect(report.classes).toEqual(
+      labels.map((label) => ({
+        label,
+        count: PATTERN_COUNTS[label],
+        share: expect.closeTo((PATTERN_COUNTS[label] ?? 0) / total, 6) as number,
+      })),
+    );
+    expect(report).toMatchObject({ conflicts: [], tooSmall: [], splits: { upToDate: true, leaks: [] } });
   });
 
   test("is evaluated with figures for each of the classes, far above guessing", async () => {

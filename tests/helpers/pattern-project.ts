@@ -37,7 +37,7 @@ export async function trainPatterns(cwd: string, epochs: number): Promise<void> 
   await writePatternSet(join(cwd, "patterns"));
   await mustRun(cwd, ["init", "--name", "patterns"]);
   await editParams(cwd, { ...smallParams, epochs: String(epochs) });
-  await mustRun(cwd, ["data", "import", "patterns"]);
+  await mustRun(cwd, ["data", "import"]);
   await mustRun(cwd, ["prepare"]);
   await mustRun(cwd, ["train"]);
 }

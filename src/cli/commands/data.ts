@@ -3,7 +3,7 @@ import { loadParams } from "../../config/params.ts";
 import { checkData, type DataCheck } from "../../data/check.ts";
 import { ingest, type IngestReport } from "../../data/ingest.ts";
 import { openSource } from "../../data/sources/open-source.ts";
-import type { Preset } from "../../data/sources/preset.ts";
+import { presets, type Preset } from "../../data/sources/preset.ts";
 import type { Source } from "../../data/sources/source.ts";
 import { ServalError } from "../../errors.ts";
 import type { Configure } from "../command.ts";
@@ -30,7 +30,7 @@ export const configure: Configure = (command, context) => {
       "[SOURCE]",
       "zip, folder with one subfolder per class, http(s) URL of a zip, or `sample` (default: data.source of params.yaml)",
     )
-    .option("--preset <NAME>", "a public data set: cats-dogs")
+    .option("--preset <NAME>", `a public data set: ${Object.keys(presets).join(", ")}`)
     .option("--out <DIR>", "where the images go", defaultOut)
     .option("--json", "print the result as JSON")
     .action(async (given: string | undefined, options: { preset?: string; out: string; json?: boolean }) => {
