@@ -7,33 +7,41 @@ export interface ServiceLog extends LogStream {
 }
 
 /**
- * Writes log lines to `output` and, with `file`, to the end of that file as well. A file that cannot be written (disk
- * full, no permission) is reported once through `warn` and given up: a service does not stop over its log.
+ * Writes log lines to `output` and, with `file`, to the end of that file as well. One that cannot be written any more
+ * (disk full, no permission, the reader of a pipe has gone) is reported once through `warn` and left out: a service does
+ * not stop over its log.
  */
-export function openServiceLog(output: LogStream, file: string | null, warn: (message: string) => void): ServiceLog {
-  if (file === null) return { write: (line) => output.write(line), close: async () => undefined };
-  let broken = false;
-  const fail = (error: unknown): void => {
-    if (!broken) warn(`The log file ${file} cannot be written, so it is left out: ${(error as Error).message}`);
-    broken = true;
+export function openServiceLog(output: NodeJS.WritableStream, file: string | null, warn: (message: string) => void): ServiceLog {
+  const streams = new Map<NodeJS.WritableStream, string>();
+  const add = (stream: NodeJS.WritableStream, name: string): void => {
+    streams.set(stream, name);
+    stream.on("error", (error: Error) => {
+      if (streams.delete(stream)) warn(`The log cannot be written to ${name} any more, so it is left out: ${error.message}.`);
+    });
   };
-  try {
-    mkdirSync(dirname(file), { recursive: true });
-  } catch (error) {
-    fail(error);
-  }
-  const stream = broken ? undefined : createWriteStream(file, { flags: "a" }).on("error", fail);
+  add(output, "stdout");
+  const fileStream = file === null ? undefined : openFile(file, warn);
+  if (fileStream && file !== null) add(fileStream, file);
   return {
     write(line) {
-      output.write(line);
-      if (!broken) stream?.write(line);
+      for (const stream of streams.keys()) stream.write(line);
     },
     async close() {
-      if (stream === undefined || broken) return;
+      if (!fileStream || !streams.has(fileStream)) return;
       await new Promise<void>((resolve) => {
-        stream.once("close", resolve);
-        stream.end();
+        fileStream.once("close", () => resolve());
+        fileStream.end();
       });
     },
   };
+}
+
+function openFile(file: string, warn: (message: string) => void): NodeJS.WritableStream | undefined {
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+  } catch (error) {
+    warn(`The folder of the log file ${file} cannot be made, so there is none: ${(error as Error).message}.`);
+    return undefined;
+  }
+  return createWriteStream(file, { flags: "a" });
 }

@@ -1,7 +1,7 @@
 import { ServalError } from "../errors.ts";
 import { preprocessImage } from "../image/preprocess.ts";
 import type { ServiceMetrics } from "../monitor/metrics.ts";
-import type { ServeLimits } from "./context.ts";
+import type { ServeLimits } from "./limits.ts";
 import { imageLimits, type ServedModel } from "./served-model.ts";
 
 export interface Prediction {
@@ -70,7 +70,7 @@ async function answer({ bundle, inference }: ServedModel, image: Uint8Array, lim
 }
 
 /** The most probable label; of equal ones the first. Throws E_ENGINE_RUN where the model gave no numbers. */
-export function bestOf(labels: readonly string[], probabilities: Float32Array): Omit<Prediction, "timings"> {
+function bestOf(labels: readonly string[], probabilities: Float32Array): Omit<Prediction, "timings"> {
   let best = 0;
   for (let k = 1; k < probabilities.length; k++) if ((probabilities[k] ?? 0) > (probabilities[best] ?? 0)) best = k;
   const confidence = probabilities[best];

@@ -1,7 +1,7 @@
 import Type, { type TSchema } from "typebox";
 
 /** The answer to every request that fails, in every route but those of another protocol. */
-export const ErrorReply: TSchema = Type.Object(
+const ErrorReply: TSchema = Type.Object(
   {
     error: Type.Object({
       code: Type.String({ description: "Stable; docs/errors.md lists them.", examples: ["E_IMAGE_FORMAT"] }),

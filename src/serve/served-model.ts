@@ -50,7 +50,7 @@ export async function loadServedModel(path: string, options: ServedModelOptions 
 }
 
 /** Size of the pictures that the model itself takes, after preprocessing. */
-export function inputSize(bundle: Bundle): { readonly width: number; readonly height: number } {
+function inputSize(bundle: Bundle): { readonly width: number; readonly height: number } {
   return bundle.manifest.preprocess.crop ?? bundle.manifest.preprocess;
 }
 

@@ -1,7 +1,8 @@
 import type { AddressInfo } from "node:net";
 import { ServalError } from "../errors.ts";
 import type { LogLevel } from "./app.ts";
-import type { ServeApp, ServeLimits } from "./context.ts";
+import type { ServeApp } from "./context.ts";
+import type { ServeLimits } from "./limits.ts";
 import type { ServiceLog } from "./log-stream.ts";
 import { loadServedModel, type ServedModel } from "./served-model.ts";
 

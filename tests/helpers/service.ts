@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { Bundle } from "../../src/model/bundle.ts";
-import { defaultLimits, type ServeLimits } from "../../src/serve/context.ts";
+import { defaultLimits, type ServeLimits } from "../../src/serve/limits.ts";
 import { startService, type Service } from "../../src/serve/service.ts";
 import { writeTinyBundle, type TinyOptions } from "./tiny-bundle.ts";
 
@@ -80,11 +80,13 @@ export async function getJson(service: Service, path: string, headers: Record<st
 }
 
 /** A form with files: [field, bytes, file name]. */
-export function form(...files: readonly (readonly [field: string, bytes: Uint8Array | string, name?: string | undefined])[]): FormData {
+export function form(
+  ...files: readonly (readonly [field: string, bytes: Uint8Array | string, name?: string | undefined])[]
+): FormData {
   const data = new FormData();
   for (const [field, bytes, name = "image.jpg"] of files) {
     if (typeof bytes === "string") data.append(field, bytes);
-    else data.append(field, new Blob([bytes as Uint8Array<ArrayBuffer>]), name);
+    else data.append(field, new Blob([new Uint8Array(bytes)]), name);
   }
   return data;
 }

@@ -5,7 +5,7 @@ import type { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { renderSvg } from "../../../src/image/render.ts";
-import { defaultLimits } from "../../../src/serve/context.ts";
+import { defaultLimits } from "../../../src/serve/limits.ts";
 import { createPredictor } from "../../../src/serve/predictor.ts";
 import { getJson, predictForm, startTestService, type TestService, type TestServiceOptions } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
@@ -137,5 +137,5 @@ it("finishes the upload in its hands when it is asked to stop, and then refuses 
   expect(reply).toMatch(/^HTTP\/1\.1 200 OK/);
   expect(reply).toContain('"label":"red"');
   await closed;
-  await expect(fetch(`${stopping.url}/health`)).rejects.toThrow();
+  await expect(fetch(`${stopping.url}/health`)).rejects.toThrow("fetch failed");
 });

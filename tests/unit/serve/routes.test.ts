@@ -169,7 +169,12 @@ describe("the API description", () => {
     expect(Object.keys(body.paths).sort()).toEqual(["/", "/health", "/metrics", "/model", "/model/checks", "/predict"]);
     const { requestBody, responses } = body.paths["/predict"].post;
     expect(Object.keys(requestBody.content)).toEqual([
-      ...["multipart/form-data", "image/jpeg", "image/png", "image/webp", "image/gif", "application/octet-stream"],
+      "multipart/form-data",
+      "image/jpeg",
+      "image/png",
+      "image/webp",
+      "image/gif",
+      "application/octet-stream",
     ]);
     expect(requestBody.content["multipart/form-data"].schema.properties.file.format).toBe("binary");
     const schema = responses["200"].content["application/json"].schema;
