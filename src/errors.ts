@@ -54,7 +54,7 @@ const table = {
     title: "The data source holds no image in a class folder.",
     status: 400,
     exit: 3,
-    hint: "Put the pictures of each class into a folder of its own: cat/1.jpg, dog/1.jpg.",
+    hint: "Put the pictures of each class into a folder of its own: rose/1.jpg, tulip/1.jpg.",
   },
   E_ARCHIVE_CORRUPT: {
     title: "The zip archive is damaged or cut off.",
@@ -207,7 +207,7 @@ const table = {
     title: "The inference engine does not accept the model.",
     status: 500,
     exit: 1,
-    hint: "Check the file with `serval doctor`; a model of another origin must be ONNX with opset 17 or older.",
+    hint: "Copy or train the bundle again; a model of another origin must be ONNX with opset 17 or older.",
   },
   E_ENGINE_RUN: {
     title: "The inference engine failed while it ran a model.",
