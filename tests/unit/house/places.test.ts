@@ -34,12 +34,10 @@ function ownFiles(): string[] {
 test("no file depends on the machine it was written on: only .ci/run knows what lies beside the repository", () => {
   const files = ownFiles();
   expect(files.length).toBeGreaterThan(100);
-  const outside = new RegExp(
-    ["\\.\\./sha" + "red/", "/wo" + "rk/(main|sha" + "red)", "(^|[\"'\\s=])/ro" + "ot/", "/ho" + "me/\\w"].join("|"),
-  );
+  const outside = /\.\.\/shared\/|\/work\/|(^|["'\s=])\/root\/|\/home\/\w/;
   const found = files.flatMap((path) => {
     const name = path.slice(root.length + 1).replaceAll("\\", "/");
-    if (name === ".ci/run") return [];
+    if (name === ".ci/run" || name.endsWith("house/places.test.ts")) return [];
     const lines = readFileSync(path, "utf8").split("\n");
     return lines.flatMap((line, i) => (outside.test(line) ? [`${name}:${i + 1}: ${line.trim()}`] : []));
   });
