@@ -158,6 +158,13 @@ describe("a form that does not hold one image", () => {
     expectError(await postForm(form(["__proto__", jpeg], ["file", jpeg])), "E_UPLOAD_BROKEN", "prototype");
   });
 
+  it("does not block its connection: what is left of a form that cannot be read is thrown away", async () => {
+    const body = "x".repeat(3_000_000);
+    const broken = `POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+    const replies = await sendRaw(service, `${broken}GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
+    expect(replies).toMatch(/^HTTP\/1\.1 400 [^]*"E_UPLOAD_BROKEN"[^]*HTTP\/1\.1 200 OK[^]*"status":"ok"/);
+  });
+
   it("keeps the connection usable: the rest of a refused form is thrown away", async () => {
     const agentReuse = async (): Promise<JsonReply> =>
       await postForm(form(["image", Buffer.alloc(3_000_000, jpeg)], ["file", Buffer.alloc(3_000_000, jpeg)]));
