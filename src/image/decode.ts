@@ -71,15 +71,14 @@ export async function openImage(bytes: Uint8Array, limits: ImageLimits, options:
     const start = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
     throw new ServalError("E_IMAGE_FORMAT", `The file starts with the bytes ${start}, which is not ${formatNames}.`);
   }
-  const input = sharp(bytes, {
-    // Damaged and cut-off files fail; a harmless warning (bytes after the end, an odd profile) does not.
-    failOn: "error",
-    limitInputPixels: limits.maxPixels,
-    autoOrient: options.orient,
-  });
-  const header = await input.metadata().catch((error: unknown) => {
-    throw imageError(error, limits);
-  });
+  // Damaged and cut-off files fail; a harmless warning (bytes after the end, an odd profile) does not.
+  const failOn = "error" as const;
+  // Without the library's own limit, so that the message can say how large the picture is; no pixel is decoded here.
+  const header = await sharp(bytes, { failOn, limitInputPixels: false })
+    .metadata()
+    .catch((error: unknown) => {
+      throw imageError(error, limits);
+    });
   checkHeader(header, format, limits);
   return {
     format,
@@ -87,7 +86,9 @@ export async function openImage(bytes: Uint8Array, limits: ImageLimits, options:
     height: header.height,
     orientedWidth: header.autoOrient.width,
     orientedHeight: header.autoOrient.height,
-    pipeline: input.flatten({ background: flattenBackground }),
+    pipeline: sharp(bytes, { failOn, limitInputPixels: limits.maxPixels, autoOrient: options.orient }).flatten({
+      background: flattenBackground,
+    }),
   };
 }
 
