@@ -115,7 +115,7 @@ const train = Type.Object(
       description: "sgd (with momentum) or adamw. AdamW wants a learning rate near 0.001.",
     }),
     learningRate: Type.Number({
-      default: 0.05,
+      default: 0.03,
       exclusiveMinimum: 0,
       maximum: 10,
       description: "Highest learning rate: reached after the warm-up, then lowered along a cosine.",

@@ -16,7 +16,7 @@ import { buildModelCard } from "./model-card.ts";
 import { computeReference } from "./reference.ts";
 import { fitTemperature, softenedProbabilities } from "./temperature.ts";
 import type { TrainConfig } from "./train-job.ts";
-import { checkConfig } from "./trainer.ts";
+import { checkConfig } from "./train-plan.ts";
 
 export interface ExportInput {
   readonly dir: string;

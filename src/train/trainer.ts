@@ -3,79 +3,30 @@ import { join } from "node:path";
 import { openShards, type Shards } from "../data/shards.ts";
 import { ServalError } from "../errors.ts";
 import { sha256 } from "../files.ts";
-import { ARCHITECTURES } from "../nn/architectures/index.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
-import { buildInferenceModel } from "../nn/inference-model.ts";
 import { adamCorrections } from "../nn/optimizers.ts";
 import { warmupCosine } from "../nn/schedules.ts";
 import { elementCount } from "../onnx/builder.ts";
-import { encodeModel } from "../onnx/encode.ts";
 import type { Engine, Tensor } from "../runtime/engine.ts";
-import { fillTrainingBatch, readCentered } from "./batches.ts";
+import { fillTrainingBatch } from "./batches.ts";
 import { latestCheckpoint, writeCheckpoint, type BestEpoch, type Position } from "./checkpoint.ts";
 import { compileStep, type CompiledStep, type StepSetup } from "./compiled-step.ts";
-import { computeMetrics, type Metrics } from "./metrics.ts";
 import { Random } from "./random.ts";
 import { openResults, type ResultsLog } from "./results.ts";
-import type { TrainConfig, TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
+import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
+import { checkConfig, epochSizes } from "./train-plan.ts";
 import { TrainingState } from "./training-state.ts";
+import { validate } from "./validate.ts";
 
 /** Streams of the seed; epoch e shuffles with stream shuffleStream + e. */
 const weightStream = 1;
 const augmentationStream = 2;
 const shuffleStream = 1000;
-const validationBatch = 64;
 
 export interface TrainHooks {
   readonly onEvent: (event: TrainEvent) => void;
   /** Asked after every step; true stops with a checkpoint and E_INTERRUPTED. */
   readonly shouldStop: () => boolean;
-}
-
-/** Checks what the schema of the parameters cannot: that this network fits this data. Throws E_PARAMS. */
-export function checkConfig(config: TrainConfig, shards: Shards): Architecture {
-  const architecture = ARCHITECTURES[config.architecture];
-  if (!architecture)
-    throw new ServalError(
-      "E_PARAMS",
-      `train.architecture: expected one of ${Object.keys(ARCHITECTURES).join(", ")}; got "${config.architecture}".`,
-    );
-  const multiple = architecture.sizeMultiple({ channels: config.channels, classes: shards.labels.length });
-  if (config.startSize % multiple !== 0)
-    throw new ServalError(
-      "E_PARAMS",
-      `train.startSize: got ${config.startSize}; expected a multiple of ${multiple}, because every block halves the maps.`,
-    );
-  const smaller = Math.min(shards.width, shards.height);
-  if (config.cropSize % multiple !== 0)
-    throw new ServalError(
-      "E_PARAMS",
-      `train.cropSize: got ${config.cropSize}; expected a multiple of ${multiple}, because every block halves the maps.`,
-    );
-  if (config.cropSize > smaller)
-    throw new ServalError(
-      "E_PARAMS",
-      `train.cropSize: got ${config.cropSize}; the prepared pictures are ${shards.width}x${shards.height}, so expected at most ${smaller - (smaller % multiple)}.`,
-    );
-  if (shards.splits.train.count < 2 || shards.splits.val.count < 1)
-    throw new ServalError(
-      "E_TOO_FEW_IMAGES",
-      `There are ${shards.splits.train.count} training and ${shards.splits.val.count} validation pictures; expected at least 2 and 1.`,
-    );
-  return architecture;
-}
-
-/**
- * Side of the pictures in each epoch: from startSize to cropSize in equal shares of the epochs, so that most of them are
- * cheap and the last ones see what the service sees (progressive resizing).
- */
-export function epochSizes(
-  { startSize, cropSize, epochs }: Pick<TrainConfig, "startSize" | "cropSize" | "epochs">,
-  multiple: number,
-): number[] {
-  const first = Math.min(startSize, cropSize);
-  const sizes = Array.from({ length: (cropSize - first) / multiple + 1 }, (_, k) => first + k * multiple);
-  return Array.from({ length: epochs }, (_, epoch) => sizes[Math.floor((epoch * sizes.length) / epochs)] as number);
 }
 
 /**
@@ -329,7 +280,16 @@ class Trainer {
 
   async #endEpoch(): Promise<void> {
     const weights = this.#state.snapshot("parameter", "statistic");
-    const metrics = await this.#validate(weights);
+    const validatedFrom = performance.now();
+    const metrics = await validate({
+      engine: this.#engine,
+      architecture: this.#architecture,
+      config: this.#job.config,
+      shards: this.#shards,
+      weights,
+      threads: this.#setup.threads,
+    });
+    this.#seconds += (performance.now() - validatedFrom) / 1000;
     const best =
       this.#best === null ||
       metrics.accuracy > this.#best.valAccuracy ||
@@ -359,27 +319,6 @@ class Trainer {
     this.#correct = 0;
     this.#epochSeconds = 0;
     this.#hooks.onEvent({ type: "epoch", result, best });
-  }
-
-  async #validate(weights: Readonly<Record<string, Float32Array>>): Promise<Metrics> {
-    const startedAt = performance.now();
-    const { config } = this.#job;
-    const size = { width: config.cropSize, height: config.cropSize };
-    const model = encodeModel(
-      buildInferenceModel(this.#architecture, weights, { ...config, ...size, classes: this.#shards.labels.length, temperature: 1 }),
-    );
-    const session = await this.#engine.createSession(model, { threads: this.#setup.threads });
-    const { count, classIndex } = this.#shards.splits.val;
-    const probabilities = new Float32Array(count * this.#shards.labels.length);
-    for (let start = 0; start < count; start += validationBatch) {
-      const rows = Math.min(validationBatch, count - start);
-      const images = readCentered(this.#shards, "val", start, rows, size);
-      const outputs = await session.run({ images: { dtype: "uint8", shape: [rows, config.cropSize, config.cropSize, 3], data: images } });
-      probabilities.set(outputs["probabilities"]?.data as Float32Array, start * this.#shards.labels.length);
-    }
-    await session.close();
-    this.#seconds += (performance.now() - startedAt) / 1000;
-    return computeMetrics(this.#shards.labels, classIndex, probabilities);
   }
 
   /** Never overwrites a good checkpoint with weights that have diverged. */

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { ServalError, type ErrorCode } from "../errors.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
@@ -24,21 +25,19 @@ export async function trainInThread(job: TrainJob, onEvent: (event: TrainEvent) 
   const stop = (): void => void Atomics.store(stopFlag, 0, 1);
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);
+  let last: TrainingThreadMessage | undefined;
+  worker.on("message", (message: TrainingThreadMessage) => {
+    last = message;
+    if ("event" in message) onEvent(message.event);
+  });
   try {
-    return await new Promise<TrainOutcome>((resolve, reject) => {
-      worker.on("message", (message: TrainingThreadMessage) => {
-        if ("event" in message) onEvent(message.event);
-        else if ("outcome" in message) resolve(message.outcome);
-        else
-          reject(
-            new ServalError(message.failure.code, message.failure.message, { hint: message.failure.hint, cause: message.failure.stack }),
-          );
-      });
-      worker.on("error", reject);
-      worker.on("exit", (code) => reject(new ServalError("E_INTERNAL", `The training thread ended early with exit code ${code}.`)));
-    });
+    // The thread ends by itself once it has said how it went: ended from here, the engine could be torn down mid-call.
+    const [code] = (await once(worker, "exit")) as [number];
+    if (last && "outcome" in last) return last.outcome;
+    if (last && "failure" in last)
+      throw new ServalError(last.failure.code, last.failure.message, { hint: last.failure.hint, cause: last.failure.stack });
+    throw new ServalError("E_INTERNAL", `The training thread ended early with exit code ${code}.`);
   } finally {
     signal.removeEventListener("abort", stop);
-    await worker.terminate();
   }
 }

@@ -13,7 +13,7 @@ import { writeResultsChart } from "../../train/report.ts";
 import { readResults } from "../../train/results.ts";
 import { createRun, findRun } from "../../train/run-folder.ts";
 import type { TrainEvent, TrainOutcome } from "../../train/train-job.ts";
-import { checkConfig } from "../../train/trainer.ts";
+import { checkConfig } from "../../train/train-plan.ts";
 import { trainInThread } from "../../train/training-thread.ts";
 import type { Configure } from "../command.ts";
 import { formatDuration, type Output, type Progress } from "../output.ts";
@@ -83,7 +83,7 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     // Before a run folder is made: a mistake in the parameters leaves nothing behind.
     checkConfig(train, shards);
     const resume = options.resume !== undefined && options.resume !== false;
-    const runDir = resume ? await findRun(cwd, options.resume === true ? undefined : String(options.resume)) : await createRun(cwd);
+    const runDir = resume ? await findRun(cwd, options.resume === true ? undefined : options.resume) : await createRun(cwd);
     const run = basename(runDir);
     const args = stringifyYaml({ data, prepare, train, model });
     if (resume) await checkArgs(runDir, args);

@@ -16,7 +16,7 @@ export function broadcastShape(op: string, a: readonly number[], b: readonly num
 
 /** For each element of `shape`, the offset of the element of `source` that broadcasts to it. */
 export function broadcastOffsets(source: readonly number[], shape: readonly number[]): Int32Array {
-  const strides = new Array<number>(shape.length).fill(0);
+  const strides = Array.from(shape, () => 0);
   let stride = 1;
   for (let axis = source.length - 1; axis >= 0; axis--) {
     const size = source[axis] as number;
@@ -24,7 +24,7 @@ export function broadcastOffsets(source: readonly number[], shape: readonly numb
     stride *= size;
   }
   const offsets = new Int32Array(shape.reduce((product, size) => product * size, 1));
-  const index = new Array<number>(shape.length).fill(0);
+  const index = Array.from(shape, () => 0);
   for (let k = 0; k < offsets.length; k++) {
     offsets[k] = index.reduce((sum, at, axis) => sum + at * (strides[axis] as number), 0);
     for (let axis = shape.length - 1; axis >= 0; axis--) {

@@ -1,6 +1,6 @@
 import type { ConvAttributes } from "../../onnx/lowering.ts";
 
-export type NoAttributes = Readonly<Record<never, never>>;
+export type NoAttributes = Readonly<Record<string, never>>;
 
 export interface ShapeAttributes {
   readonly shape: readonly number[];

@@ -31,7 +31,7 @@ describe("params.yaml", () => {
         epochs: 14,
         batchSize: 32,
         optimizer: "sgd",
-        learningRate: 0.05,
+        learningRate: 0.03,
         momentum: 0.9,
         weightDecay: 0.0005,
         labelSmoothing: 0.05,

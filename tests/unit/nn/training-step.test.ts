@@ -72,18 +72,22 @@ test("the exported network answers as the definition of its layers says, for any
   expect(together["features"]?.shape).toEqual([3, 32, 4, 3]);
   for (let row = 0; row < 3; row++) {
     const alone = await run(row, 1);
-    const logits = [...(alone["logits"]?.data as Float32Array)];
+    const logits = [...floats(alone, "logits")];
     const expected = plainForward(images.slice(row * 576, (row + 1) * 576), weights);
     logits.forEach((value, k) => {
       expect(value).toBeCloseTo(expected[k] as number, 4);
-      expect((together["logits"]?.data as Float32Array)[row * 3 + k]).toBeCloseTo(value, 5);
+      expect(floats(together, "logits")[row * 3 + k]).toBeCloseTo(value, 5);
     });
     const powers = logits.map((value) => Math.exp(value / 2));
     const total = powers.reduce((sum, power) => sum + power, 0);
-    powers.forEach((power, k) => expect((alone["probabilities"]?.data as Float32Array)[k]).toBeCloseTo(power / total, 5));
+    powers.forEach((power, k) => expect(floats(alone, "probabilities")[k]).toBeCloseTo(power / total, 5));
   }
   await session.close();
 });
+
+function floats(outputs: Record<string, Tensor>, name: string): Float32Array {
+  return (outputs[name] as Tensor).data as Float32Array;
+}
 
 /** conv, batchnorm with running statistics, relu and maxpool twice, mean, linear: written out, sharing no code with src/. */
 function plainForward(image: Uint8Array, weights: Record<string, Float32Array>): number[] {
