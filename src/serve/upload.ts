@@ -40,7 +40,7 @@ async function readForm(request: FastifyRequest, maxBytes: number): Promise<Uint
         part.file.resume();
       } else {
         image = await part.toBuffer();
-        if (part.file.truncated) problem ??= tooLarge("has more bytes", maxBytes);
+        if (part.file.truncated) problem ??= tooLarge("is larger", maxBytes);
       }
     }
   } catch (error) {
@@ -80,7 +80,7 @@ async function readBody({ raw }: FastifyRequest, maxBytes: number): Promise<Uint
 }
 
 function tooLarge(what: string, maxBytes: number): ServalError {
-  return new ServalError("E_IMAGE_BYTES", `The upload ${what}; at most ${maxBytes} are taken.`);
+  return new ServalError("E_IMAGE_BYTES", `The upload ${what}; at most ${maxBytes} bytes are taken.`);
 }
 
 /** A name from a client, short and escaped, fit for a message. */

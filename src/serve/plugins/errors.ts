@@ -3,12 +3,6 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { ERRORS, ServalError } from "../../errors.ts";
 import type { ServeApp } from "../context.ts";
 
-/** What Fastify itself refuses, as codes of our table. Anything else it calls the client's fault is E_REQUEST. */
-const fastifyCodes = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: "E_MEDIA_TYPE",
-  FST_ERR_CTP_BODY_TOO_LARGE: "E_IMAGE_BYTES",
-} as const;
-
 const retryAfterSeconds = 1;
 
 interface ErrorBody {
@@ -17,7 +11,7 @@ interface ErrorBody {
 
 /** The one place where an error becomes an HTTP answer. */
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const failure = toHttpError(error);
+  const failure = toHttpError(error, request);
   // A request with a bad URL comes here before any hook has run.
   request.outcome = { ...request.outcome, code: failure.code };
   if (failure.status >= 500) request.log.error({ err: error, code: failure.code }, failure.message);
@@ -36,12 +30,16 @@ function errorBody(failure: ServalError, requestId: string): ErrorBody {
 }
 
 /** Unlike in a shell, a missing file of ours is no 404 for the client: whatever is not a ServalError is E_INTERNAL. */
-function toHttpError(error: unknown): ServalError {
+function toHttpError(error: unknown, request: FastifyRequest): ServalError {
   if (error instanceof ServalError) return error;
   const { code, statusCode, message } = error as FastifyError;
+  if (code === "FST_ERR_CTP_INVALID_MEDIA_TYPE") {
+    const type = request.headers["content-type"];
+    const got = type === undefined ? "no content type" : `the content type ${JSON.stringify(type.slice(0, 100))}`;
+    return new ServalError("E_MEDIA_TYPE", `The body has ${got}; expected a form or an image.`, { cause: error });
+  }
   const clientsFault = statusCode !== undefined && statusCode < 500;
-  const ours = clientsFault ? (fastifyCodes[code as keyof typeof fastifyCodes] ?? "E_REQUEST") : "E_INTERNAL";
-  return new ServalError(ours, message, { cause: error });
+  return new ServalError(clientsFault ? "E_REQUEST" : "E_INTERNAL", message, { cause: error });
 }
 
 /** Answers every error, unknown addresses (404) and unknown methods (405 with Allow) in the one shape. */

@@ -103,7 +103,7 @@ describe("an image that cannot be used", () => {
   it("is refused when it has 20 MB, and the client sees why although it sends all of it", async () => {
     const large = Buffer.alloc(20_000_000, jpeg);
     for (const reply of [await predictForm(service, large), await predictBody(service, large, "image/jpeg")]) {
-      expectError(reply, "E_IMAGE_BYTES", "at most 16777216 are taken");
+      expectError(reply, "E_IMAGE_BYTES", "at most 16777216 bytes are taken");
     }
   });
 
@@ -177,7 +177,7 @@ describe("a request that does not fit", () => {
   it("is refused for a content type that cannot be an image", async () => {
     for (const type of ["application/json", "application/x-www-form-urlencoded", "text/plain", "video/mp4", "nonsense"]) {
       const reply = await predictBody(service, jpeg, type);
-      expectError(reply, "E_MEDIA_TYPE", "");
+      expectError(reply, "E_MEDIA_TYPE", `The body has the content type "${type}"; expected a form or an image.`);
       expect(reply.body.error.hint).toContain("curl -F file=@image.jpg");
     }
   });
@@ -185,7 +185,7 @@ describe("a request that does not fit", () => {
   it("is refused for a body without a content type", async () => {
     const reply = await sendRaw(service, `POST /predict HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc`);
     expect(reply).toMatch(/^HTTP\/1\.1 415 /);
-    expect(reply).toContain('"code":"E_MEDIA_TYPE"');
+    expect(reply).toContain('"code":"E_MEDIA_TYPE","message":"The body has no content type;');
   });
 
   it("gets 404 for an unknown address, also with a large body", async () => {
