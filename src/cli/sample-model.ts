@@ -1,5 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { paramsHash, parseParams, type Params } from "../config/params.ts";
 import { readManifest } from "../data/manifest.ts";
 import { loadBundle } from "../model/bundle.ts";
@@ -9,9 +9,6 @@ import { evaluateModel } from "./commands/evaluate.ts";
 import { prepareData } from "./commands/prepare.ts";
 import { trainModel } from "./commands/train.ts";
 import { formatDuration, type Output } from "./output.ts";
-
-/** Everything about the sample lies here: nothing of the user's is touched. */
-const sampleDir = join(".serval", "sample");
 
 /** Small enough for a minute on two cores; with so few steps AdamW comes further than SGD. */
 const sampleSettings = [
@@ -31,10 +28,14 @@ const sampleSettings = [
 
 const notice = "Trained on drawings made by code, for a first look and for tests: its figures say nothing about photographs.";
 
-/** Draws, prepares, trains and evaluates in .serval/sample, and returns the bundle's folder; what is done is not done again. */
-export async function makeSampleModel(cwd: string, output: Output, signal: AbortSignal): Promise<string> {
+/**
+ * Draws, prepares, trains and evaluates in the folder `sample` of the state folder, and nowhere else: nothing of the user's is
+ * touched. Returns the bundle's folder; what is done is not done again.
+ */
+export async function makeSampleModel(cwd: string, stateDir: string, output: Output, signal: AbortSignal): Promise<string> {
   const startedAt = performance.now();
-  const dir = join(cwd, sampleDir);
+  const sampleDir = join(stateDir, "sample");
+  const dir = resolve(cwd, sampleDir);
   await mkdir(dir, { recursive: true });
   const params = parseParams("", sampleSettings);
   const imported = await importData({ cwd: dir, source: "sample" }, output, signal);

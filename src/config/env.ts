@@ -45,7 +45,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   },
   stateDir: {
     name: "SERVAL_STATE_DIR",
-    schema: Type.String({ default: ".serval", minLength: 1, description: "Folder for runs, checkpoints, caches and logs." }),
+    schema: Type.String({ default: ".serval", minLength: 1, description: "Folder for runs, checkpoints, downloads and the drawn sample." }),
   },
   logLevel: {
     name: "SERVAL_LOG_LEVEL",
@@ -54,7 +54,12 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   logFile: { name: "SERVAL_LOG_FILE", schema: Type.String({ description: "File that the request log is also written to." }) },
   workers: {
     name: "SERVAL_WORKERS",
-    schema: Type.Integer({ default: 1, minimum: 1, maximum: 256, description: "Inference worker threads of the service." }),
+    schema: Type.Integer({
+      default: 1,
+      minimum: 1,
+      maximum: 256,
+      description: "Inference worker threads of the service. Reserved: there is one for now.",
+    }),
   },
   queueLimit: {
     name: "SERVAL_QUEUE_LIMIT",
@@ -87,14 +92,19 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       description: "Largest image in pixels, width times height.",
     }),
   },
-  apiKeysFile: { name: "SERVAL_API_KEYS_FILE", schema: Type.String({ description: "File with one API key a line." }) },
+  apiKeysFile: {
+    name: "SERVAL_API_KEYS_FILE",
+    schema: Type.String({ description: "File with one API key a line. Reserved: not read yet." }),
+  },
   keepImages: {
     name: "SERVAL_KEEP_IMAGES",
-    schema: Type.Boolean({ default: false, description: "Keep the images that the service is asked about." }),
+    schema: Type.Boolean({ default: false, description: "Keep the images that the service is asked about. Reserved: none are kept yet." }),
   },
   mlflowTrackingUri: {
     name: "MLFLOW_TRACKING_URI",
-    schema: Type.String({ description: "Address of the MLflow server that runs are logged to." }),
+    schema: Type.String({
+      description: "Address of the MLflow server that runs are logged to. Reserved: runs stay in the state folder for now.",
+    }),
   },
 };
 

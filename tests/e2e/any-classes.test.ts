@@ -121,8 +121,9 @@ describe("a set of images that Serval knows nothing about", () => {
   test("ends its service cleanly at SIGTERM", async () => {
     const service = startServal(dir, ["serve", "--port", "0"]);
     const url = await service.address();
-    expect((await fetch(`${url}/health`)).status).toBe(200);
+    const health = await fetch(`${url}/health`);
     expect((await service.stop("SIGTERM")).code).toBe(0);
+    expect(health.status).toBe(200);
     await expect(fetch(`${url}/health`)).rejects.toThrow("fetch failed");
   });
 });

@@ -26,6 +26,10 @@ export interface ServalProcess {
 /** Starts `serval ARGS` as a process of its own, as a user would. */
 export function startServal(cwd: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ServalProcess {
   const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  // A test that fails before it stops its service must not leave it running.
+  const abandon = (): void => void child.kill("SIGKILL");
+  process.once("exit", abandon);
+  child.once("exit", () => process.off("exit", abandon));
   const streams = { stdout: "", stderr: "" };
   let both = "";
   const listeners = new Set<() => void>();

@@ -1,4 +1,5 @@
 import { basename, dirname, join, relative, resolve } from "node:path";
+import { loadSettings } from "../../config/env.ts";
 import { loadParams } from "../../config/params.ts";
 import { checkData, type DataCheck } from "../../data/check.ts";
 import { ingest, type IngestReport } from "../../data/ingest.ts";
@@ -10,12 +11,14 @@ import type { Configure } from "../command.ts";
 import { formatDuration, type Output } from "../output.ts";
 
 export interface ImportOptions {
-  /** The working repository; `.serval/` in it remembers what was imported. */
+  /** The working repository. */
   readonly cwd: string;
   /** A zip, a folder, an http(s) URL, `preset:NAME` or `sample`; paths relative to `cwd`. */
   readonly source: string;
   /** data/raw; relative to `cwd`. The quarantine lies beside it. */
   readonly out?: string | undefined;
+  /** Remembers what was imported, and keeps downloads. Default: .serval. */
+  readonly stateDir?: string | undefined;
   /** Other presets than the built-in ones. */
   readonly presets?: Readonly<Record<string, Preset>>;
 }
@@ -40,7 +43,11 @@ export const configure: Configure = (command, context) => {
       const preset = options.preset === undefined ? undefined : `preset:${options.preset}`;
       const source = given ?? preset ?? (await loadParams(context.cwd)).data.source;
       const output = context.output(options);
-      const report = await importData({ cwd: context.cwd, source, out: options.out }, output, context.signal);
+      const report = await importData(
+        { cwd: context.cwd, source, out: options.out, stateDir: loadSettings().stateDir },
+        output,
+        context.signal,
+      );
       output.result(report, describeImport(report, options.out));
     });
   command
@@ -62,7 +69,7 @@ export async function importData(options: ImportOptions, output: Output, signal?
     return await ingest(source, {
       outDir,
       quarantineDir: join(dirname(outDir), "quarantine"),
-      journalPath: join(options.cwd, ".serval", "import", `${journalName(options.cwd, outDir)}.jsonl`),
+      journalPath: resolve(options.cwd, options.stateDir ?? ".serval", "import", `${journalName(options.cwd, outDir)}.jsonl`),
       ...(signal && { signal }),
       onProgress: (done) => progress.update(done),
     });
@@ -77,6 +84,7 @@ async function openWithProgress(options: ImportOptions, output: Output, signal?:
   try {
     return await openSource(options.source, {
       cwd: options.cwd,
+      stateDir: options.stateDir,
       signal,
       ...(options.presets && { presets: options.presets }),
       onDownload: (done, total) => {

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { stringify as stringifyYaml } from "yaml";
+import { loadSettings } from "../../config/env.ts";
 import { loadParams, paramsHash, type Params } from "../../config/params.ts";
 import { drawCheckImages } from "../../data/check-images.ts";
 import { openShards } from "../../data/shards.ts";
@@ -25,6 +26,8 @@ export interface TrainCommandOptions {
   /** true: the latest run; text: that run. */
   readonly resume?: boolean | string | undefined;
   readonly checkpointEverySteps?: number | undefined;
+  /** Holds runs/. Default: .serval. */
+  readonly stateDir?: string | undefined;
   /** Stands first on the model card. */
   readonly notice?: string;
 }
@@ -65,7 +68,13 @@ export const configure: Configure = (command, context) => {
       const params = await loadParams(context.cwd, options.set ?? []);
       const output = context.output(options);
       const report = await trainModel(
-        { cwd: context.cwd, params, resume: options.resume, checkpointEverySteps: options.checkpointEvery },
+        {
+          cwd: context.cwd,
+          params,
+          resume: options.resume,
+          checkpointEverySteps: options.checkpointEvery,
+          stateDir: loadSettings().stateDir,
+        },
         output,
         context.signal,
       );
@@ -83,7 +92,8 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     // Before a run folder is made: a mistake in the parameters leaves nothing behind.
     checkConfig(train, shards);
     const resume = options.resume !== undefined && options.resume !== false;
-    const runDir = resume ? await findRun(cwd, options.resume === true ? undefined : options.resume) : await createRun(cwd);
+    const named = typeof options.resume === "string" ? options.resume : undefined;
+    const runDir = resume ? await findRun(cwd, named, options.stateDir) : await createRun(cwd, options.stateDir);
     const run = basename(runDir);
     const args = stringifyYaml({ data, prepare, train, model });
     if (resume) await checkArgs(runDir, args);

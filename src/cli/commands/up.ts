@@ -37,5 +37,5 @@ export async function up({ cwd, sample, settings }: UpOptions, output: Output, s
   if (!sample) output.line("No model is released in models/ yet: drawing a sample to show how it goes.");
   // Loaded here, because a released model must be served without waiting for the code that trains.
   const { makeSampleModel } = await import("../sample-model.ts");
-  await serveModel({ cwd, model: await makeSampleModel(cwd, output, signal), settings }, output, signal);
+  await serveModel({ cwd, model: await makeSampleModel(cwd, settings.stateDir, output, signal), settings }, output, signal);
 }

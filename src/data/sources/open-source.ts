@@ -9,8 +9,10 @@ import type { Source } from "./source.ts";
 import { openZip } from "./zip.ts";
 
 export interface OpenSourceOptions {
-  /** The working repository: paths are relative to it, downloads go to its .serval/downloads. */
+  /** The working repository: paths are relative to it. */
   readonly cwd?: string;
+  /** Downloads go to its downloads/. Default: .serval of the working repository. */
+  readonly stateDir?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called while a URL or preset is downloaded. */
   readonly onDownload?: (doneBytes: number, totalBytes: number) => void;
@@ -23,7 +25,11 @@ export interface OpenSourceOptions {
  */
 export async function openSource(name: string, options: OpenSourceOptions = {}): Promise<Source> {
   const cwd = options.cwd ?? ".";
-  const downloads = { dir: join(cwd, ".serval", "downloads"), signal: options.signal, onProgress: options.onDownload };
+  const downloads = {
+    dir: resolve(cwd, options.stateDir ?? ".serval", "downloads"),
+    signal: options.signal,
+    onProgress: options.onDownload,
+  };
   if (name === "sample") return openSample();
   if (name.startsWith("preset:")) {
     const presets = options.presets && { presets: options.presets };

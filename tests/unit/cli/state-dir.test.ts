@@ -1,0 +1,34 @@
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { createRun, findRun } from "../../../src/train/run-folder.ts";
+import { patternPicture } from "../../helpers/pattern-set.ts";
+import { runServal } from "../../helpers/serval-process.ts";
+
+let dir: string;
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "serval-state-"));
+});
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+test("SERVAL_STATE_DIR holds what an import remembers, in place of .serval", async () => {
+  const cwd = join(dir, "work");
+  for (const label of ["rows", "checks"]) {
+    await mkdir(join(cwd, "images", label), { recursive: true });
+    for (let i = 0; i < 3; i++) await writeFile(join(cwd, "images", label, `${i}.jpg`), await patternPicture(label, i, "rgb"));
+  }
+  const first = await runServal(cwd, ["data", "import", "images"], { SERVAL_STATE_DIR: "../state" });
+  expect(first.stderr).toBe("");
+  expect(await readdir(join(dir, "state"))).toEqual(["import"]);
+  expect((await readdir(cwd)).sort()).toEqual(["data", "images"]);
+  const again = await runServal(cwd, ["data", "import", "images"], { SERVAL_STATE_DIR: "../state" });
+  expect(again.stdout).toMatch(/^Nothing to do/);
+});
+
+test("a run is made and found in the state folder", async () => {
+  const made = await createRun(dir, "elsewhere", new Date("2026-01-02T03:04:05Z"));
+  expect(made).toMatch(/elsewhere\/runs\/20260102-030405-[0-9a-f]{4}$/);
+  expect(await findRun(dir, undefined, "elsewhere")).toBe(made);
+  await expect(findRun(dir)).rejects.toMatchObject({ code: "E_RUN_NOT_FOUND" });
+});
