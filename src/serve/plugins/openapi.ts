@@ -34,7 +34,7 @@ export async function registerOpenapi(app: ServeApp, { model }: ServeContext): P
   });
   await app.register(swaggerUi, {
     routePrefix: "/docs",
-    theme: { title: "Serval API", css: [{ filename: "serval.css", content: ".topbar { display: none }" }] },
+    theme: { title: "Serval API", css: [{ filename: "serval.css", content: ".swagger-ui .topbar { display: none }" }] },
     uiConfig: { tryItOutEnabled: true, displayRequestDuration: true, defaultModelsExpandDepth: 0 },
     staticCSP: { "default-src": "'self'", "img-src": "'self' data:", "style-src": "'self' 'unsafe-inline'", "frame-ancestors": "'none'" },
   });
