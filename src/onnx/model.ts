@@ -6,7 +6,6 @@ export type DType = "float32" | "uint8" | "int32" | "int64" | "bool";
 
 /** TensorProto.DataType of each element type. */
 export const DTYPE_CODES: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
-export const DTYPE_SIZES: Readonly<Record<DType, number>> = { float32: 4, uint8: 1, int32: 4, int64: 8, bool: 1 };
 
 /** Attributes carry their kind, because a whole number can be an int or a float attribute. */
 export type OnnxAttribute =
@@ -56,9 +55,4 @@ export interface OnnxModel {
 
 export function float32Initializer(name: string, shape: readonly number[], values: Float32Array): OnnxInitializer {
   return { name, dtype: "float32", shape, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
-}
-
-export function int64Initializer(name: string, values: readonly number[], shape: readonly number[] = [values.length]): OnnxInitializer {
-  const data = BigInt64Array.from(values, (value) => BigInt(value));
-  return { name, dtype: "int64", shape, bytes: new Uint8Array(data.buffer) };
 }

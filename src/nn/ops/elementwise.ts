@@ -4,7 +4,7 @@ import type { NoAttributes } from "./op-attributes.ts";
 import { array64, graphError, type Array64, type GraphEditor, type OpSpec, type Value } from "./op-spec.ts";
 
 /** The shape that a and b broadcast to, by NumPy's rule. */
-export function broadcastShape(op: string, a: readonly number[], b: readonly number[]): number[] {
+function broadcastShape(op: string, a: readonly number[], b: readonly number[]): number[] {
   const rank = Math.max(a.length, b.length);
   return Array.from({ length: rank }, (_, axis) => {
     const x = a[axis - rank + a.length] ?? 1;

@@ -5,7 +5,7 @@ import { array64, expectRank, graphError, type Array64, type OpSpec, type Value 
 type Map4 = [number, number, number, number];
 
 /** Offsets in x of the 2x2 tile that makes element k of the pooled map. */
-export function tileOffsets(shape: readonly number[], k: number): [number, number, number, number] {
+function tileOffsets(shape: readonly number[], k: number): [number, number, number, number] {
   const [, , h, w] = shape as Map4;
   const [row, column] = [Math.floor(k / (w / 2)), k % (w / 2)];
   const plane = Math.floor(row / (h / 2));
