@@ -15,7 +15,7 @@ export interface ImageLimits {
 export const defaultImageLimits: ImageLimits = { maxBytes: 64 * 1024 * 1024, maxPixels: 100_000_000 };
 
 /** Transparent pixels become white: the background that most transparent pictures were drawn for. */
-export const flattenBackground = "#ffffff";
+const flattenBackground = "#ffffff";
 
 const formatNames = "JPEG, PNG, WebP or GIF";
 

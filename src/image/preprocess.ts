@@ -7,9 +7,6 @@ export type { ImageLimits } from "./decode.ts";
 export type Fit = "squash" | "crop" | "pad";
 export type Kernel = "nearest" | "linear" | "cubic" | "mitchell" | "lanczos2" | "lanczos3";
 
-export const fits: readonly Fit[] = ["squash", "crop", "pad"];
-export const kernels: readonly Kernel[] = ["nearest", "linear", "cubic", "mitchell", "lanczos2", "lanczos3"];
-
 export interface Size {
   readonly width: number;
   readonly height: number;
