@@ -43,15 +43,20 @@ function bandKey(band: number, high: number, low: number): number {
 function joinWithinBand(band: number, high: Uint32Array, low: Uint32Array, parent: Uint32Array): void {
   // The key in front of the index, so that one numeric sort brings equal keys together.
   const shift = 2 ** 30;
-  const order = Float64Array.from(high, (h, i) => bandKey(band, h, low[i]!) * shift + i).sort();
+  const sorted = Float64Array.from(high, (h, i) => bandKey(band, h, low[i]!) * shift + i).sort();
+  const keys = Uint32Array.from(sorted, (value) => value / shift);
+  const order = Uint32Array.from(sorted, (value) => value % shift);
+  // In the order of the keys, so that the innermost loop walks through memory: many pictures of one plain background
+  // can share a band, and then it runs hundreds of millions of times.
+  const highs = Int32Array.from(order, (i) => high[i]! | 0);
+  const lows = Int32Array.from(order, (i) => low[i]! | 0);
   let start = 0;
   for (let end = 1; end <= order.length; end++) {
-    if (end < order.length && Math.floor(order[end]! / shift) === Math.floor(order[start]! / shift)) continue;
+    if (end < order.length && keys[end] === keys[start]) continue;
     for (let a = start; a < end; a++) {
-      const i = order[a]! % shift;
+      const [h, l] = [highs[a]!, lows[a]!];
       for (let b = a + 1; b < end; b++) {
-        const j = order[b]! % shift;
-        if (bitCount((high[i]! ^ high[j]!) >>> 0) + bitCount((low[i]! ^ low[j]!) >>> 0) <= nearDuplicateBits) union(parent, i, j);
+        if (bitCount(h ^ highs[b]!) + bitCount(l ^ lows[b]!) <= nearDuplicateBits) union(parent, order[a]!, order[b]!);
       }
     }
     start = end;

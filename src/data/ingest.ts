@@ -5,7 +5,7 @@ import { ServalError } from "../errors.ts";
 import { sha256 } from "../files.ts";
 import { defaultImageLimits, inspectImage, inspectionVersion, type ImageLimits } from "../image/decode.ts";
 import { ImportJournal, key, type JournalLine } from "./journal.ts";
-import { readManifest, writeManifest, type ManifestRow } from "./manifest.ts";
+import { manifestName, readManifest, writeManifest, type ManifestRow } from "./manifest.ts";
 import { mapOrdered } from "./map-ordered.ts";
 import { moveToQuarantine, quarantinePath, updateReport, writeToQuarantine, type SetAside } from "./quarantine.ts";
 import { readEntry, type Source, type SourceEntry } from "./sources/source.ts";
@@ -53,7 +53,7 @@ export async function ingest(source: Source, options: IngestOptions): Promise<In
   let done = 0;
   let reused = 0;
   // Twice the cores: while some pictures are decoded, others are read and written.
-  const outcomes = mapOrdered(source.entries(), 2 * availableParallelism(), (entry) => run.process(entry));
+  const outcomes = mapOrdered(run.entries(), 2 * availableParallelism(), (entry) => run.process(entry));
   try {
     for await (const { line, fresh } of outcomes) {
       options.signal?.throwIfAborted();
@@ -137,6 +137,11 @@ class Ingestion {
     this.journal = journal;
     this.#owners = journal.owners();
     this.inPlace = source.folder !== undefined && source.folder === resolve(options.outDir);
+  }
+
+  /** Everything in the source but the manifest, which lies among the pictures where the source is data/raw itself. */
+  async *entries(): AsyncGenerator<SourceEntry> {
+    for await (const entry of this.#source.entries()) if (!this.inPlace || entry.name !== manifestName) yield entry;
   }
 
   async process(entry: SourceEntry): Promise<Outcome> {

@@ -69,14 +69,12 @@ describe("limits", () => {
     expect(await codes(bytes, { ...limits, maxBytes: bytes.length })).toEqual(["decoded", "decoded"]);
   });
 
-  test("a picture that claims 16000x16000 pixels is refused from its header, in no time", async () => {
-    const startedAt = performance.now();
+  test("a picture that claims 16000x16000 pixels is refused from its header, although it holds none of them", async () => {
     await expect(inspectImage(pngClaiming(16_000, 16_000), limits)).rejects.toMatchObject({
       code: "E_IMAGE_PIXELS",
       message: "The image is 16000x16000, 256000000 pixels; at most 100000000 are decoded.",
     });
     expect(await codes(pngClaiming(16_000, 16_000))).toEqual(["E_IMAGE_PIXELS", "E_IMAGE_PIXELS"]);
-    expect(performance.now() - startedAt).toBeLessThan(1000);
   });
 
   test("the pixel limit counts the picture as stored, to the pixel", async () => {

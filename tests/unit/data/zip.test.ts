@@ -1,0 +1,178 @@
+import { createHash } from "node:crypto";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readEntry, type Source } from "../../../src/data/sources/source.ts";
+import { defaultZipLimits, openZip, type ZipLimits } from "../../../src/data/sources/zip.ts";
+import { zipFile, type ZipPart } from "../../helpers/zip-file.ts";
+
+let dir: string;
+let count = 0;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "serval-zip-"));
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+async function open(parts: readonly ZipPart[] | Buffer, limits?: Partial<ZipLimits>): Promise<Source> {
+  const path = join(dir, `${++count}.zip`);
+  await writeFile(path, Buffer.isBuffer(parts) ? parts : zipFile(parts));
+  return await openZip(path, { title: "set.zip", limits: { ...defaultZipLimits, ...limits } });
+}
+
+/** The error that opening gives, as `CODE: message`. */
+async function refusal(parts: readonly ZipPart[] | Buffer, limits?: Partial<ZipLimits>): Promise<string> {
+  try {
+    const source = await open(parts, limits);
+    await source.close();
+    return "opened";
+  } catch (error) {
+    return `${(error as { code: string }).code}: ${(error as Error).message}`;
+  }
+}
+
+async function contents(source: Source): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for await (const entry of source.entries())
+    found[entry.name] = Buffer.from(await readEntry(entry, 1e9))
+      .toString("latin1")
+      .slice(0, 20);
+  await source.close();
+  return found;
+}
+
+const text = (value: string): Buffer => Buffer.from(value);
+
+describe("an archive", () => {
+  test("gives its entries with label, path and bytes, stored or deflated", async () => {
+    const source = await open([
+      { name: "set/Cat/1.jpg", bytes: text("stored") },
+      { name: "set/Dog/" },
+      { name: "set/Dog/2.jpg", bytes: text("deflated".repeat(1000)), deflate: true },
+      { name: "set/Dog/empty.jpg" },
+      { name: "__MACOSX/set/Dog/._2.jpg", bytes: text("x") },
+      { name: "readme.txt", bytes: text("hello") },
+    ]);
+    expect(source.count).toBe(4);
+    const entries = await Array.fromAsync(source.entries());
+    expect(entries.map(({ name, label, path, sizeBytes }) => ({ name, label, path, sizeBytes }))).toEqual([
+      { name: "set/Cat/1.jpg", label: "cat", path: "cat/1.jpg", sizeBytes: 6 },
+      { name: "set/Dog/2.jpg", label: "dog", path: "dog/2.jpg", sizeBytes: 8000 },
+      { name: "set/Dog/empty.jpg", label: "dog", path: "dog/empty.jpg", sizeBytes: 0 },
+      { name: "readme.txt", label: undefined, path: undefined, sizeBytes: 5 },
+    ]);
+    expect(await contents(source)).toEqual({
+      "set/Cat/1.jpg": "stored",
+      "set/Dog/2.jpg": "deflateddeflateddefl",
+      "set/Dog/empty.jpg": "",
+      "readme.txt": "hello",
+    });
+  });
+
+  test("reads entries larger than the read-ahead, many at a time", async () => {
+    const large = createHash("shake256", { outputLength: 3_000_000 }).digest();
+    const source = await open(Array.from({ length: 4 }, (_, i) => ({ name: `a/${i}.jpg`, bytes: large, deflate: i % 2 === 0 })));
+    const entries = await Array.fromAsync(source.entries());
+    const read = await Promise.all(entries.map((entry) => readEntry(entry, 1e9)));
+    expect(read.map((bytes) => large.equals(bytes))).toEqual([true, true, true, true]);
+    await source.close();
+  });
+
+  test("made on Windows, with backslashes, is read like any other", async () => {
+    expect(await contents(await open([{ name: "set\\cat\\1.jpg", bytes: text("x") }]))).toEqual({ "set/cat/1.jpg": "x" });
+  });
+});
+
+describe("an archive that would write elsewhere is refused whole", () => {
+  test.each([
+    ["../evil.jpg"],
+    ["set/../../evil.jpg"],
+    ["set\\..\\..\\evil.jpg"],
+    ["/etc/evil.jpg"],
+    ["C:/evil.jpg"],
+    ["\\\\server\\evil.jpg"],
+  ])("for the name %s", async (name) => {
+    expect(
+      await refusal([
+        { name: "set/cat/1.jpg", bytes: text("x") },
+        { name, bytes: text("x") },
+      ]),
+    ).toMatch(/^E_ARCHIVE_UNSAFE: "set\.zip" holds an entry with an (absolute|invalid relative) path: ".*evil\.jpg"\.$/);
+  });
+
+  test("for a symbolic link or a device", async () => {
+    expect(await refusal([{ name: "set/cat/1.jpg", bytes: text("/etc/passwd"), unixMode: 0o120777 }])).toBe(
+      'E_ARCHIVE_UNSAFE: "set.zip" holds "set/cat/1.jpg", which is a symbolic link; expected files.',
+    );
+    expect(await refusal([{ name: "set/cat/1.jpg", unixMode: 0o020666 }])).toContain("which is a device");
+    expect(await refusal([{ name: "set/cat/1.jpg", bytes: text("x"), unixMode: 0o100644 }])).toBe("opened");
+  });
+
+  test("for a name with a zero byte", async () => {
+    expect(await refusal([{ name: "set/cat/1.jpg\0.png" }])).toContain("E_ARCHIVE_UNSAFE");
+  });
+});
+
+describe("a zip bomb is refused", () => {
+  const claims = (bytes: number): ZipPart => ({ name: "set/cat/1.jpg", bytes: text("tiny"), deflate: true, claimsBytes: bytes });
+
+  test("when entries claim 100 GB in all, before anything is unpacked", async () => {
+    const parts = Array.from({ length: 25 }, (_, i) => ({ ...claims(4_000_000_000), name: `set/cat/${i}.jpg` }));
+    expect(await refusal(parts)).toMatch(
+      /^E_ARCHIVE_LIMITS: "set\.zip" declares 4000000000 bytes for "set\/cat\/0\.jpg"; at most 268435456 are read\.$/,
+    );
+    expect(await refusal(parts, { maxEntryBytes: 1e12, maxRatio: 1e12 })).toMatch(
+      /^E_ARCHIVE_LIMITS: "set\.zip" has \d+ bytes and declares more than 72000000000 unpacked/,
+    );
+  });
+
+  test("when an entry shrinks more than a picture can", async () => {
+    const bytes = Buffer.alloc(2_000_000);
+    expect(await refusal([{ name: "set/cat/1.jpg", bytes, deflate: true }])).toMatch(
+      /^E_ARCHIVE_LIMITS: "set\.zip" packs 2000000 bytes of "set\/cat\/1\.jpg" into \d+; at most 200 times/,
+    );
+  });
+
+  test("when many small entries shrink so much together", async () => {
+    const bytes = Buffer.alloc(1_000_000);
+    expect(await refusal(Array.from({ length: 3 }, (_, i) => ({ name: `set/cat/${i}.jpg`, bytes, deflate: true })))).toContain(
+      "E_ARCHIVE_LIMITS",
+    );
+  });
+
+  test("when it has more entries than the limit", async () => {
+    expect(await refusal([claims(4), { ...claims(4), name: "set/cat/2.jpg" }], { maxEntries: 1 })).toBe(
+      'E_ARCHIVE_LIMITS: "set.zip" declares 2 entries; at most 1 are read.',
+    );
+  });
+
+  test("when an entry holds more than it declares: it ends with an error, not with the surplus", async () => {
+    const source = await open([{ name: "set/cat/1.jpg", bytes: Buffer.alloc(5_000_000, "xyz"), deflate: true, claimsBytes: 1000 }], {
+      maxRatio: 1e9,
+    });
+    await expect(contents(source)).rejects.toThrow('"set/cat/1.jpg" in "set.zip" holds more than the 1000 bytes that it declares.');
+  });
+});
+
+describe("a damaged archive", () => {
+  test("is an error that names it", async () => {
+    const whole = zipFile([{ name: "set/cat/1.jpg", bytes: text("x".repeat(500)) }]);
+    expect(await refusal(text("not a zip at all, but long enough to look at"))).toMatch(/^E_ARCHIVE_CORRUPT: "set\.zip" cannot be read: /);
+    expect(await refusal(whole.subarray(0, 300))).toMatch(/^E_ARCHIVE_CORRUPT/);
+    expect(await refusal(Buffer.alloc(0))).toMatch(/^E_ARCHIVE_CORRUPT/);
+  });
+
+  test("an entry that does not match its checksum or size is found when it is read", async () => {
+    await expect(contents(await open([{ name: "set/cat/1.jpg", bytes: text("x"), claimsCrc: 1 }]))).rejects.toMatchObject({
+      code: "E_ARCHIVE_CORRUPT",
+      message: '"set/cat/1.jpg" in "set.zip" does not match its checksum.',
+    });
+    await expect(contents(await open([{ name: "set/cat/1.jpg", bytes: text("xyz"), deflate: true, claimsBytes: 5 }]))).rejects.toThrow(
+      '"set/cat/1.jpg" in "set.zip" holds 3 bytes and declares 5.',
+    );
+  });
+
+  test("two entries of one name are refused, because only one of them can be meant", async () => {
+    expect(await refusal([{ name: "a/1.jpg" }, { name: "a/1.jpg" }])).toBe('E_ARCHIVE_CORRUPT: "set.zip" holds "a/1.jpg" twice.');
+  });
+});
