@@ -323,6 +323,12 @@ const table = {
     exit: 1,
     hint: "Send a smaller picture, or raise SERVAL_REQUEST_TIMEOUT_MS.",
   },
+  E_SMOKE: {
+    title: "A running service fails a check from outside.",
+    status: 502,
+    exit: 1,
+    hint: "Look at the log of the service for the request; `serval smoke URL --wait 60` gives it time to start.",
+  },
   E_FILES_REFUSED: {
     title: "Some of the files could not be used; the others were.",
     status: 400,

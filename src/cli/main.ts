@@ -29,6 +29,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   export: { summary: "Write a model as ONNX, or its weights as safetensors.", load: () => import("./commands/export.ts") },
   models: { summary: "List, show and release models.", load: () => import("./commands/models.ts") },
   serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
+  smoke: { summary: "Check from outside that a running service works.", load: () => import("./commands/smoke.ts") },
 };
 
 export async function buildProgram(context: CommandContext, verbs: readonly string[]): Promise<Command> {

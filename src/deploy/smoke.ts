@@ -1,0 +1,245 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { ServalError } from "../errors.ts";
+
+export interface SmokeOptions {
+  /** Address of the service, such as http://127.0.0.1:8000. */
+  readonly url: string;
+  /** Image that is sent to /predict; default: a few drawn squares. */
+  readonly picture?: Uint8Array;
+  /** How long to wait for the first good answer of /health. */
+  readonly waitMs: number;
+  /** Bound for the median time of one prediction. */
+  readonly maxLatencyMs: number;
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each check. */
+  readonly onCheck?: ((check: SmokeCheck) => void) | undefined;
+}
+
+export interface SmokeCheck {
+  readonly name: string;
+  readonly passed: boolean;
+  /** What was seen; for a failed check also what was expected. */
+  readonly message: string;
+  readonly durationMs: number;
+}
+
+export interface SmokeReport {
+  readonly url: string;
+  readonly passed: boolean;
+  /** In the order in which they ran. A service that is not healthy is asked nothing else. */
+  readonly checks: readonly SmokeCheck[];
+}
+
+interface Reply {
+  readonly status: number;
+  readonly type: string;
+  readonly text: string;
+  readonly json: Fields;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+/** Says what was seen; throws E_SMOKE with what was seen and expected. */
+type Check = () => Promise<string>;
+
+const requestTimeoutMs = 10_000;
+const pollEveryMs = 200;
+const latencySamples = 9;
+/** 24x16 pixels in 24 colours, as PNG. */
+const drawnPicture =
+  "iVBORw0KGgoAAAANSUhEUgAAABgAAAAQCAMAAAA7+k+nAAAASFBMVEXcjIC0UICMUIBkUIA8jIAUjIDcUIC0jICMjIBkjIA8UIAUUIDcFIC0FICMFIBkFIA8FIAUFIDcyIC0yICMyIBkyIA8yIAUyICX6N4c" +
+  "AAAACXBIWXMAAAPoAAAD6AG1e1JrAAAAOklEQVQY063JRwGAMBAAsLI3ZePfKcHD5Zu0s5FZWZhJgTExUlFS0BIZDTUDPR3pFxgvDzcXJweB8QE8RBFB4guCewAAAABJRU5ErkJggg==";
+
+/**
+ * Asks a running service over HTTP whether it works: health, API pages, known answers of its model, a prediction, a bad
+ * upload, latency and metrics. Never throws for what the service does; throws E_USAGE for an address that is none.
+ */
+export async function runSmoke(options: SmokeOptions): Promise<SmokeReport> {
+  const base = parseAddress(options.url);
+  const ask = async (path: string, init: RequestInit = {}): Promise<Reply> => await request(`${base}${path}`, init, options.signal);
+  const picture = options.picture ?? Buffer.from(drawnPicture, "base64");
+  const rest: readonly (readonly [name: string, check: Check])[] = [
+    ["docs", async () => await checkDocs(ask)],
+    ["known answers", async () => await checkKnownAnswers(ask)],
+    ["prediction", async () => await checkPrediction(ask, picture)],
+    ["bad upload", async () => await checkBadUpload(ask)],
+    ["latency", async () => await checkLatency(ask, picture, options.maxLatencyMs)],
+    ["metrics", async () => await checkMetrics(ask)],
+  ];
+  const checks = [await tryCheck("health", async () => await waitForHealth(ask, options))];
+  options.onCheck?.(checks[0] as SmokeCheck);
+  if (checks[0]?.passed) {
+    for (const [name, check] of rest) {
+      options.signal?.throwIfAborted();
+      const result = await tryCheck(name, check);
+      checks.push(result);
+      options.onCheck?.(result);
+    }
+  }
+  return { url: base, passed: checks.every(({ passed }) => passed), checks };
+}
+
+type Ask = (path: string, init?: RequestInit) => Promise<Reply>;
+
+function parseAddress(url: string): string {
+  const parsed = URL.parse(/^https?:\/\//i.test(url) ? url : `http://${url}`);
+  if (!parsed || parsed.search !== "" || parsed.hash !== "") {
+    throw new ServalError("E_USAGE", `${JSON.stringify(url)} is no address of a service; expected one like http://127.0.0.1:8000.`);
+  }
+  return parsed.href.replace(/\/+$/, "");
+}
+
+async function request(url: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Reply> {
+  const limits = [AbortSignal.timeout(requestTimeoutMs), ...(signal ? [signal] : [])];
+  const what = `${init.method ?? "GET"} ${new URL(url).pathname}`;
+  try {
+    const response = await fetch(url, { ...init, signal: AbortSignal.any(limits) });
+    const text = await response.text();
+    return { status: response.status, type: response.headers.get("content-type") ?? "", text, json: parseFields(text) };
+  } catch (error) {
+    signal?.throwIfAborted();
+    const { name, message, cause } = error as Error;
+    const reason = name === "TimeoutError" ? `no answer within ${requestTimeoutMs} ms` : ((cause as Error | undefined)?.message ?? message);
+    throw new ServalError("E_SMOKE", `${what}: ${reason}`, { cause: error });
+  }
+}
+
+/** The JSON object in `text`; empty where there is none. */
+function parseFields(text: string): Fields {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Fields) : {};
+  } catch {
+    return {};
+  }
+}
+
+async function tryCheck(name: string, check: Check): Promise<SmokeCheck> {
+  const startedAt = performance.now();
+  const end = (passed: boolean, message: string): SmokeCheck => {
+    return { name, passed, message, durationMs: Math.round(performance.now() - startedAt) };
+  };
+  try {
+    return end(true, await check());
+  } catch (error) {
+    if (!(error instanceof ServalError) || error.code !== "E_SMOKE") throw error;
+    return end(false, error.message);
+  }
+}
+
+function expectThat(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new ServalError("E_SMOKE", message);
+}
+
+function expectStatus(what: string, { status, json, text }: Reply, expected: number): void {
+  const message = (json["error"] as Fields | undefined)?.["message"];
+  const got = typeof message === "string" ? message : text.slice(0, 120);
+  expectThat(status === expected, `${what}: expected ${expected}, got ${status}: ${got}`);
+}
+
+async function waitForHealth(ask: Ask, { waitMs, signal }: SmokeOptions): Promise<string> {
+  const startedAt = performance.now();
+  for (;;) {
+    try {
+      const reply = await ask("/health");
+      expectStatus("GET /health", reply, 200);
+      expectThat(reply.json["status"] === "ok", `GET /health: expected status ok, got ${reply.text.slice(0, 120)}`);
+      const { name, version } = (reply.json["model"] ?? {}) as Fields;
+      return `model ${String(name)}, version ${String(version)}`;
+    } catch (error) {
+      const waitedMs = performance.now() - startedAt;
+      if (!(error instanceof ServalError) || error.code !== "E_SMOKE") throw error;
+      if (waitedMs >= waitMs)
+        throw new ServalError("E_SMOKE", `${error.message} (waited ${(waitedMs / 1000).toFixed(1)} s)`, { cause: error });
+    }
+    await delay(pollEveryMs, undefined, signal ? { signal } : {});
+  }
+}
+
+async function checkDocs(ask: Ask): Promise<string> {
+  const page = await ask("/docs");
+  expectStatus("GET /docs", page, 200);
+  expectThat(page.type.startsWith("text/html"), `GET /docs: expected a page, got ${page.type}`);
+  const description = await ask("/openapi.json");
+  expectStatus("GET /openapi.json", description, 200);
+  const paths = Object.keys(description.json["paths"] ?? {});
+  expectThat(paths.includes("/predict"), `GET /openapi.json: expected /predict among its paths, got ${paths.join(", ") || "none"}`);
+  return `${paths.length} addresses described`;
+}
+
+/** Compares the model's answers with the known ones here, and does not take the service's word for it. */
+async function checkKnownAnswers(ask: Ask): Promise<string> {
+  const reply = await ask("/model/checks");
+  expectStatus("GET /model/checks", reply, 200);
+  const checks = (Array.isArray(reply.json["checks"]) ? reply.json["checks"] : []) as readonly KnownAnswer[];
+  expectThat(checks.length > 0, "GET /model/checks: the model has no known answers, so nothing shows that it works");
+  const wrong = checks.filter((check) => !isRight(check));
+  const list = wrong.map(({ file, expected, got }) => `${file}: expected ${JSON.stringify(expected)}, got ${JSON.stringify(got)}`);
+  expectThat(wrong.length === 0, `${wrong.length} of ${checks.length} wrong: ${list.join("; ")}`);
+  return `${checks.length} of ${checks.length} right`;
+}
+
+interface KnownAnswer {
+  readonly file: string;
+  readonly expected: readonly number[];
+  readonly got: readonly number[];
+  readonly tolerance: number;
+}
+
+function isRight({ expected, got, tolerance }: KnownAnswer): boolean {
+  const lists = Array.isArray(expected) && Array.isArray(got) && got.length === expected.length;
+  return lists && expected.every((p, k) => Math.abs(p - (got[k] ?? NaN)) <= tolerance);
+}
+
+function upload(bytes: Uint8Array, name: string): RequestInit {
+  const form = new FormData();
+  form.append("file", new Blob([new Uint8Array(bytes)]), name);
+  return { method: "POST", body: form };
+}
+
+async function checkPrediction(ask: Ask, picture: Uint8Array): Promise<string> {
+  const reply = await ask("/predict", upload(picture, "smoke.png"));
+  expectStatus("POST /predict", reply, 200);
+  const { label, confidence, probabilities } = reply.json;
+  const values = Object.entries((probabilities ?? {}) as Readonly<Record<string, number>>);
+  const [best] = values.toSorted(([, a], [, b]) => b - a);
+  const sum = values.reduce((total, [, p]) => total + p, 0);
+  const got = reply.text.slice(0, 200);
+  expectThat(best !== undefined && Math.abs(sum - 1) < 1e-3, `POST /predict: expected probabilities with the sum 1, got ${got}`);
+  const fits = typeof label === "string" && label in Object.fromEntries(values) && confidence === best[1];
+  expectThat(fits && Object.fromEntries(values)[label] === best[1], `POST /predict: expected the most probable label, got ${got}`);
+  return `${label}, confidence ${best[1].toFixed(3)}`;
+}
+
+async function checkBadUpload(ask: Ask): Promise<string> {
+  const { status, json, text } = await ask("/predict", upload(Buffer.from("This is no image."), "smoke.jpg"));
+  expectThat(status >= 400 && status < 500, `POST /predict with text for an image: expected 4xx, got ${status}: ${text.slice(0, 120)}`);
+  const code = (json["error"] as Fields | undefined)?.["code"];
+  expectThat(typeof code === "string", `POST /predict with text for an image: expected an error code, got ${text.slice(0, 120)}`);
+  return `refused with ${status} ${code}`;
+}
+
+async function checkLatency(ask: Ask, picture: Uint8Array, maxLatencyMs: number): Promise<string> {
+  const times: number[] = [];
+  for (let i = 0; i < latencySamples; i++) {
+    const startedAt = performance.now();
+    expectStatus("POST /predict", await ask("/predict", upload(picture, "smoke.png")), 200);
+    times.push(performance.now() - startedAt);
+  }
+  // The median: one hiccup of a busy host is no reason to take a release back.
+  const median = times.sort((a, b) => a - b)[Math.floor(latencySamples / 2)] as number;
+  const seen = `median of ${latencySamples} predictions ${median.toFixed(1)} ms`;
+  expectThat(median <= maxLatencyMs, `${seen}, expected at most ${maxLatencyMs} ms`);
+  return seen;
+}
+
+async function checkMetrics(ask: Ask): Promise<string> {
+  const reply = await ask("/metrics");
+  expectStatus("GET /metrics", reply, 200);
+  const counted = (name: string): number =>
+    [...reply.text.matchAll(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, "gm"))].reduce((sum, [, value]) => sum + Number(value), 0);
+  const predictions = counted("serval_predictions_total");
+  // This run alone made one prediction and the samples of the latency check.
+  const least = latencySamples + 1;
+  expectThat(predictions >= least, `GET /metrics: expected at least ${least} predictions counted, got ${predictions}`);
+  return `${predictions} predictions counted`;
+}

@@ -1,0 +1,188 @@
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { runCli } from "../../../src/cli/main.ts";
+import { runSmoke, type SmokeReport } from "../../../src/deploy/smoke.ts";
+import { recordedContext } from "../../helpers/recorded-output.ts";
+import { startTestService, type TestService } from "../../helpers/service.ts";
+import { colourPicture } from "../../helpers/tiny-bundle.ts";
+
+let service: TestService;
+let cwd: string;
+const proxies: Server[] = [];
+beforeAll(async () => {
+  service = await startTestService();
+  cwd = await mkdtemp(join(tmpdir(), "serval-smoke-"));
+});
+afterAll(async () => {
+  await service.close();
+  await rm(cwd, { recursive: true });
+});
+afterEach(() => {
+  for (const proxy of proxies.splice(0)) proxy.close().closeAllConnections();
+});
+
+interface Passed {
+  status: number;
+  body: string;
+}
+
+/** The real service behind a proxy that changes what it answers to `path`: how a broken release looks from outside. */
+async function behind(path: string, change: (reply: Passed, request: IncomingMessage) => Promise<void> | void): Promise<string> {
+  const pass = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const answer = await fetch(`${service.url}${request.url}`, {
+      method: request.method ?? "GET",
+      headers: { "content-type": request.headers["content-type"] ?? "text/plain" },
+      ...(request.method === "POST" ? { body: request as unknown as ReadableStream, duplex: "half" } : {}),
+    });
+    const reply: Passed = { status: answer.status, body: await answer.text() };
+    if (request.url === path) await change(reply, request);
+    response.writeHead(reply.status, { "content-type": answer.headers.get("content-type") ?? "" }).end(reply.body);
+  };
+  const server = createServer((request, response) => void pass(request, response));
+  proxies.push(server);
+  await once(server.listen(0, "127.0.0.1"), "listening");
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const limits = { waitMs: 0, maxLatencyMs: 10_000 };
+const failures = ({ checks }: SmokeReport): string[] =>
+  checks.filter(({ passed }) => !passed).map(({ name, message }) => `${name}: ${message}`);
+
+async function smoke(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const context = recordedContext(cwd);
+  const code = await runCli(["smoke", ...args], context);
+  return { code, stdout: context.stdout.text, stderr: context.stderr.text };
+}
+
+describe("serval smoke of a service that works", () => {
+  test("prints a line for each check and ends with 0", async () => {
+    const { code, stdout, stderr } = await smoke(service.url, "--max-latency", "10000");
+    expect([code, stderr]).toEqual([0, ""]);
+    const lines = stdout.trimEnd().split("\n");
+    expect(lines.map((line) => line.replace(/ \(\d+ ms\)$/, ""))).toEqual([
+      `ok    health         model colours, version ${service.model.version}`,
+      expect.stringMatching(/^ok {4}docs {11}\d+ addresses described$/),
+      "ok    known answers  2 of 2 right",
+      expect.stringMatching(/^ok {4}prediction {5}(blue|red), confidence 0\.\d{3}$/),
+      "ok    bad upload     refused with 415 E_IMAGE_FORMAT",
+      expect.stringMatching(/^ok {4}latency {8}median of 9 predictions [\d.]+ ms$/),
+      expect.stringMatching(/^ok {4}metrics {8}\d+ predictions counted$/),
+      `${service.url}: 7 passed, 0 failed`,
+    ]);
+  });
+
+  test("sends an image of one's own, and prints one JSON document with --json", async () => {
+    await writeFile(join(cwd, "red.jpg"), await colourPicture("red"));
+    const { code, stdout } = await smoke(`${service.url}/`, "--image", "red.jpg", "--max-latency", "10000", "--json");
+    const report = JSON.parse(stdout) as SmokeReport;
+    expect([code, report.url, report.passed]).toEqual([0, service.url, true]);
+    expect(report.checks.find(({ name }) => name === "prediction")?.message).toMatch(/^red, confidence 0\.9\d\d$/);
+  });
+
+  test("is what scripts/smoke_test.sh runs", async () => {
+    const script = join(import.meta.dirname, "../../../scripts/smoke_test.sh");
+    const [code, stdout] = await new Promise<[number, string]>((resolve) => {
+      execFile(script, [service.url, "--max-latency", "10000"], (error, text) => resolve([error ? Number(error.code) : 0, text]));
+    });
+    expect(code).toBe(0);
+    expect(stdout).toContain(`${service.url}: 7 passed, 0 failed`);
+  });
+});
+
+describe("serval smoke of a service that does not work", () => {
+  test("ends with 1 where nothing listens, and asks nothing else", async () => {
+    const gone = createServer().listen(0, "127.0.0.1");
+    await once(gone, "listening");
+    const url = `http://127.0.0.1:${(gone.address() as AddressInfo).port}`;
+    await new Promise((resolve) => gone.close(resolve));
+    const { code, stdout, stderr } = await smoke(url, "--wait", "0.3");
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^FAIL {2}health {9}GET \/health: connect ECONNREFUSED 127\.0\.0\.1:\d+ \(waited 0\.[3-9] s\)/);
+    expect(stdout).toContain(`${url}: 0 passed, 1 failed`);
+    expect(stderr).toContain(`E_SMOKE: ${url} does not work: health.`);
+  });
+
+  test("waits until the service is healthy", async () => {
+    let asked = 0;
+    const url = await behind("/health", (reply) => {
+      if (++asked < 3) Object.assign(reply, { status: 503, body: '{"status":"unavailable"}' });
+    });
+    expect(failures(await runSmoke({ url, ...limits, waitMs: 30_000 }))).toEqual([]);
+    expect(asked).toBe(3);
+  });
+
+  test("finds wrong answers also where the service calls them right", async () => {
+    const url = await behind("/model/checks", (reply) => {
+      const checks = JSON.parse(reply.body) as { passed: boolean; checks: { got: number[] }[] };
+      checks.checks[0]?.got.reverse();
+      reply.body = JSON.stringify(checks);
+    });
+    const report = await runSmoke({ url, ...limits });
+    expect(report.passed).toBe(false);
+    expect(failures(report)).toEqual([
+      expect.stringMatching(/^known answers: 1 of 2 wrong: checks\/blue\.jpg: expected \[0\.9.*, got \[0\.0/),
+    ]);
+  });
+
+  test.each<[string, string, (reply: Passed) => void, RegExp]>([
+    [
+      "no known answers",
+      "/model/checks",
+      (reply) => (reply.body = '{"passed":true,"checks":[]}'),
+      /^known answers: .* has no known answers/,
+    ],
+    [
+      "an API without /predict",
+      "/openapi.json",
+      (reply) => (reply.body = '{"paths":{"/":{}}}'),
+      /^docs: .* expected \/predict .*, got \/$/,
+    ],
+    ["no API page", "/docs", (reply) => (reply.status = 404), /^docs: GET \/docs: expected 200, got 404/],
+    ["metrics that count nothing", "/metrics", (reply) => (reply.body = "up 1\n"), /^metrics: .* at least 10 predictions counted, got 0$/],
+  ])("finds %s", async (_, path, change, expected) => {
+    expect(failures(await runSmoke({ url: await behind(path, change), ...limits }))).toEqual([expect.stringMatching(expected)]);
+  });
+
+  test("finds a label that is not the most probable one", async () => {
+    const url = await behind("/predict", (reply) => {
+      const { label } = JSON.parse(reply.body) as { label?: string };
+      if (label !== undefined) reply.body = reply.body.replace(`"label":"${label}"`, `"label":"${label === "red" ? "blue" : "red"}"`);
+    });
+    expect(failures(await runSmoke({ url, ...limits }))).toEqual([
+      expect.stringMatching(/^prediction: POST \/predict: expected the most probable label/),
+    ]);
+  });
+
+  test("finds a service that takes text for an image, and one that breaks over it", async () => {
+    for (const [status, expected] of [
+      [200, /^bad upload: .* expected 4xx, got 200/],
+      [500, /^bad upload: .* expected 4xx, got 500/],
+    ] as const) {
+      const url = await behind("/predict", (reply) => void (reply.status >= 400 && (reply.status = status)));
+      expect(failures(await runSmoke({ url, ...limits }))).toEqual([expect.stringMatching(expected)]);
+    }
+  });
+
+  test("finds predictions that take too long", async () => {
+    const report = await runSmoke({ url: service.url, waitMs: 0, maxLatencyMs: 0.001 });
+    expect(failures(report)).toEqual([expect.stringMatching(/^latency: median of 9 predictions [\d.]+ ms, expected at most 0\.001 ms$/)]);
+  });
+
+  test("refuses what is no address, no number and no file", async () => {
+    for (const [args, message] of [
+      [["http://"], 'E_USAGE: "http://" is no address of a service'],
+      [[service.url, "--wait", "soon"], 'E_USAGE: --wait: expected a number that is not negative, got "soon".'],
+      [[service.url, "--image", "missing.jpg"], "E_FILE_NOT_FOUND"],
+    ] as const) {
+      const { code, stderr } = await smoke(...args);
+      expect(code).toBe(2);
+      expect(stderr).toContain(message);
+    }
+  });
+});
