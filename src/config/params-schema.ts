@@ -111,17 +111,17 @@ const train = Type.Object(
     epochs: Type.Integer({ default: 14, minimum: 1, maximum: 10_000, description: "Passes over the training split." }),
     batchSize: Type.Integer({ default: 32, minimum: 1, maximum: 4096, description: "Images per optimizer step." }),
     optimizer: Type.Enum(["sgd", "adamw"], {
-      default: "sgd",
-      description: "sgd (with momentum) or adamw. AdamW wants a learning rate near 0.001.",
+      default: "adamw",
+      description: "adamw, or sgd (with momentum), which wants a learning rate near 0.01 and a weight decay near 0.0005.",
     }),
     learningRate: Type.Number({
-      default: 0.03,
+      default: 0.002,
       exclusiveMinimum: 0,
       maximum: 10,
       description: "Highest learning rate: reached after the warm-up, then lowered along a cosine.",
     }),
     momentum: Type.Number({ default: 0.9, minimum: 0, exclusiveMaximum: 1, description: "Momentum of sgd; adamw does not use it." }),
-    weightDecay: Type.Number({ default: 0.0005, minimum: 0, maximum: 1, description: "Weight decay of convolution and linear weights." }),
+    weightDecay: Type.Number({ default: 0.05, minimum: 0, maximum: 1, description: "Weight decay of convolution and linear weights." }),
     labelSmoothing: Type.Number({
       default: 0.05,
       minimum: 0,
