@@ -108,7 +108,7 @@ const train = Type.Object(
       description:
         "Side in pixels that the square is shrunk to in the first epochs. It grows to cropSize in steps of 16, each for an equal share of the epochs; cropSize or more trains at full size throughout.",
     }),
-    epochs: Type.Integer({ default: 14, minimum: 1, maximum: 10_000, description: "Passes over the training split." }),
+    epochs: Type.Integer({ default: 13, minimum: 1, maximum: 10_000, description: "Passes over the training split." }),
     batchSize: Type.Integer({ default: 32, minimum: 1, maximum: 4096, description: "Images per optimizer step." }),
     optimizer: Type.Enum(["sgd", "adamw"], {
       default: "adamw",

@@ -28,7 +28,7 @@ describe("params.yaml", () => {
         channels: [32, 64, 128, 256],
         cropSize: 96,
         startSize: 64,
-        epochs: 14,
+        epochs: 13,
         batchSize: 32,
         optimizer: "adamw",
         learningRate: 0.002,
