@@ -1,8 +1,5 @@
-import { createWriteStream } from "node:fs";
 import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { setTimeout as wait } from "node:timers/promises";
 import { ServalError } from "../../errors.ts";
 import { sha256, writeFileAtomic } from "../../files.ts";
@@ -92,6 +89,7 @@ async function transfer(url: string, path: string, options: DownloadOptions): Pr
   await rename(part, path);
 }
 
+/** Every chunk that arrives is on its way to the disk before the next one is asked for, so a break loses nothing that we had. */
 async function receive(
   body: AsyncIterable<Uint8Array>,
   part: string,
@@ -99,17 +97,14 @@ async function receive(
   total: number | null,
   options: DownloadOptions,
 ): Promise<void> {
-  let done = start;
-  const counted = async function* (): AsyncGenerator<Uint8Array> {
+  const file = await open(part, start > 0 ? "a" : "w");
+  try {
+    let done = start;
     for await (const chunk of body) {
+      await file.appendFile(chunk);
       done += chunk.byteLength;
       options.onProgress?.(done, total ?? 0);
-      yield chunk;
     }
-  };
-  await pipeline(Readable.from(counted()), createWriteStream(part, { flags: start > 0 ? "a" : "w" }));
-  const file = await open(part, "r+");
-  try {
     await file.sync();
   } finally {
     await file.close();
