@@ -1,6 +1,6 @@
-import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { dirname, extname, join, resolve } from "node:path";
+import { dirname, extname, join, sep } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256 } from "../files.ts";
 import { defaultImageLimits, inspectImage, inspectionVersion, type ImageLimits } from "../image/decode.ts";
@@ -45,8 +45,8 @@ export interface IngestReport {
  */
 export async function ingest(source: Source, options: IngestOptions): Promise<IngestReport> {
   const startedAt = performance.now();
-  const run = new Ingestion(source, options, await ImportJournal.load(options.journalPath));
   await mkdir(options.outDir, { recursive: true });
+  const run = new Ingestion(source, options, await ImportJournal.load(options.journalPath), await isSameFolder(source, options.outDir));
   const rows = new Map<string, ManifestRow>();
   const setAside: SetAside[] = [];
   const seen = new Set<string>();
@@ -94,6 +94,18 @@ export async function ingest(source: Source, options: IngestOptions): Promise<In
   };
 }
 
+/** Whether the source is data/raw itself. A source around data/raw would import its own copies: E_SOURCE. */
+async function isSameFolder(source: Source, outDir: string): Promise<boolean> {
+  if (source.folder === undefined) return false;
+  const out = await realpath(outDir);
+  if (out.startsWith(source.folder + sep)) {
+    throw new ServalError("E_SOURCE", `"${outDir}" lies within the source "${source.folder}".`, {
+      hint: "Name the folder that holds the class folders, or another --out.",
+    });
+  }
+  return out === source.folder;
+}
+
 /** Pictures by class, classes in the order of their code units. */
 export function countLabels(rows: readonly Pick<ManifestRow, "label">[]): Record<string, number> {
   const counts = new Map<string, number>();
@@ -130,13 +142,13 @@ class Ingestion {
   readonly #taken = new Set<string>();
   readonly #folders = new Set<string>();
 
-  constructor(source: Source, options: IngestOptions, journal: ImportJournal) {
+  constructor(source: Source, options: IngestOptions, journal: ImportJournal, inPlace: boolean) {
     this.#source = source;
     this.#options = options;
     this.#limits = options.limits ?? defaultImageLimits;
     this.journal = journal;
     this.#owners = journal.owners();
-    this.inPlace = source.folder !== undefined && source.folder === resolve(options.outDir);
+    this.inPlace = inPlace;
   }
 
   /** Everything in the source but the manifest, which lies among the pictures where the source is data/raw itself. */
@@ -148,7 +160,7 @@ class Ingestion {
     const known = this.journal.get(this.#source.id, entry.name);
     const path = this.#takePath(entry, known);
     const version = `${entry.version}/${inspectionVersion}`;
-    if (known?.version === version && (await this.#isInPlace(known))) return { line: known, fresh: false };
+    if (known?.version === version && (await this.#isOnDisk(known))) return { line: known, fresh: false };
     this.processed++;
     const base = { source: this.#source.id, name: entry.name, version };
     if (path === undefined) return { line: { ...base, ...this.#unlabelled(entry) }, fresh: true };
@@ -189,7 +201,7 @@ class Ingestion {
     return { code: "E_LABEL_MISSING", message: `"${entry.name}" lies in no class folder; it was left where it is.` };
   }
 
-  async #isInPlace(known: JournalLine): Promise<boolean> {
+  async #isOnDisk(known: JournalLine): Promise<boolean> {
     if (known.row === undefined) return true;
     const there = await stat(join(this.#options.outDir, known.row.path)).catch(() => undefined);
     return there?.size === known.sizeBytes && Math.round(there?.mtimeMs ?? 0) === known.mtimeMs;

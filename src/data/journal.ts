@@ -40,7 +40,7 @@ export class ImportJournal {
     const texts = text.split("\n").filter((line) => line !== "");
     for (const line of texts) {
       const parsed = parseLine(line);
-      if (parsed !== undefined) lines.set(key(parsed.source, parsed.name), parsed);
+      if (parsed !== undefined) setLast(lines, parsed);
     }
     await mkdir(dirname(path), { recursive: true });
     return new ImportJournal(path, lines, texts.length);
@@ -50,7 +50,7 @@ export class ImportJournal {
     return this.#lines.get(key(source, name));
   }
 
-  /** Who put which file into data/raw: path to entry. */
+  /** Who put which file into data/raw, last: path to entry. */
   owners(): Map<string, string> {
     const owners = new Map<string, string>();
     for (const [entry, line] of this.#lines) if (line.row !== undefined) owners.set(line.row.path, entry);
@@ -58,7 +58,7 @@ export class ImportJournal {
   }
 
   async add(line: JournalLine): Promise<void> {
-    this.#lines.set(key(line.source, line.name), line);
+    setLast(this.#lines, line);
     this.#pending += `${JSON.stringify(line)}\n`;
     if (++this.#pendingLines >= flushEveryLines) await this.flush();
   }
@@ -79,6 +79,12 @@ export class ImportJournal {
     await writeFileAtomic(this.#path, Array.from(this.#lines.values(), (line) => `${JSON.stringify(line)}\n`).join(""));
     this.#linesOnDisk = this.#lines.size;
   }
+}
+
+function setLast(lines: Map<string, JournalLine>, line: JournalLine): void {
+  const entry = key(line.source, line.name);
+  lines.delete(entry);
+  lines.set(entry, line);
 }
 
 export function key(source: string, name: string): string {

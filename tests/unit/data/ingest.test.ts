@@ -304,6 +304,11 @@ describe("importing a folder", () => {
     expect(await run(await openFolder(raw()))).toMatchObject({ changed: false });
   });
 
+  test("a folder around data/raw is refused, because it would import its own copies", async () => {
+    await put(raw("a/1.jpg"), await jpeg("one"));
+    await expect(run(await openFolder(dir))).rejects.toMatchObject({ code: "E_SOURCE", message: expect.stringContaining("lies within the source") as string });
+  });
+
   test("links are not followed", async () => {
     await put(join(dir, "outside/secret.jpg"), await jpeg("secret"));
     await put(join(dir, "source/a/1.jpg"), await jpeg("one"));
