@@ -1,5 +1,5 @@
 /** Two pictures are near duplicates when their 64-bit hashes differ in at most this many bits. */
-export const nearDuplicateBits = 2;
+const nearDuplicateBits = 2;
 
 /** Bit ranges of the three bands: hashes that differ in two bits agree in at least one band. */
 const bandCount = nearDuplicateBits + 1;

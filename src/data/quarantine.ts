@@ -11,7 +11,7 @@ export interface SetAside {
   readonly message: string;
 }
 
-export const reportName = "report.jsonl";
+const reportName = "report.jsonl";
 
 /** Where an entry's bytes lie below data/quarantine. */
 export function quarantinePath(name: string): string {
@@ -35,7 +35,7 @@ export async function moveToQuarantine(dir: string, path: string, from: string):
   });
 }
 
-export async function readReport(dir: string): Promise<SetAside[]> {
+async function readReport(dir: string): Promise<SetAside[]> {
   const text = await readFile(join(dir, reportName), "utf8").catch(() => "");
   return text
     .split("\n")

@@ -5,7 +5,7 @@ import type { ShardFile } from "./shard-index.ts";
 import type { Split } from "./split.ts";
 
 /** Small enough for any object store and FAT, large enough that a set has few files. */
-export const maxShardBytes = 256_000_000;
+const maxShardBytes = 256_000_000;
 
 const bufferBytes = 4 << 20;
 

@@ -3,13 +3,14 @@ import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { writeTinyBundle } from "../../helpers/tiny-bundle.ts";
 
 const run = promisify(execFile);
 
 test("a program can import the package by its name, load a bundle and classify a picture", async () => {
   const dir = await mkdtemp(join(tmpdir(), "serval-api-"));
+  onTestFinished(async () => await rm(dir, { recursive: true, force: true }));
   const bundle = await writeTinyBundle(join(dir, "bundle"));
   await cp(join(bundle.dir, "checks/red.jpg"), join(dir, "red.jpg"));
   const program = `
@@ -31,5 +32,4 @@ test("a program can import the package by its name, load a bundle and classify a
   await writeFile(join(dir, "program.mjs"), program);
   const { stdout } = await run(process.execPath, [join(dir, "program.mjs")]);
   expect(JSON.parse(stdout)).toEqual({ label: "red", known: true, code: "E_BUNDLE_MISSING" });
-  await rm(dir, { recursive: true, force: true });
 });

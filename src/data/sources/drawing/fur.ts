@@ -39,11 +39,11 @@ export function drawFur(random: Random): Fur {
   };
 }
 
-export function mix(a: Rgb, b: Rgb, share: number): Rgb {
+function mix(a: Rgb, b: Rgb, share: number): Rgb {
   return [a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share, a[2] + (b[2] - a[2]) * share];
 }
 
-export function css(color: Rgb): string {
+function css(color: Rgb): string {
   return `rgb(${color.map((value) => Math.max(0, Math.min(255, Math.round(value)))).join(",")})`;
 }
 
