@@ -71,7 +71,7 @@ describe("the drawn sample", () => {
   test("test_image.jpg is one of its cats, beyond those that the sample holds", async () => {
     const kept = await inspectImage(await readFile(join(import.meta.dirname, "../../../test_image.jpg")), defaultImageLimits);
     // Not compared byte by byte: another processor may round a pixel otherwise.
-    expect(kept).toEqual(await inspectImage(await drawSampleImage("cat", 1021), defaultImageLimits));
+    expect(kept).toEqual(await inspectImage(await drawSampleImage("cat", 1003), defaultImageLimits));
   });
 });
 
