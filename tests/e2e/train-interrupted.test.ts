@@ -12,14 +12,18 @@ beforeAll(async () => {
   data = await makeColourRepository({ counts: { red: 60, blue: 60 }, prepare: { shares: { train: 0.6, val: 0.2, test: 0.2 } } });
   const train = { channels: "[16, 16, 16, 16]", cropSize: "16", epochs: "6", batchSize: "8", threads: "1" };
   const lines = Object.entries(train).map(([key, value]) => `  ${key}: ${value}`);
-  await writeFile(join(data.cwd, "params.yaml"), `prepare:\n  width: 20\n  height: 16\ntrain:\n${lines.join("\n")}\nmodel:\n  name: colours\n`);
+  await writeFile(
+    join(data.cwd, "params.yaml"),
+    `prepare:\n  width: 20\n  height: 16\ntrain:\n${lines.join("\n")}\nmodel:\n  name: colours\n`,
+  );
 });
 
 afterAll(async () => {
   await data.remove();
 });
 
-const finalWeights = async (): Promise<string> => (await readFile(join(data.cwd, "artifacts/final/weights.safetensors"))).toString("base64");
+const finalWeights = async (): Promise<string> =>
+  (await readFile(join(data.cwd, "artifacts/final/weights.safetensors"))).toString("base64");
 
 async function latestRun(): Promise<string> {
   const runs = await readdir(join(data.cwd, ".serval/runs"));

@@ -80,9 +80,7 @@ export async function getJson(service: Service, path: string, headers: Record<st
 }
 
 /** A form with files: [field, bytes, file name]. */
-export function form(
-  ...files: readonly (readonly [field: string, bytes: Uint8Array | string, name?: string | undefined])[]
-): FormData {
+export function form(...files: readonly (readonly [field: string, bytes: Uint8Array | string, name?: string | undefined])[]): FormData {
   const data = new FormData();
   for (const [field, bytes, name = "image.jpg"] of files) {
     if (typeof bytes === "string") data.append(field, bytes);
