@@ -306,7 +306,10 @@ describe("importing a folder", () => {
 
   test("a folder around data/raw is refused, because it would import its own copies", async () => {
     await put(raw("a/1.jpg"), await jpeg("one"));
-    await expect(run(await openFolder(dir))).rejects.toMatchObject({ code: "E_SOURCE", message: expect.stringContaining("lies within the source") as string });
+    await expect(run(await openFolder(dir))).rejects.toMatchObject({
+      code: "E_SOURCE",
+      message: expect.stringContaining("lies within the source") as string,
+    });
   });
 
   test("links are not followed", async () => {
