@@ -1,7 +1,8 @@
-import { readFile, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { buildProgram, VERBS } from "../src/cli/main.ts";
+import { localSource } from "../src/cli/commands/init.ts";
 import { createOutput } from "../src/cli/output.ts";
 import { describeExpected, type SchemaNode } from "../src/config/describe-schema.ts";
 import { variables } from "../src/config/env.ts";
@@ -9,6 +10,7 @@ import { paramPaths, parseParams } from "../src/config/params.ts";
 import { paramsSchema } from "../src/config/params-schema.ts";
 import { renderParams } from "../src/config/params-template.ts";
 import { ERRORS } from "../src/errors.ts";
+import { renderDvcFiles } from "../src/pipeline/dvc-files.ts";
 
 const helpWidth = 100;
 const root = join(import.meta.dirname, "..");
@@ -20,6 +22,7 @@ export async function renderDocs(): Promise<Record<string, string>> {
     "docs/cli.md": await renderCli(),
     "docs/configuration.md": renderConfiguration(),
     "params.yaml": await renderOwnParams(),
+    ...(await renderOwnPipeline()),
   };
 }
 
@@ -31,6 +34,12 @@ async function renderOwnParams(): Promise<string> {
   const valueAt = (path: string): unknown =>
     path.split(".").reduce<unknown>((section, key) => (section as Record<string, unknown>)[key], params);
   return renderParams(Object.fromEntries(paramPaths().map((path) => [path, valueAt(path)])));
+}
+
+/** What `serval init` writes for DVC, with the command and the source of this repository. */
+async function renderOwnPipeline(): Promise<Readonly<Record<string, string>>> {
+  const { data } = parseParams(await readFile(join(root, "params.yaml"), "utf8"));
+  return renderDvcFiles({ command: "npm run --silent serval --", sourcePath: localSource(data.source) });
 }
 
 function renderErrors(): string {
@@ -126,5 +135,8 @@ function cell(text: string): string {
 }
 
 if (import.meta.main) {
-  for (const [path, text] of Object.entries(await renderDocs())) await writeFile(join(root, path), text);
+  for (const [path, text] of Object.entries(await renderDocs())) {
+    await mkdir(dirname(join(root, path)), { recursive: true });
+    await writeFile(join(root, path), text);
+  }
 }

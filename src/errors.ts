@@ -241,6 +241,19 @@ const table = {
     hint: "Run `serval prepare` with the parameters that the model was trained with, or evaluate a folder or zip with --data.",
   },
 
+  E_TRACKING_UNREACHABLE: {
+    title: "The tracking server does not answer.",
+    status: 503,
+    exit: 1,
+    hint: "Start it, or correct MLFLOW_TRACKING_URI. Nothing is lost: the next `serval train` sends what was kept.",
+  },
+  E_TRACKING_REFUSED: {
+    title: "The tracking server refused what it was sent.",
+    status: 502,
+    exit: 1,
+    hint: "Look at the server's log. What it did not take is still in the run's folder.",
+  },
+
   E_BUNDLE_MISSING: {
     title: "There is no model bundle where one is expected, or a part of it is not there.",
     status: 404,

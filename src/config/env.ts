@@ -103,7 +103,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   mlflowTrackingUri: {
     name: "MLFLOW_TRACKING_URI",
     schema: Type.String({
-      description: "Address of the MLflow server that runs are logged to. Reserved: runs stay in the state folder for now.",
+      description: "Address (http or https) of the MLflow server that training runs are logged to; without it they stay in the state folder.",
     }),
   },
 };

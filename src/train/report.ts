@@ -51,6 +51,15 @@ export async function writeResultsChart(runDir: string, rows: readonly EpochResu
   await writeChart(runDir, "results", trainingCurves(rows));
 }
 
+/** Draws a confusion matrix ([true][predicted]) into a run folder: confusion-matrix.png and .svg. */
+export async function writeConfusionChart(
+  runDir: string,
+  labels: readonly string[],
+  confusion: readonly (readonly number[])[],
+): Promise<void> {
+  await writeChart(runDir, "confusion-matrix", confusionMatrix(labels, confusion));
+}
+
 /**
  * Writes an evaluation folder: metrics.json, predictions.jsonl, confusion-matrix, roc, reliability and curves as PNG and
  * SVG, mistakes.jpg. What does not apply (no mistakes, no ROC, no known run) is removed, so that nothing stays from

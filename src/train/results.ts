@@ -24,7 +24,7 @@ export interface EpochResult {
   readonly valF1: number;
 }
 
-const resultsFile = "results.csv";
+export const resultsFile: string = "results.csv";
 
 interface Column {
   readonly key: keyof EpochResult;

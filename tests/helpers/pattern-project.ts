@@ -32,12 +32,17 @@ export async function editParams(cwd: string, values: Readonly<Record<string, st
   await writeFile(path, text);
 }
 
-/** In `cwd`: the five drawn patterns, set up, imported, prepared and trained by the command line. */
-export async function trainPatterns(cwd: string, epochs: number): Promise<void> {
+/** In `cwd`: the five drawn patterns, set up, imported and prepared by the command line. */
+export async function preparePatterns(cwd: string, epochs: number): Promise<void> {
   await writePatternSet(join(cwd, "patterns"));
   await mustRun(cwd, ["init", "--name", "patterns"]);
   await editParams(cwd, { ...smallParams, epochs: String(epochs) });
   await mustRun(cwd, ["data", "import"]);
   await mustRun(cwd, ["prepare"]);
+}
+
+/** The same, and trained. */
+export async function trainPatterns(cwd: string, epochs: number): Promise<void> {
+  await preparePatterns(cwd, epochs);
   await mustRun(cwd, ["train"]);
 }

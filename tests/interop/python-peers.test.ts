@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process";
-import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,9 +9,8 @@ import { centerCrop } from "../../src/image/preprocess.ts";
 import { loadBundle, type Bundle } from "../../src/model/bundle.ts";
 import { startInference, type InferenceResult } from "../../src/runtime/inference.ts";
 import { trainPatterns } from "../helpers/pattern-project.ts";
+import { python } from "./python.ts";
 
-const venvPython = join(import.meta.dirname, "../../.venv/bin/python");
-const python = process.env["SERVAL_TEST_PYTHON"] ?? (existsSync(venvPython) ? venvPython : "python3");
 /** Python and we add up the same numbers in another order. */
 const tolerance = 1e-4;
 

@@ -1,7 +1,8 @@
 import { mkdir, readdir, writeFile } from "node:fs/promises";
-import { basename, join, relative, resolve } from "node:path";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { paramsFile, parseParams } from "../../config/params.ts";
 import { renderParams } from "../../config/params-template.ts";
+import { renderDvcFiles } from "../../pipeline/dvc-files.ts";
 import type { Configure } from "../command.ts";
 
 const defaultImages = "images";
@@ -37,23 +38,24 @@ export const configure: Configure = (command, context) => {
 };
 
 /**
- * Sets up a working folder for one's own images: a commented params.yaml, a dvc.yaml and a .gitignore. A file that
+ * Sets up a working folder for one's own images: a commented params.yaml, a .gitignore, and what DVC needs. A file that
  * exists is left alone. Throws E_PARAMS for a name that no model may have.
  */
 export async function initProject(options: InitOptions): Promise<InitResult> {
-  await mkdir(options.dir, { recursive: true });
   const source = await chooseSource(options);
   const name = options.name ?? modelName(options.dir);
   const params = renderParams({ "data.source": source, "model.name": name });
   parseParams(params);
+  await mkdir(options.dir, { recursive: true });
   const files = {
     [paramsFile]: params,
-    "dvc.yaml": renderPipeline(source),
     ".gitignore": ignored,
+    ...renderDvcFiles({ command: "npx serval", sourcePath: localSource(source) }),
   };
   const created: string[] = [];
   const kept: string[] = [];
   for (const [file, text] of Object.entries(files)) {
+    await mkdir(dirname(join(options.dir, file)), { recursive: true });
     try {
       // "wx" fails where the file exists, so nothing can be lost between a look and a write.
       await writeFile(join(options.dir, file), text, { flag: "wx" });
@@ -64,6 +66,11 @@ export async function initProject(options: InitOptions): Promise<InitResult> {
     }
   }
   return { created, kept, source };
+}
+
+/** The path in a data.source, relative to the working folder; undefined where it names nothing on this disk. */
+export function localSource(source: string): string | undefined {
+  return isRemote(source) ? undefined : source;
 }
 
 function isRemote(source: string): boolean {
@@ -90,7 +97,7 @@ async function findImageFolders(dir: string): Promise<string[]> {
 }
 
 async function foldersIn(dir: string): Promise<string[]> {
-  const entries = await readdir(dir, { withFileTypes: true });
+  const entries = await readdir(dir, { withFileTypes: true }).catch(() => []);
   return entries
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && entry.name !== "node_modules")
     .map(({ name }) => name);
@@ -103,47 +110,6 @@ function modelName(dir: string): string {
     .replaceAll(/^[^a-z0-9]+|-+$/g, "")
     .slice(0, 63);
   return name === "" ? "classifier" : name;
-}
-
-function renderPipeline(source: string): string {
-  const local = isRemote(source) ? "" : `\n    deps:\n      - ${JSON.stringify(source)}`;
-  return `# From images to an evaluated model. The format is DVC's: \`dvc repro\` runs it as well.
-stages:
-  # Checks every image and sets broken ones aside.
-  download_data:
-    cmd: npx serval data import${local}
-    params:
-      - data
-    outs:
-      - data/raw:
-          persist: true
-  # Splits the images and scales them once.
-  preprocess_data:
-    cmd: npx serval prepare
-    deps:
-      - data/raw
-    params:
-      - prepare
-    outs:
-      - data/processed
-  train_model:
-    cmd: npx serval train
-    deps:
-      - data/processed
-    params:
-      - train
-      - model
-    outs:
-      - artifacts/best
-      - artifacts/final
-  evaluate_model:
-    cmd: npx serval evaluate --model artifacts/best
-    deps:
-      - data/processed
-      - artifacts/best
-    metrics:
-      - artifacts/evaluation/metrics.json
-`;
 }
 
 const ignored = `node_modules/

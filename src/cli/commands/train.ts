@@ -10,14 +10,17 @@ import { writeFileAtomic } from "../../files.ts";
 import { shortDigest } from "../../model/bundle.ts";
 import { exportBundle } from "../../train/export.ts";
 import type { Metrics } from "../../train/metrics.ts";
-import { writeResultsChart } from "../../train/report.ts";
-import { readResults } from "../../train/results.ts";
+import { writeConfusionChart, writeResultsChart } from "../../train/report.ts";
+import { readResults, resultsFile } from "../../train/results.ts";
 import { createRun, findRun } from "../../train/run-folder.ts";
 import type { TrainEvent, TrainOutcome } from "../../train/train-job.ts";
 import { checkConfig } from "../../train/train-plan.ts";
 import { trainInThread } from "../../train/training-thread.ts";
+import { createTrackingClient } from "../../tracking/client.ts";
+import type { TrackingOutcome } from "../../tracking/run.ts";
 import type { Configure } from "../command.ts";
 import { formatDuration, type Output, type Progress } from "../output.ts";
+import { describeTracking, trackTraining, type TrainingTracker } from "../track-training.ts";
 
 export interface TrainCommandOptions {
   /** The working repository. */
@@ -28,6 +31,8 @@ export interface TrainCommandOptions {
   readonly checkpointEverySteps?: number | undefined;
   /** Holds runs/. Default: .serval. */
   readonly stateDir?: string | undefined;
+  /** Address of the MLflow server that the run is logged to. Default: it is not logged. */
+  readonly trackingUri?: string | undefined;
   /** Stands first on the model card. */
   readonly notice?: string;
 }
@@ -53,6 +58,8 @@ export interface TrainReport {
   readonly waitShare: number;
   readonly lowering: string;
   readonly threads: number;
+  /** Null where no tracking server is named. */
+  readonly tracking: TrackingOutcome | null;
 }
 
 const argsFile = "args.yaml";
@@ -67,13 +74,15 @@ export const configure: Configure = (command, context) => {
     .action(async (options: { resume?: boolean | string; checkpointEvery?: number; set?: string[]; json?: boolean }) => {
       const params = await loadParams(context.cwd, options.set ?? []);
       const output = context.output(options);
+      const settings = loadSettings();
       const report = await trainModel(
         {
           cwd: context.cwd,
           params,
           resume: options.resume,
           checkpointEverySteps: options.checkpointEvery,
-          stateDir: loadSettings().stateDir,
+          stateDir: settings.stateDir,
+          trackingUri: settings.mlflowTrackingUri ?? undefined,
         },
         output,
         context.signal,
@@ -88,9 +97,11 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
   const { data, prepare, train, model } = params;
   const shardsDir = join(cwd, "data/processed");
   const shards = await openShards(shardsDir);
+  let tracker: TrainingTracker | undefined;
   try {
     // Before a run folder is made: a mistake in the parameters leaves nothing behind.
     checkConfig(train, shards);
+    const client = options.trackingUri === undefined ? undefined : createTrackingClient(options.trackingUri);
     const resume = options.resume !== undefined && options.resume !== false;
     const named = typeof options.resume === "string" ? options.resume : undefined;
     const runDir = resume ? await findRun(cwd, named, options.stateDir) : await createRun(cwd, options.stateDir);
@@ -98,14 +109,18 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     const args = stringifyYaml({ data, prepare, train, model });
     if (resume) await checkArgs(runDir, args);
     else await writeFileAtomic(join(runDir, argsFile), args);
+    if (client) tracker = await trackTraining({ client, cwd, runDir, params, dataVersion: shards.dataVersion }, output);
 
     const outcome = await runWithProgress(
       { config: train, shardsDir, runDir, resume, checkpointEverySeconds, checkpointEverySteps: options.checkpointEverySteps ?? 0 },
       run,
+      tracker,
       output,
       signal,
     );
     await writeResultsChart(runDir, await readResults(runDir));
+    // At a place that does not change with the run, for `dvc plots`.
+    await writeFileAtomic(join(cwd, "artifacts/training", resultsFile), await readFile(join(runDir, resultsFile)));
     const shared = { name: model.name, config: train, shards, paramsHash: paramsHash(params), checkImages: await drawCheckImages() };
     const provenance = {
       run,
@@ -125,12 +140,18 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
         epoch: { chosen: epoch, trained: outcome.epochs },
         provenance: { ...provenance, epoch },
       });
+      if (role === "best") await writeConfusionChart(runDir, shards.labels, metrics.confusion);
+      await tracker?.logModel(role, bundle.dir, epoch, metrics);
       return summary(relative(cwd, dir), shortDigest(bundle), epoch, metrics);
     };
     const best = await write("best", outcome.bestEpoch);
     const final = await write("final", outcome.epochs);
     const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
-    return { run, best, final, seconds, imagesPerSecond, waitShare, lowering, threads };
+    const tracking = (await tracker?.finish(outcome)) ?? null;
+    return { run, best, final, seconds, imagesPerSecond, waitShare, lowering, threads, tracking };
+  } catch (error) {
+    await tracker?.abandon(signal.aborted ? "KILLED" : "FAILED");
+    throw error;
   } finally {
     shards.close();
   }
@@ -152,6 +173,7 @@ async function checkArgs(runDir: string, args: string): Promise<void> {
 async function runWithProgress(
   job: Parameters<typeof trainInThread>[0],
   run: string,
+  tracker: TrainingTracker | undefined,
   output: Output,
   signal: AbortSignal,
 ): Promise<TrainOutcome> {
@@ -176,6 +198,7 @@ async function runWithProgress(
         break;
       case "epoch": {
         const { result, best } = event;
+        tracker?.logEpoch(result);
         progress?.end(
           `epoch ${result.epoch}/${job.config.epochs}  loss ${result.trainLoss.toFixed(3)}  validation: loss ${result.valLoss.toFixed(3)}, accuracy ${percent(result.valAccuracy)}${best ? " (best so far)" : ""}  ${Math.round(result.imagesPerSecond)} images/s`,
         );
@@ -205,6 +228,7 @@ function describe(report: TrainReport): string {
     `Trained in ${formatDuration(report.seconds)}, ${Math.round(report.imagesPerSecond)} images/s (${report.lowering}, ${report.threads} threads; ${percent(report.waitShare)} of the time spent waiting for batches).`,
     line("best ", report.best),
     line("final", report.final),
+    ...describeTracking(report.run, report.tracking),
     `Next: serval evaluate, serval predict IMAGE, serval serve`,
   ].join("\n");
 }

@@ -22,7 +22,16 @@ function codesInSources(): Set<string> {
 }
 
 describe("the generated pages", () => {
-  test.each(["docs/errors.md", "docs/cli.md", "docs/configuration.md", "params.yaml"])("%s is what `npm run docs` writes", async (path) => {
+  test.each([
+    "docs/errors.md",
+    "docs/cli.md",
+    "docs/configuration.md",
+    "params.yaml",
+    "dvc.yaml",
+    ".dvcignore",
+    ".dvc/config",
+    ".dvc/.gitignore",
+  ])("%s is what `npm run docs` writes", async (path) => {
     const pages = await renderDocs();
     expect(readFileSync(join(root, path), "utf8")).toBe(pages[path]);
   });

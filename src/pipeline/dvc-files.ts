@@ -1,0 +1,87 @@
+export interface PipelineOptions {
+  /** How a shell in the working repository calls Serval: `npx serval`. */
+  readonly command: string;
+  /** The file or folder that the images come from, relative to dvc.yaml; undefined where nothing on this disk is. */
+  readonly sourcePath?: string | undefined;
+}
+
+/**
+ * The files that make a working repository one of DVC's, by path: what `dvc init` writes, and a dvc.yaml with the four stages.
+ * `dvc repro` then runs them, and `dvc status` tells what changed.
+ */
+export function renderDvcFiles(options: PipelineOptions): Readonly<Record<string, string>> {
+  return {
+    "dvc.yaml": renderPipeline(options),
+    ".dvcignore": ignored,
+    ".dvc/config": config,
+    ".dvc/.gitignore": "/config.local\n/tmp\n/cache\n",
+  };
+}
+
+function renderPipeline({ command, sourcePath }: PipelineOptions): string {
+  const source = sourcePath === undefined ? "" : `\n    deps:\n      - ${JSON.stringify(sourcePath)}`;
+  return `# From images to an evaluated model. The format is DVC's: \`dvc repro\` runs what changed.
+stages:
+  # Checks every image and sets broken ones aside.
+  download_data:
+    cmd: ${command} data import${source}
+    params:
+      - data
+    outs:
+      - data/raw
+  # Splits the images and scales them once.
+  preprocess_data:
+    cmd: ${command} prepare
+    deps:
+      - data/raw
+    params:
+      - data.dedupe
+      - prepare
+    outs:
+      - data/processed
+  train_model:
+    cmd: ${command} train
+    deps:
+      - data/processed
+    params:
+      - train
+      - model
+    outs:
+      - artifacts/best
+      - artifacts/final
+      - artifacts/training
+  evaluate_model:
+    cmd: ${command} evaluate --model artifacts/best
+    deps:
+      - data/processed
+      - artifacts/best
+    outs:
+      - artifacts/evaluation
+
+metrics:
+  - artifacts/evaluation/metrics.json
+
+plots:
+  - Loss:
+      x: epoch
+      y:
+        artifacts/training/results.csv: [train_loss, val_loss]
+  - Accuracy:
+      x: epoch
+      y:
+        artifacts/training/results.csv: [train_accuracy, val_accuracy]
+  - artifacts/evaluation/confusion-matrix.png
+  - artifacts/evaluation/reliability.png
+`;
+}
+
+const ignored = `# What DVC takes no notice of.
+.serval/
+node_modules/
+
+# Time, host and run of a training: everything else in a model's folder depends on data, parameters and code alone.
+provenance.json
+`;
+
+const config = `# A place for the data of your team: dvc remote add --default NAME URL
+`;

@@ -1,0 +1,56 @@
+import { readdir, stat } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import type { ServalError } from "../errors.ts";
+import type { RunInfo, TrackingClient } from "./client.ts";
+import { Delivery } from "./deliver.ts";
+import { Spool, spoolFile, type RunEntry } from "./spool.ts";
+
+export interface KeptRunsOptions {
+  readonly client: TrackingClient;
+  /** Folder of the run folders. */
+  readonly runsDir: string;
+  /** The run that is being logged now. */
+  readonly exceptRun: string;
+  readonly signal: AbortSignal;
+  readonly onSent: (run: string, info: RunInfo) => void;
+  /** Hears of files that the server will never take. */
+  readonly onRefused: (error: ServalError) => void;
+}
+
+/**
+ * Sends what earlier runs could not: every spool for this server whose process is gone. A process that was killed wrote no
+ * end: its run ends as KILLED. Stops at the first failure and throws it; what is left waits for the next time.
+ */
+export async function sendKeptRuns(options: KeptRunsOptions): Promise<void> {
+  const { client, runsDir, exceptRun, signal } = options;
+  const names = await readdir(runsDir).catch(() => []);
+  for (const name of names.sort()) {
+    const runDir = join(runsDir, name);
+    const written = await stat(join(runDir, spoolFile)).catch(() => undefined);
+    if (name === exceptRun || written === undefined) continue;
+    const spool = await Spool.open(runDir);
+    const begun = spool.entries.findLast((entry): entry is RunEntry => entry.type === "run");
+    if (begun?.server !== client.server) continue;
+    if (spool.entries.at(-1)?.type !== "end") {
+      if (mayBeAlive(begun)) continue;
+      spool.append({ type: "end", at: Math.round(written.mtimeMs), status: "KILLED" });
+    }
+    const delivery = new Delivery(client, spool, options.onRefused);
+    await delivery.drain(signal);
+    await spool.remove();
+    if (delivery.run) options.onSent(name, delivery.run);
+  }
+}
+
+/** Of a process on another machine nothing can be known. */
+function mayBeAlive({ host, pid }: RunEntry): boolean {
+  if (host !== hostname()) return true;
+  if (pid === process.pid) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

@@ -1,0 +1,171 @@
+import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { flattenParams } from "../../src/cli/track-training.ts";
+import { loadParams } from "../../src/config/params.ts";
+import { sha256File } from "../../src/files.ts";
+import { readResults, type EpochResult } from "../../src/train/results.ts";
+import { preparePatterns } from "../helpers/pattern-project.ts";
+import { runServal, type ProcessResult } from "../helpers/serval-process.ts";
+import { python, pythonProgram } from "./python.ts";
+
+interface LoggedRun {
+  readonly count: number;
+  readonly run_id: string;
+  readonly experiment: string;
+  readonly status: string;
+  readonly params: Record<string, string>;
+  readonly tags: Record<string, string>;
+  readonly metrics: Record<string, [step: number, value: number][]>;
+  readonly files: Record<string, string>;
+}
+
+const epochs = 3;
+let dir: string;
+let cwd: string;
+let uri: string;
+let server: ChildProcess | undefined;
+
+async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, "close");
+  return port;
+}
+
+/** Resolves once the real server says that it is ready. */
+async function startMlflow(): Promise<void> {
+  const args = ["server", "--host", "127.0.0.1", "--port", new URL(uri).port, "--workers", "1", "--serve-artifacts"];
+  const stores = ["--backend-store-uri", `sqlite:///${join(dir, "mlflow.db")}`, "--artifacts-destination", join(dir, "artifacts")];
+  // A group of its own: the server starts workers, which must end with it.
+  const child = spawn(pythonProgram("mlflow"), [...args, ...stores], {
+    cwd: dir,
+    detached: true,
+    env: { ...process.env, MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  server = child;
+  let log = "";
+  await new Promise<void>((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code) => reject(new Error(`mlflow server ended with ${code}:\n${log}`)));
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (chunk: string) => {
+        log += chunk;
+        if (log.includes("Application startup complete")) resolve();
+      });
+    }
+  });
+}
+
+async function stopMlflow(): Promise<void> {
+  if (server?.pid === undefined || server.exitCode !== null || server.signalCode !== null) return;
+  const ended = once(server, "exit");
+  process.kill(-server.pid, "SIGTERM");
+  await ended;
+}
+
+async function train(): Promise<ProcessResult & { run: string; tracking: { delivered: boolean; page: string | null } }> {
+  const result = await runServal(cwd, ["train", "--json"], { MLFLOW_TRACKING_URI: uri });
+  expect(result.code, result.stderr).toBe(0);
+  return { ...result, ...(JSON.parse(result.stdout) as { run: string; tracking: { delivered: boolean; page: string | null } }) };
+}
+
+async function readBack(run: string): Promise<LoggedRun> {
+  const target = await mkdtemp(join(dir, "download-"));
+  const { stdout } = await promisify(execFile)(python, [join(import.meta.dirname, "mlflow_peer.py"), uri, run, target]);
+  return JSON.parse(stdout) as LoggedRun;
+}
+
+async function expectLogged(logged: LoggedRun, run: string): Promise<void> {
+  expect(logged).toMatchObject({ count: 1, experiment: "patterns", status: "FINISHED" });
+  expect(logged.params).toEqual(flattenParams(await loadParams(cwd)));
+  expect(logged.params).toMatchObject({ "train.epochs": String(epochs), "train.batchSize": "16", "train.channels": "[16,16,32,32]" });
+
+  const runDir = join(cwd, ".serval/runs", run);
+  const rows = await readResults(runDir);
+  expect(rows).toHaveLength(epochs);
+  const columns: Record<string, keyof EpochResult> = {
+    train_loss: "trainLoss",
+    train_accuracy: "trainAccuracy",
+    val_loss: "valLoss",
+    val_accuracy: "valAccuracy",
+    val_precision: "valPrecision",
+    val_recall: "valRecall",
+    val_f1: "valF1",
+    learning_rate: "learningRate",
+  };
+  for (const [name, key] of Object.entries(columns)) {
+    // results.csv has six digits, the server all of them.
+    const points = logged.metrics[name]?.map(([step, value]) => [step, Number(value.toPrecision(6))]);
+    expect(points, name).toEqual(rows.map((row) => [row.epoch, row[key]]));
+  }
+  expect(logged.metrics["final_val_accuracy"]).toHaveLength(1);
+  expect(logged.metrics["best_val_accuracy"]?.[0]?.[1]).toBeGreaterThanOrEqual(logged.metrics["final_val_accuracy"]?.[0]?.[1] ?? 1);
+
+  expect(logged.tags).toMatchObject({ "serval.run": run, "mlflow.source.name": "serval train" });
+  expect(Object.keys(logged.files)).toEqual(
+    expect.arrayContaining(["args.yaml", "confusion-matrix.png", "results.csv", "results.png", "models/best/model.onnx"]),
+  );
+  for (const [path, hash] of Object.entries(logged.files).filter(([path]) => !path.startsWith("models/"))) {
+    expect(hash, path).toBe(await sha256File(join(runDir, path)));
+  }
+  expect(await readdir(runDir)).not.toContain("tracking-spool.jsonl");
+}
+
+async function hashesOf(folder: string): Promise<Record<string, string>> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  return Object.fromEntries(await Promise.all(files.map(async (path) => [path.slice(folder.length + 1), await sha256File(path)] as const)));
+}
+
+function modelFiles(logged: LoggedRun, role: string): Record<string, string> {
+  const prefix = `models/${role}/`;
+  return Object.fromEntries(
+    Object.entries(logged.files)
+      .filter(([path]) => path.startsWith(prefix))
+      .map(([path, hash]) => [path.slice(prefix.length), hash]),
+  );
+}
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "serval-mlflow-"));
+  cwd = join(dir, "work");
+  uri = `http://127.0.0.1:${await freePort()}`;
+  await preparePatterns(cwd, epochs);
+}, 120_000);
+afterAll(async () => {
+  await stopMlflow();
+  await rm(dir, { recursive: true, force: true });
+});
+
+test("a run that a server missed reaches it with the next training, and the next run as well, whole, by MLflow's own client", async () => {
+  const missed = await train();
+  expect(missed.tracking).toMatchObject({ delivered: false, page: null });
+  expect(missed.stderr.match(/E_TRACKING_UNREACHABLE/g)).toHaveLength(1);
+  expect(missed.stderr).toContain(`${uri} does not answer: ECONNREFUSED.\n  Training goes on.`);
+  const missedModels = { best: await hashesOf(join(cwd, "artifacts/best")), final: await hashesOf(join(cwd, "artifacts/final")) };
+
+  await startMlflow();
+  const logged = await train();
+  expect(logged.stderr).not.toContain("E_TRACKING");
+  expect(logged.stderr).toContain(`Sent the kept run ${missed.run} to ${uri}/#/experiments/`);
+  const second = await readBack(logged.run);
+  await expectLogged(second, logged.run);
+  expect(logged.tracking).toMatchObject({ delivered: true, page: expect.stringMatching(new RegExp(`${second.run_id}$`)) as string });
+  for (const role of ["best", "final"]) expect(modelFiles(second, role)).toEqual(await hashesOf(join(cwd, "artifacts", role)));
+
+  const first = await readBack(missed.run);
+  await expectLogged(first, missed.run);
+  // The models of the first training, although the second one has replaced artifacts/.
+  for (const role of ["best", "final"] as const) expect(modelFiles(first, role)).toEqual(missedModels[role]);
+  expect(missedModels.best["provenance.json"]).not.toBe(modelFiles(second, "best")["provenance.json"]);
+  expect(await readFile(join(cwd, "artifacts/best/provenance.json"), "utf8")).toContain(logged.run);
+});
