@@ -103,7 +103,8 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   mlflowTrackingUri: {
     name: "MLFLOW_TRACKING_URI",
     schema: Type.String({
-      description: "Address (http or https) of the MLflow server that training runs are logged to; without it they stay in the state folder.",
+      description:
+        "Address (http or https) of the MLflow server that training runs are logged to; without it they stay in the state folder.",
     }),
   },
 };

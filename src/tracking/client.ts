@@ -95,7 +95,7 @@ export function createTrackingClient(uri: string, options: TrackingClientOptions
     throw refusal(server, `${method} ${path.replace(/\?.*/, "")}`, response.status, text);
   };
   const call = async <Answer>(method: "GET" | "POST", name: string, content: object, signal?: AbortSignal): Promise<Answer> => {
-    const query = method === "GET" ? `?${new URLSearchParams(content as Record<string, string>)}` : "";
+    const query = method === "GET" ? `?${new URLSearchParams(content as Record<string, string>).toString()}` : "";
     const init = method === "GET" ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(content) };
     const path = `/api/2.0/mlflow/${name}`;
     const text = await send(method, `${path}${query}`, init, requestTimeoutMs, signal);

@@ -24,7 +24,7 @@ export interface KeptRunsOptions {
  */
 export async function sendKeptRuns(options: KeptRunsOptions): Promise<void> {
   const { client, runsDir, exceptRun, signal } = options;
-  const names = await readdir(runsDir).catch(() => []);
+  const names: string[] = await readdir(runsDir).catch(() => []);
   for (const name of names.sort()) {
     const runDir = join(runsDir, name);
     const written = await stat(join(runDir, spoolFile)).catch(() => undefined);
