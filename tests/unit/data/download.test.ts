@@ -212,7 +212,9 @@ describe("sources on the web", () => {
       const recorded = await lock();
       // Another machine: the repository with its lock, without downloads and data.
       for (const folder of [".serval", "data"]) await rm(join(dir, folder), { recursive: true });
-      server.file = { bytes: await archive(["a/1", "b/2"]), etag: '"two"', lastModified: null };
+      const changed = Buffer.from(bytes);
+      changed[200] = changed[200]! ^ 1;
+      server.file = { bytes: changed, etag: '"two"', lastModified: null };
       await expect(importPreset()).rejects.toMatchObject({
         code: "E_DOWNLOAD_MISMATCH",
         message: `"${server.url}" has ${server.file.bytes.length} bytes with sha256 ${sha256(server.file.bytes)}; downloads.lock.json expects ${bytes.length} bytes with sha256 ${sha256(bytes)}.`,

@@ -89,6 +89,15 @@ describe("assignSplits", () => {
     }
   });
 
+  test("a group goes where its member with the smallest sha256 would go alone", () => {
+    const items = [...set(300, "a"), ...set(300, "b")];
+    const grouped = items.slice(0, 40).map((original) => [original, ...copies(original, 4)]);
+    const splits = assignSplits([...items, ...grouped.flatMap((group) => group.slice(1))], shares, 42);
+    const alone = grouped.map((group) => group.toSorted((a, b) => (a.sha256 < b.sha256 ? -1 : 1))[0]!);
+    expect(splits.slice(0, 40)).toEqual(assignSplits([...alone, ...items.slice(40)], shares, 42).slice(0, 40));
+    expect(new Set(splits.slice(0, 40)).size).toBe(3);
+  });
+
   test("does not depend on the order of the pictures, and does on the seed", () => {
     const items = [...set(300, "a"), ...set(300, "b")];
     const forward = assignSplits(items, shares, 1);
