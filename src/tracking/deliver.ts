@@ -3,7 +3,7 @@ import type { RunInfo, TrackingClient } from "./client.ts";
 import type { RunEntry, Spool, SpoolEntry } from "./spool.ts";
 
 /** Finds a run again on the server, so that a lost answer or a resumed training makes no second one. */
-export const runTag = "serval.run";
+const runTag = "serval.run";
 
 /**
  * Sends the entries of one spool in order and remembers how far it came. A new process begins at the first entry again:

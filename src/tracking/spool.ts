@@ -92,7 +92,7 @@ export class Spool {
 }
 
 /** A process that was killed while it wrote leaves a last line without its end: `whole` is false, and the line is left out. */
-export function parseSpool(text: string): { entries: SpoolEntry[]; whole: boolean } {
+function parseSpool(text: string): { entries: SpoolEntry[]; whole: boolean } {
   const lines = text.split("\n");
   const rest = lines.pop();
   const entries: SpoolEntry[] = [];
