@@ -49,12 +49,13 @@ describe("the formats that are read", () => {
     }
   });
 
-  test("an SVG behind the first bytes of a PNG does not reach a decoder for SVG", async () => {
-    const disguised = Buffer.concat([
-      (await blobs("x").png().toBuffer()).subarray(0, 8),
-      Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'),
-    ]);
-    expect(await codes(disguised)).toEqual(["E_IMAGE_CORRUPT", "E_IMAGE_CORRUPT"]);
+  test("an SVG behind the first bytes of another format does not reach a decoder for SVG", async () => {
+    const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>');
+    for (const magic of ["\u0089PNG\r\n\u001a\n", "GIF89a", "RIFF\u0010\0\0\0WEBP", "\u00ff\u00d8\u00ff"]) {
+      const disguised = Buffer.concat([Buffer.from(magic, "latin1"), svg]);
+      expect(identifyImage(disguised)).toBeDefined();
+      for (const code of await codes(disguised)) expect(["E_IMAGE_CORRUPT", "E_IMAGE_FORMAT"]).toContain(code);
+    }
   });
 });
 
