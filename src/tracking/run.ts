@@ -75,7 +75,12 @@ export class TrackedRun {
 
   /** Stores a file, as it is now, under `path` of the run. */
   async logArtifact(path: string, file: string): Promise<void> {
-    await this.#spool.keepFile(path, file);
+    try {
+      await this.#spool.keepFile(path, file);
+    } catch (error) {
+      this.#options.onTrouble(toServalError(error));
+      return;
+    }
     this.#log({ type: "artifact", path });
   }
 

@@ -6,6 +6,7 @@ const root = join(import.meta.dirname, "../../..");
 const generated = new Set([
   "node_modules",
   ".git",
+  ".dvc",
   ".serval",
   ".venv",
   "data",
