@@ -20,6 +20,18 @@ const config: ViteUserConfig = defineConfig({
         extends: true,
         test: { name: "interop", include: ["tests/interop/**/*.test.ts"], testTimeout: 300_000, maxWorkers: 1 },
       },
+      {
+        extends: true,
+        // They share one container engine and its ports.
+        test: {
+          name: "containers",
+          include: ["tests/containers/**/*.test.ts"],
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
+          maxWorkers: 1,
+          fileParallelism: false,
+        },
+      },
     ],
   },
 });

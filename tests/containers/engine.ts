@@ -1,0 +1,67 @@
+import { spawn } from "node:child_process";
+import { text } from "node:stream/consumers";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+
+export const root: string = join(import.meta.dirname, "../..");
+
+export interface Finished {
+  readonly code: number | null;
+  readonly stdout: string;
+  /** Both streams, as a person would see them. */
+  readonly output: string;
+}
+
+export interface RunOptions {
+  readonly input?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  readonly signal?: AbortSignal;
+}
+
+/** Runs a program to its end, whatever the end is. */
+export async function run(program: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
+  const child = spawn(program, args, {
+    cwd: options.cwd ?? root,
+    env: { ...process.env, DOCKER_BUILDKIT: "1", ...options.env },
+    stdio: ["pipe", "pipe", "pipe"],
+  });
+  child.stdin.end(options.input ?? "");
+  let output = "";
+  child.stdout.on("data", (chunk) => (output += String(chunk)));
+  child.stderr.on("data", (chunk) => (output += String(chunk)));
+  const ended = new Promise<number | null>((resolve, reject) => child.once("close", resolve).once("error", reject));
+  const [code, stdout] = await Promise.all([ended, text(child.stdout)]);
+  return { code, stdout: stdout.trim(), output };
+}
+
+/** Runs docker and returns what it printed; throws with its output when it fails. */
+export async function docker(...args: readonly string[]): Promise<string> {
+  const { code, stdout, output } = await run("docker", args);
+  if (code !== 0) throw new Error(`docker ${args.join(" ")} ended with ${code}:\n${output}`);
+  return stdout;
+}
+
+/** Builds an image from a Dockerfile given as text, on top of images that are there. */
+export async function buildImage(tag: string, dockerfile: string, context = "-"): Promise<void> {
+  const { code, output } = await run("docker", ["build", "--tag", tag, ...(context === "-" ? ["-"] : ["--file", "-", context])], {
+    input: dockerfile,
+  });
+  if (code !== 0) throw new Error(`docker build ${tag} ended with ${code}:\n${output}`);
+}
+
+/** Asks again and again until `get` gives an answer that passes; the engine and Prometheus have no event to wait for. */
+export async function eventually<T>(get: () => Promise<T>, passes: (value: T) => boolean, seconds = 60): Promise<T> {
+  const deadline = performance.now() + seconds * 1000;
+  for (;;) {
+    const value = await get().catch((error: unknown) => error as T);
+    if (!(value instanceof Error) && passes(value)) return value;
+    if (performance.now() > deadline) {
+      throw value instanceof Error ? value : new Error(`not within ${seconds} s; last: ${JSON.stringify(value)?.slice(0, 500)}`);
+    }
+    await delay(250);
+  }
+}
+
+/** Image of the service that the tests run; built here from the repository's own Dockerfile. */
+export const serviceImage = "cats-dogs-classifier:latest";
