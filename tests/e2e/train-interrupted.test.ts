@@ -88,3 +88,9 @@ test("resuming where there is no run says so", async () => {
   expect(code).toBe(2);
   expect(stderr).toContain("E_RUN_NOT_FOUND");
 });
+
+test("a number of steps that is none is refused before anything begins", async () => {
+  const { code, stderr } = await runServal(data.cwd, ["train", "--checkpoint-every", "often"]);
+  expect(code).toBe(2);
+  expect(stderr).toContain('E_USAGE: --checkpoint-every: expected a number of steps from 1 on, got "often".');
+});

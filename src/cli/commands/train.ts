@@ -68,7 +68,7 @@ const checkpointEverySeconds = 60;
 export const configure: Configure = (command, context) => {
   command
     .option("--resume [RUN]", "go on from the last checkpoint of a run, by default the latest one")
-    .option("--checkpoint-every <STEPS>", "save a checkpoint after so many steps as well as every minute", Number)
+    .option("--checkpoint-every <STEPS>", "save a checkpoint after so many steps as well as every minute", parseSteps)
     .option("--set <KEY=VALUE...>", "override a parameter, such as train.epochs=3")
     .option("--json", "print the result as JSON")
     .action(async (options: { resume?: boolean | string; checkpointEvery?: number; set?: string[]; json?: boolean }) => {
@@ -159,6 +159,11 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
 
 function summary(dir: string, version: string, epoch: number, metrics: Metrics): TrainReport["best"] {
   return { dir, version, epoch, accuracy: metrics.accuracy, loss: metrics.loss };
+}
+
+function parseSteps(text: string): number {
+  if (/^[1-9]\d*$/.test(text)) return Number(text);
+  throw new ServalError("E_USAGE", `--checkpoint-every: expected a number of steps from 1 on, got ${JSON.stringify(text)}.`);
 }
 
 async function checkArgs(runDir: string, args: string): Promise<void> {
