@@ -2,6 +2,7 @@ import { COLOUR_MEAN, COLOUR_STD, type Architecture, type ArchitectureOptions } 
 import { differentiate } from "./grad.ts";
 import { Graph } from "./graph.ts";
 import { Network, type Initial } from "./network.ts";
+import type { Value } from "./ops/op-spec.ts";
 import { OPTIMIZERS, type OptimizerOptions } from "./optimizers.ts";
 
 export interface TrainingStepOptions extends ArchitectureOptions, OptimizerOptions {
@@ -46,8 +47,7 @@ export function buildTrainingStep(architecture: Architecture, options: TrainingS
   const whole = side === options.width && (options.side === undefined || side === options.height);
   const maps = whole ? pictures : graph.apply("areaResize", [pictures], { height: side, width: side });
   const { logits } = architecture.train(network, maps, options);
-  const [loss, probabilities] = graph.applyAll("softmaxCrossEntropy", [logits, targets], {});
-  if (!loss || !probabilities) throw new TypeError("softmaxCrossEntropy has two outputs");
+  const [loss, probabilities] = graph.applyAll("softmaxCrossEntropy", [logits, targets], {}) as [Value, Value];
   const gradients = differentiate(
     graph,
     loss,

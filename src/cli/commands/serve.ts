@@ -1,6 +1,7 @@
 import { access } from "node:fs/promises";
 import { once } from "node:events";
 import { join, resolve } from "node:path";
+import type { Command } from "commander";
 import { loadSettings, type Settings } from "../../config/env.ts";
 import { ServalError } from "../../errors.ts";
 import { resolveModel } from "../../model/resolve-model.ts";
@@ -17,19 +18,30 @@ export interface ServeCommandOptions {
   readonly settings: Settings;
 }
 
-export const configure: Configure = (command, context) => {
-  command
+/** Where to listen, as given on the command line. */
+export interface AddressOptions {
+  readonly port?: string;
+  readonly host?: string;
+}
+
+/** Adds --port and --host. */
+export function addressOptions(command: Command): Command {
+  return command
     .option("--port <PORT>", "port to listen on; 0 takes a free one (default: SERVAL_PORT or 8000)")
-    .option("--host <HOST>", "address to listen on (default: SERVAL_HOST or 127.0.0.1)")
+    .option("--host <HOST>", "address to listen on (default: SERVAL_HOST or 127.0.0.1)");
+}
+
+/** The environment's settings, with what the command line says put over them. */
+export function settingsWith({ port, host }: AddressOptions): Settings {
+  const environment = loadSettings();
+  return { ...environment, port: port === undefined ? environment.port : parsePort(port), host: host ?? environment.host };
+}
+
+export const configure: Configure = (command, context) => {
+  addressOptions(command)
     .option("--model <MODEL>", "bundle folder, its model.onnx, or a released model's name (default: SERVAL_MODEL)")
-    .action(async (options: { port?: string; host?: string; model?: string }) => {
-      const environment = loadSettings();
-      const settings = {
-        ...environment,
-        port: options.port === undefined ? environment.port : parsePort(options.port),
-        host: options.host ?? environment.host,
-      };
-      await serveModel({ cwd: context.cwd, model: options.model, settings }, context.output(), context.signal);
+    .action(async (options: AddressOptions & { model?: string }) => {
+      await serveModel({ cwd: context.cwd, model: options.model, settings: settingsWith(options) }, context.output(), context.signal);
     });
 };
 
@@ -68,7 +80,7 @@ async function describeService({ url, model }: Service, cwd: string): Promise<st
   ].join("\n");
 }
 
-export function parsePort(text: string): number {
+function parsePort(text: string): number {
   const port = Number(text);
   if (/^\d+$/.test(text) && port <= 65_535) return port;
   throw new ServalError("E_USAGE", `--port: expected a number from 0 to 65535, got ${JSON.stringify(text)}.`);

@@ -1,8 +1,8 @@
-import { loadSettings, type Settings } from "../../config/env.ts";
+import type { Settings } from "../../config/env.ts";
 import { releasedModels } from "../../model/resolve-model.ts";
 import type { Configure } from "../command.ts";
 import type { Output } from "../output.ts";
-import { parsePort, serveModel } from "./serve.ts";
+import { addressOptions, serveModel, settingsWith, type AddressOptions } from "./serve.ts";
 
 export interface UpOptions {
   /** The working repository. */
@@ -13,19 +13,12 @@ export interface UpOptions {
 }
 
 export const configure: Configure = (command, context) => {
-  command
-    .option("--sample", "draw the built-in sample, train on it and serve that, also where a model is released")
-    .option("--port <PORT>", "port to listen on; 0 takes a free one (default: SERVAL_PORT or 8000)")
-    .option("--host <HOST>", "address to listen on (default: SERVAL_HOST or 127.0.0.1)")
-    .action(async (options: { sample?: boolean; port?: string; host?: string }) => {
-      const environment = loadSettings();
-      const settings = {
-        ...environment,
-        port: options.port === undefined ? environment.port : parsePort(options.port),
-        host: options.host ?? environment.host,
-      };
+  addressOptions(command.option("--sample", "draw the built-in sample, train on it and serve that, also where a model is released")).action(
+    async (options: AddressOptions & { sample?: boolean }) => {
+      const settings = settingsWith(options);
       await up({ cwd: context.cwd, sample: options.sample ?? false, settings }, context.output(), context.signal);
-    });
+    },
+  );
 };
 
 /** Serves the released model; where there is none, or on request, makes one from the drawn sample first. */
