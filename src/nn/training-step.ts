@@ -10,8 +10,6 @@ export interface TrainingStepOptions extends ArchitectureOptions, OptimizerOptio
   /** Side lengths of the pictures fed, in pixels. */
   readonly height: number;
   readonly width: number;
-  /** Shrinks pictures to squares of this side before the network sees them; the pictures' own size without it. */
-  readonly side?: number;
   readonly optimizer: keyof typeof OPTIMIZERS;
   readonly dropout: boolean;
 }
@@ -43,10 +41,7 @@ export function buildTrainingStep(architecture: Architecture, options: TrainingS
   const images = graph.input("images", [options.batchSize, options.height, options.width, 3], { dtype: "uint8" });
   const targets = graph.input("targets", [options.batchSize, options.classes]);
   const pictures = graph.apply("normalizeImages", [images], { mean: COLOUR_MEAN, std: COLOUR_STD });
-  const { side = options.width } = options;
-  const whole = side === options.width && (options.side === undefined || side === options.height);
-  const maps = whole ? pictures : graph.apply("areaResize", [pictures], { height: side, width: side });
-  const { logits } = architecture.train(network, maps, options);
+  const { logits } = architecture.train(network, pictures, options);
   const [loss, probabilities] = graph.applyAll("softmaxCrossEntropy", [logits, targets], {}) as [Value, Value];
   const gradients = differentiate(
     graph,

@@ -3,8 +3,10 @@ import type { Network } from "../network.ts";
 import type { Value } from "../ops/op-spec.ts";
 
 export interface ArchitectureOptions {
-  /** Output channels of each block. */
+  /** Output channels of each block or stage. */
   readonly channels: readonly number[];
+  /** Residual blocks a stage, where the network has any. */
+  readonly blocks: number;
   readonly classes: number;
 }
 

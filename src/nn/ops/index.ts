@@ -31,10 +31,11 @@ export const OPS: { readonly [K in keyof OpAttributes]: OpSpec<OpAttributes[K]> 
   spatialMean: pooling.spatialMean,
   spatialMeanGrad: pooling.spatialMeanGrad,
   affine: normalization.affine,
+  batchNorm: normalization.batchNorm,
+  batchNormGrad: normalization.batchNormGrad,
   batchNormReluMaxPool: normalization.batchNormReluMaxPool,
   batchNormReluMaxPoolGrad: normalization.batchNormReluMaxPoolGrad,
   softmax: softmax.softmax,
   softmaxCrossEntropy: softmax.softmaxCrossEntropy,
   normalizeImages: images.normalizeImages,
-  areaResize: images.areaResize,
 };

@@ -1,5 +1,6 @@
 import type { Emitted, OnnxBuilder } from "../../onnx/builder.ts";
-import type { BatchNormAttributes, NoAttributes } from "./op-attributes.ts";
+import type { Lowering } from "../../onnx/lowering.ts";
+import type { BatchNormAttributes, NoAttributes, ResidualNormAttributes } from "./op-attributes.ts";
 import { array64, expectRank, expectShape, type Array64, type OpSpec, type Value } from "./op-spec.ts";
 import { evaluateChannelSum, evaluateMaxPool2, evaluateMaxPool2Grad, pooledShape } from "./pooling.ts";
 
@@ -62,25 +63,10 @@ export const batchNormReluMaxPool: OpSpec<BatchNormAttributes> = {
   },
   evaluate([x, gamma, beta], { epsilon }) {
     const [input, g, b] = [x as Array64, gamma as Array64, beta as Array64];
-    const count = input.data.length / (input.shape[1] as number);
-    const mean = evaluateChannelSum(input).data.map((sum) => sum / count);
-    const centred = evaluateAffine(
-      input,
-      () => 1,
-      (c) => -(mean[c] as number),
-    );
-    const variance = evaluateChannelSum(
-      array64(
-        input.shape,
-        centred.data.map((value) => value * value),
-      ),
-    ).data.map((sum) => sum / count);
+    const { mean, variance } = evaluateMoments(input);
     const inverse = variance.map((value) => 1 / Math.sqrt(value + epsilon));
-    const normalised = evaluateAffine(
-      centred,
-      (c) => (g.data[c] as number) * (inverse[c] as number),
-      (c) => b.data[c] as number,
-    );
+    const slope = (c: number): number => (g.data[c] as number) * (inverse[c] as number);
+    const normalised = evaluateAffine(input, slope, (c) => (b.data[c] as number) - (mean[c] as number) * slope(c));
     const y = evaluateMaxPool2(
       array64(
         input.shape,
@@ -98,12 +84,8 @@ export const batchNormReluMaxPool: OpSpec<BatchNormAttributes> = {
   lower(builder, lowering, [x, gamma, beta], { epsilon }) {
     const input = x as Emitted;
     const op = vectorOps(builder, gamma as Emitted);
-    const [n, c, h, w] = input.shape as Map4;
     const pooled = lowering.maxPool2(builder, input);
-    const mean = op.scale(lowering.channelSum(builder, input), 1 / (n * h * w));
-    const meanSquare = op.scale(lowering.channelSum(builder, lowering.multiply(builder, input, input)), 1 / (n * h * w));
-    const variance = builder.node("Max", [op.subtract(meanSquare, op.multiply(mean, mean)), builder.scalar(0)], [c]);
-    const inverse = builder.node("Reciprocal", [builder.node("Sqrt", [op.add(variance, builder.scalar(epsilon))], [c])], [c]);
+    const { mean, variance, inverse } = lowerMoments(builder, lowering, input, epsilon);
     const a = op.multiply(gamma as Emitted, inverse);
     const b = op.subtract(beta as Emitted, op.multiply(mean, a));
     return [lowering.affine(builder, pooled, a, b, { relu: true }), mean, variance, pooled, inverse];
@@ -169,6 +151,138 @@ export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes> = {
     return [dx, dGamma, dBeta];
   },
 };
+
+/**
+ * Batch normalisation with the batch's own statistics, then a residual and relu where they are asked for: x [N,C,H,W],
+ * gamma [C], beta [C], optional addend [N,C,H,W] -> y, mean [C], variance [C] (biased), 1/sqrt(variance + epsilon) [C].
+ * As in batchNormReluMaxPool, x should have a mean near zero. Residual learning: He et al. 2016, arXiv:1512.03385.
+ */
+export const batchNorm: OpSpec<ResidualNormAttributes> = {
+  infer([x, gamma, beta, addend]) {
+    expectRank("batchNorm", "x", x ?? [], 4);
+    const c = x?.[1] as number;
+    expectShape("batchNorm", "gamma", gamma ?? [], [c]);
+    expectShape("batchNorm", "beta", beta ?? [], [c]);
+    if (addend) expectShape("batchNorm", "addend", addend, x as readonly number[]);
+    return [x ?? [], [c], [c], [c]];
+  },
+  evaluate([x, gamma, beta, addend], { epsilon, relu }) {
+    const [input, g, b] = [x as Array64, gamma as Array64, beta as Array64];
+    const { mean, variance } = evaluateMoments(input);
+    const inverse = variance.map((value) => 1 / Math.sqrt(value + epsilon));
+    const slope = (c: number): number => (g.data[c] as number) * (inverse[c] as number);
+    const y = evaluateAffine(input, slope, (c) => (b.data[c] as number) - (mean[c] as number) * slope(c));
+    const sum = addend ? y.data.map((value, k) => value + (addend.data[k] as number)) : y.data;
+    const channels = g.shape;
+    return [
+      array64(y.shape, relu ? sum.map((value) => Math.max(0, value)) : sum),
+      array64(channels, mean),
+      array64(channels, variance),
+      array64(channels, inverse),
+    ];
+  },
+  gradient(graph, node, [dy]) {
+    const [x, gamma] = node.inputs as [Value, Value];
+    const [y, mean, , inverse] = node.outputs as [Value, Value, Value, Value];
+    const { relu } = node.attributes as ResidualNormAttributes;
+    if (!dy) return [];
+    const gradients = graph.applyAll("batchNormGrad", [x, gamma, y, mean, inverse, dy], { relu });
+    return node.inputs.length > 3 ? gradients : gradients.slice(0, 3);
+  },
+  lower(builder, lowering, [x, gamma, beta, addend], { epsilon, relu }) {
+    const input = x as Emitted;
+    const op = vectorOps(builder, gamma as Emitted);
+    const { mean, variance, inverse } = lowerMoments(builder, lowering, input, epsilon);
+    const a = op.multiply(gamma as Emitted, inverse);
+    const b = op.subtract(beta as Emitted, op.multiply(mean, a));
+    return [lowering.affine(builder, input, a, b, addend ? { relu, addend } : { relu }), mean, variance, inverse];
+  },
+};
+
+/** x, gamma, y, mean, inverse, dy -> gradients of x, gamma, beta and the addend. */
+export const batchNormGrad: OpSpec<Pick<ResidualNormAttributes, "relu">> = {
+  infer: ([x, gamma]) => [x ?? [], gamma ?? [], gamma ?? [], x ?? []],
+  evaluate(inputs, { relu }) {
+    const [x, gamma, y, mean, inverse, dy] = inputs as [Array64, Array64, Array64, Array64, Array64, Array64];
+    const count = x.data.length / gamma.data.length;
+    const d = array64(y.shape, relu ? dy.data.map((value, k) => ((y.data[k] as number) > 0 ? value : 0)) : dy.data);
+    const normalised = evaluateAffine(
+      x,
+      (c) => inverse.data[c] as number,
+      (c) => -(mean.data[c] as number) * (inverse.data[c] as number),
+    );
+    const dBeta = evaluateChannelSum(d);
+    const dGamma = evaluateChannelSum(
+      array64(
+        d.shape,
+        d.data.map((value, k) => value * (normalised.data[k] as number)),
+      ),
+    );
+    const correction = evaluateAffine(
+      normalised,
+      (c) => (dGamma.data[c] as number) / count,
+      (c) => (dBeta.data[c] as number) / count,
+    );
+    const dx = evaluateAffine(
+      array64(
+        x.shape,
+        d.data.map((value, k) => value - (correction.data[k] as number)),
+      ),
+      (c) => (gamma.data[c] as number) * (inverse.data[c] as number),
+      () => 0,
+    );
+    return [dx, dGamma, dBeta, d];
+  },
+  gradient: { none: "Serval differentiates once" },
+  lower(builder, lowering, inputs, { relu }) {
+    const [x, gamma, y, mean, inverse, dy] = inputs as [Emitted, Emitted, Emitted, Emitted, Emitted, Emitted];
+    const op = vectorOps(builder, gamma);
+    const [n, c, h, w] = x.shape as Map4;
+    const d = relu ? lowering.multiply(builder, dy, lowering.positiveMask(builder, y)) : dy;
+    const dBeta = lowering.channelSum(builder, d);
+    const dot = lowering.channelSum(builder, lowering.multiply(builder, d, x));
+    const dGamma = op.multiply(inverse, op.subtract(dot, op.multiply(mean, dBeta)));
+    // The formula of the reference, collected into dx = a*d + slope*x + offset.
+    const a = op.multiply(gamma, inverse);
+    const slope = op.scale(op.multiply(op.multiply(a, inverse), dGamma), -1 / (n * h * w));
+    const offset = op.subtract(op.scale(op.multiply(a, dBeta), -1 / (n * h * w)), op.multiply(slope, mean));
+    const scaled = lowering.affine(builder, d, a, builder.floats(new Float32Array(c)));
+    return [lowering.affine(builder, x, slope, offset, { addend: scaled }), dGamma, dBeta, d];
+  },
+};
+
+/** Mean and biased variance a channel, the second from centred values. */
+function evaluateMoments(x: Array64): { mean: Float64Array; variance: Float64Array } {
+  const count = x.data.length / (x.shape[1] as number);
+  const mean = evaluateChannelSum(x).data.map((sum) => sum / count);
+  const centred = evaluateAffine(
+    x,
+    () => 1,
+    (c) => -(mean[c] as number),
+  );
+  const squares = array64(
+    x.shape,
+    centred.data.map((value) => value * value),
+  );
+  return { mean, variance: evaluateChannelSum(squares).data.map((sum) => sum / count) };
+}
+
+/** Mean, variance as E[x^2] - E[x]^2, and 1/sqrt(variance + epsilon) a channel. */
+function lowerMoments(
+  builder: OnnxBuilder,
+  lowering: Lowering,
+  x: Emitted,
+  epsilon: number,
+): { mean: Emitted; variance: Emitted; inverse: Emitted } {
+  const [n, c, h, w] = x.shape as Map4;
+  const sum = lowering.channelSum(builder, x);
+  const op = vectorOps(builder, sum);
+  const mean = op.scale(sum, 1 / (n * h * w));
+  const meanSquare = op.scale(lowering.channelSum(builder, lowering.multiply(builder, x, x)), 1 / (n * h * w));
+  const variance = builder.node("Max", [op.subtract(meanSquare, op.multiply(mean, mean)), builder.scalar(0)], [c]);
+  const inverse = builder.node("Reciprocal", [builder.node("Sqrt", [op.add(variance, builder.scalar(epsilon))], [c])], [c]);
+  return { mean, variance, inverse };
+}
 
 /** Arithmetic on vectors of one number a channel. */
 function vectorOps(

@@ -20,15 +20,14 @@ export interface BatchNormAttributes {
   readonly epsilon: number;
 }
 
+export interface ResidualNormAttributes extends BatchNormAttributes {
+  readonly relu: boolean;
+}
+
 export interface NormalizeAttributes {
   /** Mean and standard deviation of each colour in [0,1], subtracted and divided after the division by 255. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
-}
-
-export interface SizeAttributes {
-  readonly height: number;
-  readonly width: number;
 }
 
 /** Every op by name, with its attributes. The registry must hold a complete OpSpec for each of them. */
@@ -54,12 +53,13 @@ export interface OpAttributes {
   spatialMean: NoAttributes;
   spatialMeanGrad: ShapeAttributes;
   affine: NoAttributes;
+  batchNorm: ResidualNormAttributes;
+  batchNormGrad: Pick<ResidualNormAttributes, "relu">;
   batchNormReluMaxPool: BatchNormAttributes;
   batchNormReluMaxPoolGrad: NoAttributes;
   softmax: NoAttributes;
   softmaxCrossEntropy: NoAttributes;
   normalizeImages: NormalizeAttributes;
-  areaResize: SizeAttributes;
 }
 
 export type OpName = keyof OpAttributes;

@@ -108,6 +108,15 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [of(2, 16, 3, 3), of(16), of(16)], attributes: {} },
     { inputs: [of(2, 5, 3, 3), of(5), of(5)], attributes: {} },
   ],
+  batchNorm: [
+    { inputs: [apart(3, 16, 4, 4), within(-1.5, 1.5, 16), of(16)], attributes: { epsilon: 1e-3, relu: false } },
+    { inputs: [apart(3, 16, 3, 5), within(-1.5, 1.5, 16), of(16), of(3, 16, 3, 5)], attributes: { epsilon: 1e-3, relu: true } },
+    { inputs: [apart(3, 6, 4, 3), within(-1.5, 1.5, 6), of(6), of(3, 6, 4, 3)], attributes: { epsilon: 1e-3, relu: true } },
+  ],
+  batchNormGrad: [
+    { inputs: [of(2, 16, 3, 3), of(16), of(2, 16, 3, 3), of(16), within(0.5, 2, 16), of(2, 16, 3, 3)], attributes: { relu: true } },
+    { inputs: [of(2, 5, 3, 3), of(5), of(2, 5, 3, 3), of(5), within(0.5, 2, 5), of(2, 5, 3, 3)], attributes: { relu: false } },
+  ],
   batchNormReluMaxPool: [
     { inputs: [apart(3, 16, 4, 4), within(0.5, 1.5, 16), of(16)], attributes: { epsilon: 1e-3 } },
     { inputs: [apart(3, 6, 4, 6), within(0.5, 1.5, 6), of(6)], attributes: { epsilon: 1e-3 } },
@@ -132,10 +141,6 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
       inputs: [of(4, 3), { shape: [4, 3], values: (index) => [0.25, 0.5, 0.25][(index + Math.floor(index / 3)) % 3] as number }],
       attributes: {},
     },
-  ],
-  areaResize: [
-    { inputs: [of(2, 3, 6, 6)], attributes: { height: 3, width: 4 } },
-    { inputs: [of(1, 3, 5, 4)], attributes: { height: 5, width: 3 } },
   ],
   normalizeImages: [
     {
