@@ -13,10 +13,12 @@ export interface Params {
     readonly seed: number;
   };
   readonly train: {
-    readonly architecture: "cnn4";
+    readonly architecture: "cnn4" | "resnet";
     readonly channels: readonly number[];
+    readonly blocks: number;
     readonly cropSize: number;
     readonly startSize: number;
+    readonly endSize: number;
     readonly epochs: number;
     readonly batchSize: number;
     readonly optimizer: "sgd" | "adamw";
@@ -27,6 +29,13 @@ export interface Params {
     readonly warmupEpochs: number;
     readonly dropout: number;
     readonly flip: boolean;
+    readonly cropScale: number;
+    readonly colorJitter: number;
+    readonly erasing: number;
+    readonly mixup: number;
+    readonly cutmix: number;
+    readonly mixProbability: number;
+    readonly emaDecay: number;
     readonly patience: number;
     readonly seed: number;
     readonly threads: number;
@@ -83,22 +92,25 @@ const prepare = Type.Object(
 
 const train = Type.Object(
   {
-    architecture: Type.Enum(["cnn4"], {
+    architecture: Type.Enum(["cnn4", "resnet"], {
       default: "cnn4",
-      description: "Network: cnn4 is four blocks of convolution, batch normalisation, ReLU and max pooling, then a linear classifier.",
+      description:
+        "Network: cnn4 is four blocks of convolution, batch normalisation, ReLU and max pooling, then a linear classifier. resnet is a residual network: slower, and more accurate given time.",
     }),
     channels: Type.Array(Type.Integer({ minimum: 1, maximum: 1024 }), {
       default: [32, 64, 128, 256],
       minItems: 4,
       maxItems: 4,
-      description: "Output channels of the four blocks. Multiples of 16 run fastest.",
+      description:
+        "Output channels of cnn4's four blocks, or of resnet's two stem convolutions (the second is the first stage as well) and two further stages. Multiples of 16 run fastest.",
     }),
+    blocks: Type.Integer({ default: 2, minimum: 1, maximum: 64, description: "Residual blocks in each stage of resnet; cnn4 has none." }),
     cropSize: Type.Integer({
       default: 96,
       minimum: 16,
       maximum: 1024,
       multipleOf: 16,
-      description: "Side in pixels of the square cut from each prepared image: at random in training, from the centre afterwards.",
+      description: "Side in pixels of the square cut from the centre of each prepared image in validation and in service.",
     }),
     startSize: Type.Integer({
       default: 64,
@@ -106,7 +118,15 @@ const train = Type.Object(
       maximum: 1024,
       multipleOf: 16,
       description:
-        "Side in pixels that the square is shrunk to in the first epochs. It grows to cropSize in steps of 16, each for an equal share of the epochs; cropSize or more trains at full size throughout.",
+        "Side in pixels of training images in the first epochs. It grows to endSize in steps of 16, each for an equal share of the epochs.",
+    }),
+    endSize: Type.Integer({
+      default: 96,
+      minimum: 16,
+      maximum: 1024,
+      multipleOf: 16,
+      description:
+        "Side in pixels of training images in the last epochs, at most cropSize. Somewhat less is best, because random crops enlarge what they show.",
     }),
     epochs: Type.Integer({ default: 13, minimum: 1, maximum: 10_000, description: "Passes over the training split." }),
     batchSize: Type.Integer({ default: 32, minimum: 1, maximum: 4096, description: "Images per optimizer step." }),
@@ -143,6 +163,27 @@ const train = Type.Object(
     flip: Type.Boolean({
       default: true,
       description: "Mirror training images left to right at random. Switch it off where left and right matter.",
+    }),
+    cropScale: Type.Number({
+      default: 0.5,
+      exclusiveMinimum: 0,
+      maximum: 1,
+      description: "Smallest share of an image's area that a random crop keeps in training; 1 shows whole images.",
+    }),
+    colorJitter: share(
+      0.2,
+      "Largest change of brightness, contrast and saturation in training, as a share; white balance by a quarter of it.",
+    ),
+    erasing: share(0, "Probability that a random rectangle of a training image is blotted out."),
+    mixup: share(0, "Alpha of mixup, which blends pairs of training images and their labels; 0 is off."),
+    cutmix: share(0, "Alpha of cutmix, which exchanges rectangles between pairs of training images; 0 is off."),
+    mixProbability: share(0.5, "Share of the batches that mixup or cutmix works on."),
+    emaDecay: Type.Number({
+      default: 0,
+      minimum: 0,
+      exclusiveMaximum: 1,
+      description:
+        "Decay in each step of a moving average of the weights, which is then validated and exported; 0 takes the weights themselves.",
     }),
     patience: Type.Integer({
       default: 0,

@@ -15,8 +15,6 @@ export interface Position {
   /** Training time in seconds, of all sessions of the run and of this epoch. */
   readonly seconds: number;
   readonly epochSeconds: number;
-  /** State of the generator of crops, mirrors and dropout. */
-  readonly random: readonly number[];
   readonly best: BestEpoch | null;
 }
 
@@ -31,7 +29,7 @@ export interface Checkpoint {
   /** SHA-256 over configuration and data version: a run goes on only with what it began with. */
   readonly fingerprint: string;
   readonly position: Position;
-  /** Parameters, statistics and optimizer slots by name. */
+  /** Parameters, statistics, optimizer slots and, under `ema:NAME`, moving averages. */
   readonly state: Readonly<Record<string, Float32Array>>;
   /** Parameters and statistics of the best epoch so far; empty before the first one. */
   readonly best: Readonly<Record<string, Float32Array>>;

@@ -4,7 +4,7 @@ import { buildTrainingStep, type StateSpec } from "../nn/training-step.ts";
 import { elementCount } from "../onnx/builder.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { Engine, Session, Tensor } from "../runtime/engine.ts";
-import { allocateBatch, type Batch } from "./batches.ts";
+import type { Batch } from "./batches.ts";
 import type { TrainConfig } from "./train-job.ts";
 
 /** What a training step is compiled for, besides the configuration. */
@@ -18,7 +18,7 @@ export interface StepSetup {
 
 /** A training step that works on pictures of one size, with the buffers that it reads. */
 export interface CompiledStep {
-  /** Side in pixels that windows are shrunk to inside the step. */
+  /** Side of the pictures in pixels. */
   readonly side: number;
   readonly session: Session;
   readonly state: readonly StateSpec[];
@@ -35,11 +35,15 @@ export async function compileStep(
   setup: StepSetup,
 ): Promise<CompiledStep> {
   const { batchSize, classes, blockSize, threads } = setup;
-  const window = { height: config.cropSize, width: config.cropSize };
-  const step = buildTrainingStep(architecture, { ...config, ...window, side, batchSize, classes, dropout: config.dropout > 0 });
+  const size = { height: side, width: side };
+  const step = buildTrainingStep(architecture, { ...config, ...size, batchSize, classes, dropout: config.dropout > 0 });
   const model = encodeModel(lowerGraph(step.graph, { blockSize, name: `${architecture.name}-training-step` }));
   const session = await engine.createSession(model, { threads });
-  const batch = allocateBatch(classes, { ...config, batchSize });
+  const batch = {
+    images: new Uint8Array(batchSize * side ** 2 * 3),
+    targets: new Float32Array(batchSize * classes),
+    classIndex: new Uint16Array(batchSize),
+  };
   const given: Record<string, Tensor["data"]> = { images: batch.images, targets: batch.targets };
   const state = new Set(step.state.map(({ name }) => name));
   const inputs: Record<string, Tensor> = {};

@@ -51,7 +51,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
   const size = { height: config.cropSize, width: config.cropSize };
   const metadata = { labels: JSON.stringify(shards.labels), producer: "serval" };
   const build = (temperature: number): Uint8Array =>
-    encodeModel(buildInferenceModel(architecture, weights, { ...size, channels: config.channels, classes, temperature, metadata }));
+    encodeModel(buildInferenceModel(architecture, weights, { ...config, ...size, classes, temperature, metadata }));
 
   const inference = await startInference(build(1), { imageShape: [size.height, size.width] });
   let logits: Float32Array;
@@ -112,6 +112,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
       [weightsFile]: encodeSafetensors(tensors, {
         architecture: config.architecture,
         channels: JSON.stringify(config.channels),
+        blocks: String(config.blocks),
         labels: JSON.stringify(shards.labels),
         mean: JSON.stringify(COLOUR_MEAN),
         std: JSON.stringify(COLOUR_STD),

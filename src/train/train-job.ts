@@ -4,10 +4,13 @@ import type { EpochResult } from "./results.ts";
 export interface TrainConfig {
   readonly architecture: string;
   readonly channels: readonly number[];
-  /** Side of the square window that the network sees, in pixels. */
+  /** Residual blocks a stage, for networks that have stages. */
+  readonly blocks: number;
+  /** Side in pixels of the square cut from the centre of a prepared picture: what validation and the service see. */
   readonly cropSize: number;
-  /** Side in pixels that the window is shrunk to in the first epochs; it grows to cropSize in steps. */
+  /** Side in pixels of training pictures in the first epochs, and in the last ones; it grows in steps. */
   readonly startSize: number;
+  readonly endSize: number;
   readonly epochs: number;
   readonly batchSize: number;
   readonly optimizer: "sgd" | "adamw";
@@ -18,6 +21,19 @@ export interface TrainConfig {
   readonly warmupEpochs: number;
   readonly dropout: number;
   readonly flip: boolean;
+  /** Smallest share of a picture's area that a random crop keeps; 1 keeps all of it. */
+  readonly cropScale: number;
+  /** Largest change of brightness, contrast and saturation, as a share. */
+  readonly colorJitter: number;
+  /** Probability that a rectangle is blotted out. */
+  readonly erasing: number;
+  /** Alpha of mixup and of cutmix; 0 is off. */
+  readonly mixup: number;
+  readonly cutmix: number;
+  /** Share of the batches that mixup or cutmix, whichever is drawn, works on. */
+  readonly mixProbability: number;
+  /** Decay a step of the moving average of the weights that is validated and exported; 0 takes the weights themselves. */
+  readonly emaDecay: number;
   /** Epochs without a better validation result before training stops; 0 never stops. */
   readonly patience: number;
   readonly seed: number;

@@ -12,18 +12,14 @@ export function checkConfig(config: TrainConfig, shards: Shards): Architecture {
       "E_PARAMS",
       `train.architecture: expected one of ${Object.keys(ARCHITECTURES).join(", ")}; got "${config.architecture}".`,
     );
-  const multiple = architecture.sizeMultiple({ channels: config.channels, classes: shards.labels.length });
-  if (config.startSize % multiple !== 0)
-    throw new ServalError(
-      "E_PARAMS",
-      `train.startSize: got ${config.startSize}; expected a multiple of ${multiple}, because every block halves the maps.`,
-    );
+  const multiple = architecture.sizeMultiple({ ...config, classes: shards.labels.length });
+  for (const key of ["startSize", "endSize", "cropSize"] as const)
+    if (config[key] % multiple !== 0)
+      throw new ServalError(
+        "E_PARAMS",
+        `train.${key}: got ${config[key]}; expected a multiple of ${multiple}, because the network halves the maps so often.`,
+      );
   const smaller = Math.min(shards.width, shards.height);
-  if (config.cropSize % multiple !== 0)
-    throw new ServalError(
-      "E_PARAMS",
-      `train.cropSize: got ${config.cropSize}; expected a multiple of ${multiple}, because every block halves the maps.`,
-    );
   if (config.cropSize > smaller)
     throw new ServalError(
       "E_PARAMS",
@@ -38,14 +34,15 @@ export function checkConfig(config: TrainConfig, shards: Shards): Architecture {
 }
 
 /**
- * Side of the pictures in each epoch: from startSize to cropSize in equal shares of the epochs, so that most of them are
- * cheap and the last ones see what the service sees (progressive resizing).
+ * Side of the training pictures in each epoch: from startSize to endSize in equal shares of the epochs, so that most of
+ * them are cheap (progressive resizing).
  */
 export function epochSizes(
-  { startSize, cropSize, epochs }: Pick<TrainConfig, "startSize" | "cropSize" | "epochs">,
+  { startSize, endSize, cropSize, epochs }: Pick<TrainConfig, "startSize" | "endSize" | "cropSize" | "epochs">,
   multiple: number,
 ): number[] {
-  const first = Math.min(startSize, cropSize);
-  const sizes = Array.from({ length: (cropSize - first) / multiple + 1 }, (_, k) => first + k * multiple);
+  const last = Math.min(endSize, cropSize);
+  const first = Math.min(startSize, last);
+  const sizes = Array.from({ length: (last - first) / multiple + 1 }, (_, k) => first + k * multiple);
   return Array.from({ length: epochs }, (_, epoch) => sizes[Math.floor((epoch * sizes.length) / epochs)] as number);
 }

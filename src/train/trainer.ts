@@ -8,9 +8,10 @@ import { adamCorrections } from "../nn/optimizers.ts";
 import { warmupCosine } from "../nn/schedules.ts";
 import { elementCount } from "../onnx/builder.ts";
 import type { Engine, Tensor } from "../runtime/engine.ts";
-import { fillTrainingBatch } from "./batches.ts";
+import { BatchSource } from "./batch-source.ts";
 import { latestCheckpoint, writeCheckpoint, type BestEpoch, type Position } from "./checkpoint.ts";
 import { compileStep, type CompiledStep, type StepSetup } from "./compiled-step.ts";
+import { MovingAverage } from "./moving-average.ts";
 import { Random } from "./random.ts";
 import { openResults, type ResultsLog } from "./results.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
@@ -18,10 +19,9 @@ import { checkConfig, epochSizes } from "./train-plan.ts";
 import { TrainingState } from "./training-state.ts";
 import { validate } from "./validate.ts";
 
-/** Streams of the seed; epoch e shuffles with stream shuffleStream + e. */
+/** Streams of the seed: step s (of the whole training) drops features with dropoutStream + s. */
 const weightStream = 1;
-const augmentationStream = 2;
-const shuffleStream = 1000;
+const dropoutStream = 0x2000_0000;
 
 export interface TrainHooks {
   readonly onEvent: (event: TrainEvent) => void;
@@ -57,9 +57,10 @@ class Trainer {
   readonly #fingerprint: string;
   readonly #checkpointDir: string;
   readonly #state: TrainingState;
+  #average: MovingAverage | undefined;
   #compiled: CompiledStep;
   #results!: ResultsLog;
-  #random: Random;
+  #batches!: BatchSource;
   #epoch = 0;
   #step = 0;
   #lossSum = 0;
@@ -87,7 +88,7 @@ class Trainer {
       blockSize,
       threads: config.threads === 0 ? os.availableParallelism() : config.threads,
     };
-    const sizes = epochSizes(config, architecture.sizeMultiple({ channels: config.channels, classes: setup.classes }));
+    const sizes = epochSizes(config, architecture.sizeMultiple({ ...config, classes: setup.classes }));
     const compiled = await compileStep(engine, architecture, config, sizes[0] as number, setup);
     const trainer = new Trainer(engine, job, shards, hooks, architecture, setup, sizes, compiled);
     await trainer.#begin();
@@ -115,7 +116,6 @@ class Trainer {
     this.#state = new TrainingState(compiled.state);
     this.#fingerprint = sha256(JSON.stringify([job.config, shards.dataVersion, shards.width, shards.height, shards.labels]));
     this.#checkpointDir = join(job.runDir, "checkpoints");
-    this.#random = new Random(job.config.seed, augmentationStream);
   }
 
   get #stepsPerEpoch(): number {
@@ -145,12 +145,24 @@ class Trainer {
       this.#correct = position.correct;
       this.#seconds = position.seconds;
       this.#epochSeconds = position.epochSeconds;
-      this.#random = Random.restore(position.random);
       this.#best = position.best;
       this.#bestWeights = { ...checkpoint.best };
     } else {
       this.#state.initialize(new Random(config.seed, weightStream));
     }
+    if (config.emaDecay > 0) {
+      this.#average = new MovingAverage(config.emaDecay, this.#state.snapshot("parameter", "statistic"));
+      if (checkpoint) this.#average.restore(checkpoint.state);
+    }
+    this.#batches = new BatchSource({
+      shardsDir: job.shardsDir,
+      config,
+      batchSize: this.#setup.batchSize,
+      classes: this.#setup.classes,
+      stepsPerEpoch: this.#stepsPerEpoch,
+      sizes: this.#sizes,
+      firstStep: this.#stepsDone,
+    });
     this.#results = await openResults(job.runDir, this.#epoch);
     this.#hooks.onEvent({
       type: "start",
@@ -168,9 +180,8 @@ class Trainer {
     let savedAt = performance.now();
     while (this.#epoch < config.epochs && !this.#patienceIsOver()) {
       await this.#compileFor(this.#sizes[this.#epoch] as number);
-      const order = new Random(config.seed, shuffleStream + this.#epoch).permutation(this.#shards.splits.train.count);
       while (this.#step < this.#stepsPerEpoch) {
-        await this.#trainStep(order);
+        await this.#trainStep();
         const { checkpointEverySteps, checkpointEverySeconds } = this.#job;
         const due =
           performance.now() - savedAt > checkpointEverySeconds * 1000 ||
@@ -193,7 +204,7 @@ class Trainer {
     }
     return {
       best: this.#bestWeights,
-      final: this.#state.snapshot("parameter", "statistic"),
+      final: this.#weights(),
       bestEpoch: this.#best?.epoch ?? this.#epoch,
       epochs: this.#epoch,
       seconds: this.#seconds,
@@ -206,6 +217,7 @@ class Trainer {
   }
 
   async close(): Promise<void> {
+    await this.#batches.close();
     await this.#compiled.session.close();
   }
 
@@ -221,18 +233,20 @@ class Trainer {
     return patience > 0 && this.#best !== null && this.#epoch - this.#best.epoch >= patience;
   }
 
-  async #trainStep(order: Uint32Array): Promise<void> {
-    const { config } = this.#job;
+  /** What is validated and exported. */
+  #weights(): Record<string, Float32Array> {
+    return this.#average?.snapshot() ?? this.#state.snapshot("parameter", "statistic");
+  }
+
+  async #trainStep(): Promise<void> {
     const { session, inputs, batch } = this.#compiled;
     const startedAt = performance.now();
-    fillTrainingBatch(batch, this.#shards, order, this.#step * this.#setup.batchSize, this.#random, {
-      ...config,
-      batchSize: this.#setup.batchSize,
-    });
-    this.#setScalars(inputs);
+    await this.#batches.next(batch);
     const filledAt = performance.now();
+    this.#setScalars(inputs);
     const outputs = await session.run({ ...inputs, ...this.#state.feeds }, this.#state.targets);
     this.#state.advance();
+    this.#average?.follow(this.#state.feeds, this.#stepsDone + 1);
     const loss = outputs["loss"]?.data[0] as number;
     if (!Number.isFinite(loss)) {
       throw new ServalError(
@@ -275,11 +289,12 @@ class Trainer {
     const mask = inputs["dropoutMask"]?.data;
     const { dropout } = this.#job.config;
     // Kept features are scaled up, so that the expected sum stays what it is without dropout.
-    if (mask) for (let k = 0; k < mask.length; k++) mask[k] = this.#random.uniform() < dropout ? 0 : 1 / (1 - dropout);
+    const random = new Random(this.#job.config.seed, dropoutStream + this.#stepsDone);
+    if (mask) for (let k = 0; k < mask.length; k++) mask[k] = random.uniform() < dropout ? 0 : 1 / (1 - dropout);
   }
 
   async #endEpoch(): Promise<void> {
-    const weights = this.#state.snapshot("parameter", "statistic");
+    const weights = this.#weights();
     const validatedFrom = performance.now();
     const metrics = await validate({
       engine: this.#engine,
@@ -331,10 +346,9 @@ class Trainer {
       correct: this.#correct,
       seconds: this.#seconds,
       epochSeconds: this.#epochSeconds,
-      random: [...this.#random.state],
       best: this.#best,
     };
-    const state = this.#state.snapshot("parameter", "statistic", "slot");
+    const state = { ...this.#state.snapshot("parameter", "statistic", "slot"), ...this.#average?.tensors() };
     await writeCheckpoint(this.#checkpointDir, this.#stepsDone, {
       fingerprint: this.#fingerprint,
       position,

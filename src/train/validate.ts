@@ -23,7 +23,7 @@ export interface ValidateOptions {
 export async function validate({ engine, architecture, config, shards, weights, threads }: ValidateOptions): Promise<Metrics> {
   const classes = shards.labels.length;
   const size = { width: config.cropSize, height: config.cropSize };
-  const model = buildInferenceModel(architecture, weights, { ...size, channels: config.channels, classes, temperature: 1 });
+  const model = buildInferenceModel(architecture, weights, { ...config, ...size, classes, temperature: 1 });
   const session = await engine.createSession(encodeModel(model), { threads });
   const { count, classIndex } = shards.splits.val;
   const probabilities = new Float32Array(count * classes);

@@ -1,15 +1,6 @@
 import type { Value } from "../ops/op-spec.ts";
 import type { Architecture, ArchitectureOptions } from "./architecture.ts";
-import {
-  conv1x1,
-  conv3x3,
-  conv3x3Half,
-  inferClassifier,
-  inferConvNorm,
-  trainClassifier,
-  trainConvNorm,
-  type ConvNorm,
-} from "./layers.ts";
+import { conv1x1, conv3x3, conv3x3Half, inferClassifier, inferConvNorm, trainClassifier, trainConvNorm, type ConvNorm } from "./layers.ts";
 
 /** What the network does with a layer: apply it for training, or folded. */
 interface Apply {

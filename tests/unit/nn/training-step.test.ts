@@ -10,7 +10,7 @@ import type { Tensor } from "../../../src/runtime/engine.ts";
 import { onnxruntime } from "../../../src/runtime/onnxruntime.ts";
 import { randomArray } from "../../helpers/random-array.ts";
 
-const options = { channels: [16, 32], classes: 3, momentum: 0.9, weightDecay: 0.01 };
+const options = { channels: [16, 32], blocks: 1, classes: 3, momentum: 0.9, weightDecay: 0.01 };
 const blockSize = await onnxruntime.probeBlockSize();
 
 function feedsFor(graph: ReturnType<typeof buildTrainingStep>["graph"]): Record<string, Float64Array> {
@@ -63,7 +63,7 @@ test("the exported network answers as the definition of its layers says, for any
   const { graph } = buildTrainingStep(cnn4, { ...options, batchSize: 1, height: 16, width: 12, optimizer: "sgd", dropout: false });
   const feeds = feedsFor(graph);
   const weights = Object.fromEntries(Object.entries(feeds).map(([name, values]) => [name, Float32Array.from(values)]));
-  const model = buildInferenceModel(cnn4, weights, { channels: options.channels, classes: 3, height: 16, width: 12, temperature: 2 });
+  const model = buildInferenceModel(cnn4, weights, { ...options, height: 16, width: 12, temperature: 2 });
   const session = await onnxruntime.createSession(encodeModel(model), { threads: 1 });
   const images = Uint8Array.from({ length: 3 * 16 * 12 * 3 }, (_, k) => (k * 31 + (k >> 5)) % 256);
   const run = async (from: number, count: number): Promise<Record<string, Tensor>> =>
