@@ -198,10 +198,10 @@ const table = {
     hint: "Look into .serval/runs, or start a new run without --resume.",
   },
   E_TRAIN_DIVERGED: {
-    title: "Training diverged: the loss is no longer a number.",
+    title: "Training diverged: the loss is no longer a number, or stays far above that of guessing.",
     status: 500,
     exit: 1,
-    hint: "Lower train.learningRate (a third of it is a good first try) or raise train.warmupEpochs. The last good checkpoint is kept.",
+    hint: "Start a new run with a lower train.learningRate (a third of it is a good first try) or a higher train.warmupEpochs.",
   },
   E_ENGINE_MODEL: {
     title: "The inference engine does not accept the model.",
@@ -239,6 +239,43 @@ const table = {
     status: 400,
     exit: 3,
     hint: "Run `serval prepare` with the parameters that the model was trained with, or evaluate a folder or zip with --data.",
+  },
+
+  E_DVC_CONFIG: {
+    title: "The configuration of DVC asks for something that is not valid or not supported.",
+    status: 500,
+    exit: 2,
+    hint: "Correct .dvc/config or .dvc/config.local (`dvc config`, `dvc remote modify`).",
+  },
+  E_DVC_FILE: {
+    title: "A file that DVC or Serval wrote cannot be read.",
+    status: 500,
+    exit: 2,
+    hint: "Put back the version that Git has, or write it again with `serval add`.",
+  },
+  E_DATA_PATH: {
+    title: "A path cannot be versioned as data.",
+    status: 400,
+    exit: 2,
+    hint: "Name a file or folder of its own inside the repository.",
+  },
+  E_DATA_UNSAVED: {
+    title: "The workspace holds data that no cache has, and that would be lost.",
+    status: 409,
+    exit: 1,
+    hint: "Keep it with `serval add` (or move it away), or give it up with --force.",
+  },
+  E_CACHE_MISSING: {
+    title: "Data is in neither the workspace nor the cache.",
+    status: 404,
+    exit: 1,
+    hint: "Get it from the remote with `serval pull`.",
+  },
+  E_CACHE_CORRUPT: {
+    title: "An object of the cache is not what its name says: its bytes changed.",
+    status: 500,
+    exit: 1,
+    hint: "It was set aside in .dvc/tmp/corrupt. `serval pull` gets it again; where no remote has it, add the data again.",
   },
 
   E_TRACKING_UNREACHABLE: {

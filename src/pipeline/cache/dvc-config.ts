@@ -1,0 +1,115 @@
+import { readFile } from "node:fs/promises";
+import { homedir } from "node:os";
+import { isAbsolute, join, resolve } from "node:path";
+import { ServalError } from "../../errors.ts";
+
+const linkTypes = ["reflink", "hardlink", "symlink", "copy"] as const;
+export type LinkType = (typeof linkTypes)[number];
+
+/** One `['remote "NAME"']` of the configuration. */
+export interface RemoteConfig {
+  readonly name: string;
+  /** A folder (absolute), or `s3://bucket/prefix`. */
+  readonly url: string;
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+export interface DvcConfig {
+  /** Absolute: where `files/md5` lies. */
+  readonly cacheDir: string;
+  /** How data gets from the cache into the workspace: the first type that works. */
+  readonly linkTypes: readonly LinkType[];
+  /** Files and folders of the cache may be written by the group. */
+  readonly shared: boolean;
+  readonly defaultRemote: string | undefined;
+  readonly remotes: ReadonlyMap<string, RemoteConfig>;
+}
+
+type Sections = Map<string, Map<string, string>>;
+
+/**
+ * .dvc/config, with .dvc/config.local over it: https://doc.dvc.org/user-guide/project-structure/configuration. Paths in them
+ * are relative to .dvc. Throws E_DVC_CONFIG, which names the file and the line.
+ */
+export async function loadDvcConfig(root: string): Promise<DvcConfig> {
+  const dir = join(root, ".dvc");
+  const sections: Sections = new Map();
+  for (const name of ["config", "config.local"]) {
+    const text = await readFile(join(dir, name), "utf8").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return "";
+      throw error;
+    });
+    for (const [section, values] of parseDvcConfig(text, `.dvc/${name}`)) {
+      const merged = sections.get(section) ?? new Map<string, string>();
+      for (const [key, value] of values) merged.set(key, value);
+      sections.set(section, merged);
+    }
+  }
+  const cache = sections.get("cache");
+  const remotes = new Map<string, RemoteConfig>();
+  for (const [section, values] of sections) {
+    const name = /^remote\s*"(.*)"$/.exec(section)?.[1];
+    if (name === undefined) continue;
+    const url = values.get("url");
+    if (url === undefined) throw new ServalError("E_DVC_CONFIG", `.dvc/config: the remote "${name}" has no url.`);
+    remotes.set(name, { name, url: resolveLocation(dir, url), settings: Object.fromEntries(values) });
+  }
+  return {
+    cacheDir: resolveLocation(dir, cache?.get("dir") ?? "cache"),
+    linkTypes: readLinkTypes(cache?.get("type")),
+    shared: cache?.get("shared")?.toLowerCase() === "group",
+    defaultRemote: sections.get("core")?.get("remote"),
+    remotes,
+  };
+}
+
+/** Section -> key (lower case) -> value, from the format of ConfigObj: `[section]`, `key = value`, `#` comments, quotes. */
+export function parseDvcConfig(text: string, file: string): Sections {
+  const sections: Sections = new Map();
+  let values = new Map<string, string>();
+  for (const [i, raw] of text.split(/\r?\n/).entries()) {
+    const line = raw.trim();
+    if (line === "" || line.startsWith("#")) continue;
+    const header = /^\[(.*)\]\s*(#.*)?$/.exec(line)?.[1];
+    if (header !== undefined) {
+      const section = unquote(header.trim()).trim();
+      values = sections.get(section) ?? new Map<string, string>();
+      sections.set(section, values);
+      continue;
+    }
+    const at = line.indexOf("=");
+    if (at < 1) {
+      throw new ServalError("E_DVC_CONFIG", `${file}:${i + 1}: expected \`[section]\` or \`key = value\`, got \`${line}\`.`);
+    }
+    values.set(unquote(line.slice(0, at).trim()).toLowerCase(), readValue(line.slice(at + 1).trim()));
+  }
+  return sections;
+}
+
+function readValue(text: string): string {
+  const quoted = /^(["'])(.*?)\1\s*(#.*)?$/.exec(text);
+  return quoted?.[2] ?? text.replace(/\s*#.*$/, "");
+}
+
+function unquote(text: string): string {
+  return /^(["'])(.*)\1$/.exec(text)?.[2] ?? text;
+}
+
+function readLinkTypes(text: string | undefined): LinkType[] {
+  // DVC's own default: never a link that lets a careless program write into the cache.
+  if (text === undefined || text === "") return ["reflink", "copy"];
+  return text.split(",").map((part) => {
+    const name = unquote(part.trim());
+    const type = linkTypes.find((known) => known === name);
+    if (type === undefined) {
+      throw new ServalError("E_DVC_CONFIG", `.dvc/config: cache.type: expected some of ${linkTypes.join(", ")}, got "${name}".`);
+    }
+    return type;
+  });
+}
+
+function resolveLocation(dir: string, location: string): string {
+  if (/^\w+:\/\//.test(location) || isAbsolute(location)) return location;
+  if (location === "~" || location.startsWith("~/")) return join(homedir(), location.slice(1));
+  return resolve(dir, location);
+}

@@ -1,0 +1,120 @@
+import { chmodSync, lstatSync, rmdirSync, rmSync, statSync, unlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { ServalError } from "../../errors.ts";
+import { setAside } from "./corrupt-object.ts";
+import { objectExists, objectPath, type FileWork, type PlaceItem } from "./file-work.ts";
+import { inBatches, type HashedFile } from "./hash-files.ts";
+import type { ManifestEntry } from "./manifest.ts";
+import type { RestoreOptions } from "./outputs.ts";
+import { relinkFiles, type CachePlace } from "./store.ts";
+import { withTemporaryFolder } from "./temporary-folder.ts";
+import { batchFiles } from "./work-pool.ts";
+
+export interface RestoreTarget {
+  /** Relative to the repository. */
+  readonly path: string;
+  readonly folder: boolean;
+  readonly isexec: boolean;
+  /** For a file, one entry with the path "". */
+  readonly wanted: readonly ManifestEntry[];
+}
+
+/** Makes the workspace hold these files and no others; false, and nothing changed, where the cache lacks one that is needed. */
+export async function restoreFiles(place: CachePlace, target: RestoreTarget, options: RestoreOptions): Promise<boolean> {
+  const { root, objects, config } = place;
+  const current = await place.hasher.hash(target.path);
+  const present = new Map((current?.files ?? []).map((file) => [file.path, file]));
+  const wanted = target.wanted.map(({ relpath, md5 }) => ({ path: relpath === "" ? target.path : `${target.path}/${relpath}`, md5 }));
+  const right: HashedFile[] = [];
+  const todo = wanted.filter(({ path, md5 }) => {
+    const file = present.get(path);
+    if (file?.md5 !== md5) return true;
+    right.push(file);
+    return false;
+  });
+  if (!todo.every(({ md5 }) => objectExists(objects, md5))) return false;
+
+  const keep = new Map(wanted.map(({ path, md5 }) => [path, md5]));
+  const lost = [...present.values()].filter(({ path, md5 }) => keep.get(path) !== md5);
+  if (options.force !== true) refuseLoss(lost.filter(({ md5 }) => !objectExists(objects, md5)).map(({ path }) => path));
+  if (current !== null && (!target.folder || !current.isFolder) && current.isFolder !== target.folder)
+    clear(
+      join(root, target.path),
+      lost.map(({ path }) => join(root, path)),
+    );
+  else for (const { path } of lost) if (!keep.has(path)) removeFile(join(root, path), join(root, target.path));
+
+  await withTemporaryFolder(join(root, ".dvc/tmp"), async (temporary) => {
+    const items = todo.map(({ path, md5 }): PlaceItem => ({
+      object: objectPath(objects, md5),
+      md5,
+      target: join(root, path),
+      check: true,
+    }));
+    const batches = inBatches(items).map((batch): FileWork => ({ kind: "place", items: batch, temporary, types: config.linkTypes }));
+    const results = (
+      await place.pool.run(batches, (done) => place.onProgress?.("restore", Math.min(done * batchFiles, items.length), items.length))
+    ).flat();
+    place.hasher.remember(
+      todo.flatMap(({ path, md5 }, i) => (results[i]?.stamp === undefined ? [] : [{ path, md5, stamp: results[i].stamp }])),
+    );
+    const corrupt = todo.filter((_, i) => results[i]?.corrupt === true);
+    const errors = corrupt.map(({ path, md5 }) => setAside(root, objects, md5, path));
+    if (errors.length > 0) {
+      const more = errors.length > 10 ? `\n  and ${errors.length - 10} more` : "";
+      throw new ServalError(
+        "E_CACHE_CORRUPT",
+        `${errors
+          .slice(0, 10)
+          .map((error) => error.message)
+          .join("\n  ")}${more}`,
+        {
+          details: { objects: corrupt.map(({ md5 }) => md5) },
+        },
+      );
+    }
+  });
+  if (options.relink === true) await relinkFiles(place, right);
+  if (target.isexec) {
+    const full = join(root, target.path);
+    const mode = statSync(full).mode;
+    if ((mode & 0o100) === 0) chmodSync(full, mode | 0o100);
+  }
+  return true;
+}
+
+function refuseLoss(paths: readonly string[]): void {
+  if (paths.length === 0) return;
+  const named = paths
+    .slice(0, 5)
+    .map((path) => `"${path}"`)
+    .join(", ");
+  const more = paths.length > 5 ? ` and ${paths.length - 5} more` : "";
+  throw new ServalError(
+    "E_DATA_UNSAVED",
+    `${named}${more}: would be overwritten or removed, and the cache does not have what is in there.`,
+    {
+      details: { paths },
+    },
+  );
+}
+
+/** Removes a file, and the folders that it leaves empty below `top`. */
+function removeFile(path: string, top: string): void {
+  unlinkSync(path);
+  for (let dir = dirname(path); dir.length > top.length; dir = dirname(dir)) {
+    try {
+      rmdirSync(dir);
+    } catch {
+      return;
+    }
+  }
+}
+
+/** A file stands where a folder is wanted, or the other way round. */
+function clear(top: string, files: readonly string[]): void {
+  for (const path of files) removeFile(path, top);
+  // What .dvcignore hides was not seen and is not ours to remove: then this fails and says so.
+  if (lstatSync(top, { throwIfNoEntry: false })?.isDirectory() === true) rmdirSync(top);
+  else rmSync(top, { force: true });
+}
