@@ -1,7 +1,8 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 
 /** Where the time of a prediction goes: decoding and scaling, waiting for the model, the model itself. */
-export type InferencePhase = "preprocess" | "queue" | "model";
+export type InferencePhase = (typeof inferencePhases)[number];
+const inferencePhases = ["preprocess", "queue", "model"] as const;
 
 /** What a service tells Prometheus. Every label is bounded: no address, file name or unknown path becomes a series. */
 export interface ServiceMetrics {
@@ -13,7 +14,7 @@ export interface ServiceMetrics {
   observePhase(phase: InferencePhase, seconds: number): void;
   setQueueDepth(depth: number): void;
   /** Replaces the model that was reported before. */
-  setModel(model: { readonly name: string; readonly version: string }): void;
+  setModel(model: { readonly name: string; readonly version: string; readonly labels: readonly string[] }): void;
   countError(code: string): void;
 }
 
@@ -61,6 +62,9 @@ export function createServiceMetrics(): ServiceMetrics {
     buckets: phaseBuckets,
     registers,
   });
+  // Prometheus takes a series that appears with a value for one that was always there: what is counted before the first
+  // scrape would be no increase. So all that is known beforehand starts at 0.
+  for (const phase of inferencePhases) phases.zero({ phase });
   const queueDepth = new Gauge({ name: "serval_queue_depth", help: "Predictions that are waiting or running.", registers });
   const modelInfo = new Gauge({
     name: "serval_model_info",
@@ -82,9 +86,10 @@ export function createServiceMetrics(): ServiceMetrics {
     },
     observePhase: (phase, seconds) => phases.observe({ phase }, seconds),
     setQueueDepth: (depth) => queueDepth.set(depth),
-    setModel({ name, version }) {
+    setModel({ name, version, labels }) {
       modelInfo.reset();
       modelInfo.set({ name, version }, 1);
+      for (const label of labels) predictions.inc({ label, model_version: version }, 0);
     },
     countError: (code) => errors.inc({ code }),
   };

@@ -56,7 +56,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   }).withTypeProvider<TypeBoxTypeProvider>();
 
   const metrics = createServiceMetrics();
-  metrics.setModel(model);
+  metrics.setModel({ name: model.name, version: model.version, labels: model.bundle.manifest.labels });
   const context: ServeContext = { model, limits, metrics, predictor: createPredictor(model, limits, metrics) };
   registerObservation(app, metrics);
   registerErrors(app);

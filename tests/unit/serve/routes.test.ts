@@ -129,6 +129,16 @@ describe("GET /metrics", () => {
     ]);
   });
 
+  it("has each label and phase at 0 before the first prediction, which Prometheus would not see as an increase otherwise", async () => {
+    const fresh = await startTestService();
+    const lines = (await (await fetch(`${fresh.url}/metrics`)).text()).split("\n");
+    const { version } = fresh.model;
+    for (const label of ["blue", "red"]) expect(lines).toContain(`serval_predictions_total{label="${label}",model_version="${version}"} 0`);
+    for (const phase of ["preprocess", "queue", "model"])
+      expect(lines).toContain(`serval_inference_duration_seconds_count{phase="${phase}"} 0`);
+    await fresh.close();
+  });
+
   it("counts requests, predictions, phases and errors, in a registry of its own", async () => {
     const fresh = await startTestService();
     const picture = await colourPicture("red");
