@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
-import { buildImage, docker, eventually, root, run, serviceImage, type Finished } from "./engine.ts";
+import { buildImage, buildServiceImage, docker, eventually, report, root, run, serviceImage, type Finished } from "./engine.ts";
 
 const project = "serval-deploy-test";
 const port = "8037";
@@ -20,7 +20,7 @@ const [v1, v2, unhealthy, wrong] = ["v1", "v2", "unhealthy", "wrong"].map((tag) 
 
 let folder: string;
 beforeAll(async () => {
-  await docker("build", "--tag", serviceImage, ".");
+  await buildServiceImage();
   folder = await mkdtemp(join(tmpdir(), "serval-deploy-"));
   await writeTinyBundle(join(folder, "good"));
   const { manifest } = await writeTinyBundle(join(folder, "unsure"), { sharpness: 1 });
@@ -45,7 +45,16 @@ afterAll(async () => {
   await rm(folder, { recursive: true });
 });
 
-const deploy = async (...args: string[]): Promise<Finished> => await run("scripts/deploy.sh", args, { env });
+/** Deploys, and prints what it came to and how long it took. */
+async function deploy(...args: string[]): Promise<Finished> {
+  const started = performance.now();
+  const finished = await run("scripts/deploy.sh", args, { env });
+  const times = [...finished.output.matchAll(/Healthy after \d+ s\.|The version before serves again after \d+ s\./g)].map(([text]) => text);
+  report(
+    ["deploy", ...args, `ended with ${finished.code} after ${((performance.now() - started) / 1000).toFixed(1)} s.`, ...times].join(" "),
+  );
+  return finished;
+}
 
 /** Which release answers on the port, by the image of the container; undefined when /health does not. */
 async function serving(): Promise<string | undefined> {

@@ -63,5 +63,15 @@ export async function eventually<T>(get: () => Promise<T>, passes: (value: T) =>
   }
 }
 
-/** Image of the service that the tests run; built here from the repository's own Dockerfile. */
+/** Image of the service that the tests run. */
 export const serviceImage = "cats-dogs-classifier:latest";
+
+/** Builds it from the repository's own Dockerfile, by the command of docs/deployment.md. */
+export async function buildServiceImage(): Promise<void> {
+  await docker("build", "-t", serviceImage, ".");
+}
+
+/** Prints a figure that a person wants to see beside the result: sizes and times. */
+export function report(line: string): void {
+  process.stderr.write(`   ${line}\n`);
+}

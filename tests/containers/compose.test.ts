@@ -1,0 +1,188 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { preparePatterns } from "../helpers/pattern-project.ts";
+import { runServal } from "../helpers/serval-process.ts";
+import { readDashboard } from "./dashboard.ts";
+import { buildServiceImage, docker, eventually, report, root, run, type Finished } from "./engine.ts";
+
+const project = "serval-compose-test";
+const env = { COMPOSE_PROJECT_NAME: project, GRAFANA_ADMIN_PASSWORD: "unused" };
+// Grafana's image is pulled from Docker Hub, which these tests do without.
+const services = ["cats-dogs-classifier", "mlflow", "prometheus"];
+const [service, mlflow, prometheus] = ["http://localhost:8000", "http://localhost:5001", "http://localhost:9090"] as const;
+
+async function compose(...args: string[]): Promise<string> {
+  const { code, stdout, output } = await run("docker-compose", args, { cwd: join(root, "deployment"), env });
+  if (code !== 0) throw new Error(`docker-compose ${args.join(" ")} ended with ${code}:\n${output}`);
+  return stdout;
+}
+
+async function container(name: string): Promise<string> {
+  return await docker(
+    "ps",
+    "--quiet",
+    "--filter",
+    `label=com.docker.compose.project=${project}`,
+    "--filter",
+    `label=com.docker.compose.service=${name}`,
+  );
+}
+
+/** Brings services up and waits until the health check of each passes. */
+async function up(...names: string[]): Promise<void> {
+  const started = performance.now();
+  await compose("up", "-d", ...names);
+  const states = async (): Promise<string[]> =>
+    await Promise.all(names.map(async (name) => await docker("inspect", "--format", "{{.State.Health.Status}}", await container(name))));
+  await eventually(states, (all) => all.every((state) => state === "healthy"), 120);
+  report(`compose up ${names.join(" ")}: all healthy after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+}
+
+async function getJson<T>(url: string, init?: RequestInit): Promise<T> {
+  const response = await fetch(url, init);
+  expect(response.status, url).toBe(200);
+  return (await response.json()) as T;
+}
+
+type Series = readonly { readonly metric: Readonly<Record<string, string>>; readonly value: readonly [number, string] }[];
+async function query(expr: string): Promise<Series> {
+  const { data } = await getJson<{ data: { result: Series } }>(
+    `${prometheus}/api/v1/query?${new URLSearchParams({ query: expr }).toString()}`,
+  );
+  return data.result;
+}
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), "serval-compose-"));
+  await buildServiceImage();
+  await compose("build", "mlflow");
+  await up(...services);
+});
+afterAll(async () => {
+  await compose("down", "--volumes");
+  await rm(dir, { recursive: true, force: true });
+});
+
+const promtool = async (...args: string[]): Promise<Finished> =>
+  await run("docker", ["exec", await container("prometheus"), "/bin/promtool", ...args]);
+
+test("promtool passes the configuration and the rules, which Prometheus has loaded", async () => {
+  const { code, output } = await promtool("check", "config", "/etc/prometheus/prometheus.yml");
+  expect(output).toMatch(/is valid prometheus config file syntax[\s\S]*SUCCESS: 4 rules found/);
+  expect(code).toBe(0);
+  const { data } = await getJson<{ data: { groups: { rules: { name: string; health: string }[] }[] } }>(`${prometheus}/api/v1/rules`);
+  expect(data.groups.flatMap(({ rules }) => rules.map(({ name }) => name))).toEqual([
+    "ClassifierDown",
+    "ClassifierErrors",
+    "ClassifierSlow",
+    "ClassifierQueueLong",
+  ]);
+});
+
+test("each query of the dashboard gives a number after good and bad traffic", async () => {
+  const queries = await readDashboard();
+  expect(queries).toHaveLength(17);
+  const picture = await readFile(join(root, "test_image.jpg"));
+  const predict = async (body: Uint8Array<ArrayBuffer>): Promise<number> => {
+    const form = new FormData();
+    form.set("file", new Blob([body]), "image.jpg");
+    return (await fetch(`${service}/predict`, { method: "POST", body: form })).status;
+  };
+  const unanswered = async (): Promise<string[]> => {
+    // Between two questions there is traffic, so that it lies on both sides of a scrape.
+    expect([await predict(picture), await predict(Buffer.from("no image")), (await fetch(`${service}/nowhere`)).status]).toEqual([
+      200, 415, 404,
+    ]);
+    const answers = await Promise.all(queries.map(async ({ expr }) => await query(expr)));
+    return queries.flatMap(({ panel, legend }, i) =>
+      answers[i]?.some(({ value }) => Number.isFinite(Number(value[1]))) === true ? [] : [`${panel}, ${legend}`],
+    );
+  };
+  expect(await eventually(unanswered, (left) => left.length === 0)).toEqual([]);
+
+  const value = async (panel: string, labels: Record<string, string> = {}): Promise<number> => {
+    const expr = queries.find((query) => query.panel === panel)?.expr ?? "";
+    const series = (await query(expr)).filter(({ metric }) => Object.entries(labels).every(([key, label]) => metric[key] === label));
+    return Number(series[0]?.value[1]);
+  };
+  // Rates fall behind while Prometheus scrapes, so these are bounds: what must be there, and what must not.
+  expect(await value("Service")).toBe(1);
+  expect(await value("Predictions by label", { label: "cat" })).toBeGreaterThan(0);
+  expect(await value("Predictions by label", { label: "dog" })).toBe(0);
+  expect(await value("Predictions in an hour")).toBeGreaterThan(0);
+  expect(await value("Requests by status", { status: "415" })).toBeGreaterThan(0);
+  expect(await value("Errors by code", { code: "E_IMAGE_FORMAT" })).toBeGreaterThan(0);
+  expect(await value("Error rate in an hour")).toBe(0);
+});
+
+test("the log in its volume has a line for each request, with class and confidence, and nothing of the image or its sender", async () => {
+  const log = await docker("exec", await container("cats-dogs-classifier"), "cat", "/app/logs/service.log");
+  const lines = log.split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
+  const requests = lines.filter((line) => line["msg"] === "request");
+  const answered = requests.find((line) => line["route"] === "/predict" && line["status"] === 200);
+  expect(answered).toMatchObject({ level: "info", method: "POST", label: "cat", confidence: expect.any(Number) as number });
+  expect(requests.find((line) => line["status"] === 415)).toMatchObject({ code: "E_IMAGE_FORMAT" });
+  const allowed = "level time request_id route method status duration_ms label confidence code msg".split(" ");
+  expect([...new Set(requests.flatMap(Object.keys))].filter((key) => !allowed.includes(key))).toEqual([]);
+});
+
+test("a training logs to MLflow by its published port, and its run outlives the container", async () => {
+  await preparePatterns(dir, 1);
+  const { code, stderr, stdout } = await runServal(dir, ["train", "--json"], { MLFLOW_TRACKING_URI: mlflow });
+  expect(code, stderr).toBe(0);
+  const { tracking } = JSON.parse(stdout) as { tracking: { delivered: boolean; page: string } };
+  expect(tracking).toMatchObject({ delivered: true, page: expect.stringContaining(`${mlflow}/#/experiments/`) as string });
+
+  await compose("rm", "--stop", "--force", "mlflow");
+  await up("mlflow");
+  const id = tracking.page.split("/").at(-1);
+  const { run: logged } = await getJson<{ run: { info: { status: string }; data: { metrics: { key: string }[] } } }>(
+    `${mlflow}/api/2.0/mlflow/runs/get?run_id=${id}`,
+  );
+  expect(logged.info.status).toBe("FINISHED");
+  expect(logged.data.metrics.map(({ key }) => key)).toEqual(expect.arrayContaining(["val_accuracy", "val_f1", "train_loss"]));
+  const { files } = await getJson<{ files: { path: string }[] }>(`${mlflow}/api/2.0/mlflow/artifacts/list?run_id=${id}`);
+  expect(files.map(({ path }) => path)).toEqual(expect.arrayContaining(["confusion-matrix.png", "models", "results.png"]));
+});
+
+test("MLflow answers to its name in mlops-network and to this machine's, and to no other name or page", async () => {
+  const search = "/api/2.0/mlflow/experiments/search";
+  const ask = async (host: string, origin?: string): Promise<string> => {
+    const args = [
+      "--silent",
+      "--output",
+      "/dev/null",
+      "--write-out",
+      "%{http_code}",
+      "--json",
+      '{"max_results": 5}',
+      "--header",
+      `Host: ${host}`,
+    ];
+    if (origin !== undefined) args.push("--header", `Origin: ${origin}`);
+    return (await run("curl", [...args, `${mlflow}${search}`])).stdout;
+  };
+  expect([await ask("localhost:5001"), await ask("127.0.0.1:5001"), await ask("mlflow:5001")]).toEqual(["200", "200", "200"]);
+  expect(await ask("rebound.example.com:5001")).toBe("403");
+  expect(await ask("localhost:5001", "http://localhost:5001")).toBe("200");
+  expect(await ask("localhost:5001", "http://elsewhere.example.com")).toBe("403");
+  const program = `fetch("http://mlflow:5001${search}?max_results=5").then(async (r) => console.log(r.status, (await r.text()).includes("patterns")))`;
+  expect(await docker("exec", await container("cats-dogs-classifier"), "node", "-e", program)).toBe("200 true");
+});
+
+test("no service has rights that it does not need, and only the classifier listens beyond this machine", async () => {
+  const ports: Record<string, string> = {};
+  for (const name of services) {
+    const id = await container(name);
+    expect(await docker("exec", id, "id", "-u"), name).not.toBe("0");
+    ports[name] = (await docker("port", id)).split("\n")[0] ?? "";
+  }
+  expect(ports).toEqual({
+    "cats-dogs-classifier": "8000/tcp -> 0.0.0.0:8000",
+    mlflow: "5001/tcp -> 127.0.0.1:5001",
+    prometheus: "9090/tcp -> 127.0.0.1:9090",
+  });
+});

@@ -1,0 +1,90 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { buildServiceImage, docker, eventually, report, run, serviceImage } from "./engine.ts";
+
+let container: string;
+let started: number;
+beforeAll(async () => {
+  await buildServiceImage();
+  // As docs/deployment.md writes it, in the background.
+  started = performance.now();
+  container = await docker("run", "--detach", "-p", "8000:8000", serviceImage);
+});
+afterAll(async () => {
+  await run("docker", ["rm", "--force", "--volumes", container]);
+});
+
+const inside = async (...command: string[]): Promise<string> => await docker("exec", container, ...command);
+const curl = async (...args: string[]): Promise<Record<string, unknown>> => {
+  const { code, stdout, output } = await run("curl", ["--fail-with-body", "--silent", "--show-error", ...args]);
+  expect(code, output).toBe(0);
+  return JSON.parse(stdout) as Record<string, unknown>;
+};
+
+test("the image runs, becomes healthy by its own check, and answers the documented curl lines", async () => {
+  const health = async (): Promise<string> => await docker("inspect", "--format", "{{.State.Health.Status}}", container);
+  await eventually(health, (status) => status !== "starting");
+  expect(await health()).toBe("healthy");
+  report(`image: ${Math.round(Number(await docker("image", "inspect", "--format", "{{.Size}}", serviceImage)) / 1e6)} MB`);
+  report(`docker run: healthy after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+
+  expect(await curl("localhost:8000/health")).toMatchObject({ status: "ok", model: { name: "cats-dogs" } });
+  const answer = await curl("-F", "file=@test_image.jpg", "localhost:8000/predict");
+  expect(answer).toMatchObject({ label: "cat", model: { name: "cats-dogs", version: expect.stringMatching(/^[0-9a-f]{12}$/) as string } });
+  const probabilities = Object.values(answer["probabilities"] as Record<string, number>);
+  expect(probabilities.reduce((sum, p) => sum + p)).toBeCloseTo(1, 5);
+  expect(answer["confidence"]).toBe(Math.max(...probabilities));
+});
+
+test("scripts/smoke_test.sh, asked without an address, passes on it", async () => {
+  const { code, output } = await run("scripts/smoke_test.sh", []);
+  expect(output).toContain("7 passed, 0 failed");
+  expect(code).toBe(0);
+});
+
+test("scripts/test_image.sh, which CI runs, passes on the image and leaves no container", async () => {
+  const before = await docker("ps", "--all", "--quiet");
+  const { code, output } = await run("scripts/test_image.sh", [serviceImage]);
+  expect(output).toMatch(/running healthy after \d+ s/);
+  expect(code, output).toBe(0);
+  expect(await docker("ps", "--all", "--quiet")).toBe(before);
+});
+
+test("scripts/test_image.sh fails on an image without a model and shows its log", async () => {
+  const { code, output } = await run("docker", ["build", "--tag", "serval-test:empty", "-"], {
+    input: `FROM ${serviceImage}\nUSER root\nRUN rm -r models/*\nUSER node`,
+  });
+  expect(code, output).toBe(0);
+  const tested = await run("scripts/test_image.sh", ["serval-test:empty"]);
+  await docker("rmi", "--force", "serval-test:empty");
+  expect(tested.code).not.toBe(0);
+  expect(tested.output).toContain("E_BUNDLE_MISSING");
+});
+
+test("holds what the service needs and nothing else: no development package, other platform, test, data or right", async () => {
+  const { Config } = (JSON.parse(await docker("image", "inspect", serviceImage)) as [{ Config: Record<string, unknown> }])[0];
+  expect(Config).toMatchObject({ User: "node", ExposedPorts: { "8000/tcp": {} }, Entrypoint: ["node", "src/cli/main.ts"] });
+  expect(await inside("id", "-un")).toBe("node");
+  expect((await inside("ls", "-A", "/app")).split("\n").sort()).toEqual([
+    "LICENSE",
+    "logs",
+    "models",
+    "node_modules",
+    "package.json",
+    "src",
+  ]);
+  const libraries = await inside("find", "node_modules/onnxruntime-node/bin", "-type", "f");
+  for (const path of libraries.split("\n")) expect(path).toMatch(/\/linux\/(x64|arm64)\//);
+  const packages = (await inside("ls", "node_modules")).split("\n");
+  expect(packages).toContain("fastify");
+  for (const name of ["vitest", "typescript", "oxlint", "playwright-core", "node"]) expect(packages).not.toContain(name);
+  expect((await run("docker", ["exec", container, "touch", "/app/src/x"])).output).toContain("Permission denied");
+});
+
+test("docker stop ends it in time, with 0", async () => {
+  const asked = performance.now();
+  await docker("stop", container);
+  const seconds = (performance.now() - asked) / 1000;
+  expect(await docker("inspect", "--format", "{{.State.ExitCode}}", container)).toBe("0");
+  expect(seconds).toBeLessThan(9);
+  report(`docker stop: ${seconds.toFixed(1)} s`);
+});
