@@ -123,6 +123,19 @@ export function float32Safetensor(shape: readonly number[], values: Float32Array
   return { dtype: "F32", shape, data: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
 }
 
+/** The same numbers with half as many bits. */
+export function float16Safetensor(shape: readonly number[], values: Float32Array): Safetensor {
+  return { dtype: "F16", shape, data: new Uint8Array(Float16Array.from(values).buffer) };
+}
+
+/** The numbers of a tensor of float32 or float16, in memory of their own. Throws E_SAFETENSORS for another type. */
+export function safetensorNumbers(name: string, { dtype, data }: Safetensor): Float32Array {
+  const { buffer } = Uint8Array.from(data);
+  if (dtype === "F32") return new Float32Array(buffer);
+  if (dtype === "F16") return Float32Array.from(new Float16Array(buffer));
+  return fail(`Tensor "${name}": got ${dtype}; expected F32 or F16.`);
+}
+
 function fail(message: string, cause?: unknown): never {
   throw new ServalError("E_SAFETENSORS", message, { cause });
 }

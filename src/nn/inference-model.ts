@@ -1,13 +1,15 @@
 import type { OnnxModel } from "../onnx/model.ts";
 import { COLOUR_MEAN, COLOUR_STD, type Architecture, type ArchitectureOptions } from "./architectures/architecture.ts";
 import { Graph } from "./graph.ts";
-import { lowerGraph } from "./lower.ts";
+import { lowerGraph, type Precision } from "./lower.ts";
 
 export interface InferenceModelOptions extends ArchitectureOptions {
   readonly height: number;
   readonly width: number;
   /** Logits are divided by it before the softmax (Guo et al. 2017, arXiv:1706.04599); 1 changes nothing. */
   readonly temperature: number;
+  /** How the file holds the weights; default float32. */
+  readonly precision?: Precision;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -27,5 +29,11 @@ export function buildInferenceModel(
   graph.output("logits", logits);
   graph.output("probabilities", graph.apply("softmax", [graph.scale(logits, 1 / options.temperature)], {}));
   graph.output("features", features);
-  return lowerGraph(graph, { blockSize: 0, name: architecture.name, dynamicBatch: true, metadata: options.metadata ?? {} });
+  return lowerGraph(graph, {
+    blockSize: 0,
+    name: architecture.name,
+    dynamicBatch: true,
+    metadata: options.metadata ?? {},
+    precision: options.precision ?? "float32",
+  });
 }

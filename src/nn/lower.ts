@@ -17,7 +17,11 @@ export interface LowerOptions {
    * the batch size: inference graphs in the portable lowering.
    */
   readonly dynamicBatch?: boolean;
+  /** How constants of more than one dimension are stored; the arithmetic is float32 either way. */
+  readonly precision?: Precision;
 }
+
+export type Precision = "float32" | "float16";
 
 /** Turns a graph into an ONNX model; nodes that no output needs are left out. */
 export function lowerGraph(graph: Graph, options: LowerOptions): OnnxModel {
@@ -28,7 +32,11 @@ export function lowerGraph(graph: Graph, options: LowerOptions): OnnxModel {
   const declared = (shape: readonly number[]): (number | string)[] => (options.dynamicBatch ? ["N", ...shape.slice(1)] : [...shape]);
   for (const [name, value] of graph.inputs) emitted.set(value.id, builder.input(name, value.dtype, declared(value.shape), value.shape));
   const used = new Set([...needed].flatMap((node) => node.inputs.map((input) => input.id)));
-  for (const [value, data] of graph.constants) if (used.has(value.id)) emitted.set(value.id, builder.floats(data, value.shape));
+  for (const [value, data] of graph.constants) {
+    if (!used.has(value.id)) continue;
+    const half = options.precision === "float16" && value.shape.length > 1;
+    emitted.set(value.id, half ? builder.halves(data, value.shape) : builder.floats(data, value.shape));
+  }
   for (const node of graph.nodes) {
     if (!needed.has(node)) continue;
     const spec = OPS[node.op] as OpSpec<OpAttributes[OpName]>;

@@ -1,5 +1,13 @@
 import { ServalError } from "../errors.ts";
-import type { DType, OnnxAttribute, OnnxInitializer, OnnxModel, OnnxNode, OnnxValueInfo } from "./model.ts";
+import {
+  DTYPE_CODES,
+  type DType,
+  type OnnxAttribute,
+  type OnnxInitializer,
+  type OnnxModel,
+  type OnnxNode,
+  type OnnxValueInfo,
+} from "./model.ts";
 
 /** Domain of ONNX Runtime's own operators (FusedMatMul). */
 export const MS_DOMAIN = "com.microsoft";
@@ -93,6 +101,12 @@ export class OnnxBuilder {
   /** A float constant. Small equal constants are stored once. */
   floats(values: Float32Array, shape: readonly number[] = [values.length]): Emitted {
     return this.#constant("float32", shape, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
+
+  /** A float constant that the file holds with half as many bits; engines widen it once, when they load the model. */
+  halves(values: Float32Array, shape: readonly number[]): Emitted {
+    const stored = this.#constant("float16", shape, new Uint8Array(Float16Array.from(values).buffer));
+    return this.node("Cast", [stored], shape, { attributes: { to: DTYPE_CODES.float32 } });
   }
 
   scalar(value: number): Emitted {

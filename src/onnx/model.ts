@@ -2,10 +2,10 @@
  * The part of the ONNX intermediate representation that Serval reads and writes, as plain data.
  * Source: onnx.proto3, IR version 8 (github.com/onnx/onnx, onnx/onnx.proto3).
  */
-export type DType = "float32" | "uint8" | "int32" | "int64" | "bool";
+export type DType = "float32" | "float16" | "uint8" | "int32" | "int64" | "bool";
 
 /** TensorProto.DataType of each element type. */
-export const DTYPE_CODES: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
+export const DTYPE_CODES: Readonly<Record<DType, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9, float16: 10 };
 
 /** Attributes carry their kind, because a whole number can be an int or a float attribute. */
 export type OnnxAttribute =

@@ -2,7 +2,7 @@ import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256, writeFileAtomic } from "../files.ts";
-import { encodeSafetensors, float32Safetensor, parseSafetensors } from "../model/safetensors.ts";
+import { encodeSafetensors, float32Safetensor, parseSafetensors, safetensorNumbers } from "../model/safetensors.ts";
 
 /** Everything besides tensors that the next step depends on. */
 export interface Position {
@@ -84,8 +84,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
   const state: Record<string, Float32Array> = {};
   const best: Record<string, Float32Array> = {};
   for (const [name, tensor] of Object.entries(tensors)) {
-    // A copy, because views of the file need not be aligned and the optimizer writes into them.
-    const data = new Float32Array(Uint8Array.from(tensor.data).buffer);
+    const data = safetensorNumbers(name, tensor);
     if (name.startsWith(bestPrefix)) best[name.slice(bestPrefix.length)] = data;
     else state[name] = data;
   }

@@ -2,11 +2,13 @@ import type { Shards } from "../data/shards.ts";
 import { defaultImageLimits } from "../image/decode.ts";
 import { preprocessImage, type Preprocess } from "../image/preprocess.ts";
 import { modelFile, weightsFile, writeBundle, type Bundle, type BundleCheck } from "../model/bundle.ts";
-import { encodeSafetensors, float32Safetensor, type Safetensor } from "../model/safetensors.ts";
+import { encodeSafetensors, float16Safetensor, float32Safetensor, type Safetensor } from "../model/safetensors.ts";
 import { COLOUR_MEAN, COLOUR_STD } from "../nn/architectures/architecture.ts";
 import { ARCHITECTURES } from "../nn/architectures/index.ts";
 import { buildInferenceModel } from "../nn/inference-model.ts";
+import type { Precision } from "../nn/lower.ts";
 import { buildTrainingStep } from "../nn/training-step.ts";
+import { elementCount } from "../onnx/builder.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import { startInference, type Inference } from "../runtime/inference.ts";
 import { readCentered } from "./batches.ts";
@@ -21,6 +23,8 @@ import { checkConfig } from "./train-plan.ts";
 export interface ExportInput {
   readonly dir: string;
   readonly name: string;
+  /** How the bundle holds weights. */
+  readonly precision: Precision;
   /** Parameters and statistics by name, as the training left them. */
   readonly weights: Readonly<Record<string, Float32Array>>;
   readonly config: TrainConfig;
@@ -45,13 +49,13 @@ const checkTolerance = 0.002;
  * reference statistics, and the model's own answers to the check images.
  */
 export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle; metrics: Metrics }> {
-  const { config, shards, weights } = input;
+  const { config, shards, weights, precision } = input;
   const architecture = checkConfig(config, shards);
   const classes = shards.labels.length;
   const size = { height: config.cropSize, width: config.cropSize };
   const metadata = { labels: JSON.stringify(shards.labels), producer: "serval" };
   const build = (temperature: number): Uint8Array =>
-    encodeModel(buildInferenceModel(architecture, weights, { ...config, ...size, classes, temperature, metadata }));
+    encodeModel(buildInferenceModel(architecture, weights, { ...config, ...size, classes, temperature, metadata, precision }));
 
   const inference = await startInference(build(1), { imageShape: [size.height, size.width] });
   let logits: Float32Array;
@@ -73,7 +77,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
 
   const counts = (split: "train" | "val" | "test"): number[] =>
     shards.labels.map((_, k) => shards.splits[split].classIndex.reduce((sum, label) => sum + (label === k ? 1 : 0), 0));
-  const tensors = namedTensors(config, shards, weights);
+  const tensors = namedTensors(config, shards, weights, precision);
   const card = buildModelCard({
     name: input.name,
     labels: shards.labels,
@@ -83,7 +87,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
     architecture: {
       name: config.architecture,
       parameterCount: Object.entries(tensors).reduce(
-        (sum, [name, { data }]) => sum + (/running_(mean|var)$/.test(name) ? 0 : data.length / 4),
+        (sum, [name, { shape }]) => sum + (/running_(mean|var)$/.test(name) ? 0 : elementCount(shape)),
         0,
       ),
     },
@@ -157,7 +161,12 @@ async function answerChecks(
 }
 
 /** Weights with the shapes that they have in the network: PyTorch's names and layouts. */
-function namedTensors(config: TrainConfig, shards: Shards, weights: Readonly<Record<string, Float32Array>>): Record<string, Safetensor> {
+function namedTensors(
+  config: TrainConfig,
+  shards: Shards,
+  weights: Readonly<Record<string, Float32Array>>,
+  precision: Precision,
+): Record<string, Safetensor> {
   const architecture = ARCHITECTURES[config.architecture];
   const shapes = architecture
     ? buildTrainingStep(architecture, {
@@ -169,5 +178,7 @@ function namedTensors(config: TrainConfig, shards: Shards, weights: Readonly<Rec
         dropout: false,
       }).state
     : [];
-  return Object.fromEntries(shapes.flatMap(({ name, shape }) => (weights[name] ? [[name, float32Safetensor(shape, weights[name])]] : [])));
+  const encode = (shape: readonly number[], data: Float32Array): Safetensor =>
+    precision === "float16" && shape.length > 1 ? float16Safetensor(shape, data) : float32Safetensor(shape, data);
+  return Object.fromEntries(shapes.flatMap(({ name, shape }) => (weights[name] ? [[name, encode(shape, weights[name])]] : [])));
 }

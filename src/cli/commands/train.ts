@@ -121,7 +121,7 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     await writeResultsChart(runDir, await readResults(runDir));
     // At a place that does not change with the run, for `dvc plots`.
     await writeFileAtomic(join(cwd, "artifacts/training", resultsFile), await readFile(join(runDir, resultsFile)));
-    const shared = { name: model.name, config: train, shards, paramsHash: paramsHash(params), checkImages: await drawCheckImages() };
+    const shared = { ...model, config: train, shards, paramsHash: paramsHash(params), checkImages: await drawCheckImages() };
     const provenance = {
       run,
       createdAt: new Date().toISOString(),

@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { encodeSafetensors, float32Safetensor, parseSafetensors, type Safetensor } from "../../../src/model/safetensors.ts";
+import {
+  encodeSafetensors,
+  float16Safetensor,
+  float32Safetensor,
+  parseSafetensors,
+  safetensorNumbers,
+  type Safetensor,
+} from "../../../src/model/safetensors.ts";
 
 const ascii = (text: string): Uint8Array => new TextEncoder().encode(text);
 
@@ -22,6 +29,16 @@ describe("encodeSafetensors", () => {
     expect(new DataView(file.buffer).getBigUint64(0, true)).toBe(BigInt(padded.length));
     expect(new TextDecoder().decode(file.subarray(8, 8 + padded.length))).toBe(padded);
     expect([...file.subarray(8 + padded.length)]).toEqual([0, 0, 0, 0x3f, 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0]);
+  });
+
+  it("holds numbers as float16 in half the bytes, rounded to the nearest, and gives them back", () => {
+    const file = encodeSafetensors({ a: float16Safetensor([3], Float32Array.of(1, -0.1, 70_000)) });
+    const { tensors } = parseSafetensors(file);
+    expect([...(tensors["a"] as Safetensor).data]).toEqual([0x00, 0x3c, 0x66, 0xae, 0x00, 0x7c]);
+    expect([...safetensorNumbers("a", tensors["a"] as Safetensor)]).toEqual([1, -0.0999755859375, Infinity]);
+    expect(() => safetensorNumbers("b", { dtype: "U8", shape: [1], data: Uint8Array.of(1) })).toThrow(
+      'Tensor "b": got U8; expected F32 or F16.',
+    );
   });
 
   it("gives the same bytes whatever order the names and metadata were given in", () => {

@@ -85,6 +85,26 @@ test("the exported network answers as the definition of its layers says, for any
   await session.close();
 });
 
+test("a network exported with float16 weights is half the file, and answers nearly the same", async () => {
+  const wide = { ...options, channels: [64, 128] };
+  const { graph } = buildTrainingStep(cnn4, { ...wide, batchSize: 1, height: 16, width: 12, optimizer: "sgd", dropout: false });
+  const weights = Object.fromEntries(Object.entries(feedsFor(graph)).map(([name, values]) => [name, Float32Array.from(values)]));
+  const data = Uint8Array.from({ length: 16 * 12 * 3 }, (_, k) => (k * 31 + (k >> 5)) % 256);
+  const [full, half] = await Promise.all(
+    (["float32", "float16"] as const).map(async (precision) => {
+      const file = encodeModel(buildInferenceModel(cnn4, weights, { ...wide, height: 16, width: 12, temperature: 1, precision }));
+      const session = await onnxruntime.createSession(file, { threads: 1 });
+      const logits = floats(await session.run({ images: { dtype: "uint8", shape: [1, 16, 12, 3], data } }), "logits");
+      await session.close();
+      return { bytes: file.length, logits };
+    }),
+  );
+  expect(half!.bytes).toBeLessThan(full!.bytes * 0.53);
+  expect(half!.logits).not.toEqual(full!.logits);
+  const scale = Math.max(...full!.logits.map(Math.abs));
+  half!.logits.forEach((value, k) => expect(Math.abs(value - (full!.logits[k] as number)) / scale).toBeLessThan(0.003));
+});
+
 function floats(outputs: Record<string, Tensor>, name: string): Float32Array {
   return (outputs[name] as Tensor).data as Float32Array;
 }
