@@ -11,6 +11,7 @@ import type { Engine, Tensor } from "../runtime/engine.ts";
 import { BatchSource } from "./batch-source.ts";
 import { latestCheckpoint, writeCheckpoint, type BestEpoch, type Position } from "./checkpoint.ts";
 import { compileStep, type CompiledStep, type StepSetup } from "./compiled-step.ts";
+import { DivergenceWatch } from "./divergence.ts";
 import { MovingAverage } from "./moving-average.ts";
 import { Random } from "./random.ts";
 import { openResults, type ResultsLog } from "./results.ts";
@@ -57,12 +58,15 @@ class Trainer {
   readonly #fingerprint: string;
   readonly #checkpointDir: string;
   readonly #state: TrainingState;
+  readonly #watch: DivergenceWatch;
   #average: MovingAverage | undefined;
   #compiled: CompiledStep;
   #results!: ResultsLog;
   #batches!: BatchSource;
   #epoch = 0;
   #step = 0;
+  /** Steps that the latest checkpoint holds. */
+  #savedSteps = 0;
   #lossSum = 0;
   #correct = 0;
   #seconds = 0;
@@ -114,12 +118,18 @@ class Trainer {
     this.#sizes = sizes;
     this.#compiled = compiled;
     this.#state = new TrainingState(compiled.state);
+    const [stepsPerEpoch, warmupSteps] = [this.#stepsPerEpoch, this.#warmupSteps];
+    this.#watch = new DivergenceWatch({ classes: setup.classes, stepsPerEpoch, warmupSteps });
     this.#fingerprint = sha256(JSON.stringify([job.config, shards.dataVersion, shards.width, shards.height, shards.labels]));
     this.#checkpointDir = join(job.runDir, "checkpoints");
   }
 
   get #stepsPerEpoch(): number {
     return Math.floor(this.#shards.splits.train.count / this.#setup.batchSize);
+  }
+
+  get #warmupSteps(): number {
+    return Math.round(this.#job.config.warmupEpochs * this.#stepsPerEpoch);
   }
 
   get #stepsDone(): number {
@@ -147,6 +157,7 @@ class Trainer {
       this.#epochSeconds = position.epochSeconds;
       this.#best = position.best;
       this.#bestWeights = { ...checkpoint.best };
+      this.#savedSteps = this.#stepsDone;
     } else {
       this.#state.initialize(new Random(config.seed, weightStream));
     }
@@ -187,7 +198,7 @@ class Trainer {
           performance.now() - savedAt > checkpointEverySeconds * 1000 ||
           (checkpointEverySteps > 0 && this.#stepsDone % checkpointEverySteps === 0);
         if (due) {
-          await this.#save();
+          await this.#saveGood();
           savedAt = performance.now();
         }
         if (this.#hooks.shouldStop()) {
@@ -199,7 +210,7 @@ class Trainer {
         }
       }
       await this.#endEpoch();
-      await this.#save();
+      await this.#saveGood();
       savedAt = performance.now();
     }
     return {
@@ -248,10 +259,12 @@ class Trainer {
     this.#state.advance();
     this.#average?.follow(this.#state.feeds, this.#stepsDone + 1);
     const loss = outputs["loss"]?.data[0] as number;
-    if (!Number.isFinite(loss)) {
-      throw new ServalError(
-        "E_TRAIN_DIVERGED",
-        `The loss became ${loss} in epoch ${this.#epoch + 1}, step ${this.#step + 1}, at a learning rate of ${this.#learningRate().toPrecision(3)}.`,
+    if (!Number.isFinite(loss)) throw this.#diverged(`The loss became ${loss}`);
+    if (this.#watch.follow(loss, this.#stepsDone)) {
+      const { smoothed, limit } = this.#watch;
+      const guess = Math.log(this.#setup.classes);
+      throw this.#diverged(
+        `The loss stays at ${smoothed.toPrecision(3)}, above ${limit.toPrecision(3)}, where guessing would give ${guess.toPrecision(3)},`,
       );
     }
     this.#lossSum += loss;
@@ -273,11 +286,18 @@ class Trainer {
     });
   }
 
+  #diverged(what: string): ServalError {
+    const where = `in epoch ${this.#epoch + 1}, step ${this.#step + 1}, at a learning rate of ${this.#learningRate().toPrecision(3)}`;
+    const kept =
+      this.#savedSteps > 0 ? `The last good checkpoint is that of step ${this.#savedSteps}.` : "There is no good checkpoint yet.";
+    return new ServalError("E_TRAIN_DIVERGED", `${what} ${where}. ${kept}`);
+  }
+
   #learningRate(): number {
-    const { learningRate, warmupEpochs, epochs } = this.#job.config;
+    const { learningRate, epochs } = this.#job.config;
     return warmupCosine(this.#stepsDone, {
       learningRate,
-      warmupSteps: Math.round(warmupEpochs * this.#stepsPerEpoch),
+      warmupSteps: this.#warmupSteps,
       totalSteps: epochs * this.#stepsPerEpoch,
     });
   }
@@ -336,7 +356,11 @@ class Trainer {
     this.#hooks.onEvent({ type: "epoch", result, best });
   }
 
-  /** Never overwrites a good checkpoint with weights that have diverged. */
+  /** Never overwrites a good checkpoint with weights that are diverging. */
+  async #saveGood(): Promise<void> {
+    if (!this.#watch.isHigh) await this.#save();
+  }
+
   async #save(): Promise<void> {
     if (!this.#state.isFinite()) return;
     const position: Position = {
@@ -355,6 +379,7 @@ class Trainer {
       state,
       best: this.#bestWeights,
     });
+    this.#savedSteps = this.#stepsDone;
   }
 }
 

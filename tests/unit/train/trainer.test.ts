@@ -69,8 +69,8 @@ async function train(
   changes: Partial<TrainConfig> = {},
   job: Partial<TrainJob> = {},
   stopAfter = Infinity,
+  events: TrainEvent[] = [],
 ): Promise<Trained> {
-  const events: TrainEvent[] = [];
   let steps = 0;
   const outcome = await runTraining(
     onnxruntime,
@@ -236,6 +236,23 @@ test("a loss that is no number stops training, says what to try, and leaves the 
     const { state } = await readCheckpoint(join(dir, name));
     expect(Object.values(state).every((values) => values.every(Number.isFinite))).toBe(true);
   }
+});
+
+test("a loss that stays far above guessing stops training long before its end, and no later step overwrites the last good checkpoint", async () => {
+  const runDir = await newRun();
+  const events: TrainEvent[] = [];
+  const absurd = { optimizer: "adamw", learningRate: 10, warmupEpochs: 1, epochs: 400 } as const;
+  const job = { checkpointEverySteps: 1 };
+  const error: unknown = await train(runDir, absurd, job, Infinity, events).catch((caught: unknown) => caught);
+  expect(error).toMatchObject({ code: "E_TRAIN_DIVERGED", hint: expect.stringContaining("train.learningRate") });
+  const { message } = error as Error;
+  expect(message).toMatch(
+    /^The loss stays at [\d.]+, above 2.39, where guessing would give 0.693, in epoch \d+, step \d+, at a learning rate of /,
+  );
+  expect(events.filter((event) => event.type === "step").length).toBeLessThan(400);
+  const [latest] = await listCheckpoints(join(runDir, "checkpoints"));
+  if (latest === undefined) expect(message).toContain("There is no good checkpoint yet.");
+  else expect(message).toContain(`The last good checkpoint is that of step ${Number(latest.slice(5, 13))}.`);
 });
 
 function zeroed(state: Readonly<Record<string, Float32Array>>, chosen: (name: string) => boolean): Record<string, Float32Array> {

@@ -1,0 +1,60 @@
+/** What a step adds to the smoothed loss. */
+const share = 0.05;
+/** Fewest and most steps that the loss stays high before the run is given up. */
+const fewest = 50;
+const most = 200;
+/** A loss that still falls below this share of itself within that time is recovering. */
+const recovering = 0.8;
+
+export interface DivergenceOptions {
+  readonly classes: number;
+  /** Steps in which a high loss is no reason to stop. */
+  readonly warmupSteps: number;
+  readonly stepsPerEpoch: number;
+}
+
+/**
+ * Watches the training loss for a run that has diverged without becoming infinite. Who answers every picture with equal
+ * probabilities has a loss of ln(classes) whatever the targets are, so label smoothing, mixup and unequal classes move
+ * no healthy run above it; the limit lies far beyond, and the loss has to stay there for an epoch without falling.
+ */
+export class DivergenceWatch {
+  /** Smoothed loss above which a run is worse than guessing, by a wide margin. */
+  readonly limit: number;
+  readonly #patience: number;
+  readonly #warmupSteps: number;
+  #sum = 0;
+  #weight = 0;
+  #stepsAbove = 0;
+  #lossWhenAbove = 0;
+
+  constructor({ classes, warmupSteps, stepsPerEpoch }: DivergenceOptions) {
+    this.limit = 2 * Math.log(classes) + 1;
+    this.#patience = Math.min(most, Math.max(fewest, stepsPerEpoch));
+    this.#warmupSteps = warmupSteps;
+  }
+
+  /** Mean of the last losses; the latest count most. */
+  get smoothed(): number {
+    return this.#weight === 0 ? 0 : this.#sum / this.#weight;
+  }
+
+  /** True while the loss is so high that a checkpoint would not be a good one. */
+  get isHigh(): boolean {
+    return this.smoothed > this.limit;
+  }
+
+  /** Takes in the loss of step `step` (from 0); true where the run has diverged. */
+  follow(loss: number, step: number): boolean {
+    this.#sum += share * (loss - this.#sum);
+    this.#weight += share * (1 - this.#weight);
+    if (!this.isHigh || step < this.#warmupSteps) {
+      this.#stepsAbove = 0;
+      return false;
+    }
+    if (this.#stepsAbove++ === 0) this.#lossWhenAbove = this.smoothed;
+    if (this.#stepsAbove < this.#patience) return false;
+    this.#stepsAbove = 0;
+    return this.smoothed > recovering * this.#lossWhenAbove;
+  }
+}
