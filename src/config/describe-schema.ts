@@ -31,7 +31,8 @@ export function describeExpected(node: SchemaNode): string {
     case "boolean":
       return "true or false";
     case "array": {
-      const count = node.minItems === node.maxItems ? ` of ${node.minItems}` : "";
+      const count =
+        node.minItems === node.maxItems ? ` of ${node.minItems}` : ` of ${node.minItems ?? 0} to ${node.maxItems ?? "any number"}`;
       return `a list${count}, each ${describeExpected(node.items ?? {})}`;
     }
     case "object":

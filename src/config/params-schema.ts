@@ -41,7 +41,7 @@ export interface Params {
     readonly threads: number;
     readonly lowering: "auto" | "blocked" | "portable";
   };
-  readonly model: { readonly name: string };
+  readonly model: { readonly name: string; readonly precision: "float32" | "float16" };
 }
 
 const strict = { additionalProperties: false } as const;
@@ -100,9 +100,9 @@ const train = Type.Object(
     channels: Type.Array(Type.Integer({ minimum: 1, maximum: 1024 }), {
       default: [32, 64, 128, 256],
       minItems: 4,
-      maxItems: 4,
+      maxItems: 6,
       description:
-        "Output channels of cnn4's four blocks, or of resnet's two stem convolutions (the second is the first stage as well) and two further stages. Multiples of 16 run fastest.",
+        "Output channels of cnn4's blocks, or of resnet's two stem convolutions (the second is the first stage as well) and its further stages. Each number halves the maps once. Multiples of 16 run fastest.",
     }),
     blocks: Type.Integer({ default: 2, minimum: 1, maximum: 64, description: "Residual blocks in each stage of resnet; cnn4 has none." }),
     cropSize: Type.Integer({
@@ -208,6 +208,10 @@ const model = Type.Object(
       pattern: "^[a-z0-9][a-z0-9._-]{0,62}$",
       patternMeaning: "1 to 63 of a-z, 0-9, dot, dash and underscore, starting with a letter or digit",
       description: "Name of the released model: its folder under models/ and its name in the registry.",
+    }),
+    precision: Type.Enum(["float32", "float16"], {
+      default: "float32",
+      description: "How the bundle holds weights: float16 halves its size. The arithmetic is float32 either way.",
     }),
   },
   { ...strict, description: "What the result is called." },

@@ -52,7 +52,7 @@ describe("params.yaml", () => {
         threads: 0,
         lowering: "auto",
       },
-      model: { name: "classifier" },
+      model: { name: "classifier", precision: "float32" },
     });
   });
 
@@ -86,7 +86,7 @@ describe("params.yaml", () => {
       'params.yaml:2: train.epochs: expected an integer from 1 to 10000, got "twelve".',
       "params.yaml:3: train.learning_rate: there is no such parameter. Did you mean train.learningRate?",
       "params.yaml:4: train.epoch: there is no such parameter. Did you mean train.epochs?",
-      'params.yaml:5: train.channels: expected a list of 4, each an integer from 1 to 1024, got [1,2,"x",4].',
+      'params.yaml:5: train.channels: expected a list of 4 to 6, each an integer from 1 to 1024, got [1,2,"x",4].',
       "params.yaml:6: train.fliip: there is no such parameter. Did you mean train.flip?",
       "params.yaml:7: prepare: expected a section with the keys width, height, fit, kernel, split, seed, got 4.",
       "params.yaml:8: zzzzz: there is no such parameter.",
@@ -102,7 +102,7 @@ describe("params.yaml", () => {
     ["train.learningRate=0", "expected a number above 0 and at most 10, got 0."],
     ["train.dropout=1", "expected a number of at least 0 and below 1, got 1."],
     ["train.flip=maybe", 'expected true or false, got "maybe".'],
-    ["train.channels=[1,2]", "expected a list of 4, each an integer from 1 to 1024, got [1,2]."],
+    ["train.channels=[1,2]", "expected a list of 4 to 6, each an integer from 1 to 1024, got [1,2]."],
     ["train.cropSize=100", "expected an integer from 16 to 1024 in steps of 16, got 100."],
     ["train.cropSize=128", "expected at most prepare.width (112), got 128."],
     ["prepare.height=64", "train.cropSize: expected at most prepare.height (64), got 96."],
