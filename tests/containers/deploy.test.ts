@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -99,12 +99,42 @@ test("a version that is healthy and answers wrong is rolled back", async () => {
   expect([code, await serving()]).toEqual([1, v2]);
 });
 
-test("the registry is down: nothing changes, and the exit code is 1", async () => {
+test("a published version is pulled and deployed; with the registry down nothing changes, and the exit code is 1", async ({
+  onTestFinished,
+}) => {
+  const address = "127.0.0.1:5037";
+  const name = `${address}/someone/cats-dogs-classifier`;
+  // Debian's docker-registry stands for Docker Hub.
+  const config = join(folder, "registry.json");
+  await writeFile(
+    config,
+    JSON.stringify({ version: 0.1, storage: { filesystem: { rootdirectory: join(folder, "registry") } }, http: { addr: address } }),
+  );
+  const registry = spawn("docker-registry", ["serve", config], { stdio: "ignore" });
+  onTestFinished(() => void registry.kill());
+  const ended = once(registry, "exit");
+  await eventually(
+    async () => (await fetch(`http://${address}/v2/`)).status,
+    (status) => status === 200,
+  );
+  await docker("tag", v1, serviceImage);
+  const pushed = await run("scripts/push_image.sh", ["feature/x", "c0ffee"], {
+    env: { DOCKER_REGISTRY: address, DOCKER_USERNAME: "someone" },
+  });
+  expect(pushed.code, pushed.output).toBe(0);
+  const { tags } = (await (await fetch(`http://${address}/v2/someone/cats-dogs-classifier/tags/list`)).json()) as { tags: string[] };
+  expect(tags.sort()).toEqual(["c0ffee", "feature-x", "latest"]);
+  await docker("rmi", ...tags.map((tag) => `${name}:${tag}`));
+  expect([(await deploy(`${name}:c0ffee`)).code, await serving()]).toEqual([0, v1]);
+
+  registry.kill();
+  await ended;
   const before = await docker("ps", "--quiet", "--filter", `label=com.docker.compose.project=${project}`);
-  const { code, output } = await deploy("127.0.0.1:5999/someone/cats-dogs-classifier:v3");
-  expect(output).toMatch(/cannot be pulled\. Nothing was changed: \S+ goes on serving\./);
-  expect([code, await serving()]).toEqual([1, v2]);
+  const { code, output } = await deploy(`${name}:beef`);
+  expect(output).toContain(`${name}:beef cannot be pulled. Nothing was changed: ${name}:c0ffee goes on serving.`);
+  expect([code, await serving()]).toEqual([1, v1]);
   expect(await docker("ps", "--quiet", "--filter", `label=com.docker.compose.project=${project}`)).toBe(before);
+  await docker("rmi", `${name}:c0ffee`);
 });
 
 /** Starts a deploy and kills it, with everything that it started, as soon as its container runs. */
