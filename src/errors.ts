@@ -241,6 +241,18 @@ const table = {
     hint: "Run `serval prepare` with the parameters that the model was trained with, or evaluate a folder or zip with --data.",
   },
 
+  E_PIPELINE: {
+    title: "dvc.yaml asks for something that is not valid or not supported.",
+    status: 500,
+    exit: 2,
+    hint: "Correct dvc.yaml at the line that the message names; `serval repro --dry` checks it and runs nothing.",
+  },
+  E_STAGE_FAILED: {
+    title: "A command of a stage failed.",
+    status: 500,
+    exit: 1,
+    hint: "What the command printed stands above. Correct the cause and run `serval repro` again: stages that are done stay done.",
+  },
   E_DVC_CONFIG: {
     title: "The configuration of DVC asks for something that is not valid or not supported.",
     status: 500,

@@ -27,6 +27,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   predict: { summary: "Ask a model about image files.", load: () => import("./commands/predict.ts") },
   export: { summary: "Write a model as ONNX, or its weights as safetensors.", load: () => import("./commands/export.ts") },
+  add: { summary: "Version files and folders as data, as DVC does.", load: () => import("./commands/add.ts") },
+  checkout: {
+    summary: "Bring the recorded version of the data from the cache into the workspace.",
+    load: () => import("./commands/checkout.ts"),
+  },
   models: { summary: "List, show and release models.", load: () => import("./commands/models.ts") },
   serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
   smoke: { summary: "Check from outside that a running service works.", load: () => import("./commands/smoke.ts") },

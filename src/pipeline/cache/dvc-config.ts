@@ -21,6 +21,8 @@ export interface DvcConfig {
   readonly linkTypes: readonly LinkType[];
   /** Files and folders of the cache may be written by the group. */
   readonly shared: boolean;
+  /** Whether `add` also does `git add` for the files that it writes. */
+  readonly autostage: boolean;
   readonly defaultRemote: string | undefined;
   readonly remotes: ReadonlyMap<string, RemoteConfig>;
 }
@@ -58,6 +60,7 @@ export async function loadDvcConfig(root: string): Promise<DvcConfig> {
     cacheDir: resolveLocation(dir, cache?.get("dir") ?? "cache"),
     linkTypes: readLinkTypes(cache?.get("type")),
     shared: cache?.get("shared")?.toLowerCase() === "group",
+    autostage: sections.get("core")?.get("autostage")?.toLowerCase() === "true",
     defaultRemote: sections.get("core")?.get("remote"),
     remotes,
   };

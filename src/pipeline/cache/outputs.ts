@@ -1,59 +1,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setAside } from "./corrupt-object.ts";
-import { loadDvcConfig, type DvcConfig } from "./dvc-config.ts";
+import { loadDvcConfig } from "./dvc-config.ts";
 import { createFileHasher, type FileHasher, type HashedTree } from "./hash-files.ts";
 import { hashFileMd5, objectExists, objectPath } from "./file-work.ts";
 import { parseManifest, type ManifestEntry } from "./manifest.ts";
+import type { OutEntry, OutputCache, OutputCacheOptions } from "./output-cache.ts";
 import { restoreFiles } from "./restore.ts";
 import { openHashState } from "./state-db.ts";
 import { storeFiles } from "./store.ts";
 import { createWorkPool } from "./work-pool.ts";
-
-/** An out as dvc.lock and .dvc files record it. */
-export interface OutEntry {
-  /** Relative to the repository, forward slashes. */
-  readonly path: string;
-  /** Ends in `.dir` for folders. */
-  readonly md5: string;
-  readonly size: number;
-  /** Of a folder. */
-  readonly nfiles?: number;
-  /** Of a file that its owner may execute. */
-  readonly isexec?: true;
-}
-
-export interface OutputCacheOptions {
-  readonly signal?: AbortSignal | undefined;
-  /** Where the state database lies. Default: .serval of the repository. */
-  readonly stateDir?: string | undefined;
-  readonly onProgress?: (step: "hash" | "store" | "restore", done: number, total: number) => void;
-}
-
-export interface RestoreOptions {
-  /** Gives up data in the workspace that the cache lacks. */
-  readonly force?: boolean | undefined;
-  /** Makes links (or copies) anew where the type is not the one of cache.type. */
-  readonly relink?: boolean | undefined;
-}
-
-export interface OutputCache {
-  readonly config: DvcConfig;
-  /** What is in the workspace; null where nothing is. Reads only files that changed since they were last hashed. */
-  hash(path: string): Promise<OutEntry | null>;
-  /** Hashes, puts into the cache what it lacks, and links back by cache.type. Throws E_FILE_NOT_FOUND. */
-  store(path: string): Promise<OutEntry>;
-  /**
-   * Makes the workspace hold the entry; false where the cache lacks any of it, and then nothing changed. Throws E_DATA_UNSAVED
-   * where data would be lost that is not in the cache, and E_CACHE_CORRUPT, which names the object and the file.
-   */
-  restore(entry: Pick<OutEntry, "path" | "md5" | "isexec">, options?: RestoreOptions): Promise<boolean>;
-  /** Whether the cache holds the object; of a folder, also every file of it. */
-  has(md5: string): Promise<boolean>;
-  /** The files of a folder's hash; null where the cache lacks its manifest. */
-  entries(md5: string): readonly ManifestEntry[] | null;
-  close(): void;
-}
 
 /** The cache of the repository at `root`, laid out as DVC 3 does: `files/md5/ab/…`. Any number of processes may use it at once. */
 export async function openOutputCache(root: string, options: OutputCacheOptions = {}): Promise<OutputCache> {

@@ -1,11 +1,11 @@
-import { chmodSync, lstatSync, rmdirSync, rmSync, statSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, rmdirSync, rmSync, statSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ServalError } from "../../errors.ts";
 import { setAside } from "./corrupt-object.ts";
 import { objectExists, objectPath, type FileWork, type PlaceItem } from "./file-work.ts";
 import { inBatches, type HashedFile } from "./hash-files.ts";
 import type { ManifestEntry } from "./manifest.ts";
-import type { RestoreOptions } from "./outputs.ts";
+import type { RestoreOptions } from "./output-cache.ts";
 import { relinkFiles, type CachePlace } from "./store.ts";
 import { withTemporaryFolder } from "./temporary-folder.ts";
 import { batchFiles } from "./work-pool.ts";
@@ -37,13 +37,14 @@ export async function restoreFiles(place: CachePlace, target: RestoreTarget, opt
   const keep = new Map(wanted.map(({ path, md5 }) => [path, md5]));
   const lost = [...present.values()].filter(({ path, md5 }) => keep.get(path) !== md5);
   if (options.force !== true) refuseLoss(lost.filter(({ md5 }) => !objectExists(objects, md5)).map(({ path }) => path));
-  if (current !== null && (!target.folder || !current.isFolder) && current.isFolder !== target.folder)
+  if (current !== null && current.isFolder !== target.folder)
     clear(
       join(root, target.path),
       lost.map(({ path }) => join(root, path)),
     );
   else for (const { path } of lost) if (!keep.has(path)) removeFile(join(root, path), join(root, target.path));
 
+  if (target.folder) mkdirSync(join(root, target.path), { recursive: true });
   await withTemporaryFolder(join(root, ".dvc/tmp"), async (temporary) => {
     const items = todo.map(({ path, md5 }): PlaceItem => ({
       object: objectPath(objects, md5),

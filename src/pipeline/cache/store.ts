@@ -5,7 +5,7 @@ import { writeFileAtomic } from "../../files.ts";
 import type { DvcConfig } from "./dvc-config.ts";
 import { objectExists, objectPath, protect, stampOf, type FileWork, type PlaceItem } from "./file-work.ts";
 import { hashTree, inBatches, type FileHasher, type HashedFile, type HashedTree } from "./hash-files.ts";
-import type { OutputCacheOptions } from "./outputs.ts";
+import type { OutputCacheOptions } from "./output-cache.ts";
 import { syncFiles, withTemporaryFolder } from "./temporary-folder.ts";
 import { walkFiles } from "./walk.ts";
 import { batchFiles, type WorkPool } from "./work-pool.ts";

@@ -4,7 +4,8 @@ import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, uti
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { openOutputCache, type OutputCache } from "../../../../src/pipeline/cache/outputs.ts";
+import type { OutputCache } from "../../../../src/pipeline/cache/output-cache.ts";
+import { openOutputCache } from "../../../../src/pipeline/cache/outputs.ts";
 
 let root: string;
 let cache: OutputCache;
@@ -72,7 +73,13 @@ describe("the hash of an out", () => {
   });
 
   test("leaves out what .dvcignore names, and links to folders; a link to a file counts as the file", async () => {
-    await write({ ".dvcignore": "*.log\n!keep.log\n/set/cache/\n", "set/a": "one", "set/x.log": "-", "set/keep.log": "k", "set/cache/c": "-" });
+    await write({
+      ".dvcignore": "*.log\n!keep.log\n/set/cache/\n",
+      "set/a": "one",
+      "set/x.log": "-",
+      "set/keep.log": "k",
+      "set/cache/c": "-",
+    });
     await symlink("a", join(root, "set/link"));
     await symlink(".", join(root, "set/loop"));
     await cache.store("set");
@@ -83,7 +90,10 @@ describe("the hash of an out", () => {
   test("names a link that leads nowhere", async () => {
     await write({ "set/a": "one" });
     await symlink("gone", join(root, "set/link"));
-    await expect(cache.hash("set")).rejects.toMatchObject({ code: "E_DATA_PATH", message: '"set/link" is a link to a file that is not there.' });
+    await expect(cache.hash("set")).rejects.toMatchObject({
+      code: "E_DATA_PATH",
+      message: '"set/link" is a link to a file that is not there.',
+    });
   });
 });
 

@@ -1,0 +1,20 @@
+import { loadSettings } from "../../config/env.ts";
+import { addData, ensureDvcFolder } from "../../pipeline/cache/add-data.ts";
+import type { Configure } from "../command.ts";
+import { withCache } from "../data-cache.ts";
+
+export const configure: Configure = (command, context) => {
+  command
+    .argument("<PATH...>", "files or folders")
+    .option("--json", "print the result as JSON")
+    .action(async (paths: string[], options: { json?: boolean }) => {
+      const output = context.output(options);
+      if (await ensureDvcFolder(context.cwd))
+        output.warn("Made .dvc/ with an empty configuration: commit .dvc/config and .dvc/.gitignore.");
+      const entries = await withCache(context, loadSettings().stateDir, output, (cache) => addData(context.cwd, cache, paths));
+      const lines = entries.map(
+        ({ path, size, nfiles }) => `Added ${path} (${nfiles === undefined ? "" : `${nfiles} files, `}${size} bytes): ${path}.dvc`,
+      );
+      output.result(entries, [...lines, `Now commit: git add ${entries.map(({ path }) => `'${path}.dvc'`).join(" ")}`].join("\n"));
+    });
+};

@@ -1,0 +1,125 @@
+import { execFile } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { appendFile, lstat, readFile } from "node:fs/promises";
+import { join, posix, relative, resolve, sep } from "node:path";
+import { promisify } from "node:util";
+import { parse } from "yaml";
+import { ServalError } from "../../errors.ts";
+import { writeFileAtomic } from "../../files.ts";
+import { renderDvcFiles } from "../dvc-files.ts";
+import { renderDataFile } from "./data-file.ts";
+import { loadDvcIgnore } from "./dvc-ignore.ts";
+import type { OutEntry, OutputCache } from "./output-cache.ts";
+import { findTrackedOuts } from "./tracked-outs.ts";
+
+/** Writes what `dvc init` writes, where a repository has no .dvc yet; whether it had none. */
+export async function ensureDvcFolder(root: string): Promise<boolean> {
+  if (existsSync(join(root, ".dvc/config"))) return false;
+  const files = renderDvcFiles({ command: "npx serval" });
+  for (const path of [".dvc/config", ".dvc/.gitignore"]) {
+    if (!existsSync(join(root, path))) await writeFileAtomic(join(root, path), files[path] ?? "");
+  }
+  return true;
+}
+
+/**
+ * Puts files and folders into the cache, writes the .dvc file beside each and tells Git to ignore the data. All paths are
+ * checked before anything is written. Throws E_DATA_PATH, E_FILE_NOT_FOUND.
+ */
+export async function addData(root: string, cache: OutputCache, paths: readonly string[]): Promise<OutEntry[]> {
+  const tracked = await findTrackedOuts(root);
+  const stageOuts = readStageOuts(root);
+  const targets: string[] = [];
+  for (const given of paths) targets.push(await checkPath(root, given, tracked, stageOuts));
+  const entries: OutEntry[] = [];
+  for (const path of targets) {
+    const entry = await cache.store(path);
+    const file = join(root, `${path}.dvc`);
+    const previous = await readFile(file, "utf8").catch(() => undefined);
+    const text = renderDataFile(entry, previous);
+    if (text !== previous) await writeFileAtomic(file, text);
+    await ignoreInGit(root, path, cache.config.autostage);
+    entries.push(entry);
+  }
+  return entries;
+}
+
+/** The path relative to the repository, with forward slashes. */
+async function checkPath(
+  root: string,
+  given: string,
+  tracked: readonly { readonly path: string; readonly source: string }[],
+  stageOuts: ReadonlyMap<string, string>,
+): Promise<string> {
+  const path = relative(root, resolve(root, given)).split(sep).join("/");
+  if (path === "" || path.startsWith("../") || path === "..") {
+    throw new ServalError("E_DATA_PATH", `"${given}" is not below the repository "${root}".`);
+  }
+  if (/^(\.dvc|\.git|\.serval)(\/|$)/.test(path)) throw new ServalError("E_DATA_PATH", `"${path}" belongs to the tools themselves.`);
+  const found = await lstat(join(root, path)).catch(() => undefined);
+  if (found === undefined) throw new ServalError("E_FILE_NOT_FOUND", `"${path}" does not exist.`);
+  const ignored = loadDvcIgnore(root, posix.dirname(path) === "." ? "" : posix.dirname(path));
+  if (ignored(path, found.isDirectory())) throw new ServalError("E_DATA_PATH", `"${path}" is ignored by .dvcignore.`);
+  for (const [out, stage] of stageOuts) {
+    if (overlaps(out, path)) {
+      throw new ServalError("E_DATA_PATH", `"${path}" overlaps with "${out}", which the stage "${stage}" of dvc.yaml writes.`, {
+        hint: "Stages put their outs into the cache themselves: `serval repro`.",
+      });
+    }
+  }
+  const other = tracked.find((out) => out.path !== path && overlaps(out.path, path));
+  if (other !== undefined) {
+    throw new ServalError("E_DATA_PATH", `"${path}" overlaps with "${other.path}", which ${other.source} versions already.`, {
+      hint: other.path.length < path.length ? `Add the whole of it again: \`serval add ${other.path}\`.` : `Remove ${other.source} first.`,
+    });
+  }
+  if (await gitSays(root, ["ls-files", "--error-unmatch", "--", `:(literal)${path}`])) {
+    throw new ServalError("E_DATA_PATH", `"${path}" is in Git.`, { hint: `Take it out of Git first: git rm -r --cached -- '${path}'` });
+  }
+  return path;
+}
+
+function overlaps(a: string, b: string): boolean {
+  return a === b || a.startsWith(`${b}/`) || b.startsWith(`${a}/`);
+}
+
+/** Path -> stage, of the dvc.yaml at the top; a file that cannot be read is the pipeline's own error to report. */
+function readStageOuts(root: string): Map<string, string> {
+  let stages: Record<string, { wdir?: string; outs?: unknown; metrics?: unknown; plots?: unknown }> | undefined;
+  try {
+    stages = (parse(readFileSync(join(root, "dvc.yaml"), "utf8")) as { stages?: typeof stages } | null)?.stages;
+  } catch {
+    return new Map();
+  }
+  return new Map(
+    Object.entries(stages ?? {}).flatMap(([name, stage]) =>
+      [stage.outs, stage.metrics, stage.plots].flatMap((list) =>
+        (Array.isArray(list) ? (list as unknown[]) : []).map((out): [string, string] => {
+          const path = typeof out === "string" ? out : (Object.keys(out as object)[0] ?? "");
+          return [posix.normalize(posix.join(stage.wdir ?? ".", path)), name];
+        }),
+      ),
+    ),
+  );
+}
+
+async function ignoreInGit(root: string, path: string, autostage: boolean): Promise<void> {
+  if (!(await gitSays(root, ["rev-parse", "--git-dir"]))) return;
+  const file = posix.join(posix.dirname(path), ".gitignore");
+  if (!(await gitSays(root, ["check-ignore", "--quiet", "--", path]))) {
+    const before = await readFile(join(root, file), "utf8").catch(() => "");
+    const gap = before === "" || before.endsWith("\n") ? "" : "\n";
+    // Git's wildcards, taken literally.
+    await appendFile(join(root, file), `${gap}/${posix.basename(path).replaceAll(/[[\]!*#?]/g, String.raw`\$&`)}\n`);
+  }
+  if (autostage) await gitSays(root, ["add", "--", `${path}.dvc`, ...(existsSync(join(root, file)) ? [file] : [])]);
+}
+
+async function gitSays(root: string, args: readonly string[]): Promise<boolean> {
+  try {
+    await promisify(execFile)("git", [...args], { cwd: root, maxBuffer: 1 << 28 });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,104 @@
+import { posix } from "node:path";
+import { isMap, isSeq, parseDocument, stringify, type Document, type YAMLMap } from "yaml";
+import { ServalError } from "../../errors.ts";
+import type { OutEntry } from "./output-cache.ts";
+
+/** An out of a .dvc file. */
+export interface DataFileOut extends OutEntry {
+  /** The remote that it belongs to, where that is not the default one. */
+  readonly remote?: string;
+  readonly cached: boolean;
+  readonly pushed: boolean;
+}
+
+/** The outs of a .dvc file at `file` (relative to the repository); their paths are relative to the repository. Throws E_DVC_FILE. */
+export function parseDataFile(text: string, file: string): DataFileOut[] {
+  const document = parseChecked(text, file);
+  const value = document.toJS() as { wdir?: unknown; outs?: unknown } | null;
+  if (value === null || !Array.isArray(value.outs)) throw new ServalError("E_DVC_FILE", `${file}: expected a list \`outs\`.`);
+  const dir = posix.join(posix.dirname(file), typeof value.wdir === "string" ? value.wdir : ".");
+  return value.outs.map((out: Record<string, unknown>, i) => readOut(out, `${file}: outs[${i}]`, dir));
+}
+
+/** An out as .dvc files and dvc.lock record it, with its path made relative to the repository. Throws E_DVC_FILE. */
+export function readOut(out: Record<string, unknown>, where: string, dir: string): DataFileOut {
+  const { path, md5, size, nfiles, isexec, hash, remote } = out;
+  if (typeof path !== "string" || typeof md5 !== "string" || !/^[0-9a-f]{32}(\.dir)?$/.test(md5)) {
+    const supported = "files" in out || "etag" in out || "version_id" in out ? " (cloud versioning is not supported)" : "";
+    throw new ServalError("E_DVC_FILE", `${where}: expected \`path\` and \`md5\`, got ${JSON.stringify(out)}${supported}.`);
+  }
+  if (hash !== "md5") {
+    throw new ServalError("E_DVC_FILE", `${where}: "${path}" has no \`hash: md5\`: DVC 2 wrote it, with hashes and a cache of its own.`, {
+      hint: "Bring it to DVC 3's format: `dvc cache migrate --dvc-files`, or add the data again.",
+    });
+  }
+  const full = posix.normalize(posix.join(dir, path));
+  if (full.startsWith("../") || posix.isAbsolute(path))
+    throw new ServalError("E_DVC_FILE", `${where}: "${path}" lies outside the repository.`);
+  return {
+    path: full,
+    md5,
+    size: typeof size === "number" ? size : 0,
+    ...(typeof nfiles === "number" && { nfiles }),
+    ...(isexec === true && { isexec }),
+    ...(typeof remote === "string" && { remote }),
+    cached: out["cache"] !== false,
+    pushed: out["push"] !== false,
+  };
+}
+
+/** The text of the .dvc file beside `entry`: DVC's own keys and order. `previous` is what was there: its other keys and comments stay. */
+export function renderDataFile(entry: OutEntry, previous?: string): string {
+  const values: [string, string | number | boolean][] = [
+    ["md5", entry.md5],
+    ["size", entry.size],
+    ...(entry.nfiles === undefined ? [] : [["nfiles", entry.nfiles] as [string, number]]),
+    ...(entry.isexec === true ? [["isexec", true] as [string, boolean]] : []),
+    ["hash", "md5"],
+  ];
+  const name = posix.basename(entry.path);
+  if (previous === undefined) {
+    const lines = values.map(([key, value]) => `${key}: ${value}`);
+    return `outs:\n- ${[...lines, `path: ${yamlString(name)}`].join("\n  ")}\n`;
+  }
+  const document = parseChecked(previous, `${entry.path}.dvc`);
+  const outs = document.get("outs");
+  const out = isSeq(outs) ? outs.items[0] : undefined;
+  if (!isMap(out)) throw new ServalError("E_DVC_FILE", `${entry.path}.dvc: expected a list \`outs\`.`);
+  replaceHash(out, document, values);
+  return document.toString({ indentSeq: false, lineWidth: 0, flowCollectionPadding: false });
+}
+
+function replaceHash(out: YAMLMap, document: Document, values: readonly [string, string | number | boolean][]): void {
+  const keys = ["md5", "size", "nfiles", "isexec", "hash"];
+  const at = out.items.findIndex((item) => keys.includes(String(item.key)));
+  for (const key of keys) if (!values.some(([name]) => name === key)) out.delete(key);
+  let place = Math.max(0, at);
+  for (const [key, value] of values) {
+    const index = out.items.findIndex((item) => String(item.key) === key);
+    if (index >= 0) {
+      out.set(key, value);
+      place = index + 1;
+    } else out.items.splice(place++, 0, document.createPair(key, value));
+  }
+}
+
+function parseChecked(text: string, file: string): Document {
+  const document = parseDocument(text);
+  const [error] = document.errors;
+  if (error) throw new ServalError("E_DVC_FILE", `${file}: ${error.message}`);
+  return document;
+}
+
+/** A string in the style that DVC's YAML writer chooses: plain, else in single quotes, else (control characters) in double ones. */
+export function yamlString(text: string): string {
+  // oxlint-disable-next-line no-control-regex -- these are what the double quotes are for.
+  if (/[\x00-\x1f\x7f-\x84\x86-\x9f\u2028\u2029\ufeff]/.test(text))
+    return stringify(text, { defaultStringType: "QUOTE_DOUBLE", lineWidth: 0 }).trimEnd();
+  const plain = /^[^\s#,[\]{}&*!|>'"%@`?:-]/.test(text) || /^[?:-][^\s]/.test(text);
+  const safe =
+    plain &&
+    !/: | #|:$|\s$/.test(text) &&
+    !/^(~|null|true|false|[-+.]?\d[\d_.:eExXoO+-]*|\.(inf|nan)|[-+]\.inf|=|<<|---.*|\.\.\.)$/i.test(text);
+  return safe ? text : `'${text.replaceAll("'", "''")}'`;
+}

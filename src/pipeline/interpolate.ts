@@ -1,0 +1,96 @@
+import { isList, isYamlMap, pythonFloat, YamlFloat, type YamlMap, type YamlValue } from "./yaml-values.ts";
+
+const expression = /(?<!\\)\$\{(.*?)\}/g;
+
+/** What is wrong with a `${}`; the parser adds file and line. */
+export class InterpolationProblem {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+export function hasExpression(text: string): boolean {
+  return text.search(expression) >= 0;
+}
+
+/** Fills `${a.b[0]}` in; a string that is nothing but one expression takes the value's own type, as in DVC. */
+export function interpolate(value: YamlValue, variables: YamlMap, isCommand: boolean): YamlValue | InterpolationProblem {
+  if (isList(value)) {
+    const items: YamlValue[] = [];
+    for (const item of value) {
+      const filled = interpolate(item, variables, isCommand);
+      if (filled instanceof InterpolationProblem) return filled;
+      items.push(filled);
+    }
+    return items;
+  }
+  if (isYamlMap(value)) {
+    const map = new Map<string, YamlValue>();
+    for (const [key, item] of value) {
+      const name = interpolate(key, variables, false);
+      const filled = interpolate(item, variables, isCommand);
+      if (name instanceof InterpolationProblem) return name;
+      if (filled instanceof InterpolationProblem) return filled;
+      map.set(String(name), filled);
+    }
+    return map;
+  }
+  if (typeof value !== "string") return value;
+  const matches = [...value.matchAll(expression)];
+  if (matches.length === 1 && matches[0]?.[0] === value && !isCommand) return select(matches[0][1] ?? "", variables);
+  let out = "";
+  let index = 0;
+  for (const match of matches) {
+    const selected = select(match[1] ?? "", variables);
+    if (selected instanceof InterpolationProblem) return selected;
+    const text = toText(selected, isCommand);
+    if (text === undefined) return new InterpolationProblem(`\${${match[1]}} is a list or mapping, which cannot stand inside a string`);
+    out += value.slice(index, match.index) + text;
+    index = match.index + match[0].length;
+  }
+  return (out + value.slice(index)).replaceAll("\\${", "${");
+}
+
+function select(inner: string, variables: YamlMap): YamlValue | InterpolationProblem {
+  const path = inner.trim().replaceAll("[", ".").replaceAll("]", "").split(".");
+  let at: YamlValue | undefined = variables;
+  for (const part of path) {
+    if (isYamlMap(at)) at = at.get(part);
+    else if (isList(at) && /^\d+$/.test(part)) at = at[Number(part)];
+    else at = undefined;
+    if (at === undefined) return new InterpolationProblem(`\${${inner}}: no file of \`vars\` and no params.yaml has "${path.join(".")}"`);
+  }
+  return at;
+}
+
+function toText(value: YamlValue, isCommand: boolean): string | undefined {
+  if (value === null) return "None";
+  if (value instanceof YamlFloat) return pythonFloat(value.value);
+  if (isYamlMap(value)) return isCommand ? toArguments(value) : undefined;
+  return isList(value) ? undefined : String(value);
+}
+
+/** A mapping in `cmd`: `--key value` for each, as DVC's default `parsing` configuration has it. */
+function toArguments(map: YamlMap, prefix = ""): string | undefined {
+  const parts: string[] = [];
+  for (const [key, value] of map) {
+    const name = `${prefix}${key}`;
+    if (isYamlMap(value)) {
+      const inner = toArguments(value, `${name}.`);
+      if (inner === undefined) return undefined;
+      if (inner !== "") parts.push(inner);
+    } else if (isList(value)) {
+      const items = value.map((item) => (typeof item === "string" ? quote(item) : toText(item, false)));
+      if (items.includes(undefined)) return undefined;
+      if (items.length > 0) parts.push(`--${name} ${items.join(" ")}`);
+    } else if (typeof value === "boolean") {
+      if (value) parts.push(`--${name}`);
+    } else parts.push(`--${name} ${typeof value === "string" ? quote(value) : (toText(value, false) ?? "")}`);
+  }
+  return parts.join(" ");
+}
+
+function quote(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'"'"'`)}'`;
+}

@@ -1,0 +1,110 @@
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from "yaml";
+import { ServalError, type ErrorCode } from "../errors.ts";
+
+/** A number that YAML writes as a float. JavaScript forgets that 1.0 is one; Python, and so the bytes of dvc.lock, do not. */
+export class YamlFloat {
+  readonly value: number;
+  constructor(value: number) {
+    this.value = value;
+  }
+}
+
+export type YamlValue = null | boolean | number | bigint | string | YamlFloat | readonly YamlValue[] | YamlMap;
+/** A mapping, in the order of the file; its keys are strings, as DVC demands. */
+export type YamlMap = ReadonlyMap<string, YamlValue>;
+
+export interface ParsedYaml {
+  readonly value: YamlValue;
+  /** The line of the key or item at a path, from 1. */
+  line(path: readonly (string | number)[]): number;
+}
+
+/** Parses one YAML 1.2 document. Throws `code`, with the file and the line, for anything that is no such document. */
+export function parseYaml(text: string, file: string, code: ErrorCode): ParsedYaml {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, intAsBigInt: true, prettyErrors: false, logLevel: "silent" });
+  const [error] = document.errors;
+  if (error) throw new ServalError(code, `${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`, { cause: error });
+  return {
+    value: document.contents === null ? null : toValue(document.contents, document, file, code, lines),
+    line: (path) => {
+      let node: unknown = document.contents;
+      let offset = 0;
+      for (const part of path) {
+        if (isAlias(node)) node = node.resolve(document);
+        if (isMap(node)) {
+          const pair = node.items.find(({ key }) => String(isScalar(key) ? key.value : key) === String(part));
+          offset = (pair?.key as Node | undefined)?.range?.[0] ?? offset;
+          node = pair?.value;
+        } else if (isSeq(node)) {
+          node = node.items[Number(part)];
+          offset = (node as Node | undefined)?.range?.[0] ?? offset;
+        }
+      }
+      return lines.linePos(offset).line;
+    },
+  };
+}
+
+function toValue(node: unknown, document: Document, file: string, code: ErrorCode, lines: LineCounter): YamlValue {
+  const inner = (child: unknown): YamlValue => toValue(child, document, file, code, lines);
+  if (isAlias(node)) return inner(node.resolve(document));
+  if (isSeq(node)) return node.items.map(inner);
+  if (isMap(node)) {
+    const map = new Map<string, YamlValue>();
+    for (const { key, value } of node.items) map.set(String(isScalar(key) ? key.value : key), inner(value));
+    return map;
+  }
+  if (!isScalar(node)) return null;
+  const { value, source = "" } = node;
+  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+  if (typeof value === "number") return new YamlFloat(value);
+  if (value === null || typeof value === "boolean" || typeof value === "string") return value;
+  const line = lines.linePos(node.range?.[0] ?? 0).line;
+  throw new ServalError(code, `${file}:${line}: expected a string, number, boolean or null, got ${JSON.stringify(source)}.`);
+}
+
+/** Whether two values are equal as Python compares them: 1 and 1.0 are, and the order of keys does not count. */
+export function sameValue(a: YamlValue | undefined, b: YamlValue | undefined): boolean {
+  if (a instanceof YamlFloat) return sameValue(a.value, b instanceof YamlFloat ? b.value : b);
+  if (b instanceof YamlFloat) return sameValue(a, b.value);
+  if (isList(a) && isList(b)) return a.length === b.length && a.every((item, i) => sameValue(item, b[i]));
+  if (a instanceof Map && b instanceof Map) {
+    return a.size === b.size && [...(a as YamlMap)].every(([key, value]) => b.has(key) && sameValue(value, (b as YamlMap).get(key)));
+  }
+  return a === b || (typeof a === "number" && typeof b === "number" && Number.isNaN(a) && Number.isNaN(b));
+}
+
+export function isList(value: unknown): value is readonly YamlValue[] {
+  return Array.isArray(value);
+}
+
+export function isYamlMap(value: unknown): value is YamlMap {
+  return value instanceof Map;
+}
+
+/** For --json and charts. */
+export function toPlain(value: YamlValue): unknown {
+  if (value instanceof YamlFloat) return value.value;
+  if (typeof value === "bigint") return Number(value);
+  if (isList(value)) return value.map(toPlain);
+  if (isYamlMap(value)) return Object.fromEntries([...value].map(([key, item]) => [key, toPlain(item)]));
+  return value;
+}
+
+/** A float as Python's `repr` writes it: the shortest digits that give it back, `1.0`, `1e-05`, `1e+16`. */
+export function pythonFloat(value: number): string {
+  if (Number.isNaN(value)) return "nan";
+  if (!Number.isFinite(value)) return value > 0 ? "inf" : "-inf";
+  const [mantissa = "0", power = "0"] = value.toExponential().split("e");
+  const exponent = Number(power);
+  const sign = Object.is(value, -0) ? "-" : "";
+  if (value !== 0 && (exponent < -4 || exponent >= 16)) {
+    return `${mantissa}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
+  }
+  const negative = mantissa.startsWith("-") ? "-" : "";
+  const digits = mantissa.replace("-", "").replace(".", "");
+  if (exponent < 0) return `${negative}0.${"0".repeat(-exponent - 1)}${digits}`;
+  const whole = digits.slice(0, exponent + 1).padEnd(exponent + 1, "0");
+  return `${sign}${negative}${whole}.${digits.slice(exponent + 1) || "0"}`;
+}
