@@ -27,6 +27,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   predict: { summary: "Ask a model about image files.", load: () => import("./commands/predict.ts") },
   export: { summary: "Write a model as ONNX, or its weights as safetensors.", load: () => import("./commands/export.ts") },
+  repro: { summary: "Run the stages of dvc.yaml whose inputs changed.", load: () => import("./commands/repro.ts") },
+  status: {
+    summary: "Say which stages and data are out of date, and why.",
+    load: () => import("./commands/status.ts"),
+  },
   add: { summary: "Version files and folders as data, as DVC does.", load: () => import("./commands/add.ts") },
   checkout: {
     summary: "Bring the recorded version of the data from the cache into the workspace.",
