@@ -1,6 +1,8 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors.ts";
+import { sha256 } from "../files.ts";
+import { endAbandonedCommand, noteCommand } from "./abandoned-command.ts";
 import { recordData } from "./cache/add-data.ts";
 import { parseDataFile } from "./cache/data-file.ts";
 import type { OutputCache } from "./cache/output-cache.ts";
@@ -18,7 +20,7 @@ import { workspaceReader, type Workspace } from "./workspace.ts";
 export type StageEvent =
   | { readonly type: "waiting" | "recorded" | "restored" | "unchanged"; readonly stage: Stage; readonly reasons: readonly string[] }
   | { readonly type: "running" | "would run"; readonly stage: Stage; readonly reasons: readonly string[] }
-  | { readonly type: "command" | "line"; readonly stage: Stage; readonly text: string }
+  | { readonly type: "command" | "line" | "abandoned"; readonly stage: Stage; readonly text: string }
   | { readonly type: "ran"; readonly stage: Stage; readonly seconds: number }
   | { readonly type: "data"; readonly source: string; readonly path: string };
 
@@ -48,6 +50,8 @@ export interface StageResult {
   readonly reasons: readonly string[];
   readonly seconds: number;
 }
+
+const locksFolder = ".dvc/tmp/locks";
 
 /**
  * Brings stages up to date in the order of their graph, as `dvc repro` does and with the same files: runs what changed, takes
@@ -234,6 +238,8 @@ class Reproduction {
     const { onEvent, jobs, env, shell, outputToStderr, signal } = this.#options;
     const startedAt = performance.now();
     onEvent({ type: "running", stage, reasons });
+    const note = join(this.#root, locksFolder, `${sha256(stage.address).slice(0, 32)}.running`);
+    await endAbandonedCommand(note, (pid) => onEvent({ type: "abandoned", stage, text: String(pid) }));
     await this.#removeOuts(stage);
     await runCommands(stage.address, stage.cmd, {
       cwd: join(this.#root, stage.wdir),
@@ -242,6 +248,7 @@ class Reproduction {
       env: { ...env, DVC_ROOT: this.#root, DVC_STAGE: stage.address },
       outputToStderr,
       signal,
+      onStart: (pid) => noteCommand(note, pid),
       onCommand: (text) => onEvent({ type: "command", stage, text }),
       ...(jobs > 1 && { onLine: (text: string) => onEvent({ type: "line", stage, text }) }),
     });
@@ -299,6 +306,6 @@ class Reproduction {
   }
 
   #lock(wanted: readonly WantedLock[], onWait: () => void = () => undefined): Promise<() => void> {
-    return takeLocks(join(this.#root, ".dvc/tmp/locks"), wanted, { signal: this.#options.signal, onWait });
+    return takeLocks(join(this.#root, locksFolder), wanted, { signal: this.#options.signal, onWait });
   }
 }

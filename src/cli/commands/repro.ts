@@ -90,6 +90,8 @@ function report(output: Output, event: StageEvent, parallel: boolean): void {
       return output.line(parallel ? `${name} | > ${event.text}` : `> ${event.text}`);
     case "line":
       return output.line(`${name} | ${event.text}`);
+    case "abandoned":
+      return output.warn(`${name}: ending process ${event.text}, which a killed \`serval repro\` left behind`);
     case "ran":
       return output.line(`${name}: done in ${formatDuration(event.seconds)}`);
   }
