@@ -37,6 +37,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     summary: "Bring the recorded version of the data from the cache into the workspace.",
     load: () => import("./commands/checkout.ts"),
   },
+  params: { summary: "Compare parameters between versions.", load: () => import("./commands/params.ts") },
+  metrics: { summary: "Show metrics, and compare them between versions.", load: () => import("./commands/metrics.ts") },
+  plots: {
+    summary: "Draw parameters, metrics and curves of versions side by side, as one page.",
+    load: () => import("./commands/plots.ts"),
+  },
   models: { summary: "List, show and release models.", load: () => import("./commands/models.ts") },
   serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
   smoke: { summary: "Check from outside that a running service works.", load: () => import("./commands/smoke.ts") },

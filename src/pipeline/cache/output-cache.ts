@@ -50,5 +50,7 @@ export interface OutputCache {
   has(md5: string): Promise<boolean>;
   /** The files of a folder's hash; null where the cache lacks its manifest. */
   entries(md5: string): readonly ManifestEntry[] | null;
+  /** Where the cache keeps the bytes of a hash; null where it does not have them. */
+  object(md5: string): string | null;
   close(): void;
 }

@@ -60,6 +60,7 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
       return entries(md5)?.every((entry) => objectExists(objects, entry.md5)) ?? false;
     },
     entries,
+    object: (md5) => (objectExists(objects, md5) ? objectPath(objects, md5) : null),
     close: () => {
       state.close();
       void pool.close();
