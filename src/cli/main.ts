@@ -43,6 +43,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     summary: "Draw parameters, metrics and curves of versions side by side, as one page.",
     load: () => import("./commands/plots.ts"),
   },
+  lineage: { summary: "Trace a model back to its commit, data, parameters and run.", load: () => import("./commands/lineage.ts") },
   models: { summary: "List, show and release models.", load: () => import("./commands/models.ts") },
   serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
   smoke: { summary: "Check from outside that a running service works.", load: () => import("./commands/smoke.ts") },
