@@ -1,7 +1,7 @@
 import { parseDataText } from "./dvc-yaml.ts";
 import { changedValues, flatten, type ValueChange } from "./params.ts";
 import type { Version } from "./versions.ts";
-import { isYamlMap, toPlain, YamlFloat, type YamlMap, type YamlValue } from "./yaml-values.ts";
+import { isList, isYamlMap, toPlain, YamlFloat, type YamlMap, type YamlValue } from "./yaml-values.ts";
 
 /** Path -> key -> value. */
 export type ValuesByFile = ReadonlyMap<string, YamlMap>;
@@ -21,7 +21,17 @@ export function readMetricFiles(version: Version): ValuesByFile {
     ...metrics,
     ...stages.flatMap(({ outs }) => outs.filter(({ kind }) => kind === "metric").map(({ path }) => path)),
   ]);
-  return readFiles(version, new Set(named));
+  return new Map([...readFiles(version, new Set(named))].map(([path, values]) => [path, withoutLists(values)]));
+}
+
+/** Metrics are numbers and texts by name: as for DVC, a list is none. */
+function withoutLists(values: YamlMap): YamlMap {
+  return new Map(
+    [...values].flatMap(([key, value]): [string, YamlValue][] => {
+      if (isYamlMap(value)) return [[key, withoutLists(value)]];
+      return isList(value) || value === null ? [] : [[key, value]];
+    }),
+  );
 }
 
 function readFiles(version: Version, paths: ReadonlySet<string>): ValuesByFile {

@@ -110,8 +110,11 @@ async function paramsLink(root: string, recorded: Recorded | undefined, expected
     return { link: "parameters", state: "unproved", text: `${hash}: ${where} is not valid for this version of Serval` };
   }
   if (got === expected) return { link: "parameters", state: "proved", text: `${hash}: the hash of ${where}` };
-  // `--set`, or another version of Serval with other parameters, gives another hash of the same file.
-  return { link: "parameters", state: commit === null ? "unproved" : "contradicted", text: `${hash}; ${where} has ${got}` };
+  return {
+    link: "parameters",
+    state: "unproved",
+    text: `${hash}; ${where} has ${got}: --set or another version of Serval makes such a difference`,
+  };
 }
 
 async function runLink(stateDir: string, bundle: Bundle): Promise<Link> {
