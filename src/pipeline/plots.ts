@@ -101,6 +101,6 @@ function readRows(text: string, file: string): Record<string, unknown>[] | undef
   if (![".json", ".yaml", ".yml"].includes(extension)) return undefined;
   const value = toPlain(parseDataText(text, file));
   // DVC as well takes the first list that it meets.
-  const list = Array.isArray(value) ? value : Object.values((value ?? {}) as object).find(Array.isArray);
+  const list = Array.isArray(value) ? value : Object.values(value ?? {}).find(Array.isArray);
   return list?.filter((row): row is Record<string, unknown> => typeof row === "object" && row !== null);
 }
