@@ -201,7 +201,7 @@ const table = {
     title: "Training diverged: the loss is no longer a number, or stays far above that of guessing.",
     status: 500,
     exit: 1,
-    hint: "Start a new run with a lower train.learningRate (a third of it is a good first try) or a higher train.warmupEpochs.",
+    hint: "Start a new run with a lower train.learningRate (a third of it is a good first try; `serval train --find-lr` measures one) or a higher train.warmupEpochs.",
   },
   E_ENGINE_MODEL: {
     title: "The inference engine does not accept the model.",

@@ -3,6 +3,8 @@ const share = 0.05;
 /** Fewest and most steps that the loss stays high before the run is given up. */
 const fewest = 50;
 const most = 200;
+/** Losses below this count as this: long success must not hide a later failure. */
+const smallest = 1e-3;
 /** A loss that still falls below this share of itself within that time is recovering. */
 const recovering = 0.8;
 
@@ -17,13 +19,14 @@ export interface DivergenceOptions {
  * Watches the training loss for a run that has diverged without becoming infinite. Who answers every picture with equal
  * probabilities has a loss of ln(classes) whatever the targets are, so label smoothing, mixup and unequal classes move
  * no healthy run above it; the limit lies far beyond, and the loss has to stay there for an epoch without falling.
+ * The mean is geometric: one loss of a million among good ones moves it little, where it would rule an arithmetic one.
  */
 export class DivergenceWatch {
   /** Smoothed loss above which a run is worse than guessing, by a wide margin. */
   readonly limit: number;
   readonly #patience: number;
   readonly #warmupSteps: number;
-  #sum = 0;
+  #logSum = 0;
   #weight = 0;
   #stepsAbove = 0;
   #lossWhenAbove = 0;
@@ -34,9 +37,9 @@ export class DivergenceWatch {
     this.#warmupSteps = warmupSteps;
   }
 
-  /** Mean of the last losses; the latest count most. */
+  /** Geometric mean of the last losses; the latest count most. */
   get smoothed(): number {
-    return this.#weight === 0 ? 0 : this.#sum / this.#weight;
+    return this.#weight === 0 ? 0 : Math.exp(this.#logSum / this.#weight);
   }
 
   /** True while the loss is so high that a checkpoint would not be a good one. */
@@ -46,7 +49,7 @@ export class DivergenceWatch {
 
   /** Takes in the loss of step `step` (from 0); true where the run has diverged. */
   follow(loss: number, step: number): boolean {
-    this.#sum += share * (loss - this.#sum);
+    this.#logSum += share * (Math.log(Math.max(loss, smallest)) - this.#logSum);
     this.#weight += share * (1 - this.#weight);
     if (!this.isHigh || step < this.#warmupSteps) {
       this.#stepsAbove = 0;

@@ -25,6 +25,12 @@ describe("a run is stopped as diverged", () => {
     expect(at).toBeGreaterThan(549);
     expect(at).toBeLessThan(600);
   });
+
+  test("also when its loss was next to nothing before", () => {
+    const at = stoppedAt(steps(1000, (step) => (step < 500 ? 1e-12 : 12)));
+    expect(at).toBeGreaterThan(549);
+    expect(at).toBeLessThan(620);
+  });
 });
 
 describe("a run is never stopped", () => {
@@ -40,6 +46,15 @@ describe("a run is never stopped", () => {
 
   test("for a spike, or for many of them", () => {
     expect(stoppedAt(steps(2000, (step) => (step % 70 === 0 ? 40 : 0.5)))).toBe(-1);
+  });
+
+  test("for spikes, however high they are, while the losses between them are good", () => {
+    // Seen with dead features: losses of 0.7, and every now and then one of a million.
+    const spikes: Readonly<Record<number, number>> = { 500: 60, 520: 1e6, 560: 1e15, 561: 1e3, 700: 1e30 };
+    const watch = new DivergenceWatch({ classes: 2, warmupSteps: 0, stepsPerEpoch: 10 });
+    const losses = steps(1000, (step) => spikes[step] ?? 0.7);
+    expect(losses.findIndex((loss, step) => watch.follow(loss, step))).toBe(-1);
+    expect(watch.smoothed).toBeCloseTo(0.7);
   });
 
   test("while a high loss is still falling", () => {
