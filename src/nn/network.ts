@@ -14,6 +14,8 @@ export interface Variable {
 export interface Parameter extends Variable {
   /** Whether weight decay applies: not to biases and not to normalisation. */
   readonly decay: boolean;
+  /** Part of the classifier, whose size depends on the classes; everything else is the backbone. */
+  readonly head: boolean;
 }
 
 /** A tensor that a training step updates without a gradient: running means and variances. */
@@ -36,9 +38,9 @@ export class Network {
     this.graph = graph;
   }
 
-  parameter(name: string, shape: readonly number[], initial: Initial, options: { decay: boolean }): Value {
+  parameter(name: string, shape: readonly number[], initial: Initial, options: { decay: boolean; head?: boolean }): Value {
     const value = this.graph.input(name, shape, { parameter: true });
-    this.parameters.push({ name, value, initial, decay: options.decay });
+    this.parameters.push({ name, value, initial, decay: options.decay, head: options.head ?? false });
     return value;
   }
 

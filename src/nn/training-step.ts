@@ -1,4 +1,5 @@
 import { COLOUR_MEAN, COLOUR_STD, type Architecture, type ArchitectureOptions } from "./architectures/architecture.ts";
+import { trainClassifier, type Weights } from "./architectures/layers.ts";
 import { differentiate } from "./grad.ts";
 import { Graph } from "./graph.ts";
 import { Network, type Initial } from "./network.ts";
@@ -12,6 +13,11 @@ export interface TrainingStepOptions extends ArchitectureOptions, OptimizerOptio
   readonly width: number;
   readonly optimizer: keyof typeof OPTIMIZERS;
   readonly dropout: boolean;
+  /**
+   * Weights of a backbone that does not learn: it becomes constants, with its running statistics, as in service, and the
+   * step's state is the head alone.
+   */
+  readonly frozen?: Weights | undefined;
 }
 
 /** A tensor that goes round: fed as `name`, returned as `next:name`. */
@@ -21,6 +27,8 @@ export interface StateSpec {
   readonly initial: Initial;
   /** Parameters and statistics make the model; slots are the optimizer's memory. */
   readonly role: "parameter" | "statistic" | "slot";
+  /** Belongs to the classifier, not to the backbone. */
+  readonly head: boolean;
 }
 
 export interface TrainingStep {
@@ -41,7 +49,9 @@ export function buildTrainingStep(architecture: Architecture, options: TrainingS
   const images = graph.input("images", [options.batchSize, options.height, options.width, 3], { dtype: "uint8" });
   const targets = graph.input("targets", [options.batchSize, options.classes]);
   const pictures = graph.apply("normalizeImages", [images], { mean: COLOUR_MEAN, std: COLOUR_STD });
-  const { logits } = architecture.train(network, pictures, options);
+  const { logits } = options.frozen
+    ? trainClassifier(network, architecture.infer(graph, pictures, options.frozen, options).features, options)
+    : architecture.train(network, pictures, options);
   const [loss, probabilities] = graph.applyAll("softmaxCrossEntropy", [logits, targets], {}) as [Value, Value];
   const gradients = differentiate(
     graph,
@@ -60,15 +70,15 @@ export function buildTrainingStep(architecture: Architecture, options: TrainingS
     const gradient = gradients[index] as (typeof gradients)[number];
     const update = OPTIMIZERS[options.optimizer](graph, parameter, gradient, { learningRate, correction1, correction2 }, options);
     graph.output(`${NEXT}${parameter.name}`, update.next);
-    state.push({ name: parameter.name, shape: parameter.value.shape, initial: parameter.initial, role: "parameter" });
+    state.push({ name: parameter.name, shape: parameter.value.shape, initial: parameter.initial, role: "parameter", head: parameter.head });
     for (const slot of update.slots) {
       graph.output(`${NEXT}${slot.name}`, slot.next);
-      state.push({ name: slot.name, shape: slot.value.shape, initial: { constant: 0 }, role: "slot" });
+      state.push({ name: slot.name, shape: slot.value.shape, initial: { constant: 0 }, role: "slot", head: parameter.head });
     }
   });
   for (const statistic of network.statistics) {
     graph.output(`${NEXT}${statistic.name}`, statistic.next);
-    state.push({ name: statistic.name, shape: statistic.value.shape, initial: statistic.initial, role: "statistic" });
+    state.push({ name: statistic.name, shape: statistic.value.shape, initial: statistic.initial, role: "statistic", head: false });
   }
   return { graph, state };
 }

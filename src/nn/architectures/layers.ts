@@ -96,8 +96,8 @@ export function trainClassifier(
   const embedding = graph.apply("spatialMean", [maps], {});
   const width = embedding.shape[1] as number;
   const dropoutMask = dropout ? graph.input("dropoutMask", embedding.shape) : null;
-  const weight = network.parameter("fc.weight", [classes, width], { std: 1 / Math.sqrt(3 * width) }, { decay: true });
-  const bias = network.parameter("fc.bias", [classes], { constant: 0 }, { decay: false });
+  const weight = network.parameter("fc.weight", [classes, width], { std: 1 / Math.sqrt(3 * width) }, { decay: true, head: true });
+  const bias = network.parameter("fc.bias", [classes], { constant: 0 }, { decay: false, head: true });
   const kept = dropoutMask ? graph.multiply(embedding, dropoutMask) : embedding;
   return { logits: linear(graph, kept, weight, bias), dropoutMask };
 }

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { COLOUR_MEAN, COLOUR_STD } from "../../../src/nn/architectures/architecture.ts";
 import { cnn4 } from "../../../src/nn/architectures/cnn4.ts";
+import { Graph } from "../../../src/nn/graph.ts";
 import { buildInferenceModel } from "../../../src/nn/inference-model.ts";
 import { lowerGraph } from "../../../src/nn/lower.ts";
 import { evaluateGraph } from "../../../src/nn/reference.ts";
@@ -34,30 +36,76 @@ function feedsFor(graph: ReturnType<typeof buildTrainingStep>["graph"]): Record<
 
 describe.each(["sgd", "adamw"] as const)("a whole training step with %s", (optimizer) => {
   const lowerings = [0, blockSize].filter((block, index) => index === 0 || block > 0);
-  test.each(lowerings)("in blocks of %i channels agrees with the float64 reference: loss, every weight, every statistic", async (block) => {
-    const { graph } = buildTrainingStep(cnn4, { ...options, batchSize: 4, height: 16, width: 12, optimizer, dropout: true });
-    const feeds = feedsFor(graph);
-    const expected = evaluateGraph(graph, feeds);
-    const session = await onnxruntime.createSession(encodeModel(lowerGraph(graph, { blockSize: block, name: "step" })), { threads: 2 });
-    const tensors: Record<string, Tensor> = {};
-    for (const [name, { shape, dtype }] of graph.inputs) {
-      const values = feeds[name] as Float64Array;
-      tensors[name] = { dtype, shape, data: dtype === "uint8" ? Uint8Array.from(values) : Float32Array.from(values) };
-    }
-    const actual = await session.run(tensors);
-    await session.close();
-    for (const name of graph.outputs.keys()) {
-      const want = expected[name]?.data as Float64Array;
-      const got = actual[name]?.data as Float32Array;
-      const before = feeds[name.slice(NEXT.length)];
-      // The update is what was computed; against the weight itself a lost gradient would hardly show.
-      const change = before && name.startsWith(NEXT) ? want.map((value, k) => value - (before[k] as number)) : want;
-      const scale = Math.max(1e-3, ...change.map(Math.abs));
-      const worst = want.reduce((most, value, k) => Math.max(most, Math.abs(value - (got[k] as number)) / scale), 0);
-      expect(worst, name).toBeLessThan(optimizer === "adamw" ? 1e-3 : 1e-4);
-    }
-  });
+  const size = { ...options, batchSize: 4, height: 16, width: 12, optimizer, dropout: true };
+  const frozen = trainedWeights();
+  test.each(
+    lowerings.flatMap((block) => [
+      { block, of: "a network that learns as a whole", step: buildTrainingStep(cnn4, size) },
+      { block, of: "a frozen backbone and its head", step: buildTrainingStep(cnn4, { ...size, frozen }) },
+    ]),
+  )(
+    "of $of, in blocks of $block channels, agrees with the float64 reference: loss, every weight, every statistic",
+    async ({ block, step }) => {
+      const { graph } = step;
+      const feeds = feedsFor(graph);
+      const expected = evaluateGraph(graph, feeds);
+      const session = await onnxruntime.createSession(encodeModel(lowerGraph(graph, { blockSize: block, name: "step" })), { threads: 2 });
+      const tensors: Record<string, Tensor> = {};
+      for (const [name, { shape, dtype }] of graph.inputs) {
+        const values = feeds[name] as Float64Array;
+        tensors[name] = { dtype, shape, data: dtype === "uint8" ? Uint8Array.from(values) : Float32Array.from(values) };
+      }
+      const actual = await session.run(tensors);
+      await session.close();
+      for (const name of graph.outputs.keys()) {
+        const want = expected[name]?.data as Float64Array;
+        const got = actual[name]?.data as Float32Array;
+        const before = feeds[name.slice(NEXT.length)];
+        // The update is what was computed; against the weight itself a lost gradient would hardly show.
+        const change = before && name.startsWith(NEXT) ? want.map((value, k) => value - (before[k] as number)) : want;
+        const scale = Math.max(1e-3, ...change.map(Math.abs));
+        const worst = want.reduce((most, value, k) => Math.max(most, Math.abs(value - (got[k] as number)) / scale), 0);
+        expect(worst, name).toBeLessThan(optimizer === "adamw" ? 1e-3 : 1e-4);
+      }
+    },
+  );
 });
+
+test("a step with a frozen backbone gives the service's logits, and has nothing but the head to change", () => {
+  const weights = trainedWeights();
+  const size = { ...options, batchSize: 2, height: 16, width: 12, optimizer: "adamw", dropout: false } as const;
+  const step = buildTrainingStep(cnn4, { ...size, frozen: weights });
+  expect(step.state.map(({ name }) => name)).toEqual([
+    "fc.weight",
+    "moment1:fc.weight",
+    "moment2:fc.weight",
+    "fc.bias",
+    "moment1:fc.bias",
+    "moment2:fc.bias",
+  ]);
+  const feeds: Record<string, Float64Array> = {
+    ...feedsFor(step.graph),
+    "fc.weight": wide(weights, "fc.weight"),
+    "fc.bias": wide(weights, "fc.bias"),
+  };
+  const graph = new Graph();
+  const images = graph.input("images", [2, 16, 12, 3], { dtype: "uint8" });
+  const pictures = graph.apply("normalizeImages", [images], { mean: COLOUR_MEAN, std: COLOUR_STD });
+  const { logits } = cnn4.infer(graph, pictures, weights, options);
+  graph.output("probabilities", graph.apply("softmax", [logits], {}));
+  const served = evaluateGraph(graph, { images: feeds["images"] as Float64Array })["probabilities"];
+  expect(evaluateGraph(step.graph, feeds)["probabilities"]?.data).toEqual(served?.data);
+});
+
+/** Weights and statistics as a training could have left them. */
+function trainedWeights(): Record<string, Float32Array> {
+  const { graph } = buildTrainingStep(cnn4, { ...options, batchSize: 1, height: 16, width: 12, optimizer: "sgd", dropout: false });
+  return Object.fromEntries(Object.entries(feedsFor(graph)).map(([name, values]) => [name, Float32Array.from(values)]));
+}
+
+function wide(weights: Readonly<Record<string, Float32Array>>, name: string): Float64Array {
+  return Float64Array.from(weights[name] as Float32Array);
+}
 
 test("the exported network answers as the definition of its layers says, for any batch size", async () => {
   const { graph } = buildTrainingStep(cnn4, { ...options, batchSize: 1, height: 16, width: 12, optimizer: "sgd", dropout: false });
