@@ -173,6 +173,12 @@ const table = {
     exit: 1,
     hint: "Train again, or name the architecture and channels that the weights were trained with.",
   },
+  E_INIT_MISMATCH: {
+    title: "The model that train.init names is another network than the one to train.",
+    status: 400,
+    exit: 2,
+    hint: "Set train.architecture, train.channels and train.blocks to those of the model, or train.init to another model or to nothing.",
+  },
   E_TOO_FEW_IMAGES: {
     title: "There are too few pictures to train with.",
     status: 400,

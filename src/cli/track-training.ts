@@ -20,6 +20,8 @@ export interface TrackTrainingOptions {
   readonly runDir: string;
   readonly params: Params;
   readonly dataVersion: string;
+  /** The model that the training begins with. */
+  readonly init?: { readonly digest: string } | undefined;
 }
 
 /** A training as the tracking server sees it. Only `finish` and `abandon` wait for the server, and not for long. */
@@ -40,7 +42,7 @@ const runFiles = ["args.yaml", "results.csv", "results.png", "confusion-matrix.p
 
 /** Begins to log a training, and sends in the background what earlier ones could not. */
 export async function trackTraining(options: TrackTrainingOptions, output: Output): Promise<TrainingTracker> {
-  const { client, cwd, runDir, params, dataVersion } = options;
+  const { client, cwd, runDir, params, dataVersion, init } = options;
   const run = basename(runDir);
   const told = new Set<string>();
   const onTrouble = (error: ServalError): void => {
@@ -55,7 +57,7 @@ export async function trackTraining(options: TrackTrainingOptions, output: Outpu
     runDir,
     experiment: params.model.name,
     run,
-    tags: await describeOrigin(cwd, dataVersion),
+    tags: { ...(await describeOrigin(cwd, dataVersion)), ...(init && { "serval.init": init.digest }) },
     onTrouble,
   });
   tracked.logParams(flattenParams(params));

@@ -16,6 +16,8 @@ export interface Params {
     readonly architecture: "cnn4" | "resnet";
     readonly channels: readonly number[];
     readonly blocks: number;
+    readonly init: string;
+    readonly freezeEpochs: number;
     readonly cropSize: number;
     readonly startSize: number;
     readonly endSize: number;
@@ -105,6 +107,17 @@ const train = Type.Object(
         "Output channels of cnn4's blocks, or of resnet's two stem convolutions (the second is the first stage as well) and its further stages. Each number halves the maps once. Multiples of 16 run fastest.",
     }),
     blocks: Type.Integer({ default: 2, minimum: 1, maximum: 64, description: "Residual blocks in each stage of resnet; cnn4 has none." }),
+    init: Type.String({
+      default: "",
+      description:
+        "Model whose weights the training begins with: a bundle folder such as models/NAME, or a released model's name. The network must be the same; the classifier is new where the labels differ. Empty begins with random weights.",
+    }),
+    freezeEpochs: Type.Integer({
+      default: 1,
+      minimum: 0,
+      maximum: 10_000,
+      description: "With init, first epochs in which only the classifier learns; then everything does, from a warm-up on.",
+    }),
     cropSize: Type.Integer({
       default: 96,
       minimum: 16,

@@ -28,6 +28,8 @@ export interface BundleManifest {
   /** SHA-256 of the data manifest. */
   readonly dataVersion: string;
   readonly paramsHash: string;
+  /** Digest of the bundle whose weights the training began with; missing where they were random. */
+  readonly init?: string;
   readonly seed: number;
   readonly checks: readonly BundleCheck[];
   /** Path inside the bundle (forward slashes) -> SHA-256, sorted by path. */
@@ -71,6 +73,7 @@ const properties = {
   reference: Type.Record(Type.String(), Type.Unknown()),
   dataVersion: Type.String(),
   paramsHash: Type.String(),
+  init: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })),
   seed: Type.Integer(),
   checks: Type.Array(
     Type.Object(

@@ -1,3 +1,6 @@
+import os from "node:os";
+import type { Shards } from "../data/shards.ts";
+import { ServalError } from "../errors.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { lowerGraph } from "../nn/lower.ts";
 import { buildTrainingStep, type StateSpec } from "../nn/training-step.ts";
@@ -16,27 +19,48 @@ export interface StepSetup {
   readonly threads: number;
 }
 
+/** Throws E_PARAMS where train.lowering asks for what this machine does not have. */
+export async function chooseSetup(engine: Engine, config: TrainConfig, shards: Shards): Promise<StepSetup> {
+  const blockSize = config.lowering === "portable" ? 0 : await engine.probeBlockSize();
+  if (config.lowering === "blocked" && blockSize === 0)
+    throw new ServalError(
+      "E_PARAMS",
+      `train.lowering: got blocked, which this CPU or this build of ${engine.name} does not have; expected auto or portable.`,
+    );
+  return {
+    batchSize: Math.min(config.batchSize, shards.splits.train.count),
+    classes: shards.labels.length,
+    blockSize,
+    threads: config.threads === 0 ? os.availableParallelism() : config.threads,
+  };
+}
+
 /** A training step that works on pictures of one size, with the buffers that it reads. */
 export interface CompiledStep {
   /** Side of the pictures in pixels. */
   readonly side: number;
+  /** True where the backbone is constant. */
+  readonly frozen: boolean;
   readonly session: Session;
+  /** The tensors that it changes. */
   readonly state: readonly StateSpec[];
   readonly batch: Batch;
   /** Everything that is fed besides the state. */
   readonly inputs: Readonly<Record<string, Tensor>>;
 }
 
+/** `frozen` are the weights of a backbone that does not learn. */
 export async function compileStep(
   engine: Engine,
   architecture: Architecture,
   config: TrainConfig,
   side: number,
   setup: StepSetup,
+  frozen?: Readonly<Record<string, Float32Array>>,
 ): Promise<CompiledStep> {
   const { batchSize, classes, blockSize, threads } = setup;
   const size = { height: side, width: side };
-  const step = buildTrainingStep(architecture, { ...config, ...size, batchSize, classes, dropout: config.dropout > 0 });
+  const step = buildTrainingStep(architecture, { ...config, ...size, batchSize, classes, dropout: config.dropout > 0, frozen });
   const model = encodeModel(lowerGraph(step.graph, { blockSize, name: `${architecture.name}-training-step` }));
   const session = await engine.createSession(model, { threads });
   const batch = {
@@ -50,5 +74,5 @@ export async function compileStep(
   for (const [name, { dtype, shape }] of step.graph.inputs) {
     if (!state.has(name)) inputs[name] = { dtype, shape, data: given[name] ?? new Float32Array(elementCount(shape)) };
   }
-  return { side, session, state: step.state, batch, inputs };
+  return { side, frozen: frozen !== undefined, session, state: step.state, batch, inputs };
 }

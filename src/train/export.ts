@@ -4,10 +4,8 @@ import { preprocessImage, type Preprocess } from "../image/preprocess.ts";
 import { modelFile, weightsFile, writeBundle, type Bundle, type BundleCheck } from "../model/bundle.ts";
 import { encodeSafetensors, float16Safetensor, float32Safetensor, type Safetensor } from "../model/safetensors.ts";
 import { COLOUR_MEAN, COLOUR_STD } from "../nn/architectures/architecture.ts";
-import { ARCHITECTURES } from "../nn/architectures/index.ts";
 import { buildInferenceModel } from "../nn/inference-model.ts";
 import type { Precision } from "../nn/lower.ts";
-import { buildTrainingStep } from "../nn/training-step.ts";
 import { elementCount } from "../onnx/builder.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import { startInference, type Inference } from "../runtime/inference.ts";
@@ -17,8 +15,8 @@ import { computeMetrics, metricsSummary, topLabels, type Metrics } from "./metri
 import { buildModelCard } from "./model-card.ts";
 import { computeReference } from "./reference.ts";
 import { fitTemperature, softenedProbabilities } from "./temperature.ts";
-import type { TrainConfig } from "./train-job.ts";
-import { checkConfig } from "./train-plan.ts";
+import type { InitialWeights, TrainConfig } from "./train-job.ts";
+import { checkConfig, modelTensors } from "./train-plan.ts";
 
 export interface ExportInput {
   readonly dir: string;
@@ -34,6 +32,8 @@ export interface ExportInput {
   /** Encoded pictures that get a known answer; their content does not matter, only that it stays. */
   readonly checkImages: Readonly<Record<string, Uint8Array>>;
   readonly provenance: Readonly<Record<string, unknown>>;
+  /** The model that the training began with. */
+  readonly init?: Pick<InitialWeights, "name" | "digest" | "keepsHead"> | undefined;
   /** Stands first on the model card: what the pictures are, where they are not photographs. */
   readonly notice?: string;
 }
@@ -96,6 +96,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
     metrics,
     abstainBelow,
     seed: config.seed,
+    ...(input.init && { init: input.init }),
     ...(input.notice === undefined ? {} : { notice: input.notice }),
   });
   const bundle = await writeBundle(input.dir, {
@@ -108,6 +109,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
       reference: { ...computeReference({ shards, crop: preprocess.crop, validationProbabilities: probabilities }) },
       dataVersion: shards.dataVersion,
       paramsHash: input.paramsHash,
+      ...(input.init && { init: input.init.digest }),
       seed: config.seed,
       checks: await answerChecks(model, preprocess, input.checkImages),
     },
@@ -167,18 +169,8 @@ function namedTensors(
   weights: Readonly<Record<string, Float32Array>>,
   precision: Precision,
 ): Record<string, Safetensor> {
-  const architecture = ARCHITECTURES[config.architecture];
-  const shapes = architecture
-    ? buildTrainingStep(architecture, {
-        ...config,
-        classes: shards.labels.length,
-        batchSize: 2,
-        height: config.cropSize,
-        width: config.cropSize,
-        dropout: false,
-      }).state
-    : [];
   const encode = (shape: readonly number[], data: Float32Array): Safetensor =>
     precision === "float16" && shape.length > 1 ? float16Safetensor(shape, data) : float32Safetensor(shape, data);
-  return Object.fromEntries(shapes.flatMap(({ name, shape }) => (weights[name] ? [[name, encode(shape, weights[name])]] : [])));
+  const tensors = modelTensors(config, shards.labels.length);
+  return Object.fromEntries(tensors.flatMap(({ name, shape }) => (weights[name] ? [[name, encode(shape, weights[name])]] : [])));
 }

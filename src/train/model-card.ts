@@ -18,6 +18,8 @@ export interface ModelCardInput {
   readonly metrics: Metrics;
   readonly abstainBelow: number | null;
   readonly seed: number;
+  /** The model that the weights came from, where they did not begin at random. */
+  readonly init?: { readonly name: string; readonly digest: string; readonly keepsHead: boolean };
   /** Says what the images really are, where they are not photographs (a drawn sample): it stands first. */
   readonly notice?: string;
 }
@@ -52,6 +54,12 @@ export function buildModelCard(input: ModelCardInput): string {
     "## Training",
     `Network \`${plain(input.architecture.name)}\`, ${thousands(input.architecture.parameterCount)} parameters, weights of epoch ` +
       `${input.epoch.chosen} of ${input.epoch.trained}, seed ${input.seed}.`,
+    ...(input.init === undefined
+      ? []
+      : [
+          `Fine-tuned: the backbone began with the weights of the model ${code(input.init.name)}, version ${code(input.init.digest.slice(0, 12))}` +
+            `${input.init.keepsHead ? ", and so did the classifier" : ", the classifier at random"}.`,
+        ]),
     parameterTable(input.parameters),
     "## Limits",
     limits(input).join("\n"),

@@ -6,6 +6,10 @@ export interface TrainConfig {
   readonly channels: readonly number[];
   /** Residual blocks a stage, for networks that have stages. */
   readonly blocks: number;
+  /** The model that the weights begin with, as the user names it; "" begins with random ones. What counts is `TrainJob.init`. */
+  readonly init: string;
+  /** First epochs in which only the head learns; without an initial model there are none. */
+  readonly freezeEpochs: number;
   /** Side in pixels of the square cut from the centre of a prepared picture: what validation and the service see. */
   readonly cropSize: number;
   /** Side in pixels of training pictures in the first epochs, and in the last ones; it grows in steps. */
@@ -42,9 +46,22 @@ export interface TrainConfig {
   readonly lowering: "auto" | "blocked" | "portable";
 }
 
+/** Weights of another model that a training begins with. */
+export interface InitialWeights {
+  readonly name: string;
+  /** Digest of the bundle that they come from. */
+  readonly digest: string;
+  /** Parameters and statistics of the backbone by name, and of the head where it is kept. */
+  readonly weights: Readonly<Record<string, Float32Array>>;
+  /** True where both models have the same labels. */
+  readonly keepsHead: boolean;
+}
+
 /** One training, as plain data, so that it can be handed to a thread. */
 export interface TrainJob {
   readonly config: TrainConfig;
+  /** Default: random weights. */
+  readonly init?: InitialWeights | undefined;
   /** Folder of the prepared shards. */
   readonly shardsDir: string;
   /** Folder of this run: results.csv and checkpoints/. */

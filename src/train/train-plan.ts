@@ -2,6 +2,7 @@ import type { Shards } from "../data/shards.ts";
 import { ServalError } from "../errors.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { ARCHITECTURES } from "../nn/architectures/index.ts";
+import { buildTrainingStep, type StateSpec } from "../nn/training-step.ts";
 import type { TrainConfig } from "./train-job.ts";
 
 /** Checks what the schema of the parameters cannot: that this network fits this data. Throws E_PARAMS. */
@@ -31,6 +32,19 @@ export function checkConfig(config: TrainConfig, shards: Shards): Architecture {
       `There are ${shards.splits.train.count} training and ${shards.splits.val.count} validation pictures; expected at least 2 and 1.`,
     );
   return architecture;
+}
+
+/** The tensors that go round in a training, whatever the size of pictures and batches: parameters, statistics and slots. */
+export function stateTensors(config: TrainConfig, classes: number): readonly StateSpec[] {
+  const architecture = ARCHITECTURES[config.architecture];
+  if (!architecture) return [];
+  const size = { batchSize: 2, height: config.cropSize, width: config.cropSize };
+  return buildTrainingStep(architecture, { ...config, ...size, classes, dropout: false }).state;
+}
+
+/** Those of them that make the model: parameters and statistics, as a bundle holds them. */
+export function modelTensors(config: TrainConfig, classes: number): StateSpec[] {
+  return stateTensors(config, classes).filter(({ role }) => role !== "slot");
 }
 
 /**

@@ -1,22 +1,20 @@
-import os from "node:os";
 import { join } from "node:path";
 import { openShards, type Shards } from "../data/shards.ts";
 import { ServalError } from "../errors.ts";
 import { sha256 } from "../files.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
-import { adamCorrections } from "../nn/optimizers.ts";
-import { warmupCosine } from "../nn/schedules.ts";
 import { elementCount } from "../onnx/builder.ts";
 import type { Engine, Tensor } from "../runtime/engine.ts";
 import { BatchSource } from "./batch-source.ts";
 import { latestCheckpoint, writeCheckpoint, type BestEpoch, type Position } from "./checkpoint.ts";
-import { compileStep, type CompiledStep, type StepSetup } from "./compiled-step.ts";
+import { chooseSetup, compileStep, type CompiledStep, type StepSetup } from "./compiled-step.ts";
 import { DivergenceWatch } from "./divergence.ts";
 import { MovingAverage } from "./moving-average.ts";
 import { Random } from "./random.ts";
 import { openResults, type ResultsLog } from "./results.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
-import { checkConfig, epochSizes } from "./train-plan.ts";
+import { checkConfig, epochSizes, stateTensors } from "./train-plan.ts";
+import { TrainingPhases } from "./training-phases.ts";
 import { TrainingState } from "./training-state.ts";
 import { validate } from "./validate.ts";
 
@@ -58,9 +56,10 @@ class Trainer {
   readonly #fingerprint: string;
   readonly #checkpointDir: string;
   readonly #state: TrainingState;
-  readonly #watch: DivergenceWatch;
+  readonly #phases: TrainingPhases;
+  #watch: DivergenceWatch;
   #average: MovingAverage | undefined;
-  #compiled: CompiledStep;
+  #compiled: CompiledStep | undefined;
   #results!: ResultsLog;
   #batches!: BatchSource;
   #epoch = 0;
@@ -80,21 +79,9 @@ class Trainer {
   static async open(engine: Engine, job: TrainJob, shards: Shards, hooks: TrainHooks): Promise<Trainer> {
     const { config } = job;
     const architecture = checkConfig(config, shards);
-    const blockSize = config.lowering === "portable" ? 0 : await engine.probeBlockSize();
-    if (config.lowering === "blocked" && blockSize === 0)
-      throw new ServalError(
-        "E_PARAMS",
-        `train.lowering: got blocked, which this CPU or this build of ${engine.name} does not have; expected auto or portable.`,
-      );
-    const setup: StepSetup = {
-      batchSize: Math.min(config.batchSize, shards.splits.train.count),
-      classes: shards.labels.length,
-      blockSize,
-      threads: config.threads === 0 ? os.availableParallelism() : config.threads,
-    };
+    const setup = await chooseSetup(engine, config, shards);
     const sizes = epochSizes(config, architecture.sizeMultiple({ ...config, classes: setup.classes }));
-    const compiled = await compileStep(engine, architecture, config, sizes[0] as number, setup);
-    const trainer = new Trainer(engine, job, shards, hooks, architecture, setup, sizes, compiled);
+    const trainer = new Trainer(engine, job, shards, hooks, architecture, setup, sizes);
     await trainer.#begin();
     return trainer;
   }
@@ -107,7 +94,6 @@ class Trainer {
     architecture: Architecture,
     setup: StepSetup,
     sizes: readonly number[],
-    compiled: CompiledStep,
   ) {
     this.#engine = engine;
     this.#job = job;
@@ -116,24 +102,26 @@ class Trainer {
     this.#architecture = architecture;
     this.#setup = setup;
     this.#sizes = sizes;
-    this.#compiled = compiled;
-    this.#state = new TrainingState(compiled.state);
-    const [stepsPerEpoch, warmupSteps] = [this.#stepsPerEpoch, this.#warmupSteps];
-    this.#watch = new DivergenceWatch({ classes: setup.classes, stepsPerEpoch, warmupSteps });
-    this.#fingerprint = sha256(JSON.stringify([job.config, shards.dataVersion, shards.width, shards.height, shards.labels]));
+    this.#phases = new TrainingPhases(job, Math.floor(shards.splits.train.count / setup.batchSize));
+    this.#state = new TrainingState(stateTensors(job.config, setup.classes));
+    this.#watch = this.#newWatch();
+    this.#fingerprint = sha256(
+      JSON.stringify([job.config, job.init?.digest ?? null, shards.dataVersion, shards.width, shards.height, shards.labels]),
+    );
     this.#checkpointDir = join(job.runDir, "checkpoints");
   }
 
   get #stepsPerEpoch(): number {
-    return Math.floor(this.#shards.splits.train.count / this.#setup.batchSize);
-  }
-
-  get #warmupSteps(): number {
-    return Math.round(this.#job.config.warmupEpochs * this.#stepsPerEpoch);
+    return this.#phases.stepsPerEpoch;
   }
 
   get #stepsDone(): number {
     return this.#epoch * this.#stepsPerEpoch + this.#step;
+  }
+
+  #newWatch(): DivergenceWatch {
+    const { stepsPerEpoch, warmupSteps } = this.#phases;
+    return new DivergenceWatch({ classes: this.#setup.classes, stepsPerEpoch, warmupSteps });
   }
 
   /** Fresh weights, or everything that the latest checkpoint holds. */
@@ -160,6 +148,7 @@ class Trainer {
       this.#savedSteps = this.#stepsDone;
     } else {
       this.#state.initialize(new Random(config.seed, weightStream));
+      if (job.init) this.#state.take(job.init.weights);
     }
     if (config.emaDecay > 0) {
       this.#average = new MovingAverage(config.emaDecay, this.#state.snapshot("parameter", "statistic"));
@@ -190,9 +179,13 @@ class Trainer {
     const { config } = this.#job;
     let savedAt = performance.now();
     while (this.#epoch < config.epochs && !this.#patienceIsOver()) {
-      await this.#compileFor(this.#sizes[this.#epoch] as number);
+      if (this.#phases.isFirst(this.#stepsDone)) {
+        this.#state.clearSlots();
+        this.#watch = this.#newWatch();
+      }
+      const compiled = await this.#compileFor(this.#sizes[this.#epoch] as number);
       while (this.#step < this.#stepsPerEpoch) {
-        await this.#trainStep();
+        await this.#trainStep(compiled);
         const { checkpointEverySteps, checkpointEverySeconds } = this.#job;
         const due =
           performance.now() - savedAt > checkpointEverySeconds * 1000 ||
@@ -229,14 +222,17 @@ class Trainer {
 
   async close(): Promise<void> {
     await this.#batches.close();
-    await this.#compiled.session.close();
+    await this.#compiled?.session.close();
   }
 
-  /** A graph has static shapes, so each picture size has its own. */
-  async #compileFor(side: number): Promise<void> {
-    if (side === this.#compiled.side) return;
-    await this.#compiled.session.close();
-    this.#compiled = await compileStep(this.#engine, this.#architecture, this.#job.config, side, this.#setup);
+  /** A graph has static shapes, so each picture size has its own; and so has a frozen backbone. */
+  async #compileFor(side: number): Promise<CompiledStep> {
+    const frozen = this.#phases.isFrozen(this.#stepsDone);
+    if (side === this.#compiled?.side && frozen === this.#compiled.frozen) return this.#compiled;
+    await this.#compiled?.session.close();
+    const backbone = frozen ? this.#state.snapshot("parameter", "statistic") : undefined;
+    this.#compiled = await compileStep(this.#engine, this.#architecture, this.#job.config, side, this.#setup, backbone);
+    return this.#compiled;
   }
 
   #patienceIsOver(): boolean {
@@ -249,18 +245,17 @@ class Trainer {
     return this.#average?.snapshot() ?? this.#state.snapshot("parameter", "statistic");
   }
 
-  async #trainStep(): Promise<void> {
-    const { session, inputs, batch } = this.#compiled;
+  async #trainStep({ session, inputs, batch, state }: CompiledStep): Promise<void> {
     const startedAt = performance.now();
     await this.#batches.next(batch);
     const filledAt = performance.now();
     this.#setScalars(inputs);
-    const outputs = await session.run({ ...inputs, ...this.#state.feeds }, this.#state.targets);
-    this.#state.advance();
-    this.#average?.follow(this.#state.feeds, this.#stepsDone + 1);
+    const outputs = await session.run({ ...inputs, ...this.#state.feeds(state) }, this.#state.targets(state));
+    this.#state.advance(state);
+    this.#average?.follow(this.#state.feeds(), this.#stepsDone + 1);
     const loss = outputs["loss"]?.data[0] as number;
     if (!Number.isFinite(loss)) throw this.#diverged(`The loss became ${loss}`);
-    if (this.#watch.follow(loss, this.#stepsDone)) {
+    if (this.#watch.follow(loss, this.#phases.inPhase(this.#stepsDone))) {
       const { smoothed, limit } = this.#watch;
       const guess = Math.log(this.#setup.classes);
       throw this.#diverged(
@@ -287,25 +282,15 @@ class Trainer {
   }
 
   #diverged(what: string): ServalError {
-    const where = `in epoch ${this.#epoch + 1}, step ${this.#step + 1}, at a learning rate of ${this.#learningRate().toPrecision(3)}`;
+    const where = `in epoch ${this.#epoch + 1}, step ${this.#step + 1}, at a learning rate of ${this.#phases.learningRate(this.#stepsDone).toPrecision(3)}`;
     const kept =
       this.#savedSteps > 0 ? `The last good checkpoint is that of step ${this.#savedSteps}.` : "There is no good checkpoint yet.";
     return new ServalError("E_TRAIN_DIVERGED", `${what} ${where}. ${kept}`);
   }
 
-  #learningRate(): number {
-    const { learningRate, epochs } = this.#job.config;
-    return warmupCosine(this.#stepsDone, {
-      learningRate,
-      warmupSteps: this.#warmupSteps,
-      totalSteps: epochs * this.#stepsPerEpoch,
-    });
-  }
-
   /** Learning rate, bias corrections and the dropout mask of the coming step. */
   #setScalars(inputs: Readonly<Record<string, Tensor>>): void {
-    const scalars = { learningRate: this.#learningRate(), ...adamCorrections(this.#stepsDone + 1) };
-    for (const [name, value] of Object.entries(scalars)) if (inputs[name]) inputs[name].data[0] = value;
+    for (const [name, value] of Object.entries(this.#phases.scalars(this.#stepsDone))) if (inputs[name]) inputs[name].data[0] = value;
     const mask = inputs["dropoutMask"]?.data;
     const { dropout } = this.#job.config;
     // Kept features are scaled up, so that the expected sum stays what it is without dropout.
@@ -338,7 +323,7 @@ class Trainer {
       epoch: this.#epoch + 1,
       timeSeconds: this.#seconds,
       imagesPerSecond: images / this.#epochSeconds,
-      learningRate: this.#learningRate(),
+      learningRate: this.#phases.learningRate(this.#stepsDone - 1),
       trainLoss: this.#lossSum / this.#step,
       trainAccuracy: this.#correct / images,
       valLoss: metrics.loss,

@@ -1,4 +1,5 @@
 import { ServalError } from "../errors.ts";
+import { weightOf } from "../nn/network.ts";
 import { NEXT, type StateSpec } from "../nn/training-step.ts";
 import { elementCount } from "../onnx/builder.ts";
 import type { Tensor } from "../runtime/engine.ts";
@@ -14,8 +15,8 @@ function tensor(shape: readonly number[]): Tensor & { data: Float32Array } {
  */
 export class TrainingState {
   readonly specs: readonly StateSpec[];
-  #current: Record<string, Tensor & { data: Float32Array }> = {};
-  #next: Record<string, Tensor & { data: Float32Array }> = {};
+  readonly #current: Record<string, Tensor & { data: Float32Array }> = {};
+  readonly #next: Record<string, Tensor & { data: Float32Array }> = {};
 
   constructor(specs: readonly StateSpec[]) {
     this.specs = specs;
@@ -47,16 +48,36 @@ export class TrainingState {
     }
   }
 
-  get feeds(): Readonly<Record<string, Tensor>> {
-    return this.#current;
+  /** Takes weights of another model for the tensors that it has; throws E_WEIGHTS where one has another size. */
+  take(weights: Readonly<Record<string, Float32Array>>): void {
+    for (const name of Object.keys(weights)) {
+      const { data } = this.#current[name] as { data: Float32Array };
+      data.set(weightOf(weights, name, data.length));
+    }
   }
 
-  get targets(): Record<string, Tensor> {
-    return Object.fromEntries(this.specs.map(({ name }) => [`${NEXT}${name}`, this.#next[name] as Tensor]));
+  /** The optimizer begins anew. */
+  clearSlots(): void {
+    for (const { name, role } of this.specs) if (role === "slot") this.#current[name]?.data.fill(0);
   }
 
-  advance(): void {
-    [this.#current, this.#next] = [this.#next, this.#current];
+  /** What the engine reads: the tensors `of` a step, which may be fewer than all, or all. */
+  feeds(of: readonly StateSpec[] = this.specs): Readonly<Record<string, Tensor>> {
+    return Object.fromEntries(of.map(({ name }) => [name, this.#current[name] as Tensor]));
+  }
+
+  /** Where the engine writes the next values of the tensors `of` a step. */
+  targets(of: readonly StateSpec[]): Record<string, Tensor> {
+    return Object.fromEntries(of.map(({ name }) => [`${NEXT}${name}`, this.#next[name] as Tensor]));
+  }
+
+  /** Makes what was written current, for the tensors `of` the step that wrote them. */
+  advance(of: readonly StateSpec[]): void {
+    for (const { name } of of) {
+      const written = this.#next[name] as Tensor & { data: Float32Array };
+      this.#next[name] = this.#current[name] as typeof written;
+      this.#current[name] = written;
+    }
   }
 
   /** Copies of the tensors with one of these roles. */

@@ -7,13 +7,15 @@ import { drawCheckImages } from "../../data/check-images.ts";
 import { openShards } from "../../data/shards.ts";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
-import { shortDigest } from "../../model/bundle.ts";
+import { loadBundle, shortDigest } from "../../model/bundle.ts";
+import { resolveModel } from "../../model/resolve-model.ts";
 import { exportBundle } from "../../train/export.ts";
+import { readInitialWeights } from "../../train/initial-weights.ts";
 import type { Metrics } from "../../train/metrics.ts";
 import { writeConfusionChart, writeResultsChart } from "../../train/report.ts";
 import { readResults, resultsFile } from "../../train/results.ts";
 import { createRun, findRun } from "../../train/run-folder.ts";
-import type { TrainEvent, TrainOutcome } from "../../train/train-job.ts";
+import type { InitialWeights, TrainEvent, TrainOutcome } from "../../train/train-job.ts";
 import { checkConfig } from "../../train/train-plan.ts";
 import { trainInThread } from "../../train/training-thread.ts";
 import { createTrackingClient } from "../../tracking/client.ts";
@@ -62,6 +64,7 @@ export interface TrainReport {
   readonly tracking: TrackingOutcome | null;
 }
 
+const initHint = "Name a bundle folder or a released model (`serval models list`) in train.init, or leave it empty.";
 const argsFile = "args.yaml";
 const checkpointEverySeconds = 60;
 
@@ -101,6 +104,7 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
   try {
     // Before a run folder is made: a mistake in the parameters leaves nothing behind.
     checkConfig(train, shards);
+    const init = await loadInitialWeights(params, cwd, shards.labels);
     const client = options.trackingUri === undefined ? undefined : createTrackingClient(options.trackingUri);
     const resume = options.resume !== undefined && options.resume !== false;
     const named = typeof options.resume === "string" ? options.resume : undefined;
@@ -109,10 +113,11 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     const args = stringifyYaml({ data, prepare, train, model });
     if (resume) await checkArgs(runDir, args);
     else await writeFileAtomic(join(runDir, argsFile), args);
-    if (client) tracker = await trackTraining({ client, cwd, runDir, params, dataVersion: shards.dataVersion }, output);
+    if (client) tracker = await trackTraining({ client, cwd, runDir, params, dataVersion: shards.dataVersion, init }, output);
 
+    const checkpointEverySteps = options.checkpointEverySteps ?? 0;
     const outcome = await runWithProgress(
-      { config: train, shardsDir, runDir, resume, checkpointEverySeconds, checkpointEverySteps: options.checkpointEverySteps ?? 0 },
+      { config: train, init, shardsDir, runDir, resume, checkpointEverySeconds, checkpointEverySteps },
       run,
       tracker,
       output,
@@ -121,13 +126,14 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     await writeResultsChart(runDir, await readResults(runDir));
     // At a place that does not change with the run, for `dvc plots`.
     await writeFileAtomic(join(cwd, "artifacts/training", resultsFile), await readFile(join(runDir, resultsFile)));
-    const shared = { ...model, config: train, shards, paramsHash: paramsHash(params), checkImages: await drawCheckImages() };
+    const shared = { ...model, config: train, init, shards, paramsHash: paramsHash(params), checkImages: await drawCheckImages() };
     const provenance = {
       run,
       createdAt: new Date().toISOString(),
       seconds: outcome.seconds,
       lowering: outcome.lowering,
       threads: outcome.threads,
+      ...(init && { init: { name: init.name, digest: init.digest } }),
     };
     const notice = options.notice === undefined ? {} : { notice: options.notice };
     const write = async (role: "best" | "final", epoch: number): Promise<TrainReport["best"]> => {
@@ -155,6 +161,16 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
   } finally {
     shards.close();
   }
+}
+
+/** The bundle that train.init names, where it names one, checked against the network to train. */
+async function loadInitialWeights({ train }: Params, cwd: string, labels: readonly string[]): Promise<InitialWeights | undefined> {
+  if (train.init === "") return undefined;
+  const { dir } = await resolveModel(train.init, cwd).catch((error: unknown) => {
+    if (!(error instanceof ServalError)) throw error;
+    throw new ServalError(error.code, `train.init: ${error.message}`, { cause: error, hint: initHint });
+  });
+  return await readInitialWeights(await loadBundle(dir), train, labels);
 }
 
 function summary(dir: string, version: string, epoch: number, metrics: Metrics): TrainReport["best"] {
@@ -191,6 +207,7 @@ async function runWithProgress(
         output.line(
           `Run ${run}: ${event.parameters.toLocaleString("en")} parameters, ${event.epochs} epochs, ${event.lowering}, ${event.threads} threads`,
         );
+        if (job.init) output.line(describeInit(job.init, job.config.freezeEpochs));
         [firstStep, total] = [event.stepsDone, event.steps];
         if (firstStep > 0) output.line(`Going on after step ${firstStep} of ${total}.`);
         progress = output.progress("Training", total - firstStep);
@@ -220,6 +237,13 @@ async function runWithProgress(
   } finally {
     progress?.end();
   }
+}
+
+function describeInit({ name, digest, keepsHead }: InitialWeights, freezeEpochs: number): string {
+  const head = keepsHead ? "with its classifier" : "with a new classifier";
+  const frozen =
+    freezeEpochs > 0 ? `; only the classifier learns in the first ${freezeEpochs === 1 ? "epoch" : `${freezeEpochs} epochs`}` : "";
+  return `Fine-tuning ${name} version ${digest.slice(0, 12)}, ${head}${frozen}.`;
 }
 
 function percent(share: number): string {

@@ -27,6 +27,8 @@ describe("params.yaml", () => {
         architecture: "cnn4",
         channels: [32, 64, 128, 256],
         blocks: 2,
+        init: "",
+        freezeEpochs: 1,
         cropSize: 96,
         startSize: 64,
         endSize: 96,

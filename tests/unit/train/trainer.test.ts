@@ -15,6 +15,8 @@ const config: TrainConfig = {
   architecture: "cnn4",
   channels: [16, 16],
   blocks: 1,
+  init: "",
+  freezeEpochs: 1,
   cropSize: 16,
   startSize: 8,
   endSize: 16,
