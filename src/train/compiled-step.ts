@@ -8,6 +8,7 @@ import { elementCount } from "../onnx/builder.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { Engine, Session, Tensor } from "../runtime/engine.ts";
 import type { Batch } from "./batches.ts";
+import { Random } from "./random.ts";
 import type { TrainConfig } from "./train-job.ts";
 
 /** What a training step is compiled for, besides the configuration. */
@@ -47,6 +48,18 @@ export interface CompiledStep {
   readonly batch: Batch;
   /** Everything that is fed besides the state. */
   readonly inputs: Readonly<Record<string, Tensor>>;
+  /** Feeds the learning rate and whatever else of `scalars` the step asks for. */
+  readonly setScalars: (scalars: Readonly<Record<string, number>>) => void;
+}
+
+/** Step s (of the whole training) drops features with the seed's stream dropoutStream + s. */
+const dropoutStream = 0x2000_0000;
+
+/** Draws which features step `step` drops; kept ones are scaled up, so that their expected sum stays what it is without. */
+export function fillDropoutMask({ inputs }: CompiledStep, { dropout, seed }: TrainConfig, step: number): void {
+  const mask = inputs["dropoutMask"]?.data;
+  const random = new Random(seed, dropoutStream + step);
+  if (mask) for (let k = 0; k < mask.length; k++) mask[k] = random.uniform() < dropout ? 0 : 1 / (1 - dropout);
 }
 
 /** `frozen` are the weights of a backbone that does not learn. */
@@ -74,5 +87,8 @@ export async function compileStep(
   for (const [name, { dtype, shape }] of step.graph.inputs) {
     if (!state.has(name)) inputs[name] = { dtype, shape, data: given[name] ?? new Float32Array(elementCount(shape)) };
   }
-  return { side, frozen: frozen !== undefined, session, state: step.state, batch, inputs };
+  const setScalars = (scalars: Readonly<Record<string, number>>): void => {
+    for (const [name, value] of Object.entries(scalars)) if (inputs[name]) inputs[name].data[0] = value;
+  };
+  return { side, frozen: frozen !== undefined, session, state: step.state, batch, inputs, setScalars };
 }

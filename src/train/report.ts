@@ -2,6 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Chart } from "../charts/chart.ts";
 import { confusionMatrix } from "../charts/confusion-matrix.ts";
+import { rateRange, type RateRangePoint } from "../charts/rate-range.ts";
 import { reliabilityDiagram } from "../charts/reliability-diagram.ts";
 import { rocCurves, type RocSeries } from "../charts/roc-curves.ts";
 import { chartSvg } from "../charts/svg.ts";
@@ -49,6 +50,16 @@ async function writeChart(dir: string, name: string, chart: Chart): Promise<stri
 /** Draws a run's results.csv: results.png and results.svg. */
 export async function writeResultsChart(runDir: string, rows: readonly EpochResult[]): Promise<void> {
   await writeChart(runDir, "results", trainingCurves(rows));
+}
+
+/** Draws a learning-rate range test: find-lr.png and find-lr.svg. */
+export async function writeRateChart(
+  runDir: string,
+  points: readonly RateRangePoint[],
+  suggestion: number | null,
+  lowest: number,
+): Promise<void> {
+  await writeChart(runDir, "find-lr", rateRange(points, suggestion, lowest));
 }
 
 /** Draws a confusion matrix ([true][predicted]) into a run folder: confusion-matrix.png and .svg. */

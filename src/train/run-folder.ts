@@ -2,6 +2,10 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ServalError } from "../errors.ts";
+import { exists } from "../model/replace-folder.ts";
+
+/** What a learning-rate range test writes: its folder is no training that could go on. */
+export const rangeTestFile = "find-lr.json";
 
 const runPattern = /^\d{8}-\d{6}-[0-9a-z]{4}$/;
 
@@ -18,11 +22,14 @@ export async function createRun(cwd: string, stateDir: string = ".serval", now: 
   return dir;
 }
 
-/** The run `id`, or the latest one; throws E_RUN_NOT_FOUND. */
+/** The training run `id`, or the latest one; throws E_RUN_NOT_FOUND. */
 export async function findRun(cwd: string, id?: string, stateDir: string = ".serval"): Promise<string> {
   const folder = runsDir(cwd, stateDir);
   const names = await readdir(folder).catch(() => []);
-  const runs = names.filter((name) => runPattern.test(name)).sort();
+  const runs: string[] = [];
+  for (const name of names.sort()) {
+    if (runPattern.test(name) && !(await exists(join(folder, name, rangeTestFile)))) runs.push(name);
+  }
   const chosen = id ?? runs.at(-1);
   if (chosen === undefined || !runs.includes(chosen)) {
     const known = runs.length === 0 ? "there is none" : `the latest are ${runs.slice(-3).join(", ")}`;

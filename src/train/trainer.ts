@@ -4,10 +4,10 @@ import { ServalError } from "../errors.ts";
 import { sha256 } from "../files.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { elementCount } from "../onnx/builder.ts";
-import type { Engine, Tensor } from "../runtime/engine.ts";
+import type { Engine } from "../runtime/engine.ts";
 import { BatchSource } from "./batch-source.ts";
 import { latestCheckpoint, writeCheckpoint, type BestEpoch, type Position } from "./checkpoint.ts";
-import { chooseSetup, compileStep, type CompiledStep, type StepSetup } from "./compiled-step.ts";
+import { chooseSetup, compileStep, fillDropoutMask, type CompiledStep, type StepSetup } from "./compiled-step.ts";
 import { DivergenceWatch } from "./divergence.ts";
 import { MovingAverage } from "./moving-average.ts";
 import { Random } from "./random.ts";
@@ -18,9 +18,8 @@ import { TrainingPhases } from "./training-phases.ts";
 import { TrainingState } from "./training-state.ts";
 import { validate } from "./validate.ts";
 
-/** Streams of the seed: step s (of the whole training) drops features with dropoutStream + s. */
-const weightStream = 1;
-const dropoutStream = 0x2000_0000;
+/** Stream of the seed that the first weights are drawn from. */
+export const weightStream = 1;
 
 export interface TrainHooks {
   readonly onEvent: (event: TrainEvent) => void;
@@ -245,11 +244,13 @@ class Trainer {
     return this.#average?.snapshot() ?? this.#state.snapshot("parameter", "statistic");
   }
 
-  async #trainStep({ session, inputs, batch, state }: CompiledStep): Promise<void> {
+  async #trainStep(compiled: CompiledStep): Promise<void> {
+    const { session, inputs, batch, state } = compiled;
     const startedAt = performance.now();
     await this.#batches.next(batch);
     const filledAt = performance.now();
-    this.#setScalars(inputs);
+    compiled.setScalars(this.#phases.scalars(this.#stepsDone));
+    fillDropoutMask(compiled, this.#job.config, this.#stepsDone);
     const outputs = await session.run({ ...inputs, ...this.#state.feeds(state) }, this.#state.targets(state));
     this.#state.advance(state);
     this.#average?.follow(this.#state.feeds(), this.#stepsDone + 1);
@@ -286,16 +287,6 @@ class Trainer {
     const kept =
       this.#savedSteps > 0 ? `The last good checkpoint is that of step ${this.#savedSteps}.` : "There is no good checkpoint yet.";
     return new ServalError("E_TRAIN_DIVERGED", `${what} ${where}. ${kept}`);
-  }
-
-  /** Learning rate, bias corrections and the dropout mask of the coming step. */
-  #setScalars(inputs: Readonly<Record<string, Tensor>>): void {
-    for (const [name, value] of Object.entries(this.#phases.scalars(this.#stepsDone))) if (inputs[name]) inputs[name].data[0] = value;
-    const mask = inputs["dropoutMask"]?.data;
-    const { dropout } = this.#job.config;
-    // Kept features are scaled up, so that the expected sum stays what it is without dropout.
-    const random = new Random(this.#job.config.seed, dropoutStream + this.#stepsDone);
-    if (mask) for (let k = 0; k < mask.length; k++) mask[k] = random.uniform() < dropout ? 0 : 1 / (1 - dropout);
   }
 
   async #endEpoch(): Promise<void> {

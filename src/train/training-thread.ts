@@ -1,17 +1,21 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { ServalError, type ErrorCode } from "../errors.ts";
+import type { FindRateHooks, FindRateJob, RateSearch } from "./find-rate.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
 
+/** What the thread does, and what it is told. */
+export type TrainingTask = { readonly train: TrainJob } | { readonly findRate: FindRateJob };
+
 export interface TrainingThreadData {
-  readonly job: TrainJob;
+  readonly task: TrainingTask;
   /** Set to 1 to ask for a stop. */
   readonly stopFlag: Int32Array;
 }
 
-export type TrainingThreadMessage =
-  | { readonly event: TrainEvent }
-  | { readonly outcome: TrainOutcome }
+export type TrainingThreadMessage<Event = unknown, Outcome = unknown> =
+  | { readonly event: Event }
+  | { readonly outcome: Outcome }
   | { readonly failure: { readonly code: ErrorCode; readonly message: string; readonly hint: string; readonly stack: string } };
 
 /**
@@ -19,14 +23,23 @@ export type TrainingThreadMessage =
  * step in progress: with a checkpoint, and E_INTERRUPTED.
  */
 export async function trainInThread(job: TrainJob, onEvent: (event: TrainEvent) => void, signal: AbortSignal): Promise<TrainOutcome> {
+  return await runThread<TrainEvent, TrainOutcome>({ train: job }, onEvent, signal);
+}
+
+/** The same for a learning-rate range test, which an aborted signal ends with E_INTERRUPTED. */
+export async function findRateInThread(job: FindRateJob, onEvent: FindRateHooks["onEvent"], signal: AbortSignal): Promise<RateSearch> {
+  return await runThread<Parameters<typeof onEvent>[0], RateSearch>({ findRate: job }, onEvent, signal);
+}
+
+async function runThread<Event, Outcome>(task: TrainingTask, onEvent: (event: Event) => void, signal: AbortSignal): Promise<Outcome> {
   const stopFlag = new Int32Array(new SharedArrayBuffer(4));
-  const workerData: TrainingThreadData = { job, stopFlag };
+  const workerData: TrainingThreadData = { task, stopFlag };
   const worker = new Worker(new URL("training-worker.ts", import.meta.url), { workerData });
   const stop = (): void => void Atomics.store(stopFlag, 0, 1);
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);
-  let last: TrainingThreadMessage | undefined;
-  worker.on("message", (message: TrainingThreadMessage) => {
+  let last: TrainingThreadMessage<Event, Outcome> | undefined;
+  worker.on("message", (message: TrainingThreadMessage<Event, Outcome>) => {
     last = message;
     if ("event" in message) onEvent(message.event);
   });

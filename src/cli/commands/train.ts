@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
+import { Option } from "commander";
 import { stringify as stringifyYaml } from "yaml";
 import { loadSettings } from "../../config/env.ts";
 import { loadParams, paramsHash, type Params } from "../../config/params.ts";
@@ -21,6 +22,7 @@ import { trainInThread } from "../../train/training-thread.ts";
 import { createTrackingClient } from "../../tracking/client.ts";
 import type { TrackingOutcome } from "../../tracking/run.ts";
 import type { Configure } from "../command.ts";
+import { describeRate, findRate, type RateReport } from "../find-rate.ts";
 import { formatDuration, type Output, type Progress } from "../output.ts";
 import { describeTracking, trackTraining, type TrainingTracker } from "../track-training.ts";
 
@@ -65,6 +67,7 @@ export interface TrainReport {
 }
 
 const initHint = "Name a bundle folder or a released model (`serval models list`) in train.init, or leave it empty.";
+const shardsFolder = "data/processed";
 const argsFile = "args.yaml";
 const checkpointEverySeconds = 60;
 
@@ -72,12 +75,23 @@ export const configure: Configure = (command, context) => {
   command
     .option("--resume [RUN]", "go on from the last checkpoint of a run, by default the latest one")
     .option("--checkpoint-every <STEPS>", "save a checkpoint after so many steps as well as every minute", parseSteps)
+    .addOption(
+      new Option("--find-lr", "suggest a learning rate by a range test, and train nothing that is kept").conflicts([
+        "resume",
+        "checkpointEvery",
+      ]),
+    )
     .option("--set <KEY=VALUE...>", "override a parameter, such as train.epochs=3")
     .option("--json", "print the result as JSON")
-    .action(async (options: { resume?: boolean | string; checkpointEvery?: number; set?: string[]; json?: boolean }) => {
+    .action(async (options: { resume?: boolean | string; checkpointEvery?: number; findLr?: boolean; set?: string[]; json?: boolean }) => {
       const params = await loadParams(context.cwd, options.set ?? []);
       const output = context.output(options);
       const settings = loadSettings();
+      if (options.findLr) {
+        const found = await suggestLearningRate({ cwd: context.cwd, params, stateDir: settings.stateDir }, output, context.signal);
+        output.result(found, describeRate(found));
+        return;
+      }
       const report = await trainModel(
         {
           cwd: context.cwd,
@@ -94,11 +108,25 @@ export const configure: Configure = (command, context) => {
     });
 };
 
+/** Looks for a learning rate on data/processed, with the beginning that a training would have. */
+export async function suggestLearningRate(
+  { cwd, params, stateDir }: Pick<TrainCommandOptions, "cwd" | "params" | "stateDir">,
+  output: Output,
+  signal: AbortSignal,
+): Promise<RateReport> {
+  const shardsDir = join(cwd, shardsFolder);
+  const shards = await openShards(shardsDir);
+  shards.close();
+  checkConfig(params.train, shards);
+  const init = await loadInitialWeights(params, cwd, shards.labels);
+  return await findRate({ cwd, params, stateDir, config: params.train, init, shardsDir }, output, signal);
+}
+
 /** Trains on data/processed, and writes the run folder, artifacts/best and artifacts/final. */
 export async function trainModel(options: TrainCommandOptions, output: Output, signal: AbortSignal): Promise<TrainReport> {
   const { cwd, params } = options;
   const { data, prepare, train, model } = params;
-  const shardsDir = join(cwd, "data/processed");
+  const shardsDir = join(cwd, shardsFolder);
   const shards = await openShards(shardsDir);
   let tracker: TrainingTracker | undefined;
   try {

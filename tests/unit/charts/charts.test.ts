@@ -4,6 +4,7 @@ import { barOutline, percent, thousands, type Chart } from "../../../src/charts/
 import { classBalance } from "../../../src/charts/class-balance.ts";
 import { confusionMatrix } from "../../../src/charts/confusion-matrix.ts";
 import { histogram } from "../../../src/charts/histogram.ts";
+import { rateRange } from "../../../src/charts/rate-range.ts";
 import { reliabilityDiagram } from "../../../src/charts/reliability-diagram.ts";
 import { rocCurves } from "../../../src/charts/roc-curves.ts";
 import { chartSvg } from "../../../src/charts/svg.ts";
@@ -47,6 +48,15 @@ const charts: Readonly<Record<string, Chart>> = {
       { lower: 0.5, upper: 1, count: 1234, confidence: 0.75, accuracy: 0.5 },
     ],
     0.25,
+  ),
+  "rate range": rateRange(
+    Array.from({ length: 30 }, (_, k) => ({
+      learningRate: 1e-4 * 1.3 ** k,
+      loss: 1 + (k - 15) ** 2 / 200,
+      smoothed: 1 + (k - 15) ** 2 / 300,
+    })),
+    0.0005,
+    0.005,
   ),
   histogram: histogram({
     title: "Brightness",

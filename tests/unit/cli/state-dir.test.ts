@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { createRun, findRun } from "../../../src/train/run-folder.ts";
+import { createRun, findRun, rangeTestFile } from "../../../src/train/run-folder.ts";
 import { patternPicture } from "../../helpers/pattern-set.ts";
 import { runServal } from "../../helpers/serval-process.ts";
 
@@ -31,4 +31,12 @@ test("a run is made and found in the state folder", async () => {
   expect(made).toMatch(/elsewhere\/runs\/20260102-030405-[0-9a-f]{4}$/);
   expect(await findRun(dir, undefined, "elsewhere")).toBe(made);
   await expect(findRun(dir)).rejects.toMatchObject({ code: "E_RUN_NOT_FOUND" });
+});
+
+test("a range test is no run to go on with, also where it is the latest one", async () => {
+  const training = await createRun(dir, "state", new Date("2026-01-02T03:04:05Z"));
+  const rangeTest = await createRun(dir, "state", new Date("2026-01-02T04:04:05Z"));
+  await writeFile(join(rangeTest, rangeTestFile), "{}");
+  expect(await findRun(dir, undefined, "state")).toBe(training);
+  await expect(findRun(dir, basename(rangeTest), "state")).rejects.toMatchObject({ code: "E_RUN_NOT_FOUND" });
 });

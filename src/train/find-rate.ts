@@ -1,0 +1,78 @@
+import { openShards } from "../data/shards.ts";
+import { ServalError } from "../errors.ts";
+import type { Engine } from "../runtime/engine.ts";
+import { BatchSource } from "./batch-source.ts";
+import { chooseSetup, compileStep, fillDropoutMask } from "./compiled-step.ts";
+import { Random } from "./random.ts";
+import { RangeEnd, rangeRate, rangeSteps, suggestRate, type RatePoint, type RateSuggestion } from "./rate-range.ts";
+import type { TrainJob } from "./train-job.ts";
+import { checkConfig, epochSizes, stateTensors } from "./train-plan.ts";
+import { weightStream } from "./trainer.ts";
+import { TrainingPhases } from "./training-phases.ts";
+import { TrainingState } from "./training-state.ts";
+
+export interface RateSearch extends RateSuggestion {
+  readonly points: readonly RatePoint[];
+  /** Whether the loss rose so far that the rest of the rates were left out. */
+  readonly diverged: boolean;
+  readonly batchSize: number;
+  /** Side of the pictures, in pixels: that of the first epochs. */
+  readonly side: number;
+}
+
+export type FindRateJob = Pick<TrainJob, "config" | "init" | "shardsDir">;
+
+export interface FindRateHooks {
+  readonly onEvent: (event: { readonly step: number; readonly learningRate: number; readonly loss: number }) => void;
+  readonly shouldStop: () => boolean;
+}
+
+/**
+ * Trains for a few hundred steps while the learning rate rises from next to nothing to absurd, on the batches and with the
+ * step that a training would begin with (all of the network learns, also with initial weights). Keeps nothing.
+ */
+export async function findLearningRate(
+  engine: Engine,
+  { config, init, shardsDir }: FindRateJob,
+  hooks: FindRateHooks,
+): Promise<RateSearch> {
+  const shards = await openShards(shardsDir);
+  try {
+    const architecture = checkConfig(config, shards);
+    const setup = await chooseSetup(engine, config, shards);
+    const { batchSize, classes } = setup;
+    const [side] = epochSizes(config, architecture.sizeMultiple({ ...config, classes })) as [number];
+    const stepsPerEpoch = Math.floor(shards.splits.train.count / batchSize);
+    const phases = new TrainingPhases({ config, init: undefined }, stepsPerEpoch);
+    const state = new TrainingState(stateTensors(config, classes));
+    state.initialize(new Random(config.seed, weightStream));
+    if (init) state.take(init.weights);
+    const sizes = Array.from({ length: Math.ceil(rangeSteps / stepsPerEpoch) }, () => side);
+    const batches = new BatchSource({ shardsDir, config, batchSize, classes, stepsPerEpoch, sizes, firstStep: 0 });
+    const compiled = await compileStep(engine, architecture, config, side, setup);
+    const points: RatePoint[] = [];
+    const end = new RangeEnd();
+    let diverged = false;
+    try {
+      for (let step = 0; step < rangeSteps && !diverged; step++) {
+        if (hooks.shouldStop()) throw new ServalError("E_INTERRUPTED", `The range test stopped in step ${step + 1} of ${rangeSteps}.`);
+        await batches.next(compiled.batch);
+        const learningRate = rangeRate(step);
+        compiled.setScalars({ ...phases.scalars(step), learningRate });
+        fillDropoutMask(compiled, config, step);
+        const outputs = await compiled.session.run({ ...compiled.inputs, ...state.feeds() }, state.targets(compiled.state));
+        state.advance(compiled.state);
+        const loss = outputs["loss"]?.data[0] as number;
+        diverged = end.follow(loss);
+        if (Number.isFinite(loss)) points.push({ learningRate, loss });
+        hooks.onEvent({ step: step + 1, learningRate, loss });
+      }
+    } finally {
+      await batches.close();
+      await compiled.session.close();
+    }
+    return { points, ...suggestRate(points), diverged, batchSize, side };
+  } finally {
+    shards.close();
+  }
+}
