@@ -20,6 +20,9 @@ export interface RateSearch extends RateSuggestion {
   readonly side: number;
 }
 
+/** A loss that ends the test earlier was never a sane one. */
+const fewestPoints = 20;
+
 export type FindRateJob = Pick<TrainJob, "config" | "init" | "shardsDir">;
 
 export interface FindRateHooks {
@@ -71,6 +74,10 @@ export async function findLearningRate(
       await batches.close();
       await compiled.session.close();
     }
+    if (points.length < fewestPoints)
+      throw new ServalError("E_TRAIN_DIVERGED", `The loss is no number, or rose, within ${points.length + 1} steps at rates near zero.`, {
+        hint: "Something other than the learning rate is wrong: look at the images, and at the model that train.init names.",
+      });
     return { points, ...suggestRate(points), diverged, batchSize, side };
   } finally {
     shards.close();

@@ -71,7 +71,8 @@ export function suggestRate(points: readonly RatePoint[]): RateSuggestion {
 
 /** Difference over the two neighbours; the steps of the rate's logarithm are equal. */
 function fall(values: readonly number[], k: number): number {
-  return (values[k - 1] ?? (values[k] as number)) - (values[k + 1] ?? (values[k] as number));
+  const own = values[k] as number;
+  return (values[k - 1] ?? own) - (values[k + 1] ?? own);
 }
 
 /**

@@ -27,8 +27,8 @@ export async function findRun(cwd: string, id?: string, stateDir: string = ".ser
   const folder = runsDir(cwd, stateDir);
   const names = await readdir(folder).catch(() => []);
   const runs: string[] = [];
-  for (const name of names.sort()) {
-    if (runPattern.test(name) && !(await exists(join(folder, name, rangeTestFile)))) runs.push(name);
+  for (const name of names.filter((entry) => runPattern.test(entry)).sort()) {
+    if (!(await exists(join(folder, name, rangeTestFile)))) runs.push(name);
   }
   const chosen = id ?? runs.at(-1);
   if (chosen === undefined || !runs.includes(chosen)) {

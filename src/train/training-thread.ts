@@ -13,9 +13,9 @@ export interface TrainingThreadData {
   readonly stopFlag: Int32Array;
 }
 
-export type TrainingThreadMessage<Event = unknown, Outcome = unknown> =
-  | { readonly event: Event }
-  | { readonly outcome: Outcome }
+export type TrainingThreadMessage =
+  | { readonly event: unknown }
+  | { readonly outcome: unknown }
   | { readonly failure: { readonly code: ErrorCode; readonly message: string; readonly hint: string; readonly stack: string } };
 
 /**
@@ -23,23 +23,23 @@ export type TrainingThreadMessage<Event = unknown, Outcome = unknown> =
  * step in progress: with a checkpoint, and E_INTERRUPTED.
  */
 export async function trainInThread(job: TrainJob, onEvent: (event: TrainEvent) => void, signal: AbortSignal): Promise<TrainOutcome> {
-  return await runThread<TrainEvent, TrainOutcome>({ train: job }, onEvent, signal);
+  return (await runThread({ train: job }, (event) => onEvent(event as TrainEvent), signal)) as TrainOutcome;
 }
 
 /** The same for a learning-rate range test, which an aborted signal ends with E_INTERRUPTED. */
 export async function findRateInThread(job: FindRateJob, onEvent: FindRateHooks["onEvent"], signal: AbortSignal): Promise<RateSearch> {
-  return await runThread<Parameters<typeof onEvent>[0], RateSearch>({ findRate: job }, onEvent, signal);
+  return (await runThread({ findRate: job }, (event) => onEvent(event as Parameters<typeof onEvent>[0]), signal)) as RateSearch;
 }
 
-async function runThread<Event, Outcome>(task: TrainingTask, onEvent: (event: Event) => void, signal: AbortSignal): Promise<Outcome> {
+async function runThread(task: TrainingTask, onEvent: (event: unknown) => void, signal: AbortSignal): Promise<unknown> {
   const stopFlag = new Int32Array(new SharedArrayBuffer(4));
   const workerData: TrainingThreadData = { task, stopFlag };
   const worker = new Worker(new URL("training-worker.ts", import.meta.url), { workerData });
   const stop = (): void => void Atomics.store(stopFlag, 0, 1);
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);
-  let last: TrainingThreadMessage<Event, Outcome> | undefined;
-  worker.on("message", (message: TrainingThreadMessage<Event, Outcome>) => {
+  let last: TrainingThreadMessage | undefined;
+  worker.on("message", (message: TrainingThreadMessage) => {
     last = message;
     if ("event" in message) onEvent(message.event);
   });
