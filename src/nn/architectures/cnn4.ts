@@ -2,7 +2,7 @@ import type { Architecture } from "./architecture.ts";
 import { conv3x3, inferClassifier, inferConvNorm, trainClassifier, trainConvNorm, type ConvNorm } from "./layers.ts";
 
 function block(index: number, channels: number): ConvNorm {
-  return { conv: `convs.${index}`, norm: `bns.${index}`, channels, geometry: conv3x3, then: "relu+maxpool" };
+  return { conv: `convs.${index}`, norm: `bns.${index}`, channels, geometry: conv3x3, after: "relu+maxpool" };
 }
 
 /** The baseline of the mission: blocks of convolution, batchnorm, relu and maxpool, then a linear classifier. */

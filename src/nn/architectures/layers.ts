@@ -18,7 +18,7 @@ export interface ConvNorm {
   readonly channels: number;
   readonly geometry: ConvAttributes;
   /** `relu+maxpool` halves the maps. */
-  readonly then: "nothing" | "relu" | "relu+maxpool";
+  readonly after: "nothing" | "relu" | "relu+maxpool";
   /** First value of gamma; default 1. */
   readonly gamma?: number;
 }
@@ -43,12 +43,12 @@ export function trainConvNorm(network: Network, x: Value, layer: ConvNorm, adden
   const runningMean = network.statistic(`${norm}.running_mean`, [channels], { constant: 0 });
   const runningVariance = network.statistic(`${norm}.running_var`, [channels], { constant: 1 });
 
-  const pools = layer.then === "relu+maxpool";
+  const pools = layer.after === "relu+maxpool";
   const sign = pools ? graph.apply("signOf", [gamma], {}) : undefined;
   const signed = (value: Value): Value => (sign ? graph.multiply(value, sign) : value);
   const filter = sign ? graph.multiply(weight, graph.reshape(sign, [channels, 1, 1, 1])) : weight;
   const maps = graph.apply("conv2d", [x, filter, graph.scale(signed(runningMean.value), -1)], geometry);
-  const relu = layer.then === "relu";
+  const relu = layer.after === "relu";
   const [y, mean, variance] = (
     pools
       ? graph.applyAll("batchNormReluMaxPool", [maps, signed(gamma), beta], { epsilon })
@@ -81,9 +81,9 @@ export function inferConvNorm(graph: Graph, x: Value, weights: Weights, layer: C
   const filter = graph.constant(folded, [channels, inputs, kernel, kernel]);
   const maps = graph.apply("conv2d", [x, filter, graph.constant(bias)], geometry);
   const sum = addend ? graph.add(maps, addend) : maps;
-  if (layer.then === "nothing") return sum;
+  if (layer.after === "nothing") return sum;
   const positive = graph.apply("relu", [sum], {});
-  return layer.then === "relu" ? positive : graph.apply("maxPool2", [positive], {});
+  return layer.after === "relu" ? positive : graph.apply("maxPool2", [positive], {});
 }
 
 /** Global average pooling and a linear classifier `fc`, with dropout between them. */

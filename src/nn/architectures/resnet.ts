@@ -17,8 +17,8 @@ interface Apply {
  */
 function stack({ layer, maxPool2 }: Apply, pictures: Value, { channels, blocks }: ArchitectureOptions): Value {
   const [first, second, ...rest] = channels as [number, number, ...number[]];
-  let maps = layer(pictures, { conv: "stem.0", norm: "stem.1", channels: first, geometry: conv3x3Half, then: "relu" });
-  maps = layer(maps, { conv: "stem.2", norm: "stem.3", channels: second, geometry: conv3x3, then: "relu+maxpool" });
+  let maps = layer(pictures, { conv: "stem.0", norm: "stem.1", channels: first, geometry: conv3x3Half, after: "relu" });
+  maps = layer(maps, { conv: "stem.2", norm: "stem.3", channels: second, geometry: conv3x3, after: "relu+maxpool" });
   [second, ...rest].forEach((width, stage) => {
     if (stage > 0) maps = maxPool2(maps);
     for (let block = 0; block < blocks; block++) maps = residualBlock(layer, maps, `layers.${stage}.${block}`, width);
@@ -31,9 +31,9 @@ function residualBlock(layer: Apply["layer"], x: Value, name: string, channels: 
   const shortcut =
     x.shape[1] === channels
       ? x
-      : layer(x, { conv: `${name}.downsample.0`, norm: `${name}.downsample.1`, channels, geometry: conv1x1, then: "nothing" });
-  const inner = layer(x, { conv: `${name}.conv1`, norm: `${name}.bn1`, channels, geometry: conv3x3, then: "relu" });
-  return layer(inner, { conv: `${name}.conv2`, norm: `${name}.bn2`, channels, geometry: conv3x3, then: "relu", gamma: 0 }, shortcut);
+      : layer(x, { conv: `${name}.downsample.0`, norm: `${name}.downsample.1`, channels, geometry: conv1x1, after: "nothing" });
+  const inner = layer(x, { conv: `${name}.conv1`, norm: `${name}.bn1`, channels, geometry: conv3x3, after: "relu" });
+  return layer(inner, { conv: `${name}.conv2`, norm: `${name}.bn2`, channels, geometry: conv3x3, after: "relu", gamma: 0 }, shortcut);
 }
 
 /** A residual network for small pictures and few cores. He et al. 2016, arXiv:1512.03385. */
