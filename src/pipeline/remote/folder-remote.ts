@@ -1,5 +1,5 @@
-import { createReadStream, lstatSync, readdirSync, rmSync } from "node:fs";
-import { chmod, stat, unlink } from "node:fs/promises";
+import { createReadStream, lstatSync, rmSync } from "node:fs";
+import { chmod, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncFolder } from "../../files.ts";
 import type { RemoteConfig } from "../cache/dvc-config.ts";
@@ -7,7 +7,8 @@ import { cacheMode, objectPath } from "../cache/file-work.ts";
 import { nameObject } from "../cache/store.ts";
 import { makeTemporaryFolder } from "../cache/temporary-folder.ts";
 import { copyHashed, readChecked } from "./copy-hashed.ts";
-import { parseObjectName, type Remote, type RemoteObject } from "./remote.ts";
+import { listObjects } from "./list-objects.ts";
+import type { Remote } from "./remote.ts";
 
 /** A folder: on this disk, an external one, or a network drive. */
 export function openFolderRemote(config: RemoteConfig, settings: Pick<Remote, "jobs" | "stallMs"> & { readonly shared: boolean }): Remote {
@@ -22,16 +23,7 @@ export function openFolderRemote(config: RemoteConfig, settings: Pick<Remote, "j
     locate: (md5) => objectPath(objects, md5),
     // Nothing half-written ever has such a name, neither from us nor from DVC: being there is enough.
     has: (md5) => Promise.resolve(lstatSync(objectPath(objects, md5), { throwIfNoEntry: false }) !== undefined),
-    list: (prefix, request) => {
-      const folders = prefix === "" ? readFolder(objects) : [prefix];
-      return Promise.resolve(
-        folders.flatMap((folder) => {
-          request.signal.throwIfAborted();
-          request.moved();
-          return listFolder(objects, folder);
-        }),
-      );
-    },
+    list: (digits, request) => Promise.resolve(listObjects(objects, digits, request)),
     async upload(md5, path, request) {
       temporary ??= makeTemporaryFolder(dirname(objects));
       const staged = join(temporary, String(++names));
@@ -55,27 +47,10 @@ export function openFolderRemote(config: RemoteConfig, settings: Pick<Remote, "j
       const source = createReadStream(object, { highWaterMark: 1 << 20, signal: request.signal });
       return await copyHashed(source as AsyncIterable<Buffer>, path, request.moved);
     },
-    remove: (md5) => unlink(objectPath(objects, md5)),
+    remove: (md5) => rm(objectPath(objects, md5), { force: true }),
     refusal: () => undefined,
     close: () => {
       if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });
     },
   };
-}
-
-function readFolder(path: string): string[] {
-  try {
-    return readdirSync(path);
-  } catch (error) {
-    if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return [];
-    throw error;
-  }
-}
-
-function listFolder(objects: string, folder: string): RemoteObject[] {
-  return readFolder(join(objects, folder)).flatMap((name) => {
-    const md5 = parseObjectName(`${folder}/${name}`);
-    const size = md5 === undefined ? undefined : lstatSync(join(objects, folder, name), { throwIfNoEntry: false })?.size;
-    return md5 === undefined || size === undefined ? [] : [{ md5, size }];
-  });
 }

@@ -84,6 +84,7 @@ export async function pushOuts(
   return { remote: link.remote.name, url: link.remote.url, objects: sent, bytes, present };
 }
 
+/** Many errors of one kind as one. */
 export function listErrors(code: "E_CACHE_CORRUPT" | "E_REMOTE_CORRUPT", errors: readonly Error[]): ServalError {
   const more = errors.length > 10 ? `\n  and ${errors.length - 10} more` : "";
   const text = errors.slice(0, 10).map(({ message }) => message);

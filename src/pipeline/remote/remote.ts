@@ -3,7 +3,7 @@ export interface RemoteRequest {
   /** Aborted when the command is stopped, and when nothing moved for too long. */
   readonly signal: AbortSignal;
   /** Tells whoever watches for a stall that bytes moved. */
-  moved(): void;
+  readonly moved: () => void;
 }
 
 export interface RemoteObject {

@@ -13,7 +13,7 @@ import { ServalError } from "../../errors.ts";
 import type { RemoteConfig } from "../cache/dvc-config.ts";
 import { copyHashed, readChecked } from "./copy-hashed.ts";
 import { describeFailure } from "./link.ts";
-import { objectName, parseObjectName, type Remote, type RemoteObject, type RemoteRequest } from "./remote.ts";
+import { objectName, parseObjectName, type Remote, type RemoteObject } from "./remote.ts";
 import type { S3Settings } from "./s3-settings.ts";
 
 /** What S3 takes in one request: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
