@@ -56,9 +56,13 @@ async function listCommits(root: string, { allBranches, allTags, allCommits }: H
   const lines = (text: string): string[] => text.split("\n").filter(Boolean);
   const commits: string[] = [];
   if (allCommits === true) commits.push(...lines(await mustGit(root, "rev-list", "--all")));
-  if (allBranches === true) commits.push(...lines(await mustGit(root, "for-each-ref", "--format=%(objectname)", "refs/heads")));
-  // Of an annotated tag, what it points to.
-  if (allTags === true) commits.push(...lines(await mustGit(root, "for-each-ref", "--format=%(objectname)^{}", "refs/tags")));
+  for (const place of [...(allBranches === true ? ["refs/heads"] : []), ...(allTags === true ? ["refs/tags"] : [])]) {
+    for (const id of lines(await mustGit(root, "for-each-ref", "--format=%(objectname)", place))) {
+      // Of an annotated tag, what it points to; a tag may also name something that is no commit.
+      const commit = await git(root, "rev-parse", "--verify", "--quiet", `${id}^{commit}`);
+      if (commit !== undefined) commits.push(commit.trim());
+    }
+  }
   // A checkout of no branch, and what leads to it.
   const head = allCommits === true ? await readCommit(root) : undefined;
   if (head !== undefined) commits.push(...lines(await mustGit(root, "rev-list", head)));

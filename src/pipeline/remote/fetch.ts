@@ -97,7 +97,8 @@ export async function fetchObjects(
       bytes += statSync(staged).size;
       chmodSync(staged, cacheMode);
       nameObject(staged, objectPath(objects, md5), cache.config.shared);
-      onTransfer?.(++fetched, todo.length, bytes);
+      fetched++;
+      onTransfer?.(fetched, todo.length, bytes);
     });
   });
   return { objects: fetched, bytes, present: unique.length - todo.length, lacking, corrupt };

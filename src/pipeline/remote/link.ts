@@ -119,7 +119,7 @@ function refusalOfFiles(error: unknown): string | undefined {
 export function describeFailure(error: unknown): string {
   const { name, message, code, $metadata } = error as NodeJS.ErrnoException & { $metadata?: { httpStatusCode?: number } };
   const status = $metadata?.httpStatusCode === undefined ? "" : `HTTP ${$metadata.httpStatusCode} `;
-  const text = message === "" || message === undefined ? (code ?? "no reason given") : message.split("\n")[0];
+  const text = message === "" || message === undefined ? (code ?? "no reason given") : message.split("\n")[0]?.replace(/\.$/, "");
   const kind = ["Error", "TimeoutError", "AggregateError"].includes(name) || text === name ? "" : `${name}: `;
   return `${status}${kind}${text}`;
 }

@@ -49,7 +49,8 @@ export async function pushOuts(
     await link.attempt("upload", md5, (request) => link.remote.upload(md5, path, request));
     there.add(md5);
     bytes += statSync(path).size;
-    onTransfer?.(++sent, total, bytes);
+    sent++;
+    onTransfer?.(sent, total, bytes);
   };
 
   const missing: string[] = [];

@@ -26,6 +26,8 @@ export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs"
     ...settings.client,
     // The link repeats what failed, bodies that broke off included, which the SDK does not.
     maxAttempts: 1,
+    // It would tell the terminal of each failed try.
+    logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
     // Content-MD5 goes with every upload, and every download is hashed; other stores do not know the newer checksums.
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
@@ -110,6 +112,8 @@ export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs"
     close: () => client.destroy(),
   };
 }
+
+function ignore(): void {}
 
 /** A stream that fails does not end a request of the SDK by itself. */
 async function sendBody(
