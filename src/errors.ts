@@ -307,6 +307,36 @@ const table = {
     exit: 1,
     hint: "It was set aside in .dvc/tmp/corrupt. `serval pull` gets it again; where no remote has it, add the data again.",
   },
+  E_REMOTE_UNREACHABLE: {
+    title: "A remote does not answer, fails or breaks off, however often it is asked.",
+    status: 503,
+    exit: 1,
+    hint: "Check its address and the network, then run the same command again: it goes on where it stopped.",
+  },
+  E_REMOTE_REFUSED: {
+    title: "A remote refuses a request.",
+    status: 502,
+    exit: 2,
+    hint: "Check the bucket or folder, the credentials and their rights (.dvc/config, .dvc/config.local, AWS_PROFILE, AWS_ACCESS_KEY_ID).",
+  },
+  E_REMOTE_MISSING: {
+    title: "The remote does not have data that the repository records.",
+    status: 404,
+    exit: 1,
+    hint: "Run `serval push` where the data was made, or name another remote with --remote.",
+  },
+  E_REMOTE_CORRUPT: {
+    title: "An object on the remote is not what its name says: its bytes changed. It was not taken.",
+    status: 502,
+    exit: 1,
+    hint: "Remove the object that the message names from the remote, and run `serval push` where the data is whole.",
+  },
+  E_GC_UNSURE: {
+    title: "What a selected version needs cannot be told, so nothing is removed.",
+    status: 409,
+    exit: 1,
+    hint: "Bring its list of files into the cache with `serval pull`, or select versions without it.",
+  },
 
   E_TRACKING_UNREACHABLE: {
     title: "The tracking server does not answer.",

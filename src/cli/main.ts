@@ -37,6 +37,9 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     summary: "Bring the recorded version of the data from the cache into the workspace.",
     load: () => import("./commands/checkout.ts"),
   },
+  push: { summary: "Bring data from the cache to a remote.", load: () => import("./commands/push.ts") },
+  pull: { summary: "Bring the recorded version of the data from a remote into the workspace.", load: () => import("./commands/pull.ts") },
+  gc: { summary: "Remove data from the cache that no version needs.", load: () => import("./commands/gc.ts") },
   params: { summary: "Compare parameters between versions.", load: () => import("./commands/params.ts") },
   metrics: { summary: "Show metrics, and compare them between versions.", load: () => import("./commands/metrics.ts") },
   plots: {

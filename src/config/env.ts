@@ -22,6 +22,10 @@ export interface Settings {
   readonly apiKeysFile: string | null;
   readonly keepImages: boolean;
   readonly mlflowTrackingUri: string | null;
+  readonly s3EndpointUrl: string | null;
+  readonly endpointUrl: string | null;
+  readonly region: string | null;
+  readonly defaultRegion: string | null;
 }
 
 /** The variable behind each setting, in the order of the documentation. */
@@ -105,6 +109,23 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     schema: Type.String({
       description:
         "Address (http or https) of the MLflow server that training runs are logged to; without it they stay in the state folder.",
+    }),
+  },
+  s3EndpointUrl: {
+    name: "AWS_ENDPOINT_URL_S3",
+    schema: Type.String({
+      description: "Address of the S3 that remotes of data lie on, where .dvc/config has no `endpointurl`; AWS_ENDPOINT_URL if not set.",
+    }),
+  },
+  endpointUrl: { name: "AWS_ENDPOINT_URL", schema: Type.String({ description: "The same, for all services of AWS." }) },
+  region: {
+    name: "AWS_REGION",
+    schema: Type.String({ description: "Region of S3 where .dvc/config has no `region`; AWS_DEFAULT_REGION if not set." }),
+  },
+  defaultRegion: {
+    name: "AWS_DEFAULT_REGION",
+    schema: Type.String({
+      description: "The same. Credentials come from AWS_ACCESS_KEY_ID, AWS_PROFILE and so on, as with every AWS tool.",
     }),
   },
 };

@@ -11,13 +11,25 @@ export interface DataFileOut extends OutEntry {
   readonly pushed: boolean;
 }
 
+export interface ReadOutsOptions {
+  /** Leaves out what DVC 2 wrote, instead of refusing it. */
+  readonly skipLegacy?: boolean;
+}
+
 /** The outs of a .dvc file at `file` (relative to the repository); their paths are relative to the repository. Throws E_DVC_FILE. */
-export function parseDataFile(text: string, file: string): DataFileOut[] {
+export function parseDataFile(text: string, file: string, options: ReadOutsOptions = {}): DataFileOut[] {
   const document = parseChecked(text, file);
   const value = document.toJS() as { wdir?: unknown; outs?: unknown } | null;
   if (value === null || !Array.isArray(value.outs)) throw new ServalError("E_DVC_FILE", `${file}: expected a list \`outs\`.`);
   const dir = posix.join(posix.dirname(file), typeof value.wdir === "string" ? value.wdir : ".");
-  return value.outs.map((out: Record<string, unknown>, i) => readOut(out, `${file}: outs[${i}]`, dir));
+  return value.outs.flatMap((out: Record<string, unknown>, i) =>
+    options.skipLegacy === true && isLegacyOut(out) ? [] : [readOut(out, `${file}: outs[${i}]`, dir)],
+  );
+}
+
+/** Whether DVC 2 wrote it: its hashes are of text with the line ends changed, and its objects lie in another part of a cache. */
+export function isLegacyOut(out: Record<string, unknown>): boolean {
+  return typeof out["md5"] === "string" && out["hash"] === undefined;
 }
 
 /** An out as .dvc files and dvc.lock record it, with its path made relative to the repository. Throws E_DVC_FILE. */

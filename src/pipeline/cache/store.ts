@@ -54,7 +54,7 @@ export async function storeFiles(place: CachePlace, path: string, link = true): 
       else if (byLink && !objectExists(objects, md5)) staged.set(md5, linkForCache(`${root}/${seen.files[at]!.path}`, temporary, md5));
     }
     await syncFiles(temporary, [...staged.values()]);
-    for (const [md5, copy] of staged) name(copy, objectPath(objects, md5), place.config.shared);
+    for (const [md5, copy] of staged) nameObject(copy, objectPath(objects, md5), place.config.shared);
     // The names of the objects themselves.
     if (staged.size > 0) await syncFiles(temporary, [...new Set([...staged.keys()].map((md5) => dirname(objectPath(objects, md5))))]);
   });
@@ -79,7 +79,8 @@ function linkForCache(path: string, temporary: string, md5: string): string {
   return staged;
 }
 
-function name(staged: string, object: string, shared: boolean): void {
+/** Gives a finished file the name of an object, and makes the folder for it where there is none yet. */
+export function nameObject(staged: string, object: string, shared: boolean): void {
   try {
     renameSync(staged, object);
   } catch (error) {

@@ -1,20 +1,32 @@
 import { execFile } from "node:child_process";
+import { hash } from "node:crypto";
 import { mkdtempSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { open } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
+/** Names the machine as well: a cache or remote may lie on a drive that others share, whose processes cannot be seen from here. */
+export function temporaryPrefix(pid: number): string {
+  return `serval-${pid}-${hash("md5", hostname()).slice(0, 8)}-`;
+}
+
 /**
- * A folder inside `parent` for files that are not finished; removed after `use`, whatever happens. What a killed process left
- * in such folders goes as well. The names hold the process id, so that nobody takes away what another still writes.
+ * A new folder inside `parent` for files that are not finished. What killed processes of this machine left in such folders goes;
+ * nobody takes away what another still writes.
  */
-export async function withTemporaryFolder<T>(parent: string, use: (dir: string) => Promise<T>): Promise<T> {
+export function makeTemporaryFolder(parent: string): string {
   mkdirSync(parent, { recursive: true });
   for (const name of readdirSync(parent)) {
-    const pid = /^serval-(\d+)-/.exec(name)?.[1];
-    if (pid !== undefined && !isRunning(Number(pid))) rmSync(join(parent, name), { recursive: true, force: true });
+    const pid = Number(/^serval-(\d+)-/.exec(name)?.[1] ?? Number.NaN);
+    if (name.startsWith(temporaryPrefix(pid)) && !isRunning(pid)) rmSync(join(parent, name), { recursive: true, force: true });
   }
-  const dir = mkdtempSync(join(parent, `serval-${process.pid}-`));
+  return mkdtempSync(join(parent, temporaryPrefix(process.pid)));
+}
+
+/** A temporary folder for as long as `use` runs; removed after it, whatever happens. */
+export async function withTemporaryFolder<T>(parent: string, use: (dir: string) => Promise<T>): Promise<T> {
+  const dir = makeTemporaryFolder(parent);
   try {
     return await use(dir);
   } finally {

@@ -3,7 +3,7 @@ import { join, posix } from "node:path";
 import { parse } from "yaml";
 import { ServalError } from "../../errors.ts";
 import { git } from "../git.ts";
-import { parseDataFile, readOut, type DataFileOut } from "./data-file.ts";
+import { isLegacyOut, parseDataFile, readOut, type DataFileOut, type ReadOutsOptions } from "./data-file.ts";
 import { loadDvcIgnore } from "./dvc-ignore.ts";
 
 /** An out that a .dvc file or a stage's entry in dvc.lock records. */
@@ -26,8 +26,8 @@ export async function findTrackedOuts(root: string): Promise<TrackedOut[]> {
 }
 
 /** The outs of one .dvc file or dvc.lock; `read` gives the text of a file of the same version, and fails where there is none. */
-export function readTrackedOuts(file: string, read: (path: string) => string): TrackedOut[] {
-  if (file.endsWith(".dvc")) return parseDataFile(read(file), file).map((out) => ({ ...out, source: file }));
+export function readTrackedOuts(file: string, read: (path: string) => string, options: ReadOutsOptions = {}): TrackedOut[] {
+  if (file.endsWith(".dvc")) return parseDataFile(read(file), file, options).map((out) => ({ ...out, source: file }));
   const dir = posix.dirname(file);
   const pipeline = posix.join(dir, "dvc.yaml");
   const lock = readYaml(read(file), file) as { stages?: Record<string, { outs?: Record<string, unknown>[] }> };
@@ -36,12 +36,13 @@ export function readTrackedOuts(file: string, read: (path: string) => string): T
     // A stage that dvc.yaml does not have any more says nothing about the workspace. Generated stages are `name@key`.
     const facts = stages.get(name) ?? stages.get(name.replace(/@.*$/s, ""));
     if (facts === undefined) return [];
-    return (stage.outs ?? []).map((out, i): TrackedOut => {
+    return (stage.outs ?? []).flatMap((out, i): TrackedOut[] => {
+      if (options.skipLegacy === true && isLegacyOut(out)) return [];
       const read = readOut(out, `${file}: ${name}.outs[${i}]`, facts.wdir);
       const said = facts.outs.get(String(out["path"]));
       const source = dir === "." ? name : `${pipeline}:${name}`;
       const remote = typeof said?.remote === "string" ? { remote: said.remote } : {};
-      return { ...read, ...remote, cached: said?.cache !== false, pushed: said?.push !== false, source };
+      return [{ ...read, ...remote, cached: said?.cache !== false, pushed: said?.push !== false, source }];
     });
   });
 }
