@@ -138,7 +138,7 @@ test("a training logs to MLflow by its published port, and its run outlives the 
 
   await compose("rm", "--stop", "--force", "mlflow");
   await up("mlflow");
-  const id = tracking.page.split("/").at(-1);
+  const [, id] = /\/runs\/(\w+)/.exec(tracking.page) ?? [];
   const { run: logged } = await getJson<{ run: { info: { status: string }; data: { metrics: { key: string }[] } } }>(
     `${mlflow}/api/2.0/mlflow/runs/get?run_id=${id}`,
   );
