@@ -36,7 +36,7 @@ async function up(...names: string[]): Promise<void> {
   await compose("up", "-d", ...names);
   const states = async (): Promise<string[]> =>
     await Promise.all(names.map(async (name) => await docker("inspect", "--format", "{{.State.Health.Status}}", await container(name))));
-  await eventually(states, (all) => all.every((state) => state === "healthy"), 120);
+  await eventually(states, (all) => all.every((state) => state === "healthy"), 240);
   report(`compose up ${names.join(" ")}: all healthy after ${((performance.now() - started) / 1000).toFixed(1)} s`);
 }
 
