@@ -253,6 +253,18 @@ const table = {
     exit: 1,
     hint: "What the command printed stands above. Correct the cause and run `serval repro` again: stages that are done stay done.",
   },
+  E_STAGE_INPUT: {
+    title: "A stage cannot run because something that it reads is not there.",
+    status: 500,
+    exit: 1,
+    hint: "Bring recorded data back with `serval checkout`; else correct the path in dvc.yaml.",
+  },
+  E_GIT_REVISION: {
+    title: "Git does not know the commit that was asked for.",
+    status: 404,
+    exit: 2,
+    hint: "Name a branch, a tag or a commit: `git log --oneline` lists them.",
+  },
   E_DVC_CONFIG: {
     title: "The configuration of DVC asks for something that is not valid or not supported.",
     status: 500,

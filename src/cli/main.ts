@@ -27,11 +27,23 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   predict: { summary: "Ask a model about image files.", load: () => import("./commands/predict.ts") },
   export: { summary: "Write a model as ONNX, or its weights as safetensors.", load: () => import("./commands/export.ts") },
+  repro: { summary: "Run the stages of dvc.yaml whose inputs changed.", load: () => import("./commands/repro.ts") },
+  status: {
+    summary: "Say which stages and data are out of date, and why.",
+    load: () => import("./commands/status.ts"),
+  },
   add: { summary: "Version files and folders as data, as DVC does.", load: () => import("./commands/add.ts") },
   checkout: {
     summary: "Bring the recorded version of the data from the cache into the workspace.",
     load: () => import("./commands/checkout.ts"),
   },
+  params: { summary: "Compare parameters between versions.", load: () => import("./commands/params.ts") },
+  metrics: { summary: "Show metrics, and compare them between versions.", load: () => import("./commands/metrics.ts") },
+  plots: {
+    summary: "Draw parameters, metrics and curves of versions side by side, as one page.",
+    load: () => import("./commands/plots.ts"),
+  },
+  lineage: { summary: "Trace a model back to its commit, data, parameters and run.", load: () => import("./commands/lineage.ts") },
   models: { summary: "List, show and release models.", load: () => import("./commands/models.ts") },
   serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
   smoke: { summary: "Check from outside that a running service works.", load: () => import("./commands/smoke.ts") },

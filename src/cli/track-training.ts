@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import type { Params } from "../config/params.ts";
 import type { ServalError } from "../errors.ts";
 import { toServalError } from "../errors.ts";
-import { readCommit } from "../pipeline/git-commit.ts";
+import { readCommit } from "../pipeline/git.ts";
 import type { TrackingClient } from "../tracking/client.ts";
 import { sendKeptRuns } from "../tracking/kept-runs.ts";
 import { TrackedRun, type TrackingOutcome } from "../tracking/run.ts";

@@ -132,6 +132,11 @@ export function debugWanted(env: Readonly<Record<string, string | undefined>> = 
   return env[variables.logLevel.name]?.trim() === "debug";
 }
 
+/** What a command that the user wrote runs in: the whole environment, and the user's shell. */
+export function commandEnvironment(): { readonly env: Readonly<Record<string, string | undefined>>; readonly shell: string } {
+  return { env: process.env, shell: process.env["SHELL"] || "/bin/sh" };
+}
+
 function parseVariable(node: SchemaNode, text: string): unknown {
   if (node.type === "integer") return /^[+-]?\d+$/.test(text) ? Number(text) : text;
   if (node.type === "boolean") {

@@ -160,7 +160,7 @@ class Reader {
   topPlots(value: YamlValue): PlotDefinition[] {
     return this.list(value, ["plots"]).flatMap((item, i) => {
       if (typeof item === "string") return [{ id: item, dir: this.dir, properties: {} }];
-      return [...this.map(item, ["plots", i])].map(([id, options]) => {
+      return Array.from(this.map(item, ["plots", i]), ([id, options]) => {
         const properties = this.map(options ?? new Map<string, YamlValue>(), ["plots", i, id]);
         this.checkFields(properties, plotFields, ["plots", i, id]);
         return { id, dir: this.dir, properties: Object.fromEntries(properties) };

@@ -32,7 +32,7 @@ export function interpolate(value: YamlValue, variables: YamlMap, isCommand: boo
       const filled = interpolate(item, variables, isCommand);
       if (name instanceof InterpolationProblem) return name;
       if (filled instanceof InterpolationProblem) return filled;
-      map.set(String(name), filled);
+      map.set(toText(name, false) ?? key, filled);
     }
     return map;
   }

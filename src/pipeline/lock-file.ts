@@ -61,7 +61,7 @@ function readStages(text: string, file: string): { top: YamlMap; stages: YamlMap
   }
   const stages = top.get("stages") ?? new Map<string, YamlValue>();
   if (!isYamlMap(stages)) throw new ServalError("E_DVC_FILE", `${file}:${parsed.line(["stages"])}: stages: expected a mapping.`);
-  return { top, stages, line: parsed.line };
+  return { top, stages, line: (path) => parsed.line(path) };
 }
 
 export function parseLockedStage(value: YamlValue, where: string): LockedStage {
@@ -96,9 +96,12 @@ export function parseLockedStage(value: YamlValue, where: string): LockedStage {
     file,
     isYamlMap(values) ? values : fail(`params: ${file}: expected a mapping`),
   ]);
-  const isCommand = typeof cmd === "string" || (isList(cmd) && cmd.every((line) => typeof line === "string"));
-  if (!isCommand) return fail("expected `cmd`");
-  return { cmd: cmd as string | readonly string[], deps: items("deps"), params: new Map(files), outs: items("outs") };
+  if (!isCommand(cmd)) return fail("expected `cmd`");
+  return { cmd, deps: items("deps"), params: new Map(files), outs: items("outs") };
+}
+
+function isCommand(value: YamlValue | undefined): value is string | readonly string[] {
+  return typeof value === "string" || (isList(value) && value.every((line) => typeof line === "string"));
 }
 
 /** The text of a dvc.lock with one stage's entry put in: byte for byte what `dvc commit` writes. */

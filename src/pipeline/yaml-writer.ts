@@ -21,7 +21,7 @@ class Writer {
   write(data: string): void {
     this.text += data;
     const at = data.lastIndexOf("\n");
-    this.column = at < 0 ? this.column + [...data].length : [...data.slice(at + 1)].length;
+    this.column = at < 0 ? this.column + codePoints(data) : codePoints(data.slice(at + 1));
   }
   newLine(indent: number): void {
     if (this.text !== "") this.write("\n");
@@ -29,12 +29,17 @@ class Writer {
   }
 }
 
+/** Python counts these, JavaScript counts UTF-16 units. */
+function codePoints(text: string): number {
+  return Array.from(text).length;
+}
+
 function writeMap(writer: Writer, map: YamlMap, indent: number, inList = false): void {
   let first = inList;
   for (const [key, value] of map) {
     if (!first) writer.newLine(indent);
     first = false;
-    const simple = [...key].length < maxSimpleKeyLength && !/[\n\x85\u2028\u2029]/.test(key);
+    const simple = codePoints(key) < maxSimpleKeyLength && !/[\n\x85\u2028\u2029]/.test(key);
     if (simple) {
       writeString(writer, key, indent, true);
       writer.write(":");
@@ -83,10 +88,11 @@ function writeLeaf(writer: Writer, value: YamlValue, indent: number): void {
     writeString(writer, value, indent, false);
     return;
   }
-  let text = value === null ? "" : String(value);
+  let text = "";
   if (isYamlMap(value)) text = "{}";
   else if (isList(value)) text = "[]";
-  else if (value instanceof YamlFloat) {
+  else if (!(value instanceof YamlFloat)) text = value === null ? "" : String(value);
+  else {
     text = pythonFloat(value.value);
     if (/^-?(nan|inf)$/.test(text)) text = text.replace(/(nan|inf)$/, ".$1");
   }
@@ -94,7 +100,7 @@ function writeLeaf(writer: Writer, value: YamlValue, indent: number): void {
 }
 
 function writeString(writer: Writer, text: string, indent: number, isKey: boolean): void {
-  const characters = [...text];
+  const characters = Array.from(text);
   const style = chooseStyle(characters, text);
   if (style === "plain") writePlain(writer, characters, indent, !isKey);
   else if (style === "single") writeSingleQuoted(writer, characters, indent, !isKey);

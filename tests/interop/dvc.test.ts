@@ -1,29 +1,15 @@
-import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
-import { promisify } from "node:util";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { editParams, mustRun } from "../helpers/pattern-project.ts";
-import { pythonProgram } from "./python.ts";
+import { mustRun } from "../helpers/pattern-project.ts";
+import { createDvcRepository, initDrawings, type DvcRepository } from "./dvc-repository.ts";
 
-const repository = join(import.meta.dirname, "../..");
+let repository: DvcRepository;
 let cwd: string;
-let env: NodeJS.ProcessEnv;
 let firstRepro: string;
-
-async function run(program: string, ...args: string[]): Promise<string> {
-  const { stdout } = await promisify(execFile)(program, args, { cwd, env, maxBuffer: 1 << 26 }).catch(
-    (error: Error & { stdout?: string; stderr?: string }) => {
-      throw new Error(`${program} ${args.join(" ")} failed:\n${error.stdout ?? ""}\n${error.stderr ?? error.message}`);
-    },
-  );
-  return stdout;
-}
-const dvc = async (...args: string[]): Promise<string> => await run(pythonProgram("dvc"), ...args);
-const git = async (...args: string[]): Promise<string> =>
-  await run("git", "-c", "user.name=test", "-c", "user.email=test@localhost", ...args);
+const dvc = async (...args: string[]): Promise<string> => await repository.dvc(...args);
+const git = async (...args: string[]): Promise<string> => await repository.git(...args);
 
 async function lockedHashes(stage: string): Promise<Record<string, string>> {
   const lock = parse(await readFile(join(cwd, "dvc.lock"), "utf8")) as {
@@ -33,22 +19,14 @@ async function lockedHashes(stage: string): Promise<Record<string, string>> {
 }
 
 beforeAll(async () => {
-  cwd = await mkdtemp(join(tmpdir(), "serval-dvc-"));
-  // What `npm install PATH/TO/serval` leaves: a link, and the command.
-  await mkdir(join(cwd, "node_modules/.bin"), { recursive: true });
-  await symlink(repository, join(cwd, "node_modules/serval"), "dir");
-  await symlink("../serval/src/cli/main.ts", join(cwd, "node_modules/.bin/serval"));
-  const path = [join(repository, "node_modules/.bin"), dirname(pythonProgram("dvc")), process.env["PATH"]].join(delimiter);
-  env = { ...process.env, PATH: path, DVC_NO_ANALYTICS: "1", DVC_SITE_CACHE_DIR: join(cwd, ".dvc/tmp/site"), NO_UPDATE_NOTIFIER: "1" };
-  await git("init", "--quiet");
-  await mustRun(cwd, ["init", "--images", "sample", "--name", "drawings"]);
-  const small = { width: "32", height: "32", channels: "[16, 16, 16, 16]", cropSize: "32", startSize: "32", batchSize: "16", epochs: "2" };
-  await editParams(cwd, small);
+  repository = await createDvcRepository();
+  cwd = repository.cwd;
+  await initDrawings(repository);
   firstRepro = await dvc("repro");
   await git("add", "--all");
   await git("commit", "--quiet", "--message", "first");
 }, 240_000);
-afterAll(() => rm(cwd, { recursive: true, force: true }));
+afterAll(() => repository.remove());
 
 describe("dvc on a repository that serval init made", () => {
   test("runs the four stages, and Git holds no data", async () => {
@@ -74,6 +52,12 @@ describe("dvc on a repository that serval init made", () => {
     const again = await dvc("repro");
     expect(again.match(/didn't change, skipping/g)).toHaveLength(4);
     expect(again).not.toContain("Running stage");
+  });
+
+  test("and so does Serval, which takes what dvc ran for its own", async () => {
+    expect(JSON.parse(await repository.serval("status", "--json"))).toEqual({});
+    const results = JSON.parse(await repository.serval("repro", "--json")) as { action: string }[];
+    expect(results.map(({ action }) => action)).toEqual(["unchanged", "unchanged", "unchanged", "unchanged"]);
   });
 
   test("shows the metrics of the evaluation", async () => {

@@ -1,12 +1,11 @@
-import { execFile } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { appendFile, lstat, readFile } from "node:fs/promises";
+import { lstat, readFile } from "node:fs/promises";
 import { join, posix, relative, resolve, sep } from "node:path";
-import { promisify } from "node:util";
 import { parse } from "yaml";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { renderDvcFiles } from "../dvc-files.ts";
+import { git, ignoreInGit } from "../git.ts";
 import { renderDataFile } from "./data-file.ts";
 import { loadDvcIgnore } from "./dvc-ignore.ts";
 import type { OutEntry, OutputCache } from "./output-cache.ts";
@@ -34,14 +33,28 @@ export async function addData(root: string, cache: OutputCache, paths: readonly 
   const entries: OutEntry[] = [];
   for (const path of targets) {
     const entry = await cache.store(path);
-    const file = join(root, `${path}.dvc`);
-    const previous = await readFile(file, "utf8").catch(() => undefined);
-    const text = renderDataFile(entry, previous);
-    if (text !== previous) await writeFileAtomic(file, text);
-    await ignoreInGit(root, path, cache.config.autostage);
+    await writeDataFile(join(root, `${path}.dvc`), entry);
+    await ignoreInGit(root, path);
+    if (cache.config.autostage) {
+      const ignoreFile = posix.join(posix.dirname(path), ".gitignore");
+      await git(root, "add", "--", `${path}.dvc`, ...(existsSync(join(root, ignoreFile)) ? [ignoreFile] : []));
+    }
     entries.push(entry);
   }
   return entries;
+}
+
+/** Whether the file changed. */
+async function writeDataFile(file: string, entry: OutEntry): Promise<boolean> {
+  const previous = await readFile(file, "utf8").catch(() => undefined);
+  const text = renderDataFile(entry, previous);
+  if (text !== previous) await writeFileAtomic(file, text);
+  return text !== previous;
+}
+
+/** Makes what lies at `path` now the version that the .dvc file `source` records; false where it is already. */
+export async function recordData(root: string, cache: OutputCache, path: string, source: string): Promise<boolean> {
+  return await writeDataFile(join(root, source), await cache.store(path));
 }
 
 /** The path relative to the repository, with forward slashes. */
@@ -73,7 +86,7 @@ async function checkPath(
       hint: other.path.length < path.length ? `Add the whole of it again: \`serval add ${other.path}\`.` : `Remove ${other.source} first.`,
     });
   }
-  if (await gitSays(root, ["ls-files", "--error-unmatch", "--", `:(literal)${path}`])) {
+  if ((await git(root, "ls-files", "--error-unmatch", "--", `:(literal)${path}`)) !== undefined) {
     throw new ServalError("E_DATA_PATH", `"${path}" is in Git.`, { hint: `Take it out of Git first: git rm -r --cached -- '${path}'` });
   }
   return path;
@@ -101,25 +114,4 @@ function readStageOuts(root: string): Map<string, string> {
       ),
     ),
   );
-}
-
-async function ignoreInGit(root: string, path: string, autostage: boolean): Promise<void> {
-  if (!(await gitSays(root, ["rev-parse", "--git-dir"]))) return;
-  const file = posix.join(posix.dirname(path), ".gitignore");
-  if (!(await gitSays(root, ["check-ignore", "--quiet", "--", path]))) {
-    const before = await readFile(join(root, file), "utf8").catch(() => "");
-    const gap = before === "" || before.endsWith("\n") ? "" : "\n";
-    // Git's wildcards, taken literally.
-    await appendFile(join(root, file), `${gap}/${posix.basename(path).replaceAll(/[[\]!*#?]/g, String.raw`\$&`)}\n`);
-  }
-  if (autostage) await gitSays(root, ["add", "--", `${path}.dvc`, ...(existsSync(join(root, file)) ? [file] : [])]);
-}
-
-async function gitSays(root: string, args: readonly string[]): Promise<boolean> {
-  try {
-    await promisify(execFile)("git", [...args], { cwd: root, maxBuffer: 1 << 28 });
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -63,8 +63,8 @@ export function renderDataFile(entry: OutEntry, previous?: string): string {
   }
   const document = parseChecked(previous, `${entry.path}.dvc`);
   const outs = document.get("outs");
-  const out = isSeq(outs) ? outs.items[0] : undefined;
-  if (!isMap(out)) throw new ServalError("E_DVC_FILE", `${entry.path}.dvc: expected a list \`outs\`.`);
+  const out = isSeq(outs) && outs.items.length === 1 ? outs.items[0] : undefined;
+  if (!isMap(out)) throw new ServalError("E_DVC_FILE", `${entry.path}.dvc: expected a list \`outs\` with one out.`);
   replaceHash(out, document, values);
   return document.toString({ indentSeq: false, lineWidth: 0, flowCollectionPadding: false });
 }

@@ -26,14 +26,21 @@ export interface RestoreOptions {
   readonly force?: boolean | undefined;
   /** Makes links (or copies) anew where the type is not the one of cache.type. */
   readonly relink?: boolean | undefined;
+  /** Puts copies into the workspace whatever cache.type says. */
+  readonly asCopy?: boolean | undefined;
 }
 
 export interface OutputCache {
   readonly config: DvcConfig;
   /** What is in the workspace; null where nothing is. Reads only files that changed since they were last hashed. */
   hash(path: string): Promise<OutEntry | null>;
-  /** Hashes, puts into the cache what it lacks, and links back by cache.type. Throws E_FILE_NOT_FOUND. */
-  store(path: string): Promise<OutEntry>;
+  /**
+   * Hashes, puts into the cache what it lacks, and links back by cache.type; with `asCopy` the workspace keeps its own files,
+   * which Git may track. Throws E_FILE_NOT_FOUND.
+   */
+  store(path: string, options?: { readonly asCopy?: boolean }): Promise<OutEntry>;
+  /** Turns links into the cache into files of their own, so that they can be written to. */
+  unlink(path: string): Promise<void>;
   /**
    * Makes the workspace hold the entry; false where the cache lacks any of it, and then nothing changed. Throws E_DATA_UNSAVED
    * where data would be lost that is not in the cache, and E_CACHE_CORRUPT, which names the object and the file.
@@ -43,5 +50,7 @@ export interface OutputCache {
   has(md5: string): Promise<boolean>;
   /** The files of a folder's hash; null where the cache lacks its manifest. */
   entries(md5: string): readonly ManifestEntry[] | null;
+  /** Where the cache keeps the bytes of a hash; null where it does not have them. */
+  object(md5: string): string | null;
   close(): void;
 }

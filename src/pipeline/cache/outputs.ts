@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setAside } from "./corrupt-object.ts";
 import { loadDvcConfig } from "./dvc-config.ts";
@@ -8,17 +8,22 @@ import { parseManifest, type ManifestEntry } from "./manifest.ts";
 import type { OutEntry, OutputCache, OutputCacheOptions } from "./output-cache.ts";
 import { restoreFiles } from "./restore.ts";
 import { openHashState } from "./state-db.ts";
-import { storeFiles } from "./store.ts";
+import { relinkFiles, storeFiles } from "./store.ts";
 import { createWorkPool } from "./work-pool.ts";
 
 /** The cache of the repository at `root`, laid out as DVC 3 does: `files/md5/ab/…`. Any number of processes may use it at once. */
 export async function openOutputCache(root: string, options: OutputCacheOptions = {}): Promise<OutputCache> {
   const config = await loadDvcConfig(root);
   const objects = join(config.cacheDir, "files/md5");
-  const state = openHashState(join(options.stateDir ?? join(root, ".serval"), "hashes.sqlite"));
+  const stateDir = options.stateDir ?? join(root, ".serval");
+  const state = openHashState(join(stateDir, "hashes.sqlite"));
+  // State is nobody's to commit, whatever the repository's own .gitignore says.
+  if (!existsSync(join(stateDir, ".gitignore"))) writeFileSync(join(stateDir, ".gitignore"), "*\n");
   const pool = createWorkPool(options.signal);
   const hasher: FileHasher = createFileHasher(root, state, pool, (done, total) => options.onProgress?.("hash", done, total));
   const place = { root, config, objects, state, pool, hasher, onProgress: options.onProgress };
+
+  const copying = { ...place, config: { ...config, linkTypes: ["copy"] as const } };
 
   const entries = (md5: string): ManifestEntry[] | null => {
     const path = objectPath(objects, md5);
@@ -35,18 +40,27 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
       const tree = await hasher.hash(path);
       return tree && describeTree(path, tree);
     },
-    store: async (path) => describeTree(path, await storeFiles(place, path)),
+    store: async (path, { asCopy = false } = {}) => describeTree(path, await storeFiles(asCopy ? copying : place, path, !asCopy)),
+    unlink: async (path) => {
+      const tree = await hasher.hash(path);
+      if (tree) await relinkFiles(copying, tree.files);
+    },
     restore: async (entry, restoreOptions = {}) => {
       const folder = entry.md5.endsWith(".dir");
       const wanted = folder ? entries(entry.md5) : [{ relpath: "", md5: entry.md5 }];
       if (wanted === null) return false;
-      return await restoreFiles(place, { path: entry.path, folder, isexec: entry.isexec === true, wanted }, restoreOptions);
+      return await restoreFiles(
+        restoreOptions.asCopy === true ? copying : place,
+        { path: entry.path, folder, isexec: entry.isexec === true, wanted },
+        restoreOptions,
+      );
     },
     has: async (md5) => {
       if (!md5.endsWith(".dir")) return objectExists(objects, md5);
       return entries(md5)?.every((entry) => objectExists(objects, entry.md5)) ?? false;
     },
     entries,
+    object: (md5) => (objectExists(objects, md5) ? objectPath(objects, md5) : null),
     close: () => {
       state.close();
       void pool.close();

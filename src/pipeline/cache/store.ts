@@ -23,9 +23,10 @@ export interface CachePlace {
 
 /**
  * Puts a file or folder into the cache. First copies under temporary names, then one sync, then the final names, and the
- * manifest of a folder last: a reader, or a machine that loses power, finds whole objects or none.
+ * manifest of a folder last: a reader, or a machine that loses power, finds whole objects or none. `link` puts what
+ * cache.type asks for into the place of the files.
  */
-export async function storeFiles(place: CachePlace, path: string): Promise<HashedTree> {
+export async function storeFiles(place: CachePlace, path: string, link = true): Promise<HashedTree> {
   const { root, objects, hasher } = place;
   const seen = walkFiles(root, path);
   if (seen === null) throw new ServalError("E_FILE_NOT_FOUND", `"${path}" does not exist, so it cannot be put into the cache.`);
@@ -65,7 +66,7 @@ export async function storeFiles(place: CachePlace, path: string): Promise<Hashe
     await writeFileAtomic(objectPath(objects, tree.md5), tree.manifest);
     protect(objectPath(objects, tree.md5));
   }
-  await relinkFiles(place, files);
+  if (link) await relinkFiles(place, files);
   return tree;
 }
 

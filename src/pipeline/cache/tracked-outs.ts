@@ -1,9 +1,8 @@
-import { execFile } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
-import { promisify } from "node:util";
 import { parse } from "yaml";
 import { ServalError } from "../../errors.ts";
+import { git } from "../git.ts";
 import { parseDataFile, readOut, type DataFileOut } from "./data-file.ts";
 import { loadDvcIgnore } from "./dvc-ignore.ts";
 
@@ -21,7 +20,9 @@ interface StageFacts {
 
 /** Everything that the repository versions as data now, in the order of its files' names. Throws E_DVC_FILE. */
 export async function findTrackedOuts(root: string): Promise<TrackedOut[]> {
-  return (await findDataFiles(root)).flatMap((file) => readTrackedOuts(file, (path) => readFileSync(join(root, path), "utf8")));
+  return (await findFiles(root, ["*.dvc", "dvc.lock"])).flatMap((file) =>
+    readTrackedOuts(file, (path) => readFileSync(join(root, path), "utf8")),
+  );
 }
 
 /** The outs of one .dvc file or dvc.lock; `read` gives the text of a file of the same version, and fails where there is none. */
@@ -99,22 +100,18 @@ function stageFile(source: string): string {
   return source.includes(":") ? source.slice(0, source.lastIndexOf(":")) : "dvc.yaml";
 }
 
-/** The .dvc files and dvc.lock files of the workspace that neither Git nor DVC ignores, sorted. */
-export async function findDataFiles(root: string): Promise<string[]> {
-  const wanted = (path: string): boolean => path.endsWith(".dvc") || posix.basename(path) === "dvc.lock";
-  let paths: string[];
-  try {
-    // Git knows what is ignored, and does not look into data that is.
-    const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc", "dvc.lock", "*/dvc.lock"];
-    const { stdout } = await promisify(execFile)("git", args, { cwd: root, maxBuffer: 1 << 28 });
-    paths = stdout.split("\0").filter(Boolean);
-  } catch {
-    paths = walkForDataFiles(root, "");
-  }
+/** The files with these names (`*.dvc`, `dvc.lock`) in the workspace that neither Git nor DVC ignores, sorted. */
+export async function findFiles(root: string, names: readonly string[]): Promise<string[]> {
+  const named = (path: string): boolean =>
+    names.some((name) => (name.startsWith("*") ? path.endsWith(name.slice(1)) : posix.basename(path) === name));
+  // Git knows what is ignored, and does not look into data that is.
+  const wanted = names.flatMap((name) => (name.startsWith("*") ? [name] : [name, `*/${name}`]));
+  const listed = await git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ...wanted);
+  const paths = listed?.split("\0").filter(Boolean) ?? walkForDataFiles(root, "");
   const ignored = loadDvcIgnore(root, "");
   const visible = (path: string): boolean =>
     path.split("/").every((_, i, parts) => !ignored(parts.slice(0, i + 1).join("/"), i + 1 < parts.length));
-  return [...new Set(paths)].filter((path) => wanted(path) && visible(path) && existsSync(join(root, path))).sort();
+  return [...new Set(paths)].filter((path) => named(path) && visible(path) && existsSync(join(root, path))).sort();
 }
 
 /** Where there is no Git: every folder but those that are data themselves. */

@@ -1,0 +1,44 @@
+import { execFile } from "node:child_process";
+import { appendFile, readFile } from "node:fs/promises";
+import { join, posix } from "node:path";
+import { promisify } from "node:util";
+import { ServalError } from "../errors.ts";
+
+/** What a git command printed; undefined where it failed, this is no Git repository, or there is no git. */
+export async function git(cwd: string, ...args: readonly string[]): Promise<string | undefined> {
+  try {
+    const { stdout } = await promisify(execFile)("git", [...args], { cwd, maxBuffer: 1 << 28 });
+    return stdout;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The commit that is checked out in `cwd`; undefined where there is none. */
+export async function readCommit(cwd: string): Promise<string | undefined> {
+  return (await git(cwd, "rev-parse", "--verify", "HEAD"))?.trim();
+}
+
+/** The commit that a branch, tag or abbreviated hash names. Throws E_GIT_REVISION. */
+export async function resolveRevision(cwd: string, revision: string): Promise<string> {
+  const commit = (await git(cwd, "rev-parse", "--verify", "--quiet", "--end-of-options", `${revision}^{commit}`))?.trim();
+  if (commit) return commit;
+  const known = (await git(cwd, "rev-parse", "--git-dir")) === undefined ? "This is no Git repository." : "Git knows no such commit.";
+  throw new ServalError("E_GIT_REVISION", `"${revision}": expected a branch, a tag or a commit. ${known}`);
+}
+
+/** The text of a file as a commit has it; undefined where it has none. `path` is relative to `cwd`. */
+export async function readAtCommit(cwd: string, commit: string, path: string): Promise<string | undefined> {
+  return await git(cwd, "show", `${commit}:./${path}`);
+}
+
+/** Makes Git ignore data that is versioned here, by a line in the .gitignore beside it, unless something does already. */
+export async function ignoreInGit(root: string, path: string): Promise<void> {
+  if ((await git(root, "rev-parse", "--git-dir")) === undefined) return;
+  if ((await git(root, "check-ignore", "--quiet", "--", path)) !== undefined) return;
+  const file = join(root, posix.dirname(path), ".gitignore");
+  const before = await readFile(file, "utf8").catch(() => "");
+  const gap = before === "" || before.endsWith("\n") ? "" : "\n";
+  // Git's wildcards, taken literally.
+  await appendFile(file, `${gap}/${posix.basename(path).replaceAll(/[[\]!*#?]/g, String.raw`\$&`)}\n`);
+}

@@ -1,0 +1,53 @@
+import { parseDataFile } from "./cache/data-file.ts";
+import type { OutputCache } from "./cache/output-cache.ts";
+import { selectOuts, findTrackedOuts } from "./cache/tracked-outs.ts";
+import { describeChanges, findChanges, isUpToDate, statusOf, WorkspaceHashes, type PathState } from "./changes.ts";
+import { readLockedStage } from "./lock-file.ts";
+import { selectStages } from "./graph.ts";
+import { workspaceReader, type Workspace } from "./workspace.ts";
+
+export interface Status {
+  /** What is out of date, by stage or .dvc file, as `dvc status --json` gives it. */
+  readonly changed: Readonly<Record<string, readonly unknown[]>>;
+  /** The same for people: one line for each reason. */
+  readonly reasons: ReadonlyMap<string, readonly string[]>;
+  readonly checked: number;
+}
+
+/** Compares the workspace with dvc.lock and the .dvc files; targets as for `serval repro`, and .dvc files. */
+export async function readStatus({ root, graph }: Workspace, cache: OutputCache, targets: readonly string[]): Promise<Status> {
+  const hashes = new WorkspaceHashes(cache);
+  const read = workspaceReader(root);
+  const changed: Record<string, readonly unknown[]> = {};
+  const reasons = new Map<string, readonly string[]>();
+  const dataFiles = new Set((await findTrackedOuts(root)).filter(({ source }) => source.endsWith(".dvc")).map(({ source }) => source));
+  const [dataTargets, stageTargets] = [
+    targets.filter((target) => target.endsWith(".dvc")),
+    targets.filter((target) => !target.endsWith(".dvc")),
+  ];
+  const stages = targets.length > 0 && stageTargets.length === 0 ? [] : selectStages(graph, stageTargets, true);
+  for (const stage of stages) {
+    const changes = await findChanges(stage, await readLockedStage(root, stage), cache, hashes, read);
+    if (isUpToDate(changes)) continue;
+    changed[stage.address] = statusOf(stage, changes);
+    reasons.set(stage.address, describeChanges(changes));
+  }
+  const sources =
+    targets.length === 0 ? dataFiles : new Set(selectOuts(await findTrackedOuts(root), dataTargets).map(({ source }) => source));
+  for (const source of targets.length > 0 && dataTargets.length === 0 ? [] : sources) {
+    const outs: Record<string, PathState> = {};
+    for (const { path, md5, cached } of parseDataFile(read(source) ?? "", source)) {
+      const now = await hashes.of(path);
+      if (cached && !(await cache.has(md5))) outs[path] = "not in cache";
+      else if (now === null) outs[path] = "deleted";
+      else if (now.md5 !== md5) outs[path] = "modified";
+    }
+    if (Object.keys(outs).length === 0) continue;
+    changed[source] = [{ "changed outs": outs }];
+    reasons.set(
+      source,
+      Object.entries(outs).map(([path, state]) => `${path} is ${state === "deleted" ? "not there" : state}`),
+    );
+  }
+  return { changed, reasons, checked: stages.length + dataFiles.size };
+}
