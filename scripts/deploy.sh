@@ -31,11 +31,13 @@ else
 fi
 
 id_of() { docker image inspect --format '{{.Id}}' "$1" 2>/dev/null; }
-container() { compose ps --quiet "$service" 2>/dev/null | head -n 1; }
-inspect() { docker inspect --format "$1" "$(container)" 2>/dev/null; }
+# The container that serves, as it is now: compose is too slow to be asked at every look.
+find_container() { container=$(compose ps --quiet "$service" 2>/dev/null | head -n 1); }
+inspect() { docker inspect --format "$1" "$container" 2>/dev/null; }
 
 start() { # IMAGE
-  SERVAL_IMAGE=$1 compose up --detach --no-build --no-deps "$service"
+  SERVAL_IMAGE=$1 compose up --detach --no-build --no-deps "$service" || return 1
+  find_container
 }
 
 # Fails as soon as the container has ended or was restarted, and does not wait for the rest of the time then.
@@ -99,6 +101,7 @@ exec 9<docker-compose.yml
 flock --nonblock 9 || die 2 "Another deploy is running."
 trap 'die 130 "Stopped half way. Run it again to finish, or scripts/deploy.sh --undo."' INT TERM
 
+find_container
 if [[ $image == --undo ]]; then
   id_of "$good" >/dev/null || die 2 "No version passed here before."
   roll_back "Undo."
@@ -121,7 +124,7 @@ say "Deploying $image, ${id:7:12}; running: $([[ -n $running ]] && echo "${runni
 if bring_up "$image" "$id"; then
   # Also the name that docker-compose.yml uses by itself, so that `docker compose up` by hand stays with this version.
   docker tag "$image" "$good" && docker tag "$image" "$service:latest" || die 1 "$image serves, but could not be noted as good."
-  say "$image serves."
+  say "$image serves, after $SECONDS s in all."
 else
   roll_back "$image does not work."
   exit 1

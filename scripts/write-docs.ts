@@ -10,7 +10,11 @@ import { paramPaths, parseParams } from "../src/config/params.ts";
 import { paramsSchema } from "../src/config/params-schema.ts";
 import { renderParams } from "../src/config/params-template.ts";
 import { ERRORS } from "../src/errors.ts";
+import { resolveModel } from "../src/model/resolve-model.ts";
 import { renderDvcFiles } from "../src/pipeline/dvc-files.ts";
+import { buildApp } from "../src/serve/app.ts";
+import { defaultLimits } from "../src/serve/limits.ts";
+import { loadServedModel } from "../src/serve/served-model.ts";
 
 const helpWidth = 100;
 const root = join(import.meta.dirname, "..");
@@ -21,6 +25,7 @@ export async function renderDocs(): Promise<Record<string, string>> {
     "docs/errors.md": renderErrors(),
     "docs/cli.md": await renderCli(),
     "docs/configuration.md": renderConfiguration(),
+    "docs/openapi.json": await renderOpenapi(),
     "params.yaml": await renderOwnParams(),
     ...(await renderOwnPipeline()),
   };
@@ -40,6 +45,18 @@ async function renderOwnParams(): Promise<string> {
 async function renderOwnPipeline(): Promise<Readonly<Record<string, string>>> {
   const { data } = parseParams(await readFile(join(root, "params.yaml"), "utf8"));
   return renderDvcFiles({ command: "npm run --silent serval --", sourcePath: localSource(data.source) });
+}
+
+/** The API as a service of the released model describes it; the version is that of the API, not of the model. */
+async function renderOpenapi(): Promise<string> {
+  const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
+  const { dir } = await resolveModel(undefined, root);
+  const model = await loadServedModel(dir, { threads: 1 });
+  const app = await buildApp({ model, limits: defaultLimits });
+  const document = app.swagger();
+  await app.close();
+  await model.close();
+  return `${JSON.stringify({ ...document, info: { ...document.info, version } }, null, 2)}\n`;
 }
 
 function renderErrors(): string {

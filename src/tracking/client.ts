@@ -182,7 +182,8 @@ export function createTrackingClient(uri: string, options: TrackingClientOptions
       const target = [...folder.split("/"), ...path.split("/").map(encodeURIComponent)].join("/");
       await send("PUT", `/api/2.0/mlflow-artifacts/artifacts/${target}`, { body: data }, uploadTimeoutMs, signal);
     },
-    pageOf: (run) => `${server}/#/experiments/${run.experimentId}/runs/${run.runId}`,
+    // Without the query MLflow 3 shows a run among its pages for language models, as an evaluation of one.
+    pageOf: (run) => `${server}/#/experiments/${run.experimentId}/runs/${run.runId}?workflowType=machine_learning`,
   };
 }
 

@@ -36,7 +36,7 @@ async function up(...names: string[]): Promise<void> {
   await compose("up", "-d", ...names);
   const states = async (): Promise<string[]> =>
     await Promise.all(names.map(async (name) => await docker("inspect", "--format", "{{.State.Health.Status}}", await container(name))));
-  await eventually(states, (all) => all.every((state) => state === "healthy"), 120);
+  await eventually(states, (all) => all.every((state) => state === "healthy"), 240);
   report(`compose up ${names.join(" ")}: all healthy after ${((performance.now() - started) / 1000).toFixed(1)} s`);
 }
 
@@ -138,7 +138,7 @@ test("a training logs to MLflow by its published port, and its run outlives the 
 
   await compose("rm", "--stop", "--force", "mlflow");
   await up("mlflow");
-  const id = tracking.page.split("/").at(-1);
+  const [, id] = /\/runs\/(\w+)/.exec(tracking.page) ?? [];
   const { run: logged } = await getJson<{ run: { info: { status: string }; data: { metrics: { key: string }[] } } }>(
     `${mlflow}/api/2.0/mlflow/runs/get?run_id=${id}`,
   );

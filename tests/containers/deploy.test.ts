@@ -49,7 +49,9 @@ afterAll(async () => {
 async function deploy(...args: string[]): Promise<Finished> {
   const started = performance.now();
   const finished = await run("scripts/deploy.sh", args, { env });
-  const times = [...finished.output.matchAll(/Healthy after \d+ s\.|The version before serves again after \d+ s\./g)].map(([text]) => text);
+  const times = [
+    ...finished.output.matchAll(/Healthy after \d+ s\.|\S+ serves, after \d+ s in all\.|The version before serves again after \d+ s\./g),
+  ].map(([text]) => text);
   report(
     ["deploy", ...args, `ended with ${finished.code} after ${((performance.now() - started) / 1000).toFixed(1)} s.`, ...times].join(" "),
   );

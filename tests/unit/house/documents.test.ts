@@ -21,23 +21,24 @@ function codesInSources(): Set<string> {
   return found;
 }
 
-describe("the generated pages", () => {
+describe("the generated pages", async () => {
+  const pages = await renderDocs();
+
   test.each([
     "docs/errors.md",
     "docs/cli.md",
     "docs/configuration.md",
+    "docs/openapi.json",
     "params.yaml",
     "dvc.yaml",
     ".dvcignore",
     ".dvc/config",
     ".dvc/.gitignore",
-  ])("%s is what `npm run docs` writes", async (path) => {
-    const pages = await renderDocs();
+  ])("%s is what `npm run docs` writes", (path) => {
     expect(readFileSync(join(root, path), "utf8")).toBe(pages[path]);
   });
 
-  test("errors.md has one row for each code, and cli.md one heading for each verb", async () => {
-    const pages = await renderDocs();
+  test("errors.md has one row for each code, and cli.md one heading for each verb", () => {
     const rows = [...(pages["docs/errors.md"] ?? "").matchAll(/^\| <a id="(E_\w+)">/gm)].map((match) => match[1]);
     expect(rows).toEqual(codes);
     const headings = [...(pages["docs/cli.md"] ?? "").matchAll(/^## serval (\S+)$/gm)].map((match) => match[1]);

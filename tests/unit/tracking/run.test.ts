@@ -87,7 +87,7 @@ describe("a run with a tracking server", () => {
     expect(await tracked.finish("FINISHED", withinMs)).toEqual({
       server: server.uri,
       delivered: true,
-      page: `${server.uri}/#/experiments/0/runs/run0`,
+      page: `${server.uri}/#/experiments/0/runs/run0?workflowType=machine_learning`,
     });
     expectEverything();
     expect(await spooled()).toEqual([]);
