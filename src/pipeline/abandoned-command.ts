@@ -1,58 +1,73 @@
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 
+/** Marks the processes of a command: they inherit it. */
+const mark = "SERVAL_COMMAND";
 const graceMs = 10_000;
 const pollMs = 100;
 
-/**
- * Notes in `file` which process group runs, so that whoever comes after a `kill -9` of this process finds it. Returns what
- * removes the note again.
- */
-export function noteCommand(file: string, pid: number): () => void {
-  writeFileSync(file, JSON.stringify({ pid, startedAt: startTime(pid) }));
-  return () => rmSync(file, { force: true });
+export interface NotedCommand {
+  /** Goes into the environment of the command. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Takes the note back, once the command has ended. */
+  readonly ended: () => void;
+}
+
+/** Notes in `file` that a command is about to run, so that whoever comes after a `kill -9` of this process finds it. */
+export function noteCommand(file: string): NotedCommand {
+  const id = randomUUID();
+  writeFileSync(file, id);
+  return { env: { [mark]: id }, ended: () => rmSync(file, { force: true }) };
 }
 
 /**
- * Ends a command whose `serval repro` was killed: it would go on writing the outs that the next run writes as well. Only where
- * the process of that number is the same one still, which Linux can tell by its start time; `onFound` hears of it.
+ * Ends a command whose `serval repro` was killed: it would go on writing the outs that the next run writes as well. Only Linux
+ * tells which processes these are (the environment in /proc, proc(5)); elsewhere nothing is ended. `onFound` gets their numbers.
  */
-export async function endAbandonedCommand(file: string, onFound: (pid: number) => void): Promise<void> {
-  let note: { pid: number; startedAt: string | undefined };
+export async function endAbandonedCommand(file: string, onFound: (pids: readonly number[]) => void): Promise<void> {
+  let id: string;
   try {
-    note = JSON.parse(readFileSync(file, "utf8")) as typeof note;
+    id = readFileSync(file, "utf8");
   } catch {
     return;
   }
-  const { pid, startedAt } = note;
-  const isThere = (): boolean => startedAt !== undefined && startTime(pid) === startedAt;
-  if (isThere()) {
-    onFound(pid);
-    signal(pid, "SIGTERM");
-    for (const end = Date.now() + graceMs; isThere() && Date.now() < end;) await delay(pollMs);
-    if (isThere()) signal(pid, "SIGKILL");
-    while (isThere()) await delay(pollMs);
+  const found = findMarked(id);
+  if (found.length > 0) {
+    onFound(found);
+    signal(found, "SIGTERM");
+    for (const end = Date.now() + graceMs; findMarked(id).length > 0 && Date.now() < end;) await delay(pollMs);
+    for (let left = findMarked(id); left.length > 0; left = findMarked(id)) {
+      signal(left, "SIGKILL");
+      await delay(pollMs);
+    }
   }
   rmSync(file, { force: true });
 }
 
-/** When a process began, in clock ticks since the machine did (proc(5), field 22 of stat); undefined where it is gone. */
-function startTime(pid: number): string | undefined {
+function findMarked(id: string): number[] {
+  let names: string[];
   try {
-    // The name, which may hold anything, stands in parentheses before the third field.
-    const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
-      .replace(/^.*\) /s, "")
-      .split(" ");
-    return fields[0] === "Z" ? undefined : fields[19];
+    names = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
   } catch {
-    return undefined;
+    return [];
   }
+  return names.flatMap((name) => {
+    try {
+      // Of a process that has ended and was not waited for, the environment is empty.
+      return readFileSync(`/proc/${name}/environ`, "latin1").split("\0").includes(`${mark}=${id}`) ? [Number(name)] : [];
+    } catch {
+      return [];
+    }
+  });
 }
 
-function signal(pid: number, name: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, name);
-  } catch {
-    // It ended in the meantime.
+function signal(pids: readonly number[], name: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, name);
+    } catch {
+      // It ended in the meantime.
+    }
   }
 }

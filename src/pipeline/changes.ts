@@ -1,7 +1,8 @@
 import type { OutEntry, OutputCache } from "./cache/output-cache.ts";
+import type { ReadText } from "./dvc-yaml.ts";
 import { isInside } from "./graph.ts";
 import type { LockedStage } from "./lock-file.ts";
-import { changedValues, readStageParams, type ReadText, type ValueChange } from "./params.ts";
+import { changedValues, readStageParams, type ValueChange } from "./params.ts";
 import type { Stage } from "./stage.ts";
 import { isList, type YamlValue } from "./yaml-values.ts";
 

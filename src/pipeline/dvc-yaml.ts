@@ -4,7 +4,7 @@ import { hasExpression, interpolate, InterpolationProblem } from "./interpolate.
 import type { Pipeline, PlotDefinition, Stage, StageDep, StageOut, StageParams } from "./stage.ts";
 import { isList, isYamlMap, parseYaml, sameValue, type ParsedYaml, type YamlMap, type YamlValue } from "./yaml-values.ts";
 
-export const defaultParamsFile = "params.yaml";
+const defaultParamsFile = "params.yaml";
 
 type Path = readonly (string | number)[];
 

@@ -149,7 +149,7 @@ function itemFields({ path, md5, size, nfiles, isexec }: LockedItem): [string, Y
 }
 
 /** Python's order of strings. */
-export function compareCodePoints(a: string, b: string): number {
+function compareCodePoints(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 

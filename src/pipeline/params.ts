@@ -1,9 +1,6 @@
-import { parseDataText } from "./dvc-yaml.ts";
+import { parseDataText, type ReadText } from "./dvc-yaml.ts";
 import type { Stage, StageParams } from "./stage.ts";
 import { isList, isYamlMap, sameValue, type YamlMap, type YamlValue } from "./yaml-values.ts";
-
-/** Gives the text of a file relative to the repository; undefined where there is none. */
-export type ReadText = (path: string) => string | undefined;
 
 /** File as dvc.yaml has it -> key -> value. A file or key that is not there is left out. Throws E_PARAMS for a broken file. */
 export function readStageParams(stage: Stage, read: ReadText): Map<string, YamlMap> {
@@ -30,7 +27,7 @@ function readParams({ path, keys }: StageParams, read: ReadText): YamlMap | unde
 }
 
 /** The value at a dotted path such as `train.layers.0`; undefined where there is none. */
-export function valueAt(value: YamlValue, path: string): YamlValue | undefined {
+function valueAt(value: YamlValue, path: string): YamlValue | undefined {
   let at: YamlValue | undefined = value;
   for (const part of path.split(".")) {
     if (isYamlMap(at)) at = at.get(part);

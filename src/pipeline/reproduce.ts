@@ -239,19 +239,19 @@ class Reproduction {
     const startedAt = performance.now();
     onEvent({ type: "running", stage, reasons });
     const note = join(this.#root, locksFolder, `${sha256(stage.address).slice(0, 32)}.running`);
-    await endAbandonedCommand(note, (pid) => onEvent({ type: "abandoned", stage, text: String(pid) }));
+    await endAbandonedCommand(note, (pids) => onEvent({ type: "abandoned", stage, text: pids.join(", ") }));
     await this.#removeOuts(stage);
+    const noted = noteCommand(note);
     await runCommands(stage.address, stage.cmd, {
       cwd: join(this.#root, stage.wdir),
       shell,
       // Programs that DVC runs can rely on these.
-      env: { ...env, DVC_ROOT: this.#root, DVC_STAGE: stage.address },
+      env: { ...env, DVC_ROOT: this.#root, DVC_STAGE: stage.address, ...noted.env },
       outputToStderr,
       signal,
-      onStart: (pid) => noteCommand(note, pid),
       onCommand: (text) => onEvent({ type: "command", stage, text }),
       ...(jobs > 1 && { onLine: (text: string) => onEvent({ type: "line", stage, text }) }),
-    });
+    }).finally(noted.ended);
     await this.#record(stage, inputs);
     onEvent({ type: "ran", stage, seconds: (performance.now() - startedAt) / 1000 });
   }

@@ -12,12 +12,10 @@ export interface CommandOptions {
   /** Gets each line; without it the command writes to this process's own streams. */
   readonly onLine?: ((line: string) => void) | undefined;
   readonly onCommand: (command: string) => void;
-  /** Gets the number of the process group that runs; what it returns is called at its end. */
-  readonly onStart: (pid: number) => () => void;
 }
 
 /** Command lines of a stage: a string of several lines is run line by line, as DVC does. */
-export function commandLines(cmd: string | readonly string[]): readonly string[] {
+function commandLines(cmd: string | readonly string[]): readonly string[] {
   return typeof cmd === "string" ? cmd.split(/\r?\n/).filter((line) => line.trim() !== "") : cmd;
 }
 
@@ -51,7 +49,6 @@ function runCommand(line: string, options: CommandOptions): Promise<{ code: numb
   for (const stream of [child.stdout, child.stderr]) if (stream && onLine) createInterface({ input: stream }).on("line", onLine);
   const stop = (): void => signalGroup(child, "SIGTERM");
   const kill = (): void => signalGroup(child, "SIGKILL");
-  const ended = child.pid === undefined ? undefined : options.onStart(child.pid);
   options.signal?.addEventListener("abort", stop, { once: true });
   // Somebody who presses Ctrl-C twice wants it to end now.
   process.once("exit", kill);
@@ -61,7 +58,6 @@ function runCommand(line: string, options: CommandOptions): Promise<{ code: numb
   }).finally(() => {
     options.signal?.removeEventListener("abort", stop);
     process.removeListener("exit", kill);
-    ended?.();
   });
 }
 

@@ -91,7 +91,7 @@ function report(output: Output, event: StageEvent, parallel: boolean): void {
     case "line":
       return output.line(`${name} | ${event.text}`);
     case "abandoned":
-      return output.warn(`${name}: ending process ${event.text}, which a killed \`serval repro\` left behind`);
+      return output.warn(`${name}: ending what a killed \`serval repro\` left running: process ${event.text}`);
     case "ran":
       return output.line(`${name}: done in ${formatDuration(event.seconds)}`);
   }

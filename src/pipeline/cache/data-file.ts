@@ -1,6 +1,8 @@
 import { posix } from "node:path";
-import { isMap, isSeq, parseDocument, stringify, type Document, type YAMLMap } from "yaml";
+import { isMap, isSeq, parseDocument, type Document, type YAMLMap } from "yaml";
 import { ServalError } from "../../errors.ts";
+import type { YamlValue } from "../yaml-values.ts";
+import { renderYaml } from "../yaml-writer.ts";
 import type { OutEntry } from "./output-cache.ts";
 
 /** An out of a .dvc file. */
@@ -70,8 +72,7 @@ export function renderDataFile(entry: OutEntry, previous?: string): string {
   ];
   const name = posix.basename(entry.path);
   if (previous === undefined) {
-    const lines = values.map(([key, value]) => `${key}: ${value}`);
-    return `outs:\n- ${[...lines, `path: ${yamlString(name)}`].join("\n  ")}\n`;
+    return renderYaml(new Map([["outs", [new Map<string, YamlValue>([...values, ["path", name]])]]]));
   }
   const document = parseChecked(previous, `${entry.path}.dvc`);
   const outs = document.get("outs");
@@ -100,17 +101,4 @@ function parseChecked(text: string, file: string): Document {
   const [error] = document.errors;
   if (error) throw new ServalError("E_DVC_FILE", `${file}: ${error.message}`);
   return document;
-}
-
-/** A string in the style that DVC's YAML writer chooses: plain, else in single quotes, else (control characters) in double ones. */
-export function yamlString(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- these are what the double quotes are for.
-  if (/[\x00-\x1f\x7f-\x84\x86-\x9f\u2028\u2029\ufeff]/.test(text))
-    return stringify(text, { defaultStringType: "QUOTE_DOUBLE", lineWidth: 0 }).trimEnd();
-  const plain = /^[^\s#,[\]{}&*!|>'"%@`?:-]/.test(text) || /^[?:-][^\s]/.test(text);
-  const safe =
-    plain &&
-    !/: | #|:$|\s$/.test(text) &&
-    !/^(~|null|true|false|[-+.]?\d[\d_.:eExXoO+-]*|\.(inf|nan)|[-+]\.inf|=|<<|---.*|\.\.\.)$/i.test(text);
-  return safe ? text : `'${text.replaceAll("'", "''")}'`;
 }

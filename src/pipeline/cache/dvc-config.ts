@@ -67,7 +67,7 @@ export async function loadDvcConfig(root: string): Promise<DvcConfig> {
 }
 
 /** Section -> key (lower case) -> value, from the format of ConfigObj: `[section]`, `key = value`, `#` comments, quotes. */
-export function parseDvcConfig(text: string, file: string): Sections {
+function parseDvcConfig(text: string, file: string): Sections {
   const sections: Sections = new Map();
   let values = new Map<string, string>();
   for (const [i, raw] of text.split(/\r?\n/).entries()) {

@@ -40,7 +40,7 @@ export function loadDvcIgnore(root: string, folder: string): Ignored {
 }
 
 /** The rule of one line of a .gitignore-like file that lies in `dir`; none for blank lines and comments. */
-export function parseIgnoreLine(line: string, dir: string): Rule[] {
+function parseIgnoreLine(line: string, dir: string): Rule[] {
   let text = line.trim();
   if (text === "" || text.startsWith("#")) return [];
   const ignored = !text.startsWith("!");

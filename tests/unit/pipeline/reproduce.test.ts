@@ -268,7 +268,7 @@ describe("serval repro as a process", () => {
     await write({ "dvc.yaml": slow("test -e ended.txt && echo again > out.txt") });
     const next = await runServal(root, ["repro", "--json"]);
     expect([next.code, await read("out.txt")]).toEqual([0, "again\n"]);
-    expect(next.stderr).toMatch(/slow: ending process \d+, which a killed `serval repro` left behind/);
+    expect(next.stderr).toMatch(/slow: ending what a killed `serval repro` left running: process \d+/);
   });
 
   test("two at once: the second waits, and finds the stage done", async () => {
