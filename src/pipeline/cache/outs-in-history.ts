@@ -35,7 +35,7 @@ export async function findOutsInHistory(root: string, scope: HistoryScope): Prom
       seen.add(version);
       for (const path of isLock ? [file, pipeline] : [file]) {
         const id = blobs.get(path) ?? "";
-        if (!texts.has(id)) texts.set(id, await mustGit(root, "cat-file", "blob", id));
+        if (!texts.has(id)) texts.set(id, await mustGit(root, "show", id));
       }
       try {
         const read = (path: string): string => texts.get(blobs.get(path) ?? "") ?? "";
