@@ -248,7 +248,7 @@ const table = {
   },
 
   E_PIPELINE: {
-    title: "The file dvc.yaml asks for something that is not valid or not supported.",
+    title: "The pipeline in dvc.yaml asks for something that is not valid or not supported.",
     status: 500,
     exit: 2,
     hint: "Correct dvc.yaml at the line that the message names; `serval repro --dry` checks it and runs nothing.",

@@ -22,12 +22,12 @@ function readJobs(text: string): number {
 }
 
 export function remoteOptions(flags: RemoteFlags, signal: AbortSignal): RemoteOptions {
-  const { s3EndpointUrl, endpointUrl, region, defaultRegion } = loadSettings();
+  const { s3EndpointUrl, awsEndpointUrl, awsRegion, awsDefaultRegion } = loadSettings();
   return {
     remote: flags.remote,
     jobs: flags.jobs,
     signal,
-    env: { endpointUrl: s3EndpointUrl ?? endpointUrl, region: region ?? defaultRegion },
+    env: { endpointUrl: s3EndpointUrl ?? awsEndpointUrl, region: awsRegion ?? awsDefaultRegion },
   };
 }
 

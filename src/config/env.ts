@@ -23,9 +23,9 @@ export interface Settings {
   readonly keepImages: boolean;
   readonly mlflowTrackingUri: string | null;
   readonly s3EndpointUrl: string | null;
-  readonly endpointUrl: string | null;
-  readonly region: string | null;
-  readonly defaultRegion: string | null;
+  readonly awsEndpointUrl: string | null;
+  readonly awsRegion: string | null;
+  readonly awsDefaultRegion: string | null;
 }
 
 /** The variable behind each setting, in the order of the documentation. */
@@ -117,12 +117,12 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       description: "Address of the S3 that remotes of data lie on, where .dvc/config has no `endpointurl`; AWS_ENDPOINT_URL if not set.",
     }),
   },
-  endpointUrl: { name: "AWS_ENDPOINT_URL", schema: Type.String({ description: "The same, for all services of AWS." }) },
-  region: {
+  awsEndpointUrl: { name: "AWS_ENDPOINT_URL", schema: Type.String({ description: "The same, for all services of AWS." }) },
+  awsRegion: {
     name: "AWS_REGION",
     schema: Type.String({ description: "Region of S3 where .dvc/config has no `region`; AWS_DEFAULT_REGION if not set." }),
   },
-  defaultRegion: {
+  awsDefaultRegion: {
     name: "AWS_DEFAULT_REGION",
     schema: Type.String({
       description: "The same. Credentials come from AWS_ACCESS_KEY_ID, AWS_PROFILE and so on, as with every AWS tool.",

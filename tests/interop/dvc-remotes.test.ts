@@ -5,7 +5,8 @@ import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { S3Client, CreateBucketCommand } from "@aws-sdk/client-s3";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { mustRun } from "../helpers/pattern-project.ts";
+import { runCli } from "../../src/cli/main.ts";
+import { recordedContext } from "../helpers/recorded-output.ts";
 import { pythonProgram } from "./python.ts";
 
 let base: string;
@@ -24,7 +25,13 @@ async function run(dir: string, program: string, ...args: string[]): Promise<str
 const dvc = async (dir: string, ...args: string[]): Promise<string> => await run(dir, pythonProgram("dvc"), ...args);
 const git = async (dir: string, ...args: string[]): Promise<string> =>
   await run(dir, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", ...args);
-const serval = async (dir: string, ...args: string[]): Promise<string> => (await mustRun(dir, args)).stdout;
+/** In this process: starting one for each command would take most of the time. */
+async function serval(dir: string, ...args: string[]): Promise<string> {
+  const context = recordedContext(dir);
+  const code = await runCli(args, context);
+  if (code !== 0) throw new Error(`serval ${args.join(" ")} ended with ${code}:\n${context.stderr.text}`);
+  return context.stdout.text;
+}
 
 async function write(dir: string, files: Readonly<Record<string, string>>): Promise<void> {
   for (const [path, text] of Object.entries(files)) {
@@ -148,7 +155,6 @@ describe("on a folder as the remote", () => {
     expect(await said("--all-branches")).toEqual(branches.cache);
     await ours("--force", "--all-branches", "--cloud");
     expect(await said("--all-branches", "--cloud")).toEqual([]);
-    expect(await dvc(cwd, "status", "--cloud")).toBe("Cache and remote 'store' are in sync.\n");
   });
 });
 

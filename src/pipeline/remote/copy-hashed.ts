@@ -1,18 +1,23 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
 import { ServalError } from "../../errors.ts";
+import { cacheMode } from "../cache/file-work.ts";
+import type { RemoteRequest } from "./remote.ts";
 
-/** Writes a stream to a file, synced, and gives the MD5 of its bytes. What a try before this one left there is replaced. */
+const pieceBytes = 256 << 10;
+
+/** Writes a stream to a new file, read-only as objects are and synced, and gives the MD5 of its bytes. */
 export async function copyHashed(source: AsyncIterable<Uint8Array>, path: string, moved: () => void): Promise<string> {
   const digest = createHash("md5");
-  const file = await open(path, "w");
+  const file = await open(path, "wx");
   try {
-    for await (const chunk of source) {
+    for await (const piece of source) {
       moved();
-      digest.update(chunk);
-      await file.writeFile(chunk);
+      digest.update(piece);
+      await file.writeFile(piece);
     }
+    // A courtesy to other tools: file systems without modes take none.
+    await file.chmod(cacheMode).catch(() => undefined);
     await file.sync();
   } finally {
     await file.close();
@@ -20,18 +25,35 @@ export async function copyHashed(source: AsyncIterable<Uint8Array>, path: string
   return digest.digest("hex");
 }
 
+/** The bytes of a file. A stream of Node's would take a large buffer for each small file, and spend its time in collecting them. */
+export async function* readPieces(path: string, { signal, moved }: RemoteRequest): AsyncGenerator<Uint8Array> {
+  const file = await open(path, "r");
+  try {
+    const { size } = await file.stat();
+    for (let at = 0; at < size;) {
+      signal.throwIfAborted();
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(Math.min(pieceBytes, size - at)));
+      if (bytesRead === 0) return;
+      moved();
+      at += bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
 /**
  * The bytes of an object of the cache. The last piece is given only after all of them proved to be what the name says: whoever
  * waits for the announced length never gets the whole of a damaged object. Throws E_CACHE_CORRUPT.
  */
-export async function* readChecked(md5: string, path: string, moved: () => void): AsyncGenerator<Uint8Array> {
+export async function* readChecked(md5: string, path: string, request: RemoteRequest): AsyncGenerator<Uint8Array> {
   const digest = createHash("md5");
   let held: Uint8Array | undefined;
-  for await (const chunk of createReadStream(path, { highWaterMark: 256 << 10 }) as AsyncIterable<Buffer>) {
-    moved();
-    digest.update(chunk);
+  for await (const piece of readPieces(path, request)) {
+    digest.update(piece);
     if (held !== undefined) yield held;
-    held = chunk;
+    held = piece;
   }
   const found = digest.digest("hex");
   if (found !== md5.slice(0, 32)) {

@@ -1,7 +1,7 @@
-import { chmodSync, rmSync, statSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { ServalError } from "../../errors.ts";
-import { cacheMode, objectExists, objectPath } from "../cache/file-work.ts";
+import { objectExists, objectPath } from "../cache/file-work.ts";
 import type { ManifestEntry } from "../cache/manifest.ts";
 import type { OutputCache } from "../cache/output-cache.ts";
 import { nameObject } from "../cache/store.ts";
@@ -95,7 +95,6 @@ export async function fetchObjects(
         return;
       }
       bytes += statSync(staged).size;
-      chmodSync(staged, cacheMode);
       nameObject(staged, objectPath(objects, md5), cache.config.shared);
       fetched++;
       onTransfer?.(fetched, todo.length, bytes);

@@ -1,12 +1,12 @@
-import { createReadStream, lstatSync, rmSync } from "node:fs";
-import { chmod, rm, stat } from "node:fs/promises";
+import { lstatSync, rmSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncFolder } from "../../files.ts";
 import type { RemoteConfig } from "../cache/dvc-config.ts";
-import { cacheMode, objectPath } from "../cache/file-work.ts";
+import { objectPath } from "../cache/file-work.ts";
 import { nameObject } from "../cache/store.ts";
 import { makeTemporaryFolder } from "../cache/temporary-folder.ts";
-import { copyHashed, readChecked } from "./copy-hashed.ts";
+import { copyHashed, readChecked, readPieces } from "./copy-hashed.ts";
 import { listObjects } from "./list-objects.ts";
 import type { Remote } from "./remote.ts";
 
@@ -15,6 +15,7 @@ export function openFolderRemote(config: RemoteConfig, settings: Pick<Remote, "j
   const objects = join(config.url, "files/md5");
   let temporary: string | undefined;
   let names = 0;
+  const touched = new Set<string>();
   return {
     name: config.name,
     url: config.url,
@@ -28,24 +29,21 @@ export function openFolderRemote(config: RemoteConfig, settings: Pick<Remote, "j
       temporary ??= makeTemporaryFolder(dirname(objects));
       const staged = join(temporary, String(++names));
       try {
-        await copyHashed(readChecked(md5, path, request.moved), staged, request.moved);
-        // The modes are a courtesy to other tools: file systems without them take none.
-        await chmod(staged, cacheMode).catch(() => undefined);
+        await copyHashed(readChecked(md5, path, request), staged, request.moved);
         nameObject(staged, objectPath(objects, md5), settings.shared);
-        await syncFolder(dirname(objectPath(objects, md5)));
+        touched.add(dirname(objectPath(objects, md5)));
       } finally {
         rmSync(staged, { force: true });
       }
     },
+    async settle() {
+      for (const dir of touched) await syncFolder(dir);
+      touched.clear();
+    },
     async download(md5, path, request) {
       const object = objectPath(objects, md5);
-      const found = await stat(object).catch((error: NodeJS.ErrnoException) => {
-        if (error.code === "ENOENT") return undefined;
-        throw error;
-      });
-      if (found === undefined) return null;
-      const source = createReadStream(object, { highWaterMark: 1 << 20, signal: request.signal });
-      return await copyHashed(source as AsyncIterable<Buffer>, path, request.moved);
+      if (lstatSync(object, { throwIfNoEntry: false }) === undefined) return null;
+      return await copyHashed(readPieces(object, request), path, request.moved);
     },
     remove: (md5) => rm(objectPath(objects, md5), { force: true }),
     refusal: () => undefined,

@@ -67,7 +67,9 @@ export async function pushOuts(
     }
   });
   const whole = folders.filter(({ md5, files: known }) => manifests.has(md5) && known!.every((file) => there.has(file.md5)));
+  await link.remote.settle();
   await link.each([...new Set(whole.map(({ md5 }) => md5))], send);
+  await link.remote.settle();
 
   if (corrupt.length > 0) throw listErrors("E_CACHE_CORRUPT", corrupt);
   // Where the cache lacks a manifest, the remote may still have the whole folder.

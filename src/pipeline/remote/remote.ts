@@ -32,7 +32,9 @@ export interface Remote {
   list(prefix: string, request: RemoteRequest): Promise<RemoteObject[]>;
   /** Gives the object its name only when it is whole. Throws E_CACHE_CORRUPT where the file is not what `md5` says. */
   upload(md5: string, path: string, request: RemoteRequest): Promise<void>;
-  /** Writes the object to `path`, synced, and gives the MD5 of what arrived; null where the remote has no such object. */
+  /** Makes what was uploaded so far survive a power cut. */
+  settle(): Promise<void>;
+  /** Writes the object to a new file at `path`, read-only and synced, and gives the MD5 of what arrived; null where the remote has no such object. */
   download(md5: string, path: string, request: RemoteRequest): Promise<string | null>;
   remove(md5: string, request: RemoteRequest): Promise<void>;
   /** What is wrong, where trying again cannot help; undefined for what may pass, and for what a file system says. */

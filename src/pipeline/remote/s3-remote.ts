@@ -66,20 +66,21 @@ export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs"
       } while (token !== undefined);
       return objects;
     },
-    async upload(md5, path, { signal, moved }) {
+    async upload(md5, path, request) {
       const { size } = statSync(path);
       if (size > putLimitBytes) {
         throw new ServalError("E_REMOTE_REFUSED", `"${path}": ${size} bytes, and S3 takes at most ${putLimitBytes} in one piece.`, {
           hint: "Split the file, or use a folder as the remote.",
         });
       }
-      await sendBody(readChecked(md5, path, moved), signal, async (body, abortSignal) => {
+      await sendBody(readChecked(md5, path, request), request.signal, async (body, abortSignal) => {
         // The name is the digest: the store itself refuses other bytes.
         const digest = Buffer.from(md5.slice(0, 32), "hex").toString("base64");
         const input = { ...put, Bucket: bucket, Key: keyOf(md5), Body: body, ContentLength: size, ContentMD5: digest };
         await client.send(new PutObjectCommand(input), { abortSignal });
       });
     },
+    settle: () => Promise.resolve(),
     async download(md5, path, { signal, moved }) {
       try {
         const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: keyOf(md5) }), { abortSignal: signal });

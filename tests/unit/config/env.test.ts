@@ -18,6 +18,10 @@ describe("the environment", () => {
       apiKeysFile: null,
       keepImages: false,
       mlflowTrackingUri: null,
+      s3EndpointUrl: null,
+      awsEndpointUrl: null,
+      awsRegion: null,
+      awsDefaultRegion: null,
     });
   });
 

@@ -26,6 +26,7 @@ const packageOwners: Readonly<Record<string, readonly string[]>> = {
   sharp: ["image/"],
   "onnxruntime-node": ["runtime/onnxruntime.ts"],
   commander: ["cli/"],
+  "@aws-sdk/client-s3": ["pipeline/remote/"],
 };
 
 /** Files over 400 lines, each with the reason why it is not split. */

@@ -7,7 +7,7 @@ import { pullOuts } from "../../../../src/pipeline/remote/pull.ts";
 import { pushOuts } from "../../../../src/pipeline/remote/push.ts";
 import { flipBit, makeDataRepository, md5Of, type DataRepository } from "../../../helpers/data-repository.ts";
 import { startObjectStore, type ObjectStore } from "../../../helpers/object-store.ts";
-import { startServal } from "../../../helpers/serval-process.ts";
+import { runServal, startServal } from "../../../helpers/serval-process.ts";
 
 let store: ObjectStore;
 let repository: DataRepository;
@@ -229,6 +229,23 @@ test("the objects of a remote are found by asking for few, and by lists of many 
   store.requests.length = 0;
   expect([...(await findExisting(link, md5s.slice(240, 260)))].sort()).toEqual(md5s.slice(240, 250).sort());
   expect(store.requests).toHaveLength(20);
+});
+
+test("address, region and credentials come from the usual variables where .dvc/config has none", async () => {
+  await repository.configure("[core]\n    remote = store\n['remote \"store\"']\n    url = s3://data\n");
+  await repository.write({ a: "one" });
+  await repository.add("a");
+  const env = {
+    AWS_ENDPOINT_URL: "http://127.0.0.1:1",
+    AWS_ENDPOINT_URL_S3: store.url,
+    AWS_DEFAULT_REGION: "eu-central-1",
+    AWS_ACCESS_KEY_ID: "key",
+    AWS_SECRET_ACCESS_KEY: "secret",
+  };
+  const { code, stderr } = await runServal(repository.root, ["push"], env);
+  expect([code, stderr]).toEqual([0, ""]);
+  // The bucket is a part of the path, as on every store that is not Amazon's.
+  expect([...store.objects.keys()]).toEqual([`files/md5/${md5Of("one").slice(0, 2)}/${md5Of("one").slice(2)}`]);
 });
 
 test("a pull that was killed half way leaves whole objects only, and the next one fetches the rest", async () => {
