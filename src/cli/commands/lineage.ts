@@ -5,7 +5,7 @@ import { paramsHash, parseParams } from "../../config/params.ts";
 import { sha256File } from "../../files.ts";
 import { loadBundle, type Bundle } from "../../model/bundle.ts";
 import { provenanceFile } from "../../model/manifest.ts";
-import { resolveModel } from "../../model/resolve-model.ts";
+import { releasedModels, releasedModelsDir, resolveModel } from "../../model/resolve-model.ts";
 import type { OutputCache } from "../../pipeline/cache/output-cache.ts";
 import { git, readAtCommit } from "../../pipeline/git.ts";
 import { findRecorded, followUpstream, hashInside, type Recorded } from "../../pipeline/lineage.ts";
@@ -59,6 +59,7 @@ async function follow(root: string, stateDir: string, bundle: Bundle, cache: Out
   }
   links.push(await versionLink(recorded, manifest.dataVersion, cache));
   links.push(await paramsLink(root, recorded, manifest.paramsHash));
+  if (manifest.init !== undefined) links.push(await initLink(root, manifest.init));
   links.push(await runLink(stateDir, bundle));
   return links;
 }
@@ -115,6 +116,16 @@ async function paramsLink(root: string, recorded: Recorded | undefined, expected
     state: "unproved",
     text: `${hash}; ${where} has ${got}: --set or another version of Serval makes such a difference`,
   };
+}
+
+/** The model whose weights the training began with, if it is released here. */
+async function initLink(root: string, digest: string): Promise<Link> {
+  const text = `began with the weights of the bundle ${digest}`;
+  for (const name of await releasedModels(root)) {
+    const other = await loadBundle(join(root, releasedModelsDir, name)).catch(() => undefined);
+    if (other?.digest === digest) return { link: "init", state: "proved", text: `${text}: ${releasedModelsDir}/${name}` };
+  }
+  return { link: "init", state: "unproved", text: `${text}, which is none of the models in ${releasedModelsDir}/` };
 }
 
 async function runLink(stateDir: string, bundle: Bundle): Promise<Link> {
