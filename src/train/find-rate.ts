@@ -4,7 +4,7 @@ import type { Engine } from "../runtime/engine.ts";
 import { BatchSource } from "./batch-source.ts";
 import { chooseSetup, compileStep, fillDropoutMask } from "./compiled-step.ts";
 import { Random } from "./random.ts";
-import { RangeEnd, rangeRate, rangeSteps, suggestRate, type RatePoint, type RateSuggestion } from "./rate-range.ts";
+import { fewestPoints, RangeEnd, rangeRate, rangeSteps, suggestRate, type RatePoint, type RateSuggestion } from "./rate-range.ts";
 import type { TrainJob } from "./train-job.ts";
 import { checkConfig, epochSizes, stateTensors } from "./train-plan.ts";
 import { weightStream } from "./trainer.ts";
@@ -19,9 +19,6 @@ export interface RateSearch extends RateSuggestion {
   /** Side of the pictures, in pixels: that of the first epochs. */
   readonly side: number;
 }
-
-/** A loss that ends the test earlier was never a sane one. */
-const fewestPoints = 20;
 
 export type FindRateJob = Pick<TrainJob, "config" | "init" | "shardsDir">;
 
@@ -74,6 +71,7 @@ export async function findLearningRate(
       await batches.close();
       await compiled.session.close();
     }
+    // A loss that ends the test so early was never a sane one.
     if (points.length < fewestPoints)
       throw new ServalError("E_TRAIN_DIVERGED", `The loss is no number, or rose, within ${points.length + 1} steps at rates near zero.`, {
         hint: "Something other than the learning rate is wrong: look at the images, and at the model that train.init names.",

@@ -3,6 +3,8 @@ export const rangeSteps = 300;
 const lowestRate = 1e-6;
 const highestRate = 10;
 
+/** Fewer points than this say nothing. */
+export const fewestPoints = 40;
 /** Half the width in steps of the window that smooths the losses. */
 const halfWindow = 15;
 /** What a step adds to the running mean that decides when to stop, and how far that may rise above its lowest value. */
@@ -52,15 +54,18 @@ export class RangeEnd {
 /**
  * Reads a learning rate from the losses of a range test (Smith 2017, arXiv:1506.01186): a tenth of the rate at which the
  * smoothed loss is lowest. At the lowest point itself training is already about to diverge; where the loss falls fastest
- * is the other usual choice, and depends more on the noise.
+ * is the other usual choice, and depends more on the noise. Wants at least `fewestPoints` points.
  */
 export function suggestRate(points: readonly RatePoint[]): RateSuggestion {
   const smoothed = smooth(points.map(({ loss }) => loss));
-  const at = smoothed.reduce((best, value, k) => (value < (smoothed[best] as number) ? k : best), 0);
-  let steepest = 0;
-  for (let k = 1; k < at; k++) if (fall(smoothed, k) > fall(smoothed, steepest)) steepest = k;
+  // Nearer to the ends the window is narrow, and what it lets through is noise.
+  const [first, last] = [halfWindow, points.length - 1 - halfWindow];
+  let at = first;
+  for (let k = first; k <= last; k++) if ((smoothed[k] as number) < (smoothed[at] as number)) at = k;
+  let steepest = first;
+  for (let k = first; k < at; k++) if (fall(smoothed, k) > fall(smoothed, steepest)) steepest = k;
   const rate = (k: number): number => points[k]?.learningRate ?? Number.NaN;
-  const falls = points.length > 0 && (smoothed[at] as number) < (1 - clearFall) * (smoothed[0] as number);
+  const falls = (smoothed[at] as number) < (1 - clearFall) * (smoothed[first] as number);
   return {
     smoothed,
     suggestion: falls ? Number((rate(at) / 10).toPrecision(2)) : null,
