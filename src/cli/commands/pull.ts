@@ -16,16 +16,19 @@ export const configure: Configure = (command, context) => {
       const output = context.output(options);
       const outs = selectOuts(await findTrackedOuts(context.cwd), targets).filter(({ cached }) => cached);
       const results: Pulled[] = [];
-      await withCache(context, loadSettings().stateDir, output, (cache) =>
-        forEachRemote(cache.config, outs, remoteOptions(options, context.signal), async (link, group) => {
+      await withCache(context, loadSettings().stateDir, output, async (cache) => {
+        const onRemotes = outs.filter(({ pushed }) => pushed);
+        await forEachRemote(cache.config, onRemotes, remoteOptions(options, context.signal), async (link, group) => {
           const bar = transferBar(output, "Pulling");
           try {
             results.push(await pullOuts(cache, link, group, { force: options.force, onTransfer: bar.onTransfer }));
           } finally {
             bar.end();
           }
-        }),
-      );
+        });
+        // `push: false`: no remote has it, so it is no error where this cache has not either.
+        for (const out of outs) if (!out.pushed) await cache.restore(out, options);
+      });
       const lines = results.map(({ remote, objects, bytes, restored }) => {
         const fetched = objects === 0 ? "everything was in the cache" : `fetched ${objects} files, ${formatBytes(bytes)}`;
         return `${remote}: ${fetched}; ${restored.length} outs are in the workspace.`;

@@ -68,6 +68,22 @@ describe("a folder as the remote", () => {
     expect(await objectsOf(join(repository.root, "near"))).toEqual([md5Of("one")]);
   });
 
+  test("neither gets nor owes what says push: false", async () => {
+    await repository.write({ a: "one", b: "two" });
+    await repository.add("a", "b");
+    const text = await readFile(join(repository.root, "b.dvc"), "utf8");
+    await writeFile(join(repository.root, "b.dvc"), `${text.trimEnd()}\n  push: false\n`);
+    expect((await repository.run("push")).code).toBe(0);
+    expect(await objectsOf(folder)).toEqual([md5Of("one")]);
+    await rm(join(repository.root, "b"));
+    expect((await repository.run("pull")).code).toBe(0);
+    expect(await readFile(join(repository.root, "b"), "utf8")).toBe("two");
+    await repository.forget("a", "b");
+    expect((await repository.run("pull")).code).toBe(0);
+    expect(await readFile(join(repository.root, "a"), "utf8")).toBe("one");
+    await expect(stat(join(repository.root, "b"))).rejects.toThrow("ENOENT");
+  });
+
   test("is left with whole objects and no manifest by a push that was killed, and the next one finishes", async () => {
     const texts = Array.from({ length: 500 }, (_, i) => `file ${i} `.repeat(3000));
     await repository.write({ ...Object.fromEntries(texts.map((text, i) => [`set/${i}`, text])), first: "first" });
