@@ -5,7 +5,7 @@ import { buildProgram, VERBS } from "../src/cli/main.ts";
 import { localSource } from "../src/cli/commands/init.ts";
 import { createOutput } from "../src/cli/output.ts";
 import { describeExpected, type SchemaNode } from "../src/config/describe-schema.ts";
-import { variables } from "../src/config/env.ts";
+import { variables } from "../src/config/settings.ts";
 import { paramPaths, parseParams } from "../src/config/params.ts";
 import { paramsSchema } from "../src/config/params-schema.ts";
 import { renderParams } from "../src/config/params-template.ts";

@@ -2,7 +2,7 @@
 export { ERRORS, ServalError, type ErrorCode, type ErrorSpec } from "./errors.ts";
 
 export { loadParams, paramsHash, type Params } from "./config/params.ts";
-export { loadSettings, type Settings } from "./config/env.ts";
+export { loadSettings, type Settings } from "./config/settings.ts";
 
 export { ingest, type IngestOptions, type IngestReport } from "./data/ingest.ts";
 export { prepareShards, type PrepareOptions, type PrepareReport } from "./data/prepare.ts";

@@ -1,5 +1,5 @@
 import { InvalidArgumentError, type Command } from "commander";
-import { loadSettings } from "../config/env.ts";
+import { loadSettings } from "../config/settings.ts";
 import type { RemoteOptions } from "../pipeline/remote/by-remote.ts";
 import type { OnTransfer } from "../pipeline/remote/push.ts";
 import type { Output, Progress } from "./output.ts";

@@ -1,4 +1,4 @@
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { addData, ensureDvcFolder } from "../../pipeline/cache/add-data.ts";
 import type { Configure } from "../command.ts";
 import { withCache } from "../data-cache.ts";
@@ -11,7 +11,7 @@ export const configure: Configure = (command, context) => {
       const output = context.output(options);
       if (await ensureDvcFolder(context.cwd))
         output.warn("Made .dvc/ with an empty configuration: commit .dvc/config and .dvc/.gitignore.");
-      const entries = await withCache(context, loadSettings().stateDir, output, (cache) => addData(context.cwd, cache, paths));
+      const entries = await withCache(context, stateDirectory(), output, (cache) => addData(context.cwd, cache, paths));
       const lines = entries.map(
         ({ path, size, nfiles }) => `Added ${path} (${nfiles === undefined ? "" : `${nfiles} files, `}${size} bytes): ${path}.dvc`,
       );

@@ -1,4 +1,4 @@
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { ServalError } from "../../errors.ts";
 import { findTrackedOuts, selectOuts } from "../../pipeline/cache/tracked-outs.ts";
 import type { Configure } from "../command.ts";
@@ -15,7 +15,7 @@ export const configure: Configure = (command, context) => {
       const outs = selectOuts(await findTrackedOuts(context.cwd), targets).filter(({ cached }) => cached);
       const missing: string[] = [];
       const restored: string[] = [];
-      await withCache(context, loadSettings().stateDir, output, async (cache) => {
+      await withCache(context, stateDirectory(), output, async (cache) => {
         for (const out of outs) {
           if (await cache.restore(out, options)) restored.push(out.path);
           else missing.push(out.path);

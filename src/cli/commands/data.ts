@@ -1,5 +1,5 @@
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { loadSettings } from "../../config/env.ts";
+import { loadSettings } from "../../config/settings.ts";
 import { loadParams } from "../../config/params.ts";
 import { checkData, type DataCheck } from "../../data/check.ts";
 import { ingest, type IngestReport } from "../../data/ingest.ts";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
 import { Option } from "commander";
-import { loadSettings } from "../../config/env.ts";
+import { loadSettings } from "../../config/settings.ts";
 import { openShards } from "../../data/shards.ts";
 import { openSource } from "../../data/sources/open-source.ts";
 import { splitNames, type Split } from "../../data/split.ts";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { Option } from "commander";
-import { loadSettings } from "../../config/env.ts";
+import { loadSettings } from "../../config/settings.ts";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { loadBundle, modelFile, shortDigest, weightsFile } from "../../model/bundle.ts";

@@ -1,4 +1,4 @@
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { ServalError } from "../../errors.ts";
 import type { OutputCache } from "../../pipeline/cache/output-cache.ts";
 import { withRemote } from "../../pipeline/remote/by-remote.ts";
@@ -43,7 +43,7 @@ export const configure: Configure = (command, context) => {
     .action(async (options: GcOptions) => {
       checkOptions(options);
       const output = context.output(options);
-      await withCache(context, loadSettings().stateDir, output, (cache) => collect(context, cache, options, output));
+      await withCache(context, stateDirectory(), output, (cache) => collect(context, cache, options, output));
     });
 };
 

@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { paramsHash, parseParams } from "../../config/params.ts";
 import { sha256File } from "../../files.ts";
 import { loadBundle, type Bundle } from "../../model/bundle.ts";
@@ -26,7 +26,7 @@ export const configure: Configure = (command, context) => {
     .option("--json", "print the links as JSON")
     .action(async (name: string | undefined, options: { json?: boolean }) => {
       const output = context.output(options);
-      const { stateDir } = loadSettings();
+      const stateDir = stateDirectory();
       const { dir } = await resolveModel(name, context.cwd);
       const bundle = await loadBundle(dir);
       const links = await withCache(context, stateDir, output, (cache) =>

@@ -1,4 +1,4 @@
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { show } from "../../pipeline/changes.ts";
 import { changesToJson, compareValues, flattenFiles, numericDifference, readMetricFiles, toNumber } from "../../pipeline/compare.ts";
 import { commitVersion, workspaceVersion, type Version } from "../../pipeline/versions.ts";
@@ -15,7 +15,7 @@ async function withVersions<T>(
   revisions: readonly (string | undefined)[],
   use: (versions: readonly Version[]) => T,
 ): Promise<T> {
-  return await withCache(context, loadSettings().stateDir, output, async (cache) => {
+  return await withCache(context, stateDirectory(), output, async (cache) => {
     const versions: Version[] = [];
     for (const revision of revisions)
       versions.push(revision === undefined ? await workspaceVersion(context.cwd) : await commitVersion(context.cwd, revision, cache));

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import type { Command } from "commander";
-import { loadSettings } from "../../config/env.ts";
+import { loadSettings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors.ts";
 import { copyBundle, loadBundle, shortDigest, type Bundle, type BundleManifest } from "../../model/bundle.ts";
 import { modelNamePattern, provenanceFile } from "../../model/manifest.ts";

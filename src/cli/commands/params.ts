@@ -1,4 +1,4 @@
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { show } from "../../pipeline/changes.ts";
 import { changesToJson, compareValues, readParamFiles } from "../../pipeline/compare.ts";
 import { commitVersion, workspaceVersion } from "../../pipeline/versions.ts";
@@ -15,7 +15,7 @@ export const configure: Configure = (command, context) => {
     .option("--json", "print what `dvc params diff --json` prints")
     .action(async (old: string, now: string | undefined, options: { json?: boolean }) => {
       const output = context.output(options);
-      const changes = await withCache(context, loadSettings().stateDir, output, async (cache) => {
+      const changes = await withCache(context, stateDirectory(), output, async (cache) => {
         const [before, after] = [
           await commitVersion(context.cwd, old, cache),
           now === undefined ? await workspaceVersion(context.cwd) : await commitVersion(context.cwd, now, cache),

@@ -1,6 +1,6 @@
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { renderPlotsPage } from "../../pipeline/plots-page.ts";
 import { commitVersion, workspaceVersion, type Version } from "../../pipeline/versions.ts";
@@ -15,7 +15,7 @@ export const configure: Configure = (command, context) => {
     .option("--json", "print where the page is as JSON")
     .action(async (revisions: string[], options: { out?: string; workspace: boolean; json?: boolean }) => {
       const output = context.output(options);
-      const { stateDir } = loadSettings();
+      const stateDir = stateDirectory();
       const file = resolve(context.cwd, options.out ?? join(stateDir, "plots.html"));
       await withCache(context, stateDir, output, async (cache) => {
         const versions: Version[] = [];

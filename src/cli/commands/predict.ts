@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
-import { loadSettings } from "../../config/env.ts";
+import { loadSettings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors.ts";
 import type { ImageLimits } from "../../image/preprocess.ts";
 import { resolveModel } from "../../model/resolve-model.ts";

@@ -1,4 +1,4 @@
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { ServalError } from "../../errors.ts";
 import { findTrackedOuts, selectOuts } from "../../pipeline/cache/tracked-outs.ts";
 import { forEachRemote } from "../../pipeline/remote/by-remote.ts";
@@ -16,7 +16,7 @@ export const configure: Configure = (command, context) => {
       const output = context.output(options);
       const outs = selectOuts(await findTrackedOuts(context.cwd), targets).filter(({ cached }) => cached);
       const results: Pulled[] = [];
-      await withCache(context, loadSettings().stateDir, output, async (cache) => {
+      await withCache(context, stateDirectory(), output, async (cache) => {
         const onRemotes = outs.filter(({ pushed }) => pushed);
         await forEachRemote(cache.config, onRemotes, remoteOptions(options, context.signal), async (link, group) => {
           const bar = transferBar(output, "Pulling");

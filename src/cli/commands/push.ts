@@ -1,4 +1,4 @@
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { findTrackedOuts, selectOuts } from "../../pipeline/cache/tracked-outs.ts";
 import { forEachRemote } from "../../pipeline/remote/by-remote.ts";
 import { pushOuts, type Transferred } from "../../pipeline/remote/push.ts";
@@ -13,7 +13,7 @@ export const configure: Configure = (command, context) => {
       const output = context.output(options);
       const outs = selectOuts(await findTrackedOuts(context.cwd), targets).filter(({ cached, pushed }) => cached && pushed);
       const results: Transferred[] = [];
-      await withCache(context, loadSettings().stateDir, output, (cache) =>
+      await withCache(context, stateDirectory(), output, (cache) =>
         forEachRemote(cache.config, outs, remoteOptions(options, context.signal), async (link, group) => {
           const bar = transferBar(output, "Pushing");
           try {

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { InvalidArgumentError } from "commander";
-import { commandEnvironment, loadSettings } from "../../config/env.ts";
+import { commandEnvironment, stateDirectory } from "../../config/env.ts";
 import { ServalError } from "../../errors.ts";
 import { ensureDvcFolder } from "../../pipeline/cache/add-data.ts";
 import { reproduce, type StageEvent } from "../../pipeline/reproduce.ts";
@@ -35,7 +35,7 @@ export const configure: Configure = (command, context) => {
         });
       }
       await ensureDvcFolder(context.cwd);
-      const results = await withCache(context, loadSettings().stateDir, output, (cache) =>
+      const results = await withCache(context, stateDirectory(), output, (cache) =>
         reproduce(workspace, cache, {
           targets,
           jobs: options.jobs,

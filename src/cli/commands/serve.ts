@@ -2,7 +2,7 @@ import { access } from "node:fs/promises";
 import { once } from "node:events";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
-import { loadSettings, type Settings } from "../../config/env.ts";
+import { loadSettings, type Settings } from "../../config/settings.ts";
 import { ServalError } from "../../errors.ts";
 import { resolveModel } from "../../model/resolve-model.ts";
 import { openServiceLog } from "../../serve/log-stream.ts";

@@ -1,4 +1,4 @@
-import { loadSettings } from "../../config/env.ts";
+import { stateDirectory } from "../../config/env.ts";
 import { readStatus } from "../../pipeline/status.ts";
 import { loadWorkspace } from "../../pipeline/workspace.ts";
 import type { Configure } from "../command.ts";
@@ -11,7 +11,7 @@ export const configure: Configure = (command, context) => {
     .action(async (targets: string[], options: { json?: boolean }) => {
       const output = context.output(options);
       const workspace = await loadWorkspace(context.cwd);
-      const { changed, reasons, checked } = await withCache(context, loadSettings().stateDir, output, (cache) =>
+      const { changed, reasons, checked } = await withCache(context, stateDirectory(), output, (cache) =>
         readStatus(workspace, cache, targets),
       );
       const lines = [...reasons].flatMap(([name, list]) => [`${name}:`, ...list.map((reason) => `  ${reason}`)]);

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { Option } from "commander";
 import { stringify as stringifyYaml } from "yaml";
-import { loadSettings } from "../../config/env.ts";
+import { loadSettings } from "../../config/settings.ts";
 import { loadParams, paramsHash, type Params } from "../../config/params.ts";
 import { drawCheckImages } from "../../data/check-images.ts";
 import { openShards } from "../../data/shards.ts";

@@ -1,4 +1,4 @@
-import type { Settings } from "../../config/env.ts";
+import type { Settings } from "../../config/settings.ts";
 import { releasedModels } from "../../model/resolve-model.ts";
 import type { Configure } from "../command.ts";
 import type { Output } from "../output.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { debugWanted, loadSettings } from "../../../src/config/env.ts";
+import { debugWanted, stateDirectory } from "../../../src/config/env.ts";
+import { loadSettings } from "../../../src/config/settings.ts";
 
 describe("the environment", () => {
   test("has a default for what is needed and null for what is optional", () => {
@@ -70,5 +71,11 @@ describe("the environment", () => {
   test("tells that stack traces are wanted even when another variable is wrong", () => {
     expect(debugWanted({ SERVAL_LOG_LEVEL: "debug", SERVAL_PORT: "x" })).toBe(true);
     expect(debugWanted({})).toBe(false);
+  });
+
+  test("names the state folder without its schemas, as with them", () => {
+    for (const env of [{}, { SERVAL_STATE_DIR: " " }, { SERVAL_STATE_DIR: "/var/lib/serval" }]) {
+      expect(stateDirectory(env)).toBe(loadSettings(env).stateDir);
+    }
   });
 });

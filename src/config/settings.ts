@@ -1,0 +1,163 @@
+import Type, { type TSchema } from "typebox";
+import { Check } from "typebox/value";
+import { ServalError } from "../errors.ts";
+import { describeExpected, describeGot, type SchemaNode } from "./describe-schema.ts";
+import { defaultStateDir, environment, type Environment } from "./env.ts";
+
+export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** The environment, read once. `null` stands for a variable that is not set and has no default. */
+export interface Settings {
+  readonly host: string;
+  readonly port: number;
+  readonly model: string | null;
+  readonly stateDir: string;
+  readonly logLevel: LogLevel;
+  readonly logFile: string | null;
+  readonly workers: number;
+  readonly queueLimit: number;
+  readonly requestTimeoutMs: number;
+  readonly maxBodyBytes: number;
+  readonly maxPixels: number;
+  readonly apiKeysFile: string | null;
+  readonly keepImages: boolean;
+  readonly mlflowTrackingUri: string | null;
+  readonly s3EndpointUrl: string | null;
+  readonly awsEndpointUrl: string | null;
+  readonly awsRegion: string | null;
+  readonly awsDefaultRegion: string | null;
+}
+
+/** The variable behind each setting, in the order of the documentation. */
+export const variables: Readonly<Record<keyof Settings, { readonly name: string; readonly schema: TSchema }>> = {
+  host: {
+    name: "SERVAL_HOST",
+    schema: Type.String({ default: "127.0.0.1", minLength: 1, description: "Address that servers listen on; 0.0.0.0 for all." }),
+  },
+  port: {
+    name: "SERVAL_PORT",
+    schema: Type.Integer({
+      default: 8000,
+      minimum: 0,
+      maximum: 65_535,
+      description: "Port of the prediction service; 0 takes a free one.",
+    }),
+  },
+  model: {
+    name: "SERVAL_MODEL",
+    schema: Type.String({ description: "Model that `serve` and `predict` use when --model is not given." }),
+  },
+  stateDir: {
+    name: "SERVAL_STATE_DIR",
+    schema: Type.String({
+      default: defaultStateDir,
+      minLength: 1,
+      description: "Folder for runs, checkpoints, downloads and the drawn sample.",
+    }),
+  },
+  logLevel: {
+    name: "SERVAL_LOG_LEVEL",
+    schema: Type.Enum([...logLevels], { default: "info", description: "Least level that is logged. debug also prints stack traces." }),
+  },
+  logFile: { name: "SERVAL_LOG_FILE", schema: Type.String({ description: "File that the request log is also written to." }) },
+  workers: {
+    name: "SERVAL_WORKERS",
+    schema: Type.Integer({
+      default: 1,
+      minimum: 1,
+      maximum: 256,
+      description: "Inference worker threads of the service. Reserved: there is one for now.",
+    }),
+  },
+  queueLimit: {
+    name: "SERVAL_QUEUE_LIMIT",
+    schema: Type.Integer({
+      default: 64,
+      minimum: 1,
+      maximum: 100_000,
+      description: "Requests that may wait for a worker before the service answers 503.",
+    }),
+  },
+  requestTimeoutMs: {
+    name: "SERVAL_REQUEST_TIMEOUT_MS",
+    schema: Type.Integer({
+      default: 10_000,
+      minimum: 1,
+      maximum: 3_600_000,
+      description: "Time in milliseconds after which a request is given up.",
+    }),
+  },
+  maxBodyBytes: {
+    name: "SERVAL_MAX_BODY_BYTES",
+    schema: Type.Integer({ default: 16_777_216, minimum: 1, maximum: 2 ** 31 - 1, description: "Largest image file in bytes." }),
+  },
+  maxPixels: {
+    name: "SERVAL_MAX_PIXELS",
+    schema: Type.Integer({
+      default: 64_000_000,
+      minimum: 1,
+      maximum: 2 ** 31 - 1,
+      description: "Largest image in pixels, width times height.",
+    }),
+  },
+  apiKeysFile: {
+    name: "SERVAL_API_KEYS_FILE",
+    schema: Type.String({ description: "File with one API key a line. Reserved: not read yet." }),
+  },
+  keepImages: {
+    name: "SERVAL_KEEP_IMAGES",
+    schema: Type.Boolean({ default: false, description: "Keep the images that the service is asked about. Reserved: none are kept yet." }),
+  },
+  mlflowTrackingUri: {
+    name: "MLFLOW_TRACKING_URI",
+    schema: Type.String({
+      description:
+        "Address (http or https) of the MLflow server that training runs are logged to; without it they stay in the state folder.",
+    }),
+  },
+  s3EndpointUrl: {
+    name: "AWS_ENDPOINT_URL_S3",
+    schema: Type.String({
+      description: "Address of the S3 that remotes of data lie on, where .dvc/config has no `endpointurl`; AWS_ENDPOINT_URL if not set.",
+    }),
+  },
+  awsEndpointUrl: { name: "AWS_ENDPOINT_URL", schema: Type.String({ description: "The same, for all services of AWS." }) },
+  awsRegion: {
+    name: "AWS_REGION",
+    schema: Type.String({ description: "Region of S3 where .dvc/config has no `region`; AWS_DEFAULT_REGION if not set." }),
+  },
+  awsDefaultRegion: {
+    name: "AWS_DEFAULT_REGION",
+    schema: Type.String({
+      description: "The same. Credentials come from AWS_ACCESS_KEY_ID, AWS_PROFILE and so on, as with every AWS tool.",
+    }),
+  },
+};
+
+/**
+ * The settings that the environment asks for. An empty variable counts as not set (Compose passes those). Throws E_ENV,
+ * which names each variable with a bad value, what was expected and what was got.
+ */
+export function loadSettings(env: Environment = environment()): Settings {
+  const problems: string[] = [];
+  const settings: Record<string, unknown> = {};
+  for (const [key, { name, schema }] of Object.entries(variables)) {
+    const node: SchemaNode = schema;
+    const text = env[name]?.trim() ?? "";
+    const value = text === "" ? (node.default ?? null) : parseVariable(node, text);
+    if (value !== null && !Check(schema, value)) problems.push(`${name}: expected ${describeExpected(node)}, got ${describeGot(text)}.`);
+    settings[key] = value;
+  }
+  if (problems.length > 0) throw new ServalError("E_ENV", problems.join("\n  "));
+  return Object.freeze(settings) as unknown as Settings;
+}
+
+function parseVariable(node: SchemaNode, text: string): unknown {
+  if (node.type === "integer") return /^[+-]?\d+$/.test(text) ? Number(text) : text;
+  if (node.type === "boolean") {
+    if (/^(1|true|yes|on)$/i.test(text)) return true;
+    if (/^(0|false|no|off)$/i.test(text)) return false;
+  }
+  return text;
+}
