@@ -13,16 +13,20 @@ export async function withCache<T>(
   output: Output,
   use: (cache: OutputCache) => Promise<T>,
 ): Promise<T> {
-  let bar: { step: string; progress: Progress } | undefined;
+  let bar: { step: string; total: number; progress: Progress } | undefined;
   const cache = await openOutputCache(context.cwd, {
     signal: context.signal,
     stateDir: resolve(context.cwd, stateDir),
     onProgress: (step, done, total) => {
-      if (bar?.step !== step) {
+      // Each stage and each out has a bar of its own.
+      if (bar?.step !== step || bar.total !== total) {
         bar?.progress.end();
-        bar = { step, progress: output.progress(labels[step], total, "files") };
+        bar = { step, total, progress: output.progress(labels[step], total, "files") };
       }
       bar.progress.update(done);
+      if (done < total) return;
+      bar.progress.end();
+      bar = undefined;
     },
   });
   try {

@@ -159,7 +159,10 @@ test("a run that a server missed reaches it with the next training, and the next
   expect(logged.stderr).toContain(`Sent the kept run ${missed.run} to ${uri}/#/experiments/`);
   const second = await readBack(logged.run);
   await expectLogged(second, logged.run);
-  expect(logged.tracking).toMatchObject({ delivered: true, page: expect.stringMatching(new RegExp(`${second.run_id}$`)) as string });
+  expect(logged.tracking).toMatchObject({
+    delivered: true,
+    page: expect.stringMatching(new RegExp(`/runs/${second.run_id}\\?workflowType=machine_learning$`)) as string,
+  });
   for (const role of ["best", "final"]) expect(modelFiles(second, role)).toEqual(await hashesOf(join(cwd, "artifacts", role)));
 
   const first = await readBack(missed.run);
