@@ -20,9 +20,11 @@ interface StageFacts {
 
 /** Everything that the repository versions as data now, in the order of its files' names. Throws E_DVC_FILE. */
 export async function findTrackedOuts(root: string): Promise<TrackedOut[]> {
-  return (await findFiles(root, ["*.dvc", "dvc.lock"])).flatMap((file) =>
-    readTrackedOuts(file, (path) => readFileSync(join(root, path), "utf8")),
-  );
+  // A lock without its dvc.yaml says nothing, to DVC either.
+  const says = (file: string): boolean => file.endsWith(".dvc") || existsSync(join(root, posix.dirname(file), "dvc.yaml"));
+  return (await findFiles(root, ["*.dvc", "dvc.lock"]))
+    .filter(says)
+    .flatMap((file) => readTrackedOuts(file, (path) => readFileSync(join(root, path), "utf8")));
 }
 
 /** The outs of one .dvc file or dvc.lock; `read` gives the text of a file of the same version, and fails where there is none. */

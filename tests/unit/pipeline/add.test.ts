@@ -58,6 +58,13 @@ test("a link to a file counts as the file, a link to a folder inside of a folder
   expect(JSON.parse(stdout)).toMatchObject([{ nfiles: 3, size: 9 }]);
 });
 
+test("a dvc.lock whose dvc.yaml is gone is in nobody's way", async () => {
+  await writeFile(join(root, "dvc.lock"), "schema: '2.0'\nstages:\n  one:\n    cmd: go\n");
+  expect((await runServal(root, ["add", "photos"])).code).toBe(0);
+  await rm(join(root, "photos"), { recursive: true });
+  expect((await runServal(root, ["checkout"])).stdout).toContain("Checked out 1 of 1 outs.");
+});
+
 test("with a full disk nothing is half added, and it works once there is room", async () => {
   await writeFile(join(root, "photos/big.bin"), Buffer.alloc(3_000_000, 7));
   // Files of more than 1,000 KiB cannot be written: for this process the disk is full.
