@@ -172,9 +172,12 @@ function placeFile(item: PlaceItem, temporary: string, types: LinkType[]): FileR
         if (!copyObject(object, md5, staged, size)) return { md5, corrupt: true };
       } else {
         if (item.check && hashFileMd5(object) !== md5) return { md5, corrupt: true };
+        if (type !== "reflink" && linkDirectly(object, target, type)) return { md5, stamp: stampOf(statSync(target, { bigint: true })) };
         linkObject(object, staged, type);
       }
       moveInto(staged, target);
+      // Renaming one hard link over another of the same file does nothing and leaves both.
+      if (type === "hardlink") rmSync(staged, { force: true });
       return { md5, stamp: stampOf(statSync(target, { bigint: true })) };
     } catch (error) {
       rmSync(staged, { force: true });
@@ -225,13 +228,26 @@ function linkObject(object: string, staged: string, type: LinkType): void {
   }
 }
 
+/** A link is whole from the start, so it needs no temporary name; false where something stands at the target. */
+function linkDirectly(object: string, target: string, type: "hardlink" | "symlink"): boolean {
+  for (let tries = 0; ; tries++) {
+    try {
+      linkObject(object, target, type);
+      return true;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === "EEXIST") return false;
+      if (code !== "ENOENT" || tries > 0) throw error;
+      mkdirSync(dirname(target), { recursive: true });
+    }
+  }
+}
+
 /** Renames over the file that is there; across file systems, by a copy beside the target. */
 function moveInto(staged: string, target: string): void {
   for (let tries = 0; ; tries++) {
     try {
       renameSync(staged, target);
-      // Renaming one hard link over another of the same file does nothing and leaves both.
-      rmSync(staged, { force: true });
       return;
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
