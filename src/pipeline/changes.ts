@@ -4,7 +4,7 @@ import { isInside } from "./graph.ts";
 import type { LockedStage } from "./lock-file.ts";
 import { changedValues, readStageParams, type ValueChange } from "./params.ts";
 import type { Stage } from "./stage.ts";
-import { isList, type YamlValue } from "./yaml-values.ts";
+import { isList, isYamlMap, toPlain, type YamlValue } from "./yaml-values.ts";
 
 /** DVC's words for what may be the matter with a path. */
 export type PathState = "new" | "modified" | "deleted" | "not in cache";
@@ -147,10 +147,6 @@ export function statusOf(stage: Stage, changes: StageChanges): (string | Record<
 export function show(value: YamlValue | undefined): string {
   if (value === undefined) return "nothing";
   if (typeof value === "string") return value;
-  const text = isList(value) ? `[${value.map(show).join(", ")}]` : value instanceof Map ? "a section" : String(plain(value));
+  const text = isList(value) ? `[${value.map(show).join(", ")}]` : isYamlMap(value) ? "a section" : String(toPlain(value));
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
-}
-
-function plain(value: YamlValue): unknown {
-  return typeof value === "object" && value !== null && "value" in value ? value.value : value;
 }

@@ -1,4 +1,3 @@
-import { parseDataFile } from "./cache/data-file.ts";
 import type { OutputCache } from "./cache/output-cache.ts";
 import { selectOuts, findTrackedOuts } from "./cache/tracked-outs.ts";
 import { describeChanges, findChanges, isUpToDate, statusOf, WorkspaceHashes, type PathState } from "./changes.ts";
@@ -20,11 +19,9 @@ export async function readStatus({ root, graph }: Workspace, cache: OutputCache,
   const read = workspaceReader(root);
   const changed: Record<string, readonly unknown[]> = {};
   const reasons = new Map<string, readonly string[]>();
-  const dataFiles = new Set((await findTrackedOuts(root)).filter(({ source }) => source.endsWith(".dvc")).map(({ source }) => source));
-  const [dataTargets, stageTargets] = [
-    targets.filter((target) => target.endsWith(".dvc")),
-    targets.filter((target) => !target.endsWith(".dvc")),
-  ];
+  const data = (await findTrackedOuts(root)).filter(({ source }) => source.endsWith(".dvc"));
+  const dataTargets = targets.filter((target) => target.endsWith(".dvc"));
+  const stageTargets = targets.filter((target) => !target.endsWith(".dvc"));
   const stages = targets.length > 0 && stageTargets.length === 0 ? [] : selectStages(graph, stageTargets, true);
   for (const stage of stages) {
     const changes = await findChanges(stage, await readLockedStage(root, stage), cache, hashes, read);
@@ -32,11 +29,10 @@ export async function readStatus({ root, graph }: Workspace, cache: OutputCache,
     changed[stage.address] = statusOf(stage, changes);
     reasons.set(stage.address, describeChanges(changes));
   }
-  const sources =
-    targets.length === 0 ? dataFiles : new Set(selectOuts(await findTrackedOuts(root), dataTargets).map(({ source }) => source));
-  for (const source of targets.length > 0 && dataTargets.length === 0 ? [] : sources) {
+  const chosen = targets.length > 0 && dataTargets.length === 0 ? [] : selectOuts(data, dataTargets);
+  for (const [source, tracked] of Map.groupBy(chosen, (out) => out.source)) {
     const outs: Record<string, PathState> = {};
-    for (const { path, md5, cached } of parseDataFile(read(source) ?? "", source)) {
+    for (const { path, md5, cached } of tracked) {
       const now = await hashes.of(path);
       if (cached && !(await cache.has(md5))) outs[path] = "not in cache";
       else if (now === null) outs[path] = "deleted";
@@ -49,5 +45,5 @@ export async function readStatus({ root, graph }: Workspace, cache: OutputCache,
       Object.entries(outs).map(([path, state]) => `${path} is ${state === "deleted" ? "not there" : state}`),
     );
   }
-  return { changed, reasons, checked: stages.length + dataFiles.size };
+  return { changed, reasons, checked: stages.length + data.length };
 }

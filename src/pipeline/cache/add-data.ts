@@ -1,15 +1,16 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { lstat, readFile } from "node:fs/promises";
 import { join, posix, relative, resolve, sep } from "node:path";
-import { parse } from "yaml";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { renderDvcFiles } from "../dvc-files.ts";
+import { parsePipeline } from "../dvc-yaml.ts";
 import { git, ignoreInGit } from "../git.ts";
+import { workspaceReader } from "../workspace.ts";
 import { renderDataFile } from "./data-file.ts";
 import { loadDvcIgnore } from "./dvc-ignore.ts";
 import type { OutEntry, OutputCache } from "./output-cache.ts";
-import { findTrackedOuts } from "./tracked-outs.ts";
+import { findFiles, findTrackedOuts } from "./tracked-outs.ts";
 
 /** Writes what `dvc init` writes, where a repository has no .dvc yet; whether it had none. */
 export async function ensureDvcFolder(root: string): Promise<boolean> {
@@ -27,7 +28,7 @@ export async function ensureDvcFolder(root: string): Promise<boolean> {
  */
 export async function addData(root: string, cache: OutputCache, paths: readonly string[]): Promise<OutEntry[]> {
   const tracked = await findTrackedOuts(root);
-  const stageOuts = readStageOuts(root);
+  const stageOuts = await readStageOuts(root);
   const targets: string[] = [];
   for (const given of paths) targets.push(await checkPath(root, given, tracked, stageOuts));
   const entries: OutEntry[] = [];
@@ -96,22 +97,19 @@ function overlaps(a: string, b: string): boolean {
   return a === b || a.startsWith(`${b}/`) || b.startsWith(`${a}/`);
 }
 
-/** Path -> stage, of the dvc.yaml at the top; a file that cannot be read is the pipeline's own error to report. */
-function readStageOuts(root: string): Map<string, string> {
-  let stages: Record<string, { wdir?: string; outs?: unknown; metrics?: unknown; plots?: unknown }> | undefined;
-  try {
-    stages = (parse(readFileSync(join(root, "dvc.yaml"), "utf8")) as { stages?: typeof stages } | null)?.stages;
-  } catch {
-    return new Map();
-  }
+/** Path -> stage. What is wrong with a dvc.yaml is the pipeline's own error to report, and keeps nobody from adding data. */
+async function readStageOuts(root: string): Promise<Map<string, string>> {
+  const read = workspaceReader(root);
   return new Map(
-    Object.entries(stages ?? {}).flatMap(([name, stage]) =>
-      [stage.outs, stage.metrics, stage.plots].flatMap((list) =>
-        (Array.isArray(list) ? (list as unknown[]) : []).map((out): [string, string] => {
-          const path = typeof out === "string" ? out : (Object.keys(out as object)[0] ?? "");
-          return [posix.normalize(posix.join(stage.wdir ?? ".", path)), name];
-        }),
-      ),
-    ),
+    (await findFiles(root, ["dvc.yaml"])).flatMap((file) => {
+      try {
+        return parsePipeline(read(file) ?? "", file, read).stages.flatMap(({ address, outs }) =>
+          outs.map(({ path }): [string, string] => [path, address]),
+        );
+      } catch (error) {
+        if (error instanceof ServalError) return [];
+        throw error;
+      }
+    }),
   );
 }

@@ -51,6 +51,15 @@ test("a path that is not there, is outside, in Git, ignored or inside of other d
   expect((await readdir(root)).filter((name) => name.endsWith(".dvc")).sort()).toEqual([".dvc", "photos.dvc"]);
 });
 
+test("what a stage writes is refused, also where a variable names it; a dvc.yaml with a mistake keeps nobody from adding", async () => {
+  await writeFile(join(root, "dvc.yaml"), 'vars:\n  - name: photos\nstages:\n  draw:\n    cmd: go\n    outs: ["${name}"]\n');
+  expect((await runServal(root, ["add", "photos"])).stderr).toContain(
+    '"photos" overlaps with "photos", which the stage "draw" of dvc.yaml writes.',
+  );
+  await writeFile(join(root, "dvc.yaml"), "stages:\n  draw:\n    foreach: [1]\n");
+  expect((await runServal(root, ["add", "photos"])).code).toBe(0);
+});
+
 test("a link to a file counts as the file, a link to a folder inside of a folder is left out", async () => {
   await symlink("1.jpg", join(root, "photos/cat/link.jpg"));
   await symlink("cat", join(root, "photos/loop"));
