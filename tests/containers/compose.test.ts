@@ -5,9 +5,19 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { preparePatterns } from "../helpers/pattern-project.ts";
 import { runServal } from "../helpers/serval-process.ts";
 import { readDashboard } from "./dashboard.ts";
-import { buildServiceImage, docker, eventually, report, root, run, type Finished } from "./engine.ts";
+import {
+  buildServiceImage,
+  composeProjects,
+  docker,
+  eventually,
+  removeComposeProjects,
+  report,
+  root,
+  run,
+  type Finished,
+} from "./engine.ts";
 
-const project = "serval-compose-test";
+const project = composeProjects.compose;
 const env = { COMPOSE_PROJECT_NAME: project, GRAFANA_ADMIN_PASSWORD: "unused" };
 // Grafana's image is pulled from Docker Hub, which these tests do without.
 const services = ["cats-dogs-classifier", "mlflow", "prometheus"];
@@ -57,12 +67,13 @@ async function query(expr: string): Promise<Series> {
 let dir: string;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "serval-compose-"));
+  await removeComposeProjects();
   await buildServiceImage();
   await compose("build", "mlflow");
   await up(...services);
 });
 afterAll(async () => {
-  await compose("down", "--volumes");
+  await removeComposeProjects();
   await rm(dir, { recursive: true, force: true });
 });
 

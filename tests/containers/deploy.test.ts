@@ -6,9 +6,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
-import { buildImage, buildServiceImage, docker, eventually, report, root, run, serviceImage, type Finished } from "./engine.ts";
+import {
+  buildImage,
+  buildServiceImage,
+  composeProjects,
+  docker,
+  eventually,
+  removeComposeProjects,
+  report,
+  root,
+  run,
+  serviceImage,
+  type Finished,
+} from "./engine.ts";
 
-const project = "serval-deploy-test";
+const project = composeProjects.deploy;
 const port = "8037";
 const env = { COMPOSE_PROJECT_NAME: project, SERVAL_PUBLISH: port, GRAFANA_ADMIN_PASSWORD: "unused", DEPLOY_WAIT: "60" };
 const [v1, v2, unhealthy, wrong] = ["v1", "v2", "unhealthy", "wrong"].map((tag) => `serval-test:${tag}`) as [
@@ -20,6 +32,7 @@ const [v1, v2, unhealthy, wrong] = ["v1", "v2", "unhealthy", "wrong"].map((tag) 
 
 let folder: string;
 beforeAll(async () => {
+  await removeComposeProjects();
   await buildServiceImage();
   folder = await mkdtemp(join(tmpdir(), "serval-deploy-"));
   await writeTinyBundle(join(folder, "good"));
@@ -40,7 +53,7 @@ USER node`,
   );
 });
 afterAll(async () => {
-  await run("docker-compose", ["down", "--volumes"], { cwd: join(root, "deployment"), env });
+  await removeComposeProjects();
   for (const tag of [v1, v2, unhealthy, wrong, `serval-deploy/${project}:last-good`]) await run("docker", ["rmi", "--force", tag]);
   await rm(folder, { recursive: true });
 });

@@ -63,6 +63,25 @@ export async function eventually<T>(get: () => Promise<T>, passes: (value: T) =>
   }
 }
 
+/** The compose projects of these tests. Both use the network mlops-network, so that only one may stand at a time. */
+export const composeProjects = { compose: "serval-compose-test", deploy: "serval-deploy-test" } as const;
+
+/**
+ * Removes what the projects left on the engine. Called before a suite as well as after it: containers restart with the
+ * engine, so those of a run that was killed would hold the ports of the next one and answer by the service's name.
+ */
+export async function removeComposeProjects(): Promise<void> {
+  const left = async (kind: string, ...args: string[]): Promise<string[]> => {
+    const lists = Object.values(composeProjects).map(
+      async (project) => await docker(kind, "ls", "--quiet", "--filter", `label=com.docker.compose.project=${project}`, ...args),
+    );
+    return (await Promise.all(lists)).flatMap((list) => list.split("\n")).filter((id) => id !== "");
+  };
+  for (const id of await left("container", "--all")) await docker("container", "rm", "--force", "--volumes", id);
+  for (const id of await left("volume")) await docker("volume", "rm", id);
+  for (const id of await left("network")) await docker("network", "rm", id);
+}
+
 /** Image of the service that the tests run. */
 export const serviceImage = "cats-dogs-classifier:latest";
 
