@@ -1,4 +1,4 @@
-import { createHash, hash } from "node:crypto";
+import { createHash, hash, randomUUID } from "node:crypto";
 import {
   chmodSync,
   closeSync,
@@ -7,6 +7,7 @@ import {
   fchmodSync,
   linkSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readFileSync,
   readSync,
@@ -37,8 +38,13 @@ export type FileWork =
       readonly paths: readonly string[];
       readonly objects: string;
       readonly temporary: string;
-      /** Leaves no copy: the file itself becomes the object. */
-      readonly byLink: boolean;
+    }
+  | {
+      /** Gives files that are whole and durable the names of objects. */
+      readonly kind: "name";
+      readonly items: readonly NameItem[];
+      readonly objects: string;
+      readonly shared: boolean;
     }
   | {
       /** Puts objects into the workspace, each under a temporary name first. */
@@ -47,6 +53,13 @@ export type FileWork =
       readonly temporary: string;
       readonly types: readonly LinkType[];
     };
+
+export interface NameItem {
+  readonly path: string;
+  readonly md5: string;
+  /** Whether the file keeps the name that it has. */
+  readonly keep: boolean;
+}
 
 export interface PlaceItem {
   readonly object: string;
@@ -59,22 +72,28 @@ export interface PlaceItem {
 /** One result for each path or item, in order. */
 export interface FileResult {
   readonly md5: string;
-  /** stage: the copy that waits in `temporary`; undefined where the object is there already, or the file itself becomes it. */
+  /** stage: the copy that waits in `temporary`; undefined where the object is there already. */
   readonly staged?: string;
+  /** name, by link: the file itself is the object now; false where another was faster. */
+  readonly linked?: boolean;
   /** place: what the new file looks like. */
   readonly stamp?: Stamp;
   /** place: the object has other bytes than its name says; nothing was placed. */
   readonly corrupt?: boolean;
 }
 
+let own: { readonly parent: string; readonly dir: string } | undefined;
 let names = 0;
-const temporaryName = (dir: string): string => join(dir, `${process.pid}-${threadLabel()}-${++names}`);
-let label: string | undefined;
-const threadLabel = (): string => (label ??= hash("md5", `${performance.timeOrigin}-${performance.now()}-${Math.random()}`).slice(0, 8));
+/** Each thread writes into a folder of its own: two that create files in one folder wait for each other. */
+function temporaryName(parent: string): string {
+  if (own?.parent !== parent) own = { parent, dir: mkdtempSync(`${parent}/`) };
+  return `${own.dir}/${++names}`;
+}
 
 export function runFileWork(work: FileWork): FileResult[] {
   if (work.kind === "hash") return work.paths.map((path) => ({ md5: hashFileMd5(path) }));
   if (work.kind === "stage") return work.paths.map((path) => stageFile(path, work));
+  if (work.kind === "name") return work.items.map((item) => nameFile(item, work));
   const types = [...work.types];
   return work.items.map((item) => placeFile(item, work.temporary, types));
 }
@@ -127,9 +146,9 @@ export function protect(path: string): void {
 
 function stageFile(path: string, work: FileWork & { kind: "stage" }): FileResult {
   const { size } = statSync(path);
-  if (work.byLink || size > wholeBytes) {
+  if (size > wholeBytes) {
     const md5 = hashFileMd5(path);
-    if (work.byLink || objectExists(work.objects, md5)) return { md5 };
+    if (objectExists(work.objects, md5)) return { md5 };
     const staged = temporaryName(work.temporary);
     copyFileSync(path, staged, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     chmodSync(staged, cacheMode);
@@ -151,6 +170,40 @@ function writeNew(path: string, bytes: Uint8Array, mode: number): void {
     if (mode === cacheMode) fchmodSync(fd, mode);
   } finally {
     closeSync(fd);
+  }
+}
+
+function nameFile({ path, md5, keep }: NameItem, work: FileWork & { kind: "name" }): FileResult {
+  const object = objectPath(work.objects, md5);
+  if (!keep) {
+    nameObject(path, object, work.shared);
+    return { md5 };
+  }
+  try {
+    inObjectFolder(object, work.shared, () => linkSync(path, object));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    return { md5, linked: false };
+  }
+  // Until now it is not read-only, so that whoever finds it hashes it first.
+  protect(object);
+  return { md5, linked: true };
+}
+
+/** Gives a finished file the name of an object, and makes the folder for it where there is none yet. */
+export function nameObject(staged: string, object: string, shared: boolean): void {
+  inObjectFolder(object, shared, () => renameSync(staged, object));
+}
+
+function inObjectFolder(object: string, shared: boolean, give: () => void): void {
+  try {
+    give();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    const dir = dirname(object);
+    mkdirSync(dir, { recursive: true });
+    if (shared) chmodSync(dir, 0o2775);
+    give();
   }
 }
 
@@ -256,7 +309,7 @@ function moveInto(staged: string, target: string): void {
       // An empty folder: the files that were in it are gone by now, or this fails.
       else if (code === "EISDIR") rmdirSync(target);
       else if (code === "EXDEV") {
-        const beside = join(dirname(target), `.${process.pid}-${threadLabel()}-${++names}.tmp`);
+        const beside = join(dirname(target), `.${randomUUID()}.tmp`);
         copyFileSync(staged, beside, constants.COPYFILE_EXCL);
         rmSync(staged);
         renameSync(beside, target);

@@ -1,9 +1,9 @@
-import { chmodSync, existsSync, linkSync, lstatSync, mkdirSync, renameSync, statSync } from "node:fs";
+import { lstatSync, mkdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import type { DvcConfig } from "./dvc-config.ts";
-import { objectExists, objectPath, protect, stampOf, type FileWork, type PlaceItem } from "./file-work.ts";
+import { objectExists, objectPath, protect, stampOf, type FileWork, type NameItem, type PlaceItem } from "./file-work.ts";
 import { hashTree, inBatches, type FileHasher, type HashedFile, type HashedTree } from "./hash-files.ts";
 import type { OutputCacheOptions } from "./output-cache.ts";
 import { syncFiles, withTemporaryFolder } from "./temporary-folder.ts";
@@ -23,8 +23,9 @@ export interface CachePlace {
 
 /**
  * Puts a file or folder into the cache. First copies under temporary names, then one sync, then the final names, and the
- * manifest of a folder last: a reader, or a machine that loses power, finds whole objects or none. `link` puts what
- * cache.type asks for into the place of the files.
+ * manifest of a folder last: a reader, or a machine that loses power, finds whole objects or none. With hard links the file
+ * of the workspace becomes the object: both names are one file, read-only, as with DVC. `link` puts what cache.type asks for
+ * into the place of the files.
  */
 export async function storeFiles(place: CachePlace, path: string, link = true): Promise<HashedTree> {
   const { root, objects, hasher } = place;
@@ -33,30 +34,37 @@ export async function storeFiles(place: CachePlace, path: string, link = true): 
   const now = Date.now();
   mkdirSync(objects, { recursive: true });
   const hashes = hasher.known(path, seen);
-  const todo = seen.files.flatMap((_, i) => (hashes[i] !== undefined && objectExists(objects, hashes[i]) ? [] : [i]));
-  const byLink = place.config.linkTypes[0] === "hardlink";
+  const full = (i: number): string => `${root}/${seen.files[i]!.path}`;
+  const sameDrive = place.config.linkTypes[0] === "hardlink" && statSync(objects).dev === statSync(join(root, path)).dev;
+  const becomesObject = (i: number): boolean => sameDrive && !seen.files[i]!.isLink;
+  const lacking = seen.files.flatMap((_, i) => (hashes[i] !== undefined && objectExists(objects, hashes[i]) ? [] : [i]));
+  const [toLink, toCopy] = [lacking.filter(becomesObject), lacking.filter((i) => !becomesObject(i))];
+  const todo = [...toLink, ...toCopy];
+  const report = (done: number): void => place.onProgress?.("store", Math.min(done * batchFiles, todo.length), todo.length);
+  const linked = new Set<string>();
   await withTemporaryFolder(join(place.config.cacheDir, "files"), async (temporary) => {
-    const batches = inBatches(todo).map((batch): FileWork => ({
-      kind: "stage",
-      paths: batch.map((i) => `${root}/${seen.files[i]!.path}`),
-      objects,
-      temporary,
-      byLink,
-    }));
-    const results = await place.pool.run(batches, (done) =>
-      place.onProgress?.("store", Math.min(done * batchFiles, todo.length), todo.length),
-    );
-    const staged = new Map<string, string>();
-    for (const [i, { md5, staged: copy }] of results.flat().entries()) {
+    const batches = [
+      ...inBatches(toLink).map((batch): FileWork => ({ kind: "hash", paths: batch.map(full) })),
+      ...inBatches(toCopy).map((batch): FileWork => ({ kind: "stage", paths: batch.map(full), objects, temporary })),
+    ];
+    const results = (await place.pool.run(batches, report)).flat();
+    const finished = new Map<string, NameItem>();
+    for (const [i, { md5, staged }] of results.entries()) {
       const at = todo[i]!;
       hashes[at] = md5;
-      if (copy !== undefined) staged.set(md5, copy);
-      else if (byLink && !objectExists(objects, md5)) staged.set(md5, linkForCache(`${root}/${seen.files[at]!.path}`, temporary, md5));
+      if (staged !== undefined) finished.set(md5, { md5, path: staged, keep: false });
+      else if (becomesObject(at) && !finished.has(md5) && !objectExists(objects, md5))
+        finished.set(md5, { md5, path: full(at), keep: true });
     }
-    await syncFiles(temporary, [...staged.values()]);
-    for (const [md5, copy] of staged) nameObject(copy, objectPath(objects, md5), place.config.shared);
+    if (finished.size === 0) return;
+    const items = [...finished.values()];
+    const paths = items.map(({ path: file }) => file);
+    await syncFiles(temporary, paths);
+    const { shared } = place.config;
+    const named = await place.pool.run(inBatches(items).map((batch): FileWork => ({ kind: "name", items: batch, objects, shared })));
+    for (const [i, result] of named.flat().entries()) if (result.linked === true) linked.add(paths[i]!);
     // The names of the objects themselves.
-    if (staged.size > 0) await syncFiles(temporary, [...new Set([...staged.keys()].map((md5) => dirname(objectPath(objects, md5))))]);
+    await syncFiles(temporary, [...new Set(items.map(({ md5 }) => dirname(objectPath(objects, md5))))]);
   });
   const files = seen.files.map((file, i): HashedFile => ({ ...file, md5: hashes[i]! }));
   const tree = hashTree(path, seen.isFolder, files);
@@ -66,30 +74,8 @@ export async function storeFiles(place: CachePlace, path: string, link = true): 
     await writeFileAtomic(objectPath(objects, tree.md5), tree.manifest);
     protect(objectPath(objects, tree.md5));
   }
-  if (link) await relinkFiles(place, files);
+  if (link) await relinkFiles(place, linked.size === 0 ? files : files.filter((_, i) => !linked.has(full(i))));
   return tree;
-}
-
-/** The file of the workspace becomes the object: both names are one file, read-only, as DVC does for hard links. */
-function linkForCache(path: string, temporary: string, md5: string): string {
-  const staged = join(temporary, md5);
-  if (existsSync(staged)) return staged;
-  linkSync(path, staged);
-  protect(staged);
-  return staged;
-}
-
-/** Gives a finished file the name of an object, and makes the folder for it where there is none yet. */
-export function nameObject(staged: string, object: string, shared: boolean): void {
-  try {
-    renameSync(staged, object);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    const dir = dirname(object);
-    mkdirSync(dir, { recursive: true });
-    if (shared) chmodSync(dir, 0o2775);
-    renameSync(staged, object);
-  }
 }
 
 /** Replaces the files whose kind (copy, hard link, symbolic link) is not the one that cache.type asks for. */

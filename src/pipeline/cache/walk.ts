@@ -29,7 +29,7 @@ export interface SeenTree {
 export function walkFiles(root: string, path: string): SeenTree | null {
   const top = statSync(join(root, path), { bigint: true, throwIfNoEntry: false });
   if (top === undefined) return null;
-  if (!top.isDirectory()) return { isFolder: false, files: [see(root, path, top)] };
+  if (!top.isDirectory()) return { isFolder: false, files: [see(path, top, lstatSync(join(root, path)).isSymbolicLink())] };
   const ignored = loadDvcIgnore(root, path);
   const files: SeenFile[] = [];
   const folders = [path];
@@ -44,13 +44,13 @@ export function walkFiles(root: string, path: string): SeenTree | null {
       const full = `${root}/${below}`;
       const stat = statSync(full, { bigint: true, throwIfNoEntry: false });
       if (stat === undefined) throw missing(below, entry.isSymbolicLink());
-      if (!stat.isDirectory()) files.push(see(root, below, stat));
+      if (!stat.isDirectory()) files.push(see(below, stat, entry.isSymbolicLink()));
     }
   }
   return { isFolder: true, files };
 }
 
-function see(root: string, path: string, stat: BigIntStats): SeenFile {
+function see(path: string, stat: BigIntStats, isLink: boolean): SeenFile {
   if (!stat.isFile()) throw new ServalError("E_DATA_PATH", `"${path}" is neither a file nor a folder: it cannot be versioned.`);
   return {
     path,
@@ -58,7 +58,7 @@ function see(root: string, path: string, stat: BigIntStats): SeenFile {
     size: Number(stat.size),
     mtimeMs: Number(stat.mtimeNs / 1_000_000n),
     links: Number(stat.nlink),
-    isLink: lstatSync(join(root, path)).isSymbolicLink(),
+    isLink,
     executable: (stat.mode & 0o100n) !== 0n,
   };
 }

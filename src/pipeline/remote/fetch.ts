@@ -1,10 +1,9 @@
 import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { ServalError } from "../../errors.ts";
-import { objectExists, objectPath } from "../cache/file-work.ts";
+import { nameObject, objectExists, objectPath } from "../cache/file-work.ts";
 import type { ManifestEntry } from "../cache/manifest.ts";
 import type { OutputCache } from "../cache/output-cache.ts";
-import { nameObject } from "../cache/store.ts";
 import { withTemporaryFolder } from "../cache/temporary-folder.ts";
 import type { TrackedOut } from "../cache/tracked-outs.ts";
 import type { RemoteLink } from "./link.ts";
