@@ -1,0 +1,234 @@
+/**
+ * One training step (forward, backward, AdamW): Serval's two lowerings against PyTorch, in turn on the same cores. PyTorch
+ * runs in both memory layouts, each as it comes and with a malloc that keeps large blocks, and compiled. It is fed
+ * normalised floats; Serval's step begins with bytes and includes the normalisation.
+ *
+ *     npm run bench:train-step -- [--network cnn4,resnet] [--batch 32,64] [--rounds N] [--profile]
+ *
+ * --profile prints, instead, where the time of Serval's step goes. Wants torch in .venv.
+ */
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as delay } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { ARCHITECTURES } from "../src/nn/architectures/index.ts";
+import { lowerGraph } from "../src/nn/lower.ts";
+import { adamCorrections } from "../src/nn/optimizers.ts";
+import { buildTrainingStep } from "../src/nn/training-step.ts";
+import { elementCount } from "../src/onnx/builder.ts";
+import { encodeModel } from "../src/onnx/encode.ts";
+import type { Tensor } from "../src/runtime/engine.ts";
+import { onnxruntime } from "../src/runtime/onnxruntime.ts";
+import { Random } from "../src/train/random.ts";
+import { TrainingState } from "../src/train/training-state.ts";
+import { printReport, summarize } from "./report.ts";
+
+const { values } = parseArgs({
+  options: {
+    network: { type: "string", default: "cnn4,resnet" },
+    batch: { type: "string", default: "32,64" },
+    size: { type: "string", default: "96" },
+    rounds: { type: "string", default: "9" },
+    profile: { type: "boolean", default: false },
+  },
+});
+const [size, rounds] = [Number(values.size), Number(values.rounds)];
+/** Pictures in a sample: enough that a sample takes about a second. */
+const pictures = 192;
+const threads = 2;
+const networks: Readonly<Record<string, { readonly channels: readonly number[]; readonly blocks: number }>> = {
+  cnn4: { channels: [32, 64, 128, 256], blocks: 0 },
+  resnet: { channels: [16, 32, 64, 128, 256], blocks: 2 },
+};
+
+interface Contestant {
+  readonly name: string;
+  /** Processes whose use of the cores is the contestant's own. */
+  readonly pid: number;
+  /** Seconds that so many steps take. */
+  readonly steps: (count: number) => Promise<number>;
+  readonly close: () => void;
+}
+
+async function serval(name: string, network: string, batchSize: number, blockSize: number, profilePrefix?: string): Promise<Contestant> {
+  const architecture = ARCHITECTURES[network]!;
+  const options = { ...networks[network]!, optimizer: "adamw", momentum: 0.9, weightDecay: 0.01, classes: 2, dropout: true } as const;
+  const step = buildTrainingStep(architecture, { ...options, batchSize, height: size, width: size });
+  const model = encodeModel(lowerGraph(step.graph, { blockSize, name: network }));
+  const session = await onnxruntime.createSession(model, { threads, ...(profilePrefix !== undefined && { profilePrefix }) });
+  const random = new Random(1, 0);
+  const state = new TrainingState(step.state);
+  state.initialize(random);
+  const names = new Set(step.state.map((spec) => spec.name));
+  const inputs: Record<string, Tensor> = {};
+  for (const [input, { dtype, shape }] of step.graph.inputs) {
+    if (names.has(input)) continue;
+    const data = dtype === "uint8" ? new Uint8Array(elementCount(shape)) : new Float32Array(elementCount(shape));
+    if (input === "images") for (let i = 0; i < data.length; i++) data[i] = random.uniform() * 256;
+    else data.fill(input === "learningRate" ? 1e-3 : 1);
+    inputs[input] = { dtype, shape, data };
+  }
+  inputs["targets"]!.data.forEach((_, i) => (inputs["targets"]!.data[i] = i % 2));
+  for (const [input, value] of Object.entries(adamCorrections(1))) inputs[input]!.data[0] = value;
+  return {
+    name,
+    pid: process.pid,
+    async steps(count) {
+      const started = performance.now();
+      for (let i = 0; i < count; i++) {
+        await session.run({ ...inputs, ...state.feeds() }, state.targets(step.state));
+        state.advance(step.state);
+      }
+      return (performance.now() - started) / 1000;
+    },
+    close: () => void session.close(),
+  };
+}
+
+async function torch(name: string, network: string, batchSize: number, args: readonly string[], tuned: boolean): Promise<Contestant> {
+  const { channels, blocks } = networks[network]!;
+  const python = join(import.meta.dirname, "../.venv/bin/python");
+  const keepBlocks = { MALLOC_MMAP_THRESHOLD_: "4000000000", MALLOC_TRIM_THRESHOLD_: "8000000000", MALLOC_TOP_PAD_: "67108864" };
+  const peer = spawn(
+    existsSync(python) ? python : "python3",
+    [join(import.meta.dirname, "peers/train_step.py"), network, String(size), channels.join(","), String(blocks), ...args],
+    { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, ...(tuned && keepBlocks) } },
+  );
+  const lines = createInterface({ input: peer.stdout })[Symbol.asyncIterator]();
+  const read = async (): Promise<string> => {
+    const { value, done } = await lines.next();
+    if (done === true) throw new Error(`${name}: bench/peers/train_step.py ended; is torch in .venv?`);
+    return value;
+  };
+  await read();
+  return {
+    name,
+    pid: peer.pid!,
+    async steps(count) {
+      peer.stdin.write(`${batchSize} ${count}\n`);
+      return Number(await read());
+    },
+    close: () => void peer.kill(),
+  };
+}
+
+/** Ticks (1/100 s) that a process used, and that all did. */
+function ticksOf(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+  return Number(fields[11]) + Number(fields[12]);
+}
+function ticksOfAll(): number {
+  const [, user, nice, system, , , irq, softirq, steal] = readFileSync("/proc/stat", "utf8").split("\n")[0]!.split(/\s+/).map(Number);
+  return user! + nice! + system! + irq! + softirq! + steal!;
+}
+
+/** Pictures a second of each contestant, in turn; a sample during which others used the cores is taken again. */
+async function compete(contestants: readonly Contestant[], batchSize: number): Promise<{ samples: number[][]; discarded: number }> {
+  const count = Math.max(2, Math.round(pictures / batchSize));
+  for (const { steps } of contestants) await steps(2);
+  const samples = contestants.map((): number[] => []);
+  let discarded = 0;
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, contestant] of contestants.entries()) {
+      for (let tries = 0; ; tries++) {
+        // Threads of the one before spin for a moment.
+        await delay(150);
+        const before = ticksOfAll() - contestants.reduce((sum, { pid }) => sum + (pid === process.pid ? 0 : ticksOf(pid)), ticksOf(process.pid));
+        const seconds = await contestant.steps(count);
+        const after = ticksOfAll() - contestants.reduce((sum, { pid }) => sum + (pid === process.pid ? 0 : ticksOf(pid)), ticksOf(process.pid));
+        if ((after - before) / 100 > 0.04 * threads * seconds && tries < 20) {
+          discarded++;
+          continue;
+        }
+        samples[i]!.push((count * batchSize) / seconds);
+        break;
+      }
+    }
+    process.stderr.write(`round ${round + 1} of ${rounds}\n`);
+  }
+  return { samples, discarded };
+}
+
+async function profile(network: string, batchSize: number): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "serval-profile-"));
+  try {
+    const contestant = await serval("profile", network, batchSize, await onnxruntime.probeBlockSize(), join(folder, "step"));
+    await contestant.steps(2);
+    const steps = 8;
+    await contestant.steps(steps);
+    contestant.close();
+    await delay(500);
+    const [file] = readdirSync(folder);
+    const events = JSON.parse(readFileSync(join(folder, file!), "utf8")) as { name: string; cat: string; dur: number; args?: Record<string, string> }[];
+    const kernels = events.filter(({ cat, name }) => cat === "Node" && name.endsWith("_kernel_time"));
+    const perNode = new Map<string, { op: string; shape: string; total: number; count: number }>();
+    for (const { name, dur, args } of kernels) {
+      const shapes = JSON.stringify(args?.["input_type_shape"] ?? "").replaceAll(/\\?"|float|[{}]/g, "");
+      const entry = perNode.get(name) ?? { op: args?.["op_name"] ?? "", shape: shapes, total: 0, count: 0 };
+      entry.total += dur / 1000;
+      entry.count++;
+      perNode.set(name, entry);
+    }
+    const nodes = [...perNode].map(([name, { op, shape, total, count }]) => ({ name: name.replace("_kernel_time", ""), op, shape, ms: total / count }));
+    const byOp = Map.groupBy(nodes, ({ op }) => op);
+    const all = nodes.reduce((sum, { ms }) => sum + ms, 0);
+    const rows = [...byOp].map(([op, group]) => ({ op, count: group.length, ms: group.reduce((sum, { ms }) => sum + ms, 0) }));
+    rows.sort((a, b) => b.ms - a.ms);
+    nodes.sort((a, b) => b.ms - a.ms);
+    const table = rows.slice(0, 15).map(({ op, count, ms }) => [op, String(count), ms.toFixed(1), `${((100 * ms) / all).toFixed(1)} %`]);
+    printReport(`${network}, ${size} px, batch ${batchSize}: ${all.toFixed(1)} ms a step in operators`, ["operator", "nodes", "ms", "share"], table, { network, batchSize, rows });
+    for (const { name, ms, shape } of nodes.slice(0, 40)) console.log(`${ms.toFixed(2).padStart(7)} ms  ${name}  ${shape}`);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function bench(network: string, batchSize: number): Promise<void> {
+  const peer = (name: string, args: readonly string[], tuned = false): Promise<Contestant> => torch(name, network, batchSize, args, tuned);
+  const contestants = await Promise.all([
+    serval("Serval, blocked", network, batchSize, await onnxruntime.probeBlockSize()),
+    serval("Serval, portable", network, batchSize, 0),
+    peer("PyTorch, NCHW", ["nchw"]),
+    peer("PyTorch, NCHW, tuned malloc", ["nchw"], true),
+    peer("PyTorch, channels_last", ["channels_last"]),
+    peer("PyTorch, channels_last, tuned malloc", ["channels_last"], true),
+    peer("PyTorch, compiled", ["channels_last", "compile"], true),
+  ]);
+  try {
+    const { samples, discarded } = await compete(contestants, batchSize);
+    const rates = samples.map((rate) => ({ ...summarize(rate), slow: 2 * summarize(rate).median - summarize(rate).p95, low: Math.min(...rate) }));
+    const ours = rates[0]!.median;
+    const fastest = Math.max(...rates.slice(2, 6).map(({ median }) => median));
+    const rows = contestants.map(({ name }, i) => [
+      name,
+      rates[i]!.median.toFixed(1),
+      rates[i]!.low.toFixed(1),
+      rates[i]!.p95.toFixed(1),
+      ((1000 * batchSize) / rates[i]!.median).toFixed(0),
+      (ours / rates[i]!.median).toFixed(2),
+    ]);
+    printReport(
+      `${network}, ${size} px, batch ${batchSize}, ${threads} threads, AdamW: ${rounds} samples each in turn (${discarded} disturbed ones taken again)`,
+      ["", "images/s", "lowest", "p95", "ms a step", "Serval blocked is"],
+      rows,
+      {
+        network,
+        batchSize,
+        threads,
+        ratioToFastestEager: ours / fastest,
+        ratioToDefault: ours / rates[2]!.median,
+        results: contestants.map(({ name }, i) => ({ name, imagesPerSecond: rates[i] })),
+      },
+    );
+  } finally {
+    for (const { close } of contestants) close();
+  }
+}
+
+for (const network of values.network.split(",")) {
+  for (const batch of values.batch.split(",").map(Number)) await (values.profile ? profile(network, batch) : bench(network, batch));
+}
+process.exit(0);
