@@ -16,7 +16,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { ARCHITECTURES } from "../src/nn/architectures/index.ts";
 import { lowerGraph } from "../src/nn/lower.ts";
-import { adamCorrections } from "../src/nn/optimizers.ts";
+import { adamScalars } from "../src/nn/optimizers.ts";
 import { buildTrainingStep } from "../src/nn/training-step.ts";
 import { elementCount } from "../src/onnx/builder.ts";
 import { encodeModel } from "../src/onnx/encode.ts";
@@ -72,7 +72,7 @@ async function serval(name: string, network: string, batchSize: number, blockSiz
     inputs[input] = { dtype, shape, data };
   }
   inputs["targets"]!.data.forEach((_, i) => (inputs["targets"]!.data[i] = i % 2));
-  for (const [input, value] of Object.entries(adamCorrections(1))) inputs[input]!.data[0] = value;
+  for (const [input, value] of Object.entries(adamScalars(1))) inputs[input]!.data[0] = value;
   return {
     name,
     pid: process.pid,
@@ -136,9 +136,11 @@ async function compete(contestants: readonly Contestant[], batchSize: number): P
       for (let tries = 0; ; tries++) {
         // Threads of the one before spin for a moment.
         await delay(150);
-        const before = ticksOfAll() - contestants.reduce((sum, { pid }) => sum + (pid === process.pid ? 0 : ticksOf(pid)), ticksOf(process.pid));
+        const before =
+          ticksOfAll() - contestants.reduce((sum, { pid }) => sum + (pid === process.pid ? 0 : ticksOf(pid)), ticksOf(process.pid));
         const seconds = await contestant.steps(count);
-        const after = ticksOfAll() - contestants.reduce((sum, { pid }) => sum + (pid === process.pid ? 0 : ticksOf(pid)), ticksOf(process.pid));
+        const after =
+          ticksOfAll() - contestants.reduce((sum, { pid }) => sum + (pid === process.pid ? 0 : ticksOf(pid)), ticksOf(process.pid));
         if ((after - before) / 100 > 0.04 * threads * seconds && tries < 20) {
           discarded++;
           continue;
@@ -162,7 +164,12 @@ async function profile(network: string, batchSize: number): Promise<void> {
     contestant.close();
     await delay(500);
     const [file] = readdirSync(folder);
-    const events = JSON.parse(readFileSync(join(folder, file!), "utf8")) as { name: string; cat: string; dur: number; args?: Record<string, string> }[];
+    const events = JSON.parse(readFileSync(join(folder, file!), "utf8")) as {
+      name: string;
+      cat: string;
+      dur: number;
+      args?: Record<string, string>;
+    }[];
     const kernels = events.filter(({ cat, name }) => cat === "Node" && name.endsWith("_kernel_time"));
     const perNode = new Map<string, { op: string; shape: string; total: number; count: number }>();
     for (const { name, dur, args } of kernels) {
@@ -172,14 +179,24 @@ async function profile(network: string, batchSize: number): Promise<void> {
       entry.count++;
       perNode.set(name, entry);
     }
-    const nodes = [...perNode].map(([name, { op, shape, total, count }]) => ({ name: name.replace("_kernel_time", ""), op, shape, ms: total / count }));
+    const nodes = [...perNode].map(([name, { op, shape, total, count }]) => ({
+      name: name.replace("_kernel_time", ""),
+      op,
+      shape,
+      ms: total / count,
+    }));
     const byOp = Map.groupBy(nodes, ({ op }) => op);
     const all = nodes.reduce((sum, { ms }) => sum + ms, 0);
     const rows = [...byOp].map(([op, group]) => ({ op, count: group.length, ms: group.reduce((sum, { ms }) => sum + ms, 0) }));
     rows.sort((a, b) => b.ms - a.ms);
     nodes.sort((a, b) => b.ms - a.ms);
     const table = rows.slice(0, 15).map(({ op, count, ms }) => [op, String(count), ms.toFixed(1), `${((100 * ms) / all).toFixed(1)} %`]);
-    printReport(`${network}, ${size} px, batch ${batchSize}: ${all.toFixed(1)} ms a step in operators`, ["operator", "nodes", "ms", "share"], table, { network, batchSize, rows });
+    printReport(
+      `${network}, ${size} px, batch ${batchSize}: ${all.toFixed(1)} ms a step in operators`,
+      ["operator", "nodes", "ms", "share"],
+      table,
+      { network, batchSize, rows },
+    );
     for (const { name, ms, shape } of nodes.slice(0, 40)) console.log(`${ms.toFixed(2).padStart(7)} ms  ${name}  ${shape}`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
@@ -199,7 +216,11 @@ async function bench(network: string, batchSize: number): Promise<void> {
   ]);
   try {
     const { samples, discarded } = await compete(contestants, batchSize);
-    const rates = samples.map((rate) => ({ ...summarize(rate), slow: 2 * summarize(rate).median - summarize(rate).p95, low: Math.min(...rate) }));
+    const rates = samples.map((rate) => ({
+      ...summarize(rate),
+      slow: 2 * summarize(rate).median - summarize(rate).p95,
+      low: Math.min(...rate),
+    }));
     const ours = rates[0]!.median;
     const fastest = Math.max(...rates.slice(2, 6).map(({ median }) => median));
     const rows = contestants.map(({ name }, i) => [

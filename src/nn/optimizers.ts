@@ -12,9 +12,9 @@ export interface Update {
 /** Scalars [] that change from step to step and are fed. */
 export interface OptimizerInputs {
   readonly learningRate: Value;
-  /** AdamW's 1/(1-beta^t), for both moments. */
-  readonly correction1: Value;
-  readonly correction2: Value;
+  /** See `adamScalars`. */
+  readonly adamScale: Value;
+  readonly adamEpsilon: Value;
 }
 
 export interface OptimizerOptions {
@@ -41,18 +41,23 @@ const sgd: Optimizer = (graph, parameter, gradient, inputs, options) => {
 
 const beta1 = 0.9;
 const beta2 = 0.999;
-const adamEpsilon = 1e-8;
+const epsilon = 1e-8;
 
-/** AdamW: decoupled weight decay, as torch.optim.AdamW. Loshchilov and Hutter 2019, arXiv:1711.05101. */
-const adamw: Optimizer = (graph, parameter, gradient, inputs, options) => {
-  const first = slot(graph, "moment1", parameter);
-  const second = slot(graph, "moment2", parameter);
-  const nextFirst = graph.add(graph.scale(first.value, beta1), graph.scale(gradient, 1 - beta1));
-  const nextSecond = graph.add(graph.scale(second.value, beta2), graph.scale(graph.multiply(gradient, gradient), 1 - beta2));
-  const denominator = graph.add(graph.apply("squareRoot", [graph.multiply(nextSecond, inputs.correction2)], {}), graph.scalar(adamEpsilon));
-  const step = graph.divide(graph.multiply(nextFirst, inputs.correction1), denominator);
-  const decayed = parameter.decay && options.weightDecay > 0 ? graph.add(step, graph.scale(parameter.value, options.weightDecay)) : step;
-  const next = graph.subtract(parameter.value, graph.multiply(decayed, inputs.learningRate));
+/**
+ * AdamW: decoupled weight decay, as torch.optim.AdamW. Loshchilov and Hutter 2019, arXiv:1711.05101. Its memory are decaying sums
+ * instead of means, m / (1 - beta1) and v / (1 - beta2): the constants, and the corrections of the mean, then are scalars of the
+ * step (`adamScalars`), and a parameter's update is eleven passes over its numbers instead of sixteen.
+ */
+const adamw: Optimizer = (graph, parameter, gradient, { learningRate, adamScale, adamEpsilon }, options) => {
+  const first = slot(graph, "sum1", parameter);
+  const second = slot(graph, "sum2", parameter);
+  const nextFirst = graph.add(graph.scale(first.value, beta1), gradient);
+  const nextSecond = graph.add(graph.scale(second.value, beta2), graph.multiply(gradient, gradient));
+  const direction = graph.divide(nextFirst, graph.add(graph.apply("squareRoot", [nextSecond], {}), adamEpsilon));
+  const step = graph.multiply(direction, graph.multiply(learningRate, adamScale));
+  const kept = graph.subtract(graph.scalar(1), graph.scale(learningRate, options.weightDecay));
+  const decayed = parameter.decay && options.weightDecay > 0 ? graph.multiply(parameter.value, kept) : parameter.value;
+  const next = graph.subtract(decayed, step);
   return {
     next,
     slots: [
@@ -64,7 +69,8 @@ const adamw: Optimizer = (graph, parameter, gradient, inputs, options) => {
 
 export const OPTIMIZERS: { readonly sgd: Optimizer; readonly adamw: Optimizer } = { sgd, adamw };
 
-/** AdamW's bias corrections after `step` steps, counted from 1. */
-export function adamCorrections(step: number): { correction1: number; correction2: number } {
-  return { correction1: 1 / (1 - beta1 ** step), correction2: 1 / (1 - beta2 ** step) };
+/** What AdamW is fed in step `step`, counted from 1: with them its sums give m / (1 - beta1^t) / (sqrt(v / (1 - beta2^t)) + epsilon). */
+export function adamScalars(step: number): { adamScale: number; adamEpsilon: number } {
+  const root = Math.sqrt((1 - beta2 ** step) / (1 - beta2));
+  return { adamScale: (root * (1 - beta1)) / (1 - beta1 ** step), adamEpsilon: epsilon * root };
 }

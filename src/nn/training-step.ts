@@ -40,8 +40,8 @@ export const NEXT = "next:";
 
 /**
  * One training step as a graph: forward, backward and optimizer update. Inputs: `images` uint8 [N,H,W,3], `targets`
- * [N,K] (each row sums to 1), `dropoutMask` [N,C] where dropout is on, `learningRate` [] and, for adamw, `correction1`,
- * `correction2` []; and every state tensor. Outputs: `loss` [], `probabilities` [N,K] and every state tensor's next value.
+ * [N,K] (each row sums to 1), `dropoutMask` [N,C] where dropout is on, `learningRate` [] and, for adamw, `adamScale`,
+ * `adamEpsilon` []; and every state tensor. Outputs: `loss` [], `probabilities` [N,K] and every state tensor's next value.
  */
 export function buildTrainingStep(architecture: Architecture, options: TrainingStepOptions): TrainingStep {
   const graph = new Graph();
@@ -63,12 +63,12 @@ export function buildTrainingStep(architecture: Architecture, options: TrainingS
 
   const learningRate = graph.input("learningRate", []);
   const adam = options.optimizer === "adamw";
-  const correction1 = adam ? graph.input("correction1", []) : learningRate;
-  const correction2 = adam ? graph.input("correction2", []) : learningRate;
+  const adamScale = adam ? graph.input("adamScale", []) : learningRate;
+  const adamEpsilon = adam ? graph.input("adamEpsilon", []) : learningRate;
   const state: StateSpec[] = [];
   network.parameters.forEach((parameter, index) => {
     const gradient = gradients[index] as (typeof gradients)[number];
-    const update = OPTIMIZERS[options.optimizer](graph, parameter, gradient, { learningRate, correction1, correction2 }, options);
+    const update = OPTIMIZERS[options.optimizer](graph, parameter, gradient, { learningRate, adamScale, adamEpsilon }, options);
     graph.output(`${NEXT}${parameter.name}`, update.next);
     state.push({ name: parameter.name, shape: parameter.value.shape, initial: parameter.initial, role: "parameter", head: parameter.head });
     for (const slot of update.slots) {

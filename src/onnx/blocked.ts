@@ -23,19 +23,45 @@ function emit(
   return builder.node(op, inputs, shape, { domain: NCHWC_DOMAIN, layout: "blocked", attributes });
 }
 
+/**
+ * Moves the rows of [batch, block, columns] behind the columns: [batch, columns, block]. To MLAS these are pictures of one block of
+ * channels to be reordered, which takes a tenth of the time of ONNX Runtime's Transpose.
+ */
+function rowsInward(builder: OnnxBuilder, value: Emitted, batch: number, columns: number): Emitted {
+  const b = builder.blockSize;
+  const pictures = builder.reshape(value, [batch, b, 1, columns]);
+  return builder.node("ReorderInput", [pictures], [batch, 1, 1, columns, b], { domain: NCHWC_DOMAIN });
+}
+
 /** [O,C,K,K] to MLAS's OIHWBiBo: blocks of output channels, blocks of input channels, taps, then both within a block. */
 function blockWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
   const [o, c, k] = weight.shape as Map4;
   const b = builder.blockSize;
-  const split = builder.reshape(weight, [o / b, b, c / b, b, k * k]);
-  return builder.reshape(builder.transpose(split, [0, 2, 4, 3, 1]), weight.shape);
+  return builder.once(`weight ${weight.name}`, () => {
+    const inputsLast = k === 1 ? weight : rowsInward(builder, weight, (o * c) / b, k * k);
+    return builder.reshape(rowsInward(builder, inputsLast, o / b, c * k * k), weight.shape);
+  });
+}
+
+/** The same for a convolution the other way: output and input channels exchanged, taps reversed. */
+function blockTurnedWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
+  const [o, c, k] = weight.shape as Map4;
+  const b = builder.blockSize;
+  const [outBlocks, inBlocks, taps] = [o / b, c / b, k * k];
+  const squares = outBlocks * inBlocks * taps;
+  const exchanged = builder.reshape(rowsInward(builder, blockWeight(builder, weight), squares, b), [squares, b * b]);
+  const order = new Int32Array(squares);
+  let at = 0;
+  for (let inBlock = 0; inBlock < inBlocks; inBlock++)
+    for (let outBlock = 0; outBlock < outBlocks; outBlock++)
+      for (let tap = taps - 1; tap >= 0; tap--) order[at++] = (outBlock * inBlocks + inBlock) * taps + tap;
+  return builder.reshape(builder.node("Gather", [exchanged, builder.indices(order)], [squares, b * b]), [c, o, k, k]);
 }
 
 /** [O,C,K,K] with C below the block size to OIHWBo, for a first layer that reads plain NCHW pictures. */
 function blockFirstWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
   const [o, c, k] = weight.shape as Map4;
-  const b = builder.blockSize;
-  return builder.reshape(builder.transpose(builder.reshape(weight, [o / b, b, c, k * k]), [0, 2, 3, 1]), weight.shape);
+  return builder.reshape(rowsInward(builder, weight, o / builder.blockSize, c * k * k), weight.shape);
 }
 
 function convAttributes({ kernel, stride, padding }: ConvAttributes): Record<string, AttributeValue> {
@@ -68,16 +94,11 @@ function conv2dInputGrad(
 ): Emitted {
   const [o, c, k] = weight.shape as Map4;
   if (!fits(builder, o, c) || attributes.stride !== 1) return portable.conv2dInputGrad(builder, dy, weight, attributes, shape);
-  // OIHWBiBo of the turned weight, straight from the canonical one: output and input exchanged, taps reversed.
-  const b = builder.blockSize;
-  const split = builder.transpose(builder.reshape(weight, [o / b, b, c / b, b, k * k]), [2, 0, 4, 1, 3]);
-  const taps = Array.from({ length: k * k }, (_, tap) => k * k - 1 - tap);
-  const turned = builder.node("Gather", [split, builder.ints(...taps)], split.shape, { attributes: { axis: 2 } });
   const padding = k - 1 - attributes.padding;
   return emit(
     builder,
     "Conv",
-    [builder.blocked(dy), builder.reshape(turned, [c, o, k, k])],
+    [builder.blocked(dy), blockTurnedWeight(builder, weight)],
     shape,
     convAttributes({ kernel: k, stride: 1, padding }),
   );

@@ -65,6 +65,7 @@ export class OnnxBuilder {
   readonly #outputs: OnnxValueInfo[] = [];
   readonly #constants = new Map<string, Emitted>();
   readonly #relaid = new Map<string, Emitted>();
+  readonly #outputNames = new Map<string, string>();
   #count = 0;
 
   constructor(blockSize: number) {
@@ -78,7 +79,10 @@ export class OnnxBuilder {
   }
 
   output(name: string, value: Emitted, shape: readonly (number | string)[] = value.shape): void {
-    this.#nodes.push({ name: `${name}=`, op: "Identity", domain: "", inputs: [this.plain(value).name], outputs: [name], attributes: {} });
+    const { name: made } = this.plain(value);
+    // What a node makes is made under the output's name, without a copy; inputs, constants and second outputs are copied.
+    if (/^%\d/.test(made) && !this.#outputNames.has(made)) this.#outputNames.set(made, name);
+    else this.#nodes.push({ name: `${name}=`, op: "Identity", domain: "", inputs: [made], outputs: [name], attributes: {} });
     this.#outputs.push({ name, dtype: value.dtype, shape });
   }
 
@@ -155,7 +159,7 @@ export class OnnxBuilder {
   /** The value in plain row-major layout. Reorders are emitted once a value. */
   plain(value: Emitted): Emitted {
     if (value.layout === "plain") return value;
-    return this.#relay(`plain ${value.name}`, () =>
+    return this.once(`plain ${value.name}`, () =>
       this.node("ReorderOutput", [value], value.shape, { domain: NCHWC_DOMAIN, attributes: { channels: value.shape[1] as number } }),
     );
   }
@@ -163,7 +167,7 @@ export class OnnxBuilder {
   /** The value in blocked layout; its channels must be a multiple of the block size. */
   blocked(value: Emitted): Emitted {
     if (value.layout === "blocked") return value;
-    return this.#relay(`blocked ${value.name}`, () =>
+    return this.once(`blocked ${value.name}`, () =>
       this.node("ReorderInput", [value], value.shape, { domain: NCHWC_DOMAIN, layout: "blocked" }),
     );
   }
@@ -171,14 +175,15 @@ export class OnnxBuilder {
   /** The value as [N,H,W,C]. */
   channelsLast(value: Emitted): Emitted {
     const [n, c, h, w] = value.shape as [number, number, number, number];
-    return this.#relay(`last ${value.name}`, () =>
+    return this.once(`last ${value.name}`, () =>
       value.layout === "blocked"
         ? this.node("ReorderOutput", [value], [n, h, w, c], { domain: NCHWC_DOMAIN, attributes: { channels: c, channels_last: 1 } })
         : this.transpose(value, [0, 2, 3, 1]),
     );
   }
 
-  #relay(key: string, emit: () => Emitted): Emitted {
+  /** The value that `emit` made when it was first asked for under this key. */
+  once(key: string, emit: () => Emitted): Emitted {
     const known = this.#relaid.get(key);
     if (known) return known;
     const made = emit();
@@ -189,13 +194,14 @@ export class OnnxBuilder {
   finish(graphName: string, metadata: Readonly<Record<string, string>> = {}): OnnxModel {
     const domains = new Set(this.#nodes.map((node) => node.domain));
     const opsets: Record<string, number> = { "": OPSET };
+    const final = (name: string): string => this.#outputNames.get(name) ?? name;
     for (const domain of [...domains].sort()) if (domain) opsets[domain] = 1;
     return {
       irVersion: 8,
       producer: "serval",
       graphName,
       opsets,
-      nodes: this.#nodes,
+      nodes: this.#nodes.map((node) => ({ ...node, inputs: node.inputs.map(final), outputs: node.outputs.map(final) })),
       initializers: this.#initializers,
       inputs: this.#inputs,
       outputs: this.#outputs,

@@ -1,4 +1,4 @@
-import { adamCorrections } from "../nn/optimizers.ts";
+import { adamScalars } from "../nn/optimizers.ts";
 import { warmupCosine } from "../nn/schedules.ts";
 import type { TrainJob } from "./train-job.ts";
 
@@ -49,6 +49,6 @@ export class TrainingPhases {
 
   /** What changes from step to step and is fed, by the name of the graph's input. */
   scalars(step: number): Readonly<Record<string, number>> {
-    return { learningRate: this.learningRate(step), ...adamCorrections(this.inPhase(step) + 1) };
+    return { learningRate: this.learningRate(step), ...adamScalars(this.inPhase(step) + 1) };
   }
 }

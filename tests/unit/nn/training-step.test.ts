@@ -24,11 +24,11 @@ function feedsFor(graph: ReturnType<typeof buildTrainingStep>["graph"]): Record<
     if (dtype === "uint8") values = values.map((value) => Math.floor((value + 0.5) * 256));
     // Both signs of gamma, because its sign moves into the weights.
     else if (/^bns.*\.weight$/.test(name)) values = values.map((value) => value + (value < 0 ? -0.5 : 0.5));
-    else if (/running_var|^moment2/.test(name)) values = values.map((value) => value + 0.6);
+    else if (/running_var|^sum2/.test(name)) values = values.map((value) => value + 0.6);
     else if (name === "targets") values = values.map((_, k) => [0.1, 0.8, 0.1][(k + Math.floor(k / 3)) % 3] as number);
     else if (name === "dropoutMask") values = values.map((value) => (value < -0.3 ? 0 : 1.25));
     else if (name === "learningRate") values.fill(0.05);
-    else if (name.startsWith("correction")) values.fill(1.5);
+    else if (name.startsWith("adam")) values.fill(1.5);
     feeds[name] = Float64Array.from(values, Math.fround);
   }
   return feeds;
@@ -77,11 +77,11 @@ test("a step with a frozen backbone gives the service's logits, and has nothing 
   const step = buildTrainingStep(cnn4, { ...size, frozen: weights });
   expect(step.state.map(({ name }) => name)).toEqual([
     "fc.weight",
-    "moment1:fc.weight",
-    "moment2:fc.weight",
+    "sum1:fc.weight",
+    "sum2:fc.weight",
     "fc.bias",
-    "moment1:fc.bias",
-    "moment2:fc.bias",
+    "sum1:fc.bias",
+    "sum2:fc.bias",
   ]);
   const feeds: Record<string, Float64Array> = {
     ...feedsFor(step.graph),
