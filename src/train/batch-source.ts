@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ServalError, type ErrorCode } from "../errors.ts";
 import type { Batch } from "./batches.ts";
@@ -75,7 +76,7 @@ export class BatchSource {
     this.#plan = plan;
     this.#layout = batchLayout(plan);
     const workerData: BatchThreadData = { plan, shared: this.#layout.shared };
-    this.#worker = new Worker(new URL("batch-worker.ts", import.meta.url), { workerData });
+    this.#worker = new Worker(new URL(`./batch-worker${extname(import.meta.url)}`, import.meta.url), { workerData });
     this.#worker.on("message", ({ code, message, hint }: BatchFailure) => this.#fail(new ServalError(code, message, { hint })));
     this.#worker.on("error", (cause) => this.#fail(new ServalError("E_INTERNAL", `The batch thread failed: ${String(cause)}`, { cause })));
   }

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ServalError, type ErrorCode } from "../errors.ts";
 import type { FindRateHooks, FindRateJob, RateSearch } from "./find-rate.ts";
@@ -34,7 +35,7 @@ export async function findRateInThread(job: FindRateJob, onEvent: FindRateHooks[
 async function runThread(task: TrainingTask, onEvent: (event: unknown) => void, signal: AbortSignal): Promise<unknown> {
   const stopFlag = new Int32Array(new SharedArrayBuffer(4));
   const workerData: TrainingThreadData = { task, stopFlag };
-  const worker = new Worker(new URL("training-worker.ts", import.meta.url), { workerData });
+  const worker = new Worker(new URL(`./training-worker${extname(import.meta.url)}`, import.meta.url), { workerData });
   const stop = (): void => void Atomics.store(stopFlag, 0, 1);
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);

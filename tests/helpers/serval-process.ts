@@ -23,9 +23,9 @@ export interface ServalProcess {
   readonly ended: Promise<ProcessResult>;
 }
 
-/** Starts `serval ARGS` as a process of its own, as a user would. */
-export function startServal(cwd: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ServalProcess {
-  const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+/** Starts `serval ARGS` as a process of its own, as a user would; `program` is the command, where it is not that of the sources. */
+export function startServal(cwd: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, program: string = main): ServalProcess {
+  const child = spawn(process.execPath, [program, ...args], { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
   // A test that fails before it stops its service must not leave it running.
   const abandon = (): void => void child.kill("SIGKILL");
   process.once("exit", abandon);

@@ -1,0 +1,30 @@
+/**
+ * Makes the npm package in build/package: JavaScript and types instead of the sources, because Node strips no types inside
+ * node_modules; and a package.json that points to them.
+ *
+ *     npm run build:package        then: npm publish build/package
+ */
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const root = join(import.meta.dirname, "..");
+const target = join(root, "build/package");
+rmSync(target, { recursive: true, force: true });
+mkdirSync(target, { recursive: true });
+execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "--project", "tsconfig.package.json"], {
+  cwd: root,
+  stdio: "inherit",
+});
+for (const path of ["models", "README.md", "LICENSE", "CHANGELOG.md"]) cpSync(join(root, path), join(target, path), { recursive: true });
+// What the code reads beside itself: pages and the like.
+cpSync(join(root, "src"), join(target, "dist"), { recursive: true, filter: (path) => !path.endsWith(".ts") });
+
+const { devDependencies, scripts, ...manifest } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Record<string, unknown>;
+const published = {
+  ...manifest,
+  bin: { serval: "dist/cli/main.js" },
+  exports: { ".": { types: "./dist/index.d.ts", default: "./dist/index.js" } },
+  files: ["dist", "models", "CHANGELOG.md"],
+};
+writeFileSync(join(target, "package.json"), `${JSON.stringify(published, null, 2)}\n`);
