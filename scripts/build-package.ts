@@ -20,9 +20,12 @@ for (const path of ["models", "README.md", "LICENSE", "CHANGELOG.md"]) cpSync(jo
 // What the code reads beside itself: pages and the like.
 cpSync(join(root, "src"), join(target, "dist"), { recursive: true, filter: (path) => !path.endsWith(".ts") });
 
-const { devDependencies, scripts, ...manifest } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Record<string, unknown>;
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Record<string, unknown>;
 const published = {
   ...manifest,
+  // Neither is there any more.
+  devDependencies: undefined,
+  scripts: undefined,
   bin: { serval: "dist/cli/main.js" },
   exports: { ".": { types: "./dist/index.d.ts", default: "./dist/index.js" } },
   files: ["dist", "models", "CHANGELOG.md"],
