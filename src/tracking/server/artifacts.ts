@@ -56,7 +56,9 @@ export class ArtifactStore {
     });
     const infos = entries.map(async (entry): Promise<FileInfo> => {
       if (entry.isDirectory()) return { path: entry.name, is_dir: true };
-      return { path: entry.name, is_dir: false, file_size: (await stat(join(dir, entry.name))).size };
+      const { size } = await stat(join(dir, entry.name));
+      // protobuf leaves a zero out.
+      return { path: entry.name, is_dir: false, ...(size > 0 && { file_size: size }) };
     });
     return (await Promise.all(infos)).sort((a, b) => (a.path < b.path ? -1 : 1));
   }

@@ -56,10 +56,10 @@ function resolveSource(store: TrackingStore, { source, runId = "", modelId = "" 
     return copyOf(store, source, rest, runId, modelId);
   }
   if (scheme === "runs") {
-    const [from = "", ...path] = source.slice("runs:/".length).split("/");
+    const from = source.slice("runs:/".length).split("/")[0];
     if (from !== runId || model !== undefined) throw foreign(source, "run_id");
-    const { artifact_uri: root } = known(source, "run_id", () => store.runs.get(runId)).info;
-    return { source, runId, modelId, storageLocation: `${root}/${path.join("/")}` };
+    known(source, "run_id", () => store.runs.get(runId));
+    return { source, runId, modelId, storageLocation: source };
   }
   if (scheme === "mlflow-artifacts") {
     const root =

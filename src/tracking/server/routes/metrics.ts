@@ -13,7 +13,7 @@ export function registerMetrics(app: TrackingApp, { store }: TrackingContext): v
   app.get("/metrics/get-history", { schema: { querystring: History } }, ({ query }) => {
     const { max_results: maxResults } = query;
     if (maxResults !== undefined && maxResults <= 0) throw invalid(`max_results: expected a positive whole number, got ${maxResults}.`);
-    const { items, token } = runs.metrics.history(runs.idOf(query.run_id), query.metric_key, maxResults, query.page_token);
+    const { items, token } = runs.metrics.history(query.run_id, query.metric_key, maxResults, query.page_token);
     return { ...(items.length > 0 && { metrics: items }), ...(token !== undefined && { next_page_token: token }) };
   });
   const Bulk = Type.Object({ run_id: Type.Array(Type.String()), metric_key: Required, max_results: Whole });

@@ -36,7 +36,7 @@ const datasetKeys = ["name", "digest", "context"];
 
 /** `metrics.loss < 0.5 AND params.model = 'cnn4' AND attributes.run_id IN ('a', 'b')`: clauses that must all hold. */
 export function parseFilter(filter: string | undefined, spec: SearchSpec): Clause[] {
-  if (filter === undefined || filter.trim() === "") return [];
+  if (filter === undefined || filter === "") return [];
   const tokens = tokenize(filter);
   const clauses: Clause[] = [];
   let at = 0;
@@ -90,6 +90,8 @@ export function parseFilter(filter: string | undefined, spec: SearchSpec): Claus
     const and = next();
     if (and === undefined) return clauses;
     if (and.text.toUpperCase() !== "AND") return fail("AND", and);
+    // MLflow lets a filter end with AND, and programs that join clauses came to rely on it.
+    if (at === tokens.length) return clauses;
   }
 }
 

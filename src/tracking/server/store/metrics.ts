@@ -80,12 +80,12 @@ export class Metrics {
     return this.#db.all(`SELECT ${columns} FROM latest_metrics WHERE run = ?`, run).map(toPoint);
   }
 
-  /** All points of a metric, or `maxResults` of them from the page that the token names. */
-  history(run: number, key: string, maxResults?: number, pageToken?: string): Page<Point> {
+  /** All points of a metric, or `maxResults` of them from the page that the token names; none of a run that is not there. */
+  history(runId: string, key: string, maxResults?: number, pageToken?: string): Page<Point> {
     const offset = readPageToken(pageToken);
     const rows = this.#db.all(
-      `SELECT ${columns} FROM metrics WHERE run = ? AND key = ? ORDER BY ${inOrder} LIMIT ? OFFSET ?`,
-      run,
+      `SELECT ${columns} FROM metrics WHERE run = (SELECT id FROM runs WHERE run_id = ?) AND key = ? ORDER BY ${inOrder} LIMIT ? OFFSET ?`,
+      runId,
       key,
       maxResults === undefined ? -1 : maxResults + 1,
       offset,
