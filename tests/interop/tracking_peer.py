@@ -1,6 +1,6 @@
-"""One script of MLflow's own client against whichever tracking server it is given. Prints what it saw, as JSON.
+"""One script of MLflow's own client against each of the tracking servers that it is given, as URI FOLDER URI FOLDER …
 
-Ids, times and names that the server draws differ from run to run: ids are replaced by the order in which they appeared,
+What it saw is written to FOLDER/seen.json. Ids, times and names that the server draws differ from run to run: ids are replaced by the order in which they appeared,
 times are left out.
 """
 
@@ -22,7 +22,12 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelParamete
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
-uri, folder = sys.argv[1], pathlib.Path(sys.argv[2])
+# The client takes seconds to import; a process for each server goes on from here.
+for uri, folder in zip(sys.argv[1::2], map(pathlib.Path, sys.argv[2::2])):
+    if os.fork() == 0:
+        break
+else:
+    sys.exit(any(os.wait()[1] for _ in sys.argv[1::2]))
 mlflow.set_tracking_uri(uri)
 client = MlflowClient(tracking_uri=uri)
 seen = {}
@@ -427,4 +432,4 @@ note("deleting the model twice", lambda: client.delete_registered_model("trebler
 text = json.dumps(seen, ensure_ascii=False)
 for value, shown in ids.items():
     text = text.replace(value, shown)
-print(text)
+(folder / "seen.json").write_text(text, encoding="utf-8")
