@@ -74,7 +74,8 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
   }
   registerDownloads(app, context);
   registerServerInfo(app);
-  registerPages(app, context);
+  // With an error handler of their own.
+  await app.register(async (scope) => registerPages(scope.withTypeProvider<TypeBoxTypeProvider>(), context));
   await app.ready();
   return app;
 }
