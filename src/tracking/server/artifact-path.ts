@@ -19,7 +19,7 @@ export function splitArtifactPath(path: string): string[] {
 function checkPlain(path: string, decoded: string): void {
   const absolute = decoded.startsWith("/") || /^[a-zA-Z]:/.test(decoded) || /^file:/i.test(decoded);
   // Backslashes separate on Windows; a # would begin a fragment in the address of the artifact.
-  if (absolute || /[\\#\0-\x1f\x7f]/.test(decoded) || decoded.split("/").includes("..")) throw unsafe(path);
+  if (absolute || /[\\#]|\p{Cc}/u.test(decoded) || decoded.split("/").includes("..")) throw unsafe(path);
 }
 
 function unsafe(path: string): Error {

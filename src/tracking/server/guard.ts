@@ -55,7 +55,14 @@ function isAllowedOrigin(origin: string, allowed: readonly string[]): boolean {
 
 /** `*` stands for anything. */
 function fits(entry: string, text: string): boolean {
-  return new RegExp(`^${entry.trim().toLowerCase().split("*").map(RegExp.escape).join(".*")}$`).test(text);
+  return new RegExp(
+    `^${entry
+      .trim()
+      .toLowerCase()
+      .split("*")
+      .map((part) => RegExp.escape(part))
+      .join(".*")}$`,
+  ).test(text);
 }
 
 /** RFC 1918, RFC 4193 and the loopback network. */

@@ -26,7 +26,7 @@ export const Double: TUnion<[TNumber, TLiteral<"NaN">, TLiteral<"Infinity">, TLi
 ]);
 
 type PairSchema = TObject<{ key: TString; value: TString }>;
-export const Pair: PairSchema = Type.Object({ key: Required, value: Type.String({ default: "" }) });
+const Pair: PairSchema = Type.Object({ key: Required, value: Type.String({ default: "" }) });
 export const Pairs: TOptional<TArray<PairSchema>> = Type.Optional(Type.Array(Pair));
 
 export const RunQuery: TObject<{ run_id: TString }> = Type.Object({ run_id: Required });

@@ -173,5 +173,9 @@ function readModel(text: string): object {
   if (lacking.length > 0) throw invalid(`model_json lacks ${lacking.join(", ")}.`);
   const flavors = Object.entries(model["flavors"] as Record<string, Record<string, unknown>>);
   // The settings of Python's loader are of no use to others, and may be long.
-  return { ...model, flavors: Object.fromEntries(flavors.map(([name, { config: _, ...flavor }]) => [name, flavor])) };
+  const withoutConfig = flavors.map(([name, flavor]) => [
+    name,
+    Object.fromEntries(Object.entries(flavor).filter(([key]) => key !== "config")),
+  ]);
+  return { ...model, flavors: Object.fromEntries(withoutConfig) as object };
 }

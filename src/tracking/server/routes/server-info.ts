@@ -1,7 +1,7 @@
 import type { TrackingApp } from "../context.ts";
 
 /** The release of MLflow whose client this server is tested with; the client asks, to know what the server can do. */
-export const mlflowVersion = "3.17.2";
+const mlflowVersion = "3.17.2";
 
 /** What clients and load balancers ask before they begin. */
 export function registerServerInfo(app: TrackingApp): void {

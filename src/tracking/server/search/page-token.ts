@@ -1,7 +1,7 @@
 import { invalid } from "../refusal.ts";
 
 /** Where the next page begins. Clients pass it back as it is; whatever is not one of ours is refused. */
-export function writePageToken(offset: number): string {
+function writePageToken(offset: number): string {
   return Buffer.from(JSON.stringify({ offset })).toString("base64");
 }
 

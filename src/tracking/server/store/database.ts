@@ -1,10 +1,10 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite";
 import { ServalError } from "../../../errors.ts";
 import { migrate } from "../migrations.ts";
 
-export type Row = Record<string, unknown>;
+export type Row = Record<string, SQLOutputValue>;
 
 /** How long a write waits for another process that writes to the same store. */
 const busyTimeoutMs = 10_000;
@@ -42,6 +42,13 @@ export class Database {
 
   all(sql: string, ...values: SQLInputValue[]): Row[] {
     return this.#prepare(sql).all(...values);
+  }
+
+  /** Rows as lists, which takes half the time of `all` where there are many. */
+  arrays(sql: string, ...values: SQLInputValue[]): (readonly SQLOutputValue[])[] {
+    const statement = this.#prepare(sql);
+    statement.setReturnArrays(true);
+    return statement.all(...values) as object[] as (readonly SQLOutputValue[])[];
   }
 
   get(sql: string, ...values: SQLInputValue[]): Row | undefined {

@@ -27,7 +27,7 @@ export interface ExperimentSearch {
   readonly pageToken?: string | undefined;
 }
 
-export const artifactRoot = "mlflow-artifacts:/";
+const artifactRoot = "mlflow-artifacts:/";
 export const maxSearchResults = 50_000;
 
 const spec: SearchSpec = {
@@ -173,7 +173,7 @@ export class Experiments {
 
   #toExperiment(row: Row): Experiment {
     const id = Number(row["id"]);
-    const tags = keyValues(this.#db.all("SELECT key, value FROM experiment_tags WHERE experiment = ? ORDER BY key", id));
+    const tags = keyValues(this.#db.arrays("SELECT key, value FROM experiment_tags WHERE experiment = ? ORDER BY key", id));
     return {
       experiment_id: String(id),
       name: String(row["name"]),

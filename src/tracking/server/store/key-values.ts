@@ -1,4 +1,4 @@
-import type { Row } from "./database.ts";
+import type { SQLOutputValue } from "node:sqlite";
 
 /** A param or tag as the REST API writes it. */
 export interface KeyValue {
@@ -6,7 +6,7 @@ export interface KeyValue {
   readonly value: string;
 }
 
-/** Rows of `SELECT key, value`, which are what they should be already. */
-export function keyValues(rows: readonly Row[]): KeyValue[] {
-  return rows as readonly object[] as KeyValue[];
+/** Rows of `SELECT key, value`. */
+export function keyValues(rows: readonly (readonly SQLOutputValue[])[]): KeyValue[] {
+  return rows.map(([key, value]) => ({ key: String(key), value: String(value) }));
 }

@@ -243,8 +243,8 @@ export class LoggedModels {
   #toModel(row: Row): LoggedModel {
     const id = Number(row["id"]);
     const modelId = String(row["model_id"]);
-    const tags = keyValues(this.#db.all("SELECT key, value FROM logged_model_tags WHERE model = ?", id));
-    const params = keyValues(this.#db.all("SELECT key, value FROM logged_model_params WHERE model = ?", id));
+    const tags = keyValues(this.#db.arrays("SELECT key, value FROM logged_model_tags WHERE model = ?", id));
+    const params = keyValues(this.#db.arrays("SELECT key, value FROM logged_model_params WHERE model = ?", id));
     const metrics = this.#db.all("SELECT * FROM logged_model_metrics WHERE model = ?", id).map((point): ModelMetric => ({
       key: String(point["key"]),
       value: Number(point["value"]),

@@ -1,7 +1,8 @@
+import type { SQLOutputValue } from "node:sqlite";
 import { invalid } from "../refusal.ts";
 import { checkKey } from "../names.ts";
 import { cutPage, readPageToken, type Page } from "../search/page-token.ts";
-import { marks, type Database, type Row } from "./database.ts";
+import { marks, type Database } from "./database.ts";
 
 /** A metric's point as it comes in. NaN and infinities are allowed. */
 export interface NewPoint {
@@ -24,12 +25,11 @@ export interface Point {
   readonly step: number;
 }
 
-/** Points as SQLite gives them: what is selected is what goes out, without a copy of each of what may be 100,000. */
-const columns = "key, CASE WHEN is_nan THEN 'NaN' ELSE value END AS value, timestamp, step";
-const plainColumns = "key, value, timestamp, step, is_nan";
+const columns = "key, value, timestamp, step, is_nan";
 
-function points(rows: readonly Row[]): Point[] {
-  return rows as readonly object[] as Point[];
+/** A row of `columns`. */
+function toPoint([key, value, timestamp, step, isNan]: readonly SQLOutputValue[]): Point {
+  return { key: key as string, value: isNan === 1 ? "NaN" : (value as number), timestamp: timestamp as number, step: step as number };
 }
 
 /** MLflow keeps the largest number in place of an infinity, and its clients see that. */
@@ -45,7 +45,7 @@ export function checkPoint({ key, timestamp, step }: NewPoint, path: string): vo
   if (!Number.isSafeInteger(step)) throw invalid(`${path}step of ${key}: expected a whole number, got ${step}.`);
 }
 
-const inOrder = "timestamp, step, metrics.value, is_nan";
+const inOrder = "timestamp, step, value, is_nan";
 const maxBulkPoints = 25_000;
 
 /** The points of all runs' metrics. The callers hold the transaction and know that the run is there. */
@@ -74,47 +74,48 @@ export class Metrics {
   }
 
   latest(run: number): Point[] {
-    return points(this.#db.all(`SELECT ${columns} FROM latest_metrics WHERE run = ?`, run));
+    return this.#db.arrays(`SELECT ${columns} FROM latest_metrics WHERE run = ?`, run).map(toPoint);
   }
 
   /** All points of a metric, or `maxResults` of them from the page that the token names; none of a run that is not there. */
   history(runId: string, key: string, maxResults?: number, pageToken?: string): Page<Point> {
     const offset = readPageToken(pageToken);
-    const rows = this.#db.all(
+    const rows = this.#db.arrays(
       `SELECT ${columns} FROM metrics WHERE run = (SELECT id FROM runs WHERE run_id = ?) AND key = ? ORDER BY ${inOrder} LIMIT ? OFFSET ?`,
       runId,
       key,
       maxResults === undefined ? -1 : maxResults + 1,
       offset,
     );
-    return maxResults === undefined ? { items: points(rows), token: undefined } : cutPage(points(rows), offset, maxResults);
+    const points = rows.map(toPoint);
+    return maxResults === undefined ? { items: points, token: undefined } : cutPage(points, offset, maxResults);
   }
 
   /** One metric of several runs, by run and then in time; runs that are not there have none. */
   historyOfRuns(runIds: readonly string[], key: string, maxResults: number = maxBulkPoints): (Point & { readonly run_id: string })[] {
-    const sql = `SELECT run_id, ${columns} FROM metrics JOIN runs ON runs.id = run
+    const sql = `SELECT ${columns}, run_id FROM metrics JOIN runs ON runs.id = run
       WHERE run_id IN (${marks(runIds.length)}) AND key = ? ORDER BY run_id, ${inOrder} LIMIT ?`;
-    const rows = this.#db.all(sql, ...runIds, key, Math.min(maxResults, maxBulkPoints));
-    return rows as readonly object[] as (Point & { readonly run_id: string })[];
+    const rows = this.#db.arrays(sql, ...runIds, key, Math.min(maxResults, maxBulkPoints));
+    return rows.map((row) => ({ ...toPoint(row), run_id: String(row[5]) }));
   }
 
   /** At most `maxResults` points of a metric, evenly over its steps, the first and the last among them. */
   sample(run: number, key: string, maxResults: number, steps?: readonly [from: number, to: number]): Point[] {
     const [from, to] = steps ?? [-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
-    const rows = this.#db.all(
+    const rows = this.#db.arrays(
       `WITH numbered AS (
-         SELECT ${plainColumns}, row_number() OVER (ORDER BY step, timestamp, value, is_nan) - 1 AS place, count(*) OVER () AS total
+         SELECT ${columns}, row_number() OVER (ORDER BY step, timestamp, value, is_nan) - 1 AS place, count(*) OVER () AS total
          FROM metrics WHERE run = ?1 AND key = ?2 AND step BETWEEN ?3 AND ?4)
        SELECT ${columns} FROM numbered
        WHERE total <= ?5 OR place = total - 1 OR (?5 > 1 AND place * (?5 - 1) / total > (place - 1) * (?5 - 1) / total) OR (?5 > 1 AND place = 0)
-       ORDER BY step, timestamp, numbered.value, is_nan`,
+       ORDER BY step, timestamp, value, is_nan`,
       run,
       key,
       from,
       to,
       maxResults,
     );
-    return points(rows);
+    return rows.map(toPoint);
   }
 }
 

@@ -224,7 +224,7 @@ export class ModelVersions {
 
   /** MLflow leaves the aliases out of a search's answers. */
   #toVersion(row: Row, withAliases = true): ModelVersion {
-    const tags = keyValues(this.#db.all("SELECT key, value FROM model_version_tags WHERE version = ?", Number(row["id"])));
+    const tags = keyValues(this.#db.arrays("SELECT key, value FROM model_version_tags WHERE version = ?", Number(row["id"])));
     const [model, version] = [Number(row["model"]), Number(row["version"])];
     const aliases = withAliases
       ? this.#db

@@ -137,7 +137,7 @@ export class RegisteredModels {
     const id = Number(row["id"]);
     const name = String(row["name"]);
     const latest = this.#versions.latest(name);
-    const tags = keyValues(this.#db.all("SELECT key, value FROM registered_model_tags WHERE model = ?", id));
+    const tags = keyValues(this.#db.arrays("SELECT key, value FROM registered_model_tags WHERE model = ?", id));
     const aliases = this.#db
       .all("SELECT alias, version FROM aliases WHERE model = ? ORDER BY alias", id)
       .map((alias) => ({ alias: String(alias["alias"]), version: String(alias["version"]) }));

@@ -72,7 +72,7 @@ export class RunLinks {
         run,
       )
       .map((row): DatasetInput => {
-        const tags = keyValues(this.#db.all("SELECT key, value FROM input_tags WHERE input = ?", Number(row["input"])));
+        const tags = keyValues(this.#db.arrays("SELECT key, value FROM input_tags WHERE input = ?", Number(row["input"])));
         const { schema, profile } = row;
         return {
           ...(tags.length > 0 && { tags }),

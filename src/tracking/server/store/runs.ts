@@ -192,8 +192,8 @@ export class Runs {
   toRun(row: Row): Run {
     const id = Number(row["id"]);
     const metrics = this.metrics.latest(id);
-    const params = keyValues(this.#db.all("SELECT key, value FROM params WHERE run = ?", id));
-    const tags = keyValues(this.#db.all("SELECT key, value FROM tags WHERE run = ?", id));
+    const params = keyValues(this.#db.arrays("SELECT key, value FROM params WHERE run = ?", id));
+    const tags = keyValues(this.#db.arrays("SELECT key, value FROM tags WHERE run = ?", id));
     return {
       info: toRunInfo(row),
       data: { ...(metrics.length > 0 && { metrics }), ...(params.length > 0 && { params }), ...(tags.length > 0 && { tags }) },
@@ -239,7 +239,7 @@ export class Runs {
   }
 }
 
-export function toRunInfo(row: Row): RunInfo {
+function toRunInfo(row: Row): RunInfo {
   const end = row["end_time"];
   return {
     run_uuid: String(row["run_id"]),

@@ -98,6 +98,8 @@ function toCondition(clause: Clause): Condition {
         values,
       };
     }
+    default:
+      throw invalid(`${String(clause.type)} is nothing to search runs by.`);
   }
 }
 

@@ -140,7 +140,7 @@ describe("two servers on one store", () => {
     const answers = await Promise.all(
       [first, second, first, second].map(async ({ url }) => post(url, "experiments/create", { name: "same" })),
     );
-    expect(answers.map(({ status }) => status).sort()).toEqual([200, 400, 400, 400]);
+    expect(answers.map(({ status }) => status).sort((a, b) => a - b)).toEqual([200, 400, 400, 400]);
     const refused = answers.find(({ status }) => status === 400);
     expect(refused?.body.error_code).toBe("RESOURCE_ALREADY_EXISTS");
   });
