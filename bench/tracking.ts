@@ -5,13 +5,14 @@
  *
  *     npm run bench:tracking -- [--seconds N] [--runs N] [--points N] [--many N]
  */
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer, type AddressInfo } from "node:net";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
+import { startMlflowServer } from "../tests/interop/mlflow-server.ts";
 import { openTrackingStore } from "../src/tracking/server/store/tracking-store.ts";
 import { printReport, summarize, type Samples } from "./report.ts";
 
@@ -31,57 +32,31 @@ const [seconds, runCount, pointCount, many] = [values.seconds, values.runs, valu
 ];
 const root = join(import.meta.dirname, "..");
 const folder = mkdtempSync(join(tmpdir(), "serval-bench-tracking-"));
-const venvMlflow = join(root, ".venv/bin/mlflow");
 
 interface Server {
   readonly name: "serval" | "mlflow";
   readonly url: string;
-  readonly child: ChildProcess;
+  stop(): Promise<void>;
 }
 
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
-
-async function start(name: Server["name"], port: number, dir: string): Promise<Server> {
-  const serval = [process.execPath, join(root, "src/cli/main.ts"), "track", "--port", String(port), "--store", dir];
-  const mlflow = [
-    existsSync(venvMlflow) ? venvMlflow : "mlflow",
-    "server",
-    "--host",
-    "127.0.0.1",
-    "--port",
-    String(port),
-    "--workers",
-    "1",
-  ];
-  const stores = ["--backend-store-uri", `sqlite:///${dir}.db`, "--artifacts-destination", `${dir}-artifacts`];
-  const [program = "", ...args] = name === "serval" ? serval : [...mlflow, ...stores];
-  const env = { ...process.env, MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false", MLFLOW_DISABLE_TELEMETRY: "true" };
-  // A group of its own: MLflow's server starts workers, which must end with it.
-  const child = spawn(program, args, { env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
-  let log = "";
-  await new Promise<void>((resolve, reject) => {
-    child.once("exit", (code) => reject(new Error(`${name} ended with ${code}:\n${log}`)));
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (chunk: string) => {
-        log += chunk;
-        if (/Tracking at|Application startup complete/.test(log)) resolve();
-      });
-    }
+async function startServal(dir: string): Promise<Server> {
+  const child = spawn(process.execPath, [join(root, "src/cli/main.ts"), "track", "--port", "0", "--store", dir], {
+    stdio: ["ignore", "inherit", "pipe"],
   });
-  return { name, url: `http://127.0.0.1:${port}`, child };
-}
-
-async function stop({ child }: Server): Promise<void> {
-  const ended = once(child, "exit");
-  process.kill(-(child.pid as number), "SIGTERM");
-  await ended;
+  const lines = createInterface(child.stderr);
+  const [line] = (await once(lines, "line")) as [string];
+  lines.on("line", () => undefined);
+  const url = /^Tracking at (http:\/\/[^,]+),/.exec(line)?.[1];
+  if (url === undefined) throw new Error(`serval track said: ${line}`);
+  return {
+    name: "serval",
+    url,
+    async stop() {
+      const ended = once(child, "exit");
+      child.kill("SIGTERM");
+      await ended;
+    },
+  };
 }
 
 async function call(server: Server, method: "GET" | "POST", path: string, content: Record<string, unknown>): Promise<string> {
@@ -200,7 +175,8 @@ function fillMany(dir: string): void {
 const say = (text: string): void => void process.stderr.write(`${text}\n`);
 const servers: Server[] = [];
 try {
-  for (const name of ["serval", "mlflow"] as const) servers.push(await start(name, await freePort(), join(folder, name)));
+  servers.push(await startServal(join(folder, "serval")));
+  servers.push({ name: "mlflow", ...(await startMlflowServer(join(folder, "mlflow"))) });
   const runs = new Map<Server, string>();
   for (const server of servers) {
     const startedAt = performance.now();
@@ -229,10 +205,10 @@ try {
     results.push({ what: operation.name, serval, mlflow, ratio: serval.perSecond / mlflow.perSecond });
     say(`${operation.name}: ${(serval.perSecond / mlflow.perSecond).toFixed(1)} times`);
   }
-  await Promise.all(servers.splice(0).map(stop));
+  await Promise.all(servers.splice(0).map(async (server) => server.stop()));
 
   fillMany(join(folder, "many"));
-  const large = await start("serval", await freePort(), join(folder, "many"));
+  const large = await startServal(join(folder, "many"));
   servers.push(large);
   const manySearches: Record<string, Record<string, unknown>> = {
     "by a metric, 100 found": { filter: "metrics.metric_3 > 0.5", order_by: ["metrics.metric_5 DESC"], max_results: 100 },
@@ -273,6 +249,6 @@ try {
     { runs: many, results, many: manyResults },
   );
 } finally {
-  await Promise.all(servers.map(stop));
+  await Promise.all(servers.map(async (server) => server.stop()));
   rmSync(folder, { recursive: true, force: true });
 }

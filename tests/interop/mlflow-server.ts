@@ -11,9 +11,9 @@ export interface MlflowServer {
 }
 
 /** A real `mlflow server` on SQLite that takes files, with everything that it keeps in `dir`; resolves once it is ready. */
-export async function startMlflowServer(dir: string): Promise<MlflowServer> {
+export async function startMlflowServer(dir: string, port?: number): Promise<MlflowServer> {
   await mkdir(dir, { recursive: true });
-  const port = await freePort();
+  port ??= await freePort();
   const args = ["server", "--host", "127.0.0.1", "--port", String(port), "--workers", "1", "--serve-artifacts"];
   const stores = ["--backend-store-uri", `sqlite:///${join(dir, "mlflow.db")}`, "--artifacts-destination", join(dir, "artifacts")];
   const child = spawn(pythonProgram("mlflow"), [...args, ...stores], {
@@ -44,7 +44,7 @@ async function stop(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const { port } = probe.address() as AddressInfo;
