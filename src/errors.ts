@@ -350,6 +350,12 @@ const table = {
     exit: 1,
     hint: "Look at the server's log. What it did not take is still in the run's folder.",
   },
+  E_TRACKING_STORE: {
+    title: "The store of the tracking server cannot be used.",
+    status: 500,
+    exit: 1,
+    hint: "Check the folder, or name another one with --store.",
+  },
 
   E_BUNDLE_MISSING: {
     title: "There is no model bundle where one is expected, or a part of it is not there.",

@@ -11,7 +11,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   nn: ["onnx"],
   runtime: ["onnx"],
   model: ["image", "onnx"],
-  tracking: [],
+  tracking: ["charts"],
   train: ["data", "nn", "onnx", "runtime", "model", "tracking/client", "image", "charts"],
   registry: ["tracking/client", "model"],
   monitor: ["model", "image", "charts"],

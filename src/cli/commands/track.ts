@@ -1,0 +1,61 @@
+import { once } from "node:events";
+import { join, resolve } from "node:path";
+import { loadSettings } from "../../config/settings.ts";
+import { ServalError } from "../../errors.ts";
+import { startTrackingServer, trackingFolder } from "../../tracking/server/tracking-server.ts";
+import type { Configure } from "../command.ts";
+import type { Output } from "../output.ts";
+
+export interface TrackCommandOptions {
+  readonly dir: string;
+  readonly host: string;
+  readonly port: number;
+  readonly allowedHosts: readonly string[];
+  readonly allowedOrigins: readonly string[];
+}
+
+const defaultPort = 5001;
+
+export const configure: Configure = (command, context) => {
+  command
+    .option("--port <PORT>", "port to listen on; 0 takes a free one", String(defaultPort))
+    .option("--host <HOST>", "address to listen on (default: SERVAL_HOST or 127.0.0.1)")
+    .option("--store <DIR>", "folder of the runs, models and their files (default: tracking/ in SERVAL_STATE_DIR)")
+    .option("--allowed-hosts <LIST>", "host names that requests may ask for besides local ones, such as ml.example.com,proxy:8443")
+    .option("--allowed-origins <LIST>", "origins of pages elsewhere that may change things, such as https://ml.example.com")
+    .action(async (options: { port: string; host?: string; store?: string; allowedHosts?: string; allowedOrigins?: string }) => {
+      const settings = loadSettings();
+      const track: TrackCommandOptions = {
+        dir: resolve(context.cwd, options.store ?? join(settings.stateDir, trackingFolder)),
+        host: options.host ?? settings.host,
+        port: parsePort(options.port),
+        allowedHosts: splitList(options.allowedHosts),
+        allowedOrigins: splitList(options.allowedOrigins),
+      };
+      await serve(track, context.output(), context.signal);
+    });
+};
+
+/** Serves until `signal` is aborted; then answers what came before and returns. */
+async function serve(options: TrackCommandOptions, output: Output, signal: AbortSignal): Promise<void> {
+  const server = await startTrackingServer({ ...options, log: process.stdout });
+  try {
+    output.warn(`Tracking at ${server.url}, kept in ${options.dir}\n  use it:  export MLFLOW_TRACKING_URI=${server.url}`);
+    if (!signal.aborted) await once(signal, "abort");
+  } finally {
+    await server.close();
+  }
+}
+
+function splitList(text: string | undefined): string[] {
+  return (text ?? "")
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (/^\d+$/.test(text) && port <= 65_535) return port;
+  throw new ServalError("E_USAGE", `--port: expected a number from 0 to 65535, got ${JSON.stringify(text)}.`);
+}

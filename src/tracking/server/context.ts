@@ -1,0 +1,14 @@
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import type { FastifyBaseLogger, FastifyInstance } from "fastify";
+import type { ArtifactStore } from "./artifacts.ts";
+import type { TrackingStore } from "./store/tracking-store.ts";
+
+/** The server with requests typed by the schemas that validate them. */
+export type TrackingApp = FastifyInstance<Server, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
+
+/** What every route may use. */
+export interface TrackingContext {
+  readonly store: TrackingStore;
+  readonly artifacts: ArtifactStore;
+}

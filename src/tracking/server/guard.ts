@@ -1,0 +1,77 @@
+import { BlockList, isIP } from "node:net";
+import type { TrackingApp } from "./context.ts";
+
+export interface GuardOptions {
+  /** Hosts besides this machine and private networks: `mlflow.example.com`, `proxy:8443`, `*.internal`, `*` for all. */
+  readonly allowedHosts?: readonly string[];
+  /** Origins of pages elsewhere that may change things: `https://dashboard.example.com`. */
+  readonly allowedOrigins?: readonly string[];
+}
+
+const changing = new Set(["POST", "PUT", "PATCH", "DELETE"]);
+const local = new Set(["localhost", "127.0.0.1", "[::1]", "0.0.0.0"]);
+
+/**
+ * Keeps pages on the web away from a server that only listens here. A name that an attacker points at 127.0.0.1 (DNS
+ * rebinding) is no host that we know; a page of another site sends its origin when it changes something. As in MLflow, both
+ * are answered with 403; /health and /version are for whoever asks. Unlike there an address counts as private only when it
+ * is one (10.evil.example is not), and an entry without a port holds for every port.
+ */
+export function registerGuard(app: TrackingApp, { allowedHosts = [], allowedOrigins = [] }: GuardOptions): void {
+  const networks = privateNetworks();
+  app.addHook("onRequest", (request, reply, done) => {
+    const path = request.url.split("?")[0] ?? "";
+    const host = request.headers.host ?? "";
+    const origin = request.headers.origin;
+    void reply.header("x-content-type-options", "nosniff").header("x-frame-options", "SAMEORIGIN");
+    if (path !== "/health" && path !== "/version" && !isAllowedHost(host, allowedHosts, networks)) {
+      const text = `Serval's tracking server does not know the host ${JSON.stringify(host.slice(0, 200))}. Add it with --allowed-hosts if it is yours.`;
+      void reply.code(403).type("text/plain; charset=utf-8").send(text);
+      return;
+    }
+    if (origin !== undefined && changing.has(request.method) && !isAllowedOrigin(origin, allowedOrigins)) {
+      const text = `A page of ${JSON.stringify(origin.slice(0, 200))} may change nothing on Serval's tracking server.`;
+      void reply.code(403).type("text/plain; charset=utf-8").send(text);
+      return;
+    }
+    done();
+  });
+}
+
+function isAllowedHost(header: string, allowed: readonly string[], networks: BlockList): boolean {
+  const match = /^(\[[0-9a-f:.%]+\]|[^:[\]\s/]+)(?::\d+)?$/i.exec(header);
+  const name = match?.[1]?.toLowerCase();
+  if (name === undefined) return false;
+  const address = name.replace(/^\[|\]$/g, "");
+  const family = isIP(address);
+  if (local.has(name) || (family !== 0 && networks.check(address, family === 6 ? "ipv6" : "ipv4"))) return true;
+  return allowed.some((entry) => fits(entry, header.toLowerCase()) || fits(entry, name));
+}
+
+function isAllowedOrigin(origin: string, allowed: readonly string[]): boolean {
+  const name = URL.parse(origin)?.hostname;
+  return (name !== undefined && local.has(name)) || allowed.some((entry) => fits(entry, origin.toLowerCase()));
+}
+
+/** `*` stands for anything. */
+function fits(entry: string, text: string): boolean {
+  return new RegExp(
+    `^${entry
+      .trim()
+      .toLowerCase()
+      .split("*")
+      .map((part) => RegExp.escape(part))
+      .join(".*")}$`,
+  ).test(text);
+}
+
+/** RFC 1918, RFC 4193 and the loopback network. */
+function privateNetworks(): BlockList {
+  const list = new BlockList();
+  list.addSubnet("127.0.0.0", 8, "ipv4");
+  list.addSubnet("10.0.0.0", 8, "ipv4");
+  list.addSubnet("172.16.0.0", 12, "ipv4");
+  list.addSubnet("192.168.0.0", 16, "ipv4");
+  list.addSubnet("fc00::", 7, "ipv6");
+  return list;
+}

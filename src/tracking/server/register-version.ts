@@ -1,0 +1,109 @@
+import { ServalError } from "../../errors.ts";
+import { splitArtifactPath, storedPath } from "./artifact-path.ts";
+import { invalid } from "./refusal.ts";
+import type { KeyValue } from "./store/key-values.ts";
+import type { ModelVersion } from "./store/model-versions.ts";
+import type { TrackingStore } from "./store/tracking-store.ts";
+
+export interface NewVersionRequest {
+  readonly name: string;
+  /** Where the model's files are: models:/m-ID, models:/NAME/VERSION, runs:/RUN/path, mlflow-artifacts:/…, s3://… */
+  readonly source: string;
+  readonly runId: string | undefined;
+  readonly modelId: string | undefined;
+  readonly runLink: string;
+  readonly description: string;
+  readonly tags: readonly KeyValue[];
+}
+
+/**
+ * Makes a version of a registered model. A source in our own store must belong to the run or the logged model that the
+ * request names, so that a version cannot point at the files of another; a folder of this machine is refused altogether.
+ */
+export function registerVersion(store: TrackingStore, request: NewVersionRequest): ModelVersion {
+  const { name, tags, runLink, description } = request;
+  return store.db.write(() => {
+    const { source, runId, modelId, storageLocation } = resolveSource(store, request);
+    const version = store.modelVersions.create({ name, source, storageLocation, runId, runLink, description, tags });
+    if (modelId !== "") store.loggedModels.addVersion(modelId, name, version.version);
+    return version;
+  });
+}
+
+interface Source {
+  readonly source: string;
+  readonly runId: string;
+  readonly modelId: string;
+  readonly storageLocation: string;
+}
+
+function resolveSource(store: TrackingStore, { source, runId = "", modelId = "" }: NewVersionRequest): Source {
+  const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(source)?.[1]?.toLowerCase();
+  if (scheme === undefined || scheme === "file") {
+    throw invalid(
+      `source ${JSON.stringify(source)}: expected models:/, runs:/, mlflow-artifacts:/ or the address of another store, not a folder of this machine.`,
+    );
+  }
+  refuseDots(source);
+  const model = modelId === "" ? undefined : known(source, "model_id", () => store.loggedModels.get(modelId));
+  const ownRun = (): string => (runId !== "" ? runId : (model?.info.source_run_id ?? ""));
+  if (scheme === "models") {
+    const rest = source.slice("models:/".length);
+    if (/^m-[0-9a-f]+$/.test(rest)) {
+      if (rest !== modelId || model === undefined) throw foreign(source, "model_id");
+      return { source, runId: ownRun(), modelId, storageLocation: model.info.artifact_uri };
+    }
+    return copyOf(store, source, rest, runId, modelId);
+  }
+  if (scheme === "runs") {
+    const from = source.slice("runs:/".length).split("/")[0];
+    if (from !== runId || model !== undefined) throw foreign(source, "run_id");
+    known(source, "run_id", () => store.runs.get(runId));
+    return { source, runId, modelId, storageLocation: source };
+  }
+  if (scheme === "mlflow-artifacts") {
+    const root =
+      model?.info.artifact_uri ?? (runId === "" ? undefined : known(source, "run_id", () => store.runs.get(runId)).info.artifact_uri);
+    if (root === undefined || !isWithin(source, root)) throw foreign(source, model === undefined ? "run_id" : "model_id");
+  }
+  return { source, runId: ownRun(), modelId, storageLocation: source };
+}
+
+/** A version of another version: `models:/NAME/VERSION` or `models:/NAME@ALIAS`. */
+function copyOf(store: TrackingStore, source: string, rest: string, runId: string, modelId: string): Source {
+  const [, name, version, alias] = /^([^/@]+)(?:\/([^/]+)|@(.+))$/.exec(rest) ?? [];
+  if (name === undefined)
+    throw invalid(`source ${JSON.stringify(source)}: expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/m-ID.`);
+  const original = alias === undefined ? store.modelVersions.get(name, version ?? "") : store.modelVersions.getByAlias(name, alias);
+  if (runId !== "" && runId !== original.run_id) throw foreign(source, "run_id");
+  return {
+    source: `models:/${name}/${original.version}`,
+    runId: original.run_id,
+    modelId,
+    storageLocation: store.modelVersions.downloadUri(name, original.version),
+  };
+}
+
+function refuseDots(source: string): void {
+  const path = source.replace(/^[a-z][a-z0-9+.-]*:\/*/i, "");
+  splitArtifactPath(path);
+}
+
+function isWithin(source: string, root: string): boolean {
+  const [inner, outer] = [source, root].map((uri) => splitArtifactPath(storedPath(uri) ?? ""));
+  return outer !== undefined && inner !== undefined && outer.length > 0 && outer.every((part, i) => inner[i] === part);
+}
+
+/** What the request names and we do not have is the request's fault, not a missing address. */
+function known<Found>(source: string, parameter: string, find: () => Found): Found {
+  try {
+    return find();
+  } catch (error) {
+    if (error instanceof ServalError && error.details["errorCode"] === "RESOURCE_DOES_NOT_EXIST") throw foreign(source, parameter);
+    throw error;
+  }
+}
+
+function foreign(source: string, parameter: string): Error {
+  return invalid(`source ${JSON.stringify(source)}: ${parameter} must name the run or the model that these files are of.`);
+}

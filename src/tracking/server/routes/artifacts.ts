@@ -1,0 +1,109 @@
+import type { Readable } from "node:stream";
+import type { FastifyReply } from "fastify";
+import Type from "typebox";
+import type { ArtifactFile, FileInfo } from "../artifacts.ts";
+import { storedPath } from "../artifact-path.ts";
+import type { TrackingApp, TrackingContext } from "../context.ts";
+import { invalid, refusal } from "../refusal.ts";
+import { Required, Text } from "../schemas.ts";
+import { mediaType } from "./media-type.ts";
+
+/** The files of a run or a model, by their ids. */
+export function registerArtifactLists(app: TrackingApp, context: TrackingContext): void {
+  const { runs, loggedModels } = context.store;
+  app.get("/artifacts/list", { schema: { querystring: Type.Object({ run_id: Required, path: Text }) } }, async ({ query }) => {
+    const { artifact_uri: uri } = runs.get(query.run_id).info;
+    return { root_uri: uri, ...(await listBelow(context, uri, query.path)) };
+  });
+  app.get(
+    "/logged-models/:model_id/artifacts/directories",
+    { schema: { params: Type.Object({ model_id: Required }), querystring: Type.Object({ artifact_directory_path: Text }) } },
+    async ({ params, query }) => {
+      const { artifact_uri: uri } = loggedModels.get(params.model_id).info;
+      return { root_uri: uri, ...(await listBelow(context, uri, query.artifact_directory_path)) };
+    },
+  );
+}
+
+/** The proxy for files: MLflow's clients put and get them here, wherever the server keeps them. */
+export async function registerArtifactProxy(app: TrackingApp, { artifacts }: TrackingContext): Promise<void> {
+  await app.register(async (scope) => {
+    // Bodies are files here, also those that say that they are JSON, and never lie in memory whole.
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
+    scope.put<{ Params: { "*": string } }>("/artifacts/*", async ({ params, body }) => {
+      await artifacts.write(filePath(params["*"]), body as Readable | undefined);
+      return {};
+    });
+  });
+  app.get<{ Params: { "*": string } }>("/artifacts/*", async ({ params }, reply) =>
+    sendFile(reply, await artifacts.find(filePath(params["*"]))),
+  );
+  app.delete<{ Params: { "*": string } }>("/artifacts/*", async ({ params }) => {
+    await artifacts.delete(params["*"]);
+    return {};
+  });
+  app.get("/artifacts", { schema: { querystring: Type.Object({ path: Text }) } }, async ({ query }) =>
+    listing(await artifacts.list(query.path ?? "")),
+  );
+  // Clients ask whether a large file may go in parts, and send it whole when it may not.
+  for (const path of ["/mpu/create/*", "/mpu/complete/*", "/mpu/abort/*"]) {
+    app.post(path, () => {
+      throw refusal("NOT_IMPLEMENTED", "Multipart upload is not supported for the current artifact repository: send the file whole.");
+    });
+  }
+  app.get("/presigned/*", () => {
+    throw refusal("NOT_IMPLEMENTED", "This server gives no addresses of another store: download through /mlflow-artifacts/artifacts.");
+  });
+}
+
+/** The addresses that MLflow's own pages load pictures from. */
+export function registerDownloads(app: TrackingApp, context: TrackingContext): void {
+  const { runs, modelVersions } = context.store;
+  app.get("/get-artifact", { schema: { querystring: Type.Object({ run_id: Required, path: Required }) } }, async ({ query }, reply) => {
+    return sendFile(reply, await findBelow(context, runs.get(query.run_id).info.artifact_uri, query.path));
+  });
+  const Version = Type.Object({ name: Required, version: Required, path: Required });
+  app.get("/model-versions/get-artifact", { schema: { querystring: Version } }, async ({ query }, reply) => {
+    return sendFile(reply, await findBelow(context, modelVersions.downloadUri(query.name, query.version), query.path));
+  });
+}
+
+async function listBelow({ artifacts }: TrackingContext, uri: string, path = ""): Promise<{ files?: readonly FileInfo[] }> {
+  const files = await artifacts.list(join(rootOf(uri), path));
+  return listing(path === "" ? files : files.map((file) => ({ ...file, path: join(path.replace(/\/+$/, ""), file.path) })));
+}
+
+async function findBelow({ artifacts }: TrackingContext, uri: string, path: string): Promise<ArtifactFile> {
+  return await artifacts.find(join(rootOf(uri), path));
+}
+
+function rootOf(uri: string): string {
+  const path = storedPath(uri);
+  if (path === undefined) throw invalid(`The files lie in ${uri}, not on this server: clients go there themselves.`);
+  return path;
+}
+
+function join(root: string, path: string): string {
+  // What is absolute stays so, and is refused.
+  return path === "" ? root : path.startsWith("/") ? path : `${root}/${path}`;
+}
+
+function listing(files: readonly FileInfo[]): { files?: readonly FileInfo[] } {
+  return files.length > 0 ? { files } : {};
+}
+
+function filePath(path: string): string {
+  if (path.endsWith("/")) throw invalid(`The artifact path ${JSON.stringify(path)} ends with /; expected the name of a file.`);
+  return path;
+}
+
+/** As an attachment: a page that somebody logged must not run as one of ours. */
+function sendFile(reply: FastifyReply, file: ArtifactFile): FastifyReply {
+  const plain = file.name.replaceAll(/[^\x20-\x7e]|["\\]/g, "_");
+  return reply
+    .header("content-type", mediaType(file.name))
+    .header("content-length", file.sizeBytes)
+    .header("content-disposition", `attachment; filename="${plain}"; filename*=UTF-8''${encodeURIComponent(file.name)}`)
+    .send(file.open());
+}

@@ -1,0 +1,82 @@
+import Type from "typebox";
+import type { TrackingApp, TrackingContext } from "../context.ts";
+import { invalid } from "../refusal.ts";
+import { Pairs, Required, Text, Texts } from "../schemas.ts";
+import { readView, View } from "./view-type.ts";
+
+const maxExperiments = 20;
+const Id = Type.Object({ experiment_id: Required });
+const Search = Type.Object({
+  max_results: Type.Integer({ default: 0 }),
+  page_token: Text,
+  filter: Text,
+  order_by: Texts,
+  view_type: View,
+});
+
+/** Everything below /mlflow/experiments. */
+export function registerExperiments(app: TrackingApp, { store }: TrackingContext): void {
+  const { experiments, runs } = store;
+  const Create = Type.Object({ name: Required, artifact_location: Text, tags: Pairs });
+  app.post("/experiments/create", { schema: { body: Create } }, ({ body }) => ({
+    experiment_id: experiments.create(body.name, checkLocation(body.artifact_location ?? ""), body.tags ?? []),
+  }));
+  app.get("/experiments/get", { schema: { querystring: Id } }, ({ query }) => ({ experiment: experiments.get(query.experiment_id) }));
+  app.get("/experiments/get-by-name", { schema: { querystring: Type.Object({ experiment_name: Required }) } }, ({ query }) => ({
+    experiment: experiments.getByName(query.experiment_name),
+  }));
+  const search = (query: Type.Static<typeof Search>): object => {
+    const { items, token } = experiments.search({
+      filter: query.filter,
+      orderBy: query.order_by,
+      viewType: readView(query.view_type),
+      maxResults: query.max_results,
+      pageToken: query.page_token,
+    });
+    return { ...(items.length > 0 && { experiments: items }), ...(token !== undefined && { next_page_token: token }) };
+  };
+  app.post("/experiments/search", { schema: { body: Search } }, ({ body }) => search(body));
+  app.get("/experiments/search", { schema: { querystring: Search } }, ({ query }) => search(query));
+  app.post("/experiments/update", { schema: { body: Type.Object({ experiment_id: Required, new_name: Required }) } }, ({ body }) => {
+    experiments.rename(body.experiment_id, body.new_name);
+    return {};
+  });
+  app.post("/experiments/delete", { schema: { body: Id } }, ({ body }) => {
+    experiments.setStage(body.experiment_id, "deleted");
+    return {};
+  });
+  app.post("/experiments/restore", { schema: { body: Id } }, ({ body }) => {
+    experiments.setStage(body.experiment_id, "active");
+    return {};
+  });
+  const Tag = Type.Object({ experiment_id: Required, key: Required, value: Type.String({ default: "" }) });
+  app.post("/experiments/set-experiment-tag", { schema: { body: Tag } }, ({ body }) => {
+    experiments.setTag(body.experiment_id, body.key, body.value);
+    return {};
+  });
+  app.post(
+    "/experiments/delete-experiment-tag",
+    { schema: { body: Type.Object({ experiment_id: Required, key: Required }) } },
+    ({ body }) => {
+      experiments.deleteTag(body.experiment_id, body.key);
+      return {};
+    },
+  );
+  app.post("/experiments/search-datasets", { schema: { body: Type.Object({ experiment_ids: Texts }) } }, ({ body }) => {
+    const ids = body.experiment_ids ?? [];
+    if (ids.length === 0 || ids.length > maxExperiments)
+      throw invalid(`experiment_ids: expected 1 to ${maxExperiments}, got ${ids.length}.`);
+    const summaries = ids.flatMap((id) => runs.links.summaries(Number(experiments.get(id).experiment_id)));
+    return summaries.length > 0 ? { dataset_summaries: summaries } : {};
+  });
+}
+
+/** Clients write to a place of their own directly, so it may be anywhere but on the disk of this machine. */
+function checkLocation(location: string): string {
+  if (location === "" || /^[a-z][a-z0-9+.-]*:/i.test(location)) {
+    if (!/^file:/i.test(location) && !location.includes("#") && !location.includes("..")) return location.replace(/(?<!:)\/+$/, "");
+  }
+  throw invalid(
+    `artifact_location ${JSON.stringify(location)}: expected an address such as s3://bucket/folder, or nothing for this server's own store.`,
+  );
+}

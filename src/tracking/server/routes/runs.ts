@@ -1,0 +1,181 @@
+import Type from "typebox";
+import type { TrackingApp, TrackingContext } from "../context.ts";
+import { invalid } from "../refusal.ts";
+import { Double, Pairs, Required, RunQuery, Text, Texts, Whole } from "../schemas.ts";
+import { runStatuses, type RunStatus } from "../store/runs.ts";
+import { readView, View } from "./view-type.ts";
+
+const Metric = Type.Object({
+  key: Required,
+  value: Double,
+  timestamp: Type.Integer(),
+  step: Type.Integer({ default: 0 }),
+  model_id: Text,
+  dataset_name: Text,
+  dataset_digest: Text,
+});
+
+type WireMetric = Type.Static<typeof Metric>;
+
+const DatasetInput = Type.Object({
+  tags: Pairs,
+  dataset: Type.Object({
+    name: Required,
+    digest: Required,
+    source_type: Type.String({ default: "" }),
+    source: Type.String({ default: "" }),
+    schema: Type.Optional(Type.String()),
+    profile: Type.Optional(Type.String()),
+  }),
+});
+
+/** Everything below /mlflow/runs. */
+export function registerRuns(app: TrackingApp, { store }: TrackingContext): void {
+  const { runs, db } = store;
+  const Create = Type.Object({ experiment_id: Text, user_id: Text, run_name: Text, start_time: Whole, tags: Pairs });
+  app.post("/runs/create", { schema: { body: Create } }, ({ body }) => ({
+    run: runs.create({
+      experimentId: body.experiment_id ?? "",
+      userId: body.user_id ?? "",
+      name: body.run_name ?? "",
+      startTime: body.start_time ?? 0,
+      tags: body.tags ?? [],
+    }),
+  }));
+  app.get("/runs/get", { schema: { querystring: RunQuery } }, ({ query }) => ({ run: runs.get(query.run_id) }));
+  const Update = Type.Object({
+    run_id: Required,
+    status: Type.Optional(Type.Union([...runStatuses.map((name) => Type.Literal(name)), Type.Integer({ minimum: 1, maximum: 5 })])),
+    end_time: Whole,
+    run_name: Text,
+  });
+  app.post("/runs/update", { schema: { body: Update } }, ({ body }) => {
+    const status = typeof body.status === "number" ? runStatuses[body.status - 1] : (body.status as RunStatus | undefined);
+    return { run_info: runs.update(body.run_id, { status, endTime: body.end_time, name: body.run_name }) };
+  });
+  app.post("/runs/delete", { schema: { body: RunQuery } }, ({ body }) => {
+    runs.setStage(body.run_id, "deleted");
+    return {};
+  });
+  app.post("/runs/restore", { schema: { body: RunQuery } }, ({ body }) => {
+    runs.setStage(body.run_id, "active");
+    return {};
+  });
+
+  app.post("/runs/log-metric", { schema: { body: Type.Intersect([RunQuery, Metric]) } }, ({ body }) => {
+    runs.logMetric(body.run_id, toPoint(body));
+    return {};
+  });
+  app.post(
+    "/runs/log-parameter",
+    { schema: { body: Type.Object({ run_id: Required, key: Required, value: Type.String({ default: "" }) }) } },
+    ({ body }) => {
+      runs.logParam(body.run_id, { key: body.key, value: body.value });
+      return {};
+    },
+  );
+  const Batch = Type.Object({ run_id: Required, metrics: Type.Optional(Type.Array(Metric)), params: Pairs, tags: Pairs });
+  app.post("/runs/log-batch", { schema: { body: Batch } }, ({ body }) => {
+    runs.logBatch(body.run_id, { metrics: (body.metrics ?? []).map(toPoint), params: body.params ?? [], tags: body.tags ?? [] });
+    return {};
+  });
+  app.post(
+    "/runs/set-tag",
+    { schema: { body: Type.Object({ run_id: Required, key: Required, value: Type.String({ default: "" }) }) } },
+    ({ body }) => {
+      runs.setTag(body.run_id, body.key, body.value);
+      return {};
+    },
+  );
+  app.post("/runs/delete-tag", { schema: { body: Type.Object({ run_id: Required, key: Required }) } }, ({ body }) => {
+    runs.deleteTag(body.run_id, body.key);
+    return {};
+  });
+
+  const Inputs = Type.Object({
+    run_id: Required,
+    datasets: Type.Optional(Type.Array(DatasetInput)),
+    models: Type.Optional(Type.Array(Type.Object({ model_id: Required }))),
+  });
+  app.post("/runs/log-inputs", { schema: { body: Inputs } }, ({ body }) => {
+    db.write(() => {
+      const run = runs.activeIdOf(body.run_id);
+      runs.links.addDatasets(run, body.datasets ?? []);
+      runs.links.addModels(run.id, "input", body.models ?? []);
+    });
+    return {};
+  });
+  const Outputs = Type.Object({
+    run_id: Required,
+    models: Type.Array(Type.Object({ model_id: Required, step: Type.Integer({ default: 0 }) })),
+  });
+  app.post("/runs/outputs", { schema: { body: Outputs } }, ({ body }) => {
+    db.write(() => runs.links.addModels(runs.activeIdOf(body.run_id).id, "output", body.models));
+    return {};
+  });
+  app.post("/runs/log-model", { schema: { body: Type.Object({ run_id: Required, model_json: Required }) } }, ({ body }) => {
+    runs.recordModel(body.run_id, readModel(body.model_json));
+    return {};
+  });
+
+  const Search = Type.Object({
+    experiment_ids: Texts,
+    filter: Text,
+    run_view_type: View,
+    max_results: Type.Integer({ default: 1000 }),
+    order_by: Texts,
+    page_token: Text,
+  });
+  app.post("/runs/search", { schema: { body: Search } }, ({ body }) => {
+    const { items, token } = runs.search({
+      experimentIds: body.experiment_ids ?? [],
+      filter: body.filter,
+      orderBy: body.order_by,
+      viewType: readView(body.run_view_type),
+      maxResults: body.max_results,
+      pageToken: body.page_token,
+    });
+    return { ...(items.length > 0 && { runs: items }), ...(token !== undefined && { next_page_token: token }) };
+  });
+}
+
+function toPoint({
+  key,
+  value,
+  timestamp,
+  step,
+  model_id: modelId,
+  dataset_name: datasetName,
+  dataset_digest: datasetDigest,
+}: WireMetric): {
+  key: string;
+  value: number;
+  timestamp: number;
+  step: number;
+  modelId: string | undefined;
+  datasetName: string | undefined;
+  datasetDigest: string | undefined;
+} {
+  return { key, value: Number(value), timestamp, step, modelId, datasetName, datasetDigest };
+}
+
+const modelFields = ["artifact_path", "flavors", "utc_time_created", "run_id"];
+
+/** What MLflow keeps of an MLmodel in the run's tag. */
+function readModel(text: string): object {
+  let model: Record<string, unknown>;
+  try {
+    model = JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    throw invalid(`model_json is not JSON: ${JSON.stringify(text.slice(0, 80))}.`);
+  }
+  const lacking = modelFields.filter((field) => !(field in model));
+  if (lacking.length > 0) throw invalid(`model_json lacks ${lacking.join(", ")}.`);
+  const flavors = Object.entries(model["flavors"] as Record<string, Record<string, unknown>>);
+  // The settings of Python's loader are of no use to others, and may be long.
+  const withoutConfig = flavors.map(([name, flavor]) => [
+    name,
+    Object.fromEntries(Object.entries(flavor).filter(([key]) => key !== "config")),
+  ]);
+  return { ...model, flavors: Object.fromEntries(withoutConfig) as object };
+}

@@ -1,0 +1,48 @@
+import type { SchemaErrorFormatter } from "fastify/types/schema.js";
+import Type, {
+  type TArray,
+  type TInteger,
+  type TLiteral,
+  type TNumber,
+  type TObject,
+  type TOptional,
+  type TString,
+  type TUnion,
+} from "typebox";
+import { invalid } from "./refusal.ts";
+
+/** The parameters that requests have in common. Names and types are those of MLflow's protobuf messages. */
+export const Required: TString = Type.String({ minLength: 1 });
+export const Text: TOptional<TString> = Type.Optional(Type.String());
+export const Texts: TOptional<TArray<TString>> = Type.Optional(Type.Array(Type.String()));
+export const Whole: TOptional<TInteger> = Type.Optional(Type.Integer());
+
+/** protobuf's JSON mapping writes as text what JSON has no number for. */
+export const Double: TUnion<[TNumber, TLiteral<"NaN">, TLiteral<"Infinity">, TLiteral<"-Infinity">]> = Type.Union([
+  Type.Number(),
+  Type.Literal("NaN"),
+  Type.Literal("Infinity"),
+  Type.Literal("-Infinity"),
+]);
+
+type PairSchema = TObject<{ key: TString; value: TString }>;
+const Pair: PairSchema = Type.Object({ key: Required, value: Type.String({ default: "" }) });
+export const Pairs: TOptional<TArray<PairSchema>> = Type.Optional(Type.Array(Pair));
+
+export const RunQuery: TObject<{ run_id: TString }> = Type.Object({ run_id: Required });
+
+/** Tells in MLflow's words which parameter is missing, and where one is of the wrong kind. */
+export const formatSchemaErrors: SchemaErrorFormatter = (errors) => {
+  const [first] = errors;
+  const path = (first?.instancePath ?? "")
+    .slice(1)
+    .replaceAll(/\/(\d+)/g, "[$1]")
+    .replaceAll("/", ".");
+  if (first?.keyword === "required") return invalid(missingText([path, String(first.params["missingProperty"])].filter(Boolean).join(".")));
+  if (first?.keyword === "minLength") return invalid(missingText(path));
+  return invalid(`Invalid value for parameter '${path}': it ${first?.message ?? "is not valid"}.`);
+};
+
+function missingText(path: string): string {
+  return `Missing value for required parameter '${path}'.`;
+}

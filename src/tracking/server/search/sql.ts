@@ -1,0 +1,28 @@
+import type { SQLInputValue } from "node:sqlite";
+import { marks } from "../store/database.ts";
+import type { Clause } from "./filter.ts";
+
+/** A condition with its values in the order of its question marks. */
+export interface Condition {
+  readonly sql: string;
+  readonly values: readonly SQLInputValue[];
+}
+
+/** `column` against the clause's value. Only `column` is pasted: it comes from our tables, never from a request. */
+export function compare(column: string, { comparator, value }: Clause): Condition {
+  if (Array.isArray(value)) return { sql: `${column} ${comparator} (${marks(value.length)})`, values: value as string[] };
+  if (comparator === "ILIKE") return { sql: `lower(${column}) LIKE lower(?)`, values: [value as string] };
+  return { sql: `${column} ${comparator} ?`, values: [value as string | number] };
+}
+
+/** Whether a row of a key/value table, such as `tags` of a run, fits the clause. `owner` is the table's column and what it must equal. */
+export function keyValueCondition(table: string, owner: string, clause: Clause): Condition {
+  const head = `SELECT 1 FROM ${table} WHERE ${owner} AND ${table}.key = ?`;
+  if (clause.value === null) return { sql: `${clause.comparator === "IS NULL" ? "NOT " : ""}EXISTS (${head})`, values: [clause.key] };
+  const { sql, values } = compare(`${table}.value`, clause);
+  return { sql: `EXISTS (${head} AND ${sql})`, values: [clause.key, ...values] };
+}
+
+export function joinConditions(conditions: readonly Condition[]): Condition {
+  return { sql: conditions.map(({ sql }) => `(${sql})`).join(" AND ") || "1", values: conditions.flatMap(({ values }) => values) };
+}

@@ -1,0 +1,126 @@
+import type { SQLOutputValue } from "node:sqlite";
+import { invalid } from "../refusal.ts";
+import { checkKey } from "../names.ts";
+import { cutPage, readPageToken, type Page } from "../search/page-token.ts";
+import { marks, type Database } from "./database.ts";
+
+/** A metric's point as it comes in. NaN and infinities are allowed. */
+export interface NewPoint {
+  readonly key: string;
+  readonly value: number;
+  /** Milliseconds since 1970. */
+  readonly timestamp: number;
+  readonly step: number;
+  /** The logged model that the value is of, and the data that it was measured on. */
+  readonly modelId?: string | undefined;
+  readonly datasetName?: string | undefined;
+  readonly datasetDigest?: string | undefined;
+}
+
+/** A point as it goes out: JSON has no NaN, protobuf's mapping writes it as text. */
+export interface Point {
+  readonly key: string;
+  readonly value: number | "NaN";
+  readonly timestamp: number;
+  readonly step: number;
+}
+
+const columns = "key, value, timestamp, step, is_nan";
+
+/** A row of `columns`. */
+function toPoint([key, value, timestamp, step, isNan]: readonly SQLOutputValue[]): Point {
+  return { key: key as string, value: isNan === 1 ? "NaN" : (value as number), timestamp: timestamp as number, step: step as number };
+}
+
+/** MLflow keeps the largest number in place of an infinity, and its clients see that. */
+export function storable(value: number): { value: number; isNan: 0 | 1 } {
+  if (Number.isNaN(value)) return { value: 0, isNan: 1 };
+  return { value: Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, value)), isNan: 0 };
+}
+
+export function checkPoint({ key, timestamp, step }: NewPoint, path: string): void {
+  checkKey(key, `${path}name`);
+  if (!Number.isSafeInteger(timestamp) || timestamp < 0)
+    throw invalid(`${path}timestamp of ${key}: expected milliseconds since 1970, got ${timestamp}.`);
+  if (!Number.isSafeInteger(step)) throw invalid(`${path}step of ${key}: expected a whole number, got ${step}.`);
+}
+
+const inOrder = "timestamp, step, value, is_nan";
+const maxBulkPoints = 25_000;
+
+/** The points of all runs' metrics. The callers hold the transaction and know that the run is there. */
+export class Metrics {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Keeps the points; the same point again changes nothing. */
+  log(run: number, points: readonly NewPoint[]): void {
+    const newest = new Map<string, { value: number; isNan: 0 | 1; timestamp: number; step: number }>();
+    for (const { key, value: given, timestamp, step } of points) {
+      const { value, isNan } = storable(given);
+      this.#db.run("INSERT OR IGNORE INTO metrics VALUES (?, ?, ?, ?, ?, ?)", run, key, timestamp, step, value, isNan);
+      const known = newest.get(key);
+      if (known === undefined || isNewer(step, timestamp, value, known)) newest.set(key, { value, isNan, timestamp, step });
+    }
+    // The newest is the one with the largest step, then time, then value: not the one that came last.
+    const upsert = `INSERT INTO latest_metrics (run, key, value, timestamp, step, is_nan) VALUES (?, ?, ?, ?, ?, ?)
+      ON CONFLICT (run, key) DO UPDATE SET
+        value = excluded.value, timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan
+      WHERE (excluded.step, excluded.timestamp, excluded.value) > (step, timestamp, value)`;
+    for (const [key, { value, isNan, timestamp, step }] of newest) this.#db.run(upsert, run, key, value, timestamp, step, isNan);
+  }
+
+  latest(run: number): Point[] {
+    return this.#db.arrays(`SELECT ${columns} FROM latest_metrics WHERE run = ?`, run).map(toPoint);
+  }
+
+  /** All points of a metric, or `maxResults` of them from the page that the token names; none of a run that is not there. */
+  history(runId: string, key: string, maxResults?: number, pageToken?: string): Page<Point> {
+    const offset = readPageToken(pageToken);
+    const rows = this.#db.arrays(
+      `SELECT ${columns} FROM metrics WHERE run = (SELECT id FROM runs WHERE run_id = ?) AND key = ? ORDER BY ${inOrder} LIMIT ? OFFSET ?`,
+      runId,
+      key,
+      maxResults === undefined ? -1 : maxResults + 1,
+      offset,
+    );
+    const points = rows.map(toPoint);
+    return maxResults === undefined ? { items: points, token: undefined } : cutPage(points, offset, maxResults);
+  }
+
+  /** One metric of several runs, by run and then in time; runs that are not there have none. */
+  historyOfRuns(runIds: readonly string[], key: string, maxResults: number = maxBulkPoints): (Point & { readonly run_id: string })[] {
+    const sql = `SELECT ${columns}, run_id FROM metrics JOIN runs ON runs.id = run
+      WHERE run_id IN (${marks(runIds.length)}) AND key = ? ORDER BY run_id, ${inOrder} LIMIT ?`;
+    const rows = this.#db.arrays(sql, ...runIds, key, Math.min(maxResults, maxBulkPoints));
+    return rows.map((row) => ({ ...toPoint(row), run_id: String(row[5]) }));
+  }
+
+  /** At most `maxResults` points of a metric, evenly over its steps, the first and the last among them. */
+  sample(run: number, key: string, maxResults: number, steps?: readonly [from: number, to: number]): Point[] {
+    const [from, to] = steps ?? [-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
+    const rows = this.#db.arrays(
+      `WITH numbered AS (
+         SELECT ${columns}, row_number() OVER (ORDER BY step, timestamp, value, is_nan) - 1 AS place, count(*) OVER () AS total
+         FROM metrics WHERE run = ?1 AND key = ?2 AND step BETWEEN ?3 AND ?4)
+       SELECT ${columns} FROM numbered
+       WHERE total <= ?5 OR place = total - 1 OR (?5 > 1 AND place * (?5 - 1) / total > (place - 1) * (?5 - 1) / total) OR (?5 > 1 AND place = 0)
+       ORDER BY step, timestamp, value, is_nan`,
+      run,
+      key,
+      from,
+      to,
+      maxResults,
+    );
+    return rows.map(toPoint);
+  }
+}
+
+function isNewer(step: number, timestamp: number, value: number, than: { step: number; timestamp: number; value: number }): boolean {
+  if (step !== than.step) return step > than.step;
+  if (timestamp !== than.timestamp) return timestamp > than.timestamp;
+  return value > than.value;
+}

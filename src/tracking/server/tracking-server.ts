@@ -1,0 +1,74 @@
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { ServalError } from "../../errors.ts";
+import { buildTrackingApp } from "./app.ts";
+import { ArtifactStore } from "./artifacts.ts";
+import type { TrackingApp } from "./context.ts";
+import type { GuardOptions } from "./guard.ts";
+import { openTrackingStore } from "./store/tracking-store.ts";
+
+export interface TrackingServerOptions extends GuardOptions {
+  /** Folder of the store, such as .serval/tracking: `mlflow.db` and `artifacts/`. Made when it is not there. */
+  readonly dir: string;
+  readonly host: string;
+  /** 0 takes a free one. */
+  readonly port: number;
+  /** Where what failed inside is written, a JSON line each; without it nowhere. */
+  readonly log?: { write(line: string): void };
+}
+
+export interface TrackingServer {
+  /** Such as http://127.0.0.1:5001, what MLFLOW_TRACKING_URI is set to. */
+  readonly url: string;
+  readonly app: TrackingApp;
+  /** Answers what came before, then closes the store. */
+  close(): Promise<void>;
+}
+
+/** Name of the store's folder in the state folder, shared by `serval track` and the trainings of a working folder. */
+export const trackingFolder = "tracking";
+
+/** How long an upload may go on after the server was told to stop. */
+const graceMs = 10_000;
+
+/**
+ * Starts a server on a store. Several may use one store at the same time, in one process or many: each write is a
+ * transaction of its own, and files get their names when they are whole. Throws E_TRACKING_STORE, E_PORT_IN_USE.
+ */
+export async function startTrackingServer({ dir, host, port, ...options }: TrackingServerOptions): Promise<TrackingServer> {
+  const store = openTrackingStore(join(dir, "mlflow.db"));
+  try {
+    const artifacts = await ArtifactStore.open(dir);
+    const app = await buildTrackingApp({ ...options, context: { store, artifacts } });
+    await app.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "EADDRINUSE") throw error;
+      throw new ServalError("E_PORT_IN_USE", `Port ${port} of ${host} is taken.`, { cause: error });
+    });
+    const actual = (app.server.address() as AddressInfo).port;
+    return {
+      url: `http://${urlHost(host)}:${actual}`,
+      app,
+      async close() {
+        // Kept-alive connections have nothing under way; those that do get a while.
+        app.server.closeIdleConnections();
+        const cutOff = setTimeout(() => app.server.closeAllConnections(), graceMs);
+        await app.close();
+        clearTimeout(cutOff);
+        store.close();
+      },
+    };
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+}
+
+/** The server for a process that only needs one for itself, on a free port that nobody else is told. */
+export async function openEmbeddedTracking(dir: string): Promise<TrackingServer> {
+  return await startTrackingServer({ dir, host: "127.0.0.1", port: 0 });
+}
+
+function urlHost(host: string): string {
+  if (host === "0.0.0.0" || host === "::") return "127.0.0.1";
+  return host.includes(":") ? `[${host}]` : host;
+}

@@ -1,0 +1,201 @@
+import { readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { describe, expect, test } from "vitest";
+import { buildTrackingApp } from "../../../../src/tracking/server/app.ts";
+import { ArtifactStore } from "../../../../src/tracking/server/artifacts.ts";
+import { migrate, migrations } from "../../../../src/tracking/server/migrations.ts";
+import { openTrackingStore } from "../../../../src/tracking/server/store/tracking-store.ts";
+import { createRun, get, post, startTracking, temporaryFolder } from "../../../helpers/tracking-server.ts";
+
+describe("the database", () => {
+  test("of an older version is copied whole, then brought up to date", async () => {
+    const dir = await temporaryFolder();
+    const path = join(dir, "mlflow.db");
+    const old = openTrackingStore(path);
+    old.experiments.create("before", "", [{ key: "kept", value: "yes" }]);
+    old.close();
+    const db = new DatabaseSync(path);
+    migrate(db, path, [...migrations, "ALTER TABLE experiments ADD COLUMN colour TEXT; UPDATE experiments SET colour = 'grey';"]);
+    expect(db.prepare("SELECT name, colour FROM experiments WHERE id = 1").get()).toEqual({ name: "before", colour: "grey" });
+    db.close();
+    const backup = openTrackingStore(`${path}.v${migrations.length}.backup`);
+    expect(backup.experiments.getByName("before").tags).toEqual([{ key: "kept", value: "yes" }]);
+    backup.close();
+    // This version meets what a newer one made.
+    expect(() => openTrackingStore(path)).toThrow(
+      expect.objectContaining({
+        code: "E_TRACKING_STORE",
+        message: `${path} has version ${migrations.length + 1}; this Serval knows versions up to ${migrations.length}.`,
+      }),
+    );
+  });
+
+  test("is as it was when a migration fails, with the copy beside it", async () => {
+    const dir = await temporaryFolder();
+    const path = join(dir, "mlflow.db");
+    openTrackingStore(path).close();
+    const db = new DatabaseSync(path);
+    expect(() => migrate(db, path, [...migrations, "CREATE TABLE half (x); SELECT nonsense FROM nowhere;"])).toThrow(/nowhere/);
+    expect(db.prepare("SELECT name FROM sqlite_master WHERE name = 'half'").all()).toEqual([]);
+    db.close();
+    const store = openTrackingStore(path);
+    expect(store.experiments.get("0").name).toBe("Default");
+    store.close();
+    expect(await readdir(dir)).toContain(`mlflow.db.v${migrations.length}.backup`);
+  });
+
+  test("of somebody else is not touched, and one that is damaged is told", async () => {
+    const dir = await temporaryFolder();
+    const path = join(dir, "mlflow.db");
+    const foreign = new DatabaseSync(path);
+    foreign.exec("CREATE TABLE alembic_version (version_num TEXT)");
+    foreign.close();
+    expect(() => openTrackingStore(path)).toThrow(
+      expect.objectContaining({
+        code: "E_TRACKING_STORE",
+        message: `${path} was not made by Serval: it holds the tables alembic_version, …`,
+      }),
+    );
+    const damaged = join(dir, "damaged.db");
+    await writeFile(damaged, "this is no database, but a text of some length");
+    expect(() => openTrackingStore(damaged)).toThrow(expect.objectContaining({ code: "E_TRACKING_STORE" }));
+  });
+
+  test("that has no room answers 507 and loses nothing that was acknowledged", async () => {
+    const dir = await temporaryFolder();
+    const store = openTrackingStore(join(dir, "mlflow.db"));
+    const app = await buildTrackingApp({ context: { store, artifacts: await ArtifactStore.open(dir) } });
+    const call = async (url: string, payload: object): Promise<{ status: number; body: Record<string, unknown> }> => {
+      const { statusCode, body } = await app.inject({
+        method: "POST",
+        url: `/api/2.0/mlflow/${url}`,
+        headers: { host: "localhost" },
+        payload,
+      });
+      return { status: statusCode, body: JSON.parse(body) as Record<string, unknown> };
+    };
+    const run = store.runs.create({ experimentId: "0", userId: "", name: "full", startTime: 1, tags: [] }).info.run_id;
+    const pages = Number(store.db.get("PRAGMA page_count")?.["page_count"]);
+    // What SQLite meets on a disk without room.
+    store.db.get(`PRAGMA max_page_count = ${pages + 20}`);
+    let acknowledged = 0;
+    let refused: { status: number; body: Record<string, unknown> } | undefined;
+    for (let step = 0; refused === undefined && step < 1000; step++) {
+      const metrics = Array.from({ length: 100 }, (_, i) => ({ key: `m${i}`, value: step, timestamp: 1, step }));
+      const answer = await call("runs/log-batch", { run_id: run, metrics });
+      if (answer.status === 200) acknowledged += 100;
+      else refused = answer;
+    }
+    expect(refused).toEqual({
+      status: 507,
+      body: { error_code: "RESOURCE_EXHAUSTED", message: expect.stringContaining("no room left on its disk") as string },
+    });
+    expect(acknowledged).toBeGreaterThan(0);
+    const count = (): number => Number(store.db.get("SELECT count(*) AS n FROM metrics")?.["n"]);
+    expect(count()).toBe(acknowledged);
+    store.db.get(`PRAGMA max_page_count = ${pages + 10_000}`);
+    expect((await call("runs/log-batch", { run_id: run, metrics: [{ key: "after", value: 1, timestamp: 1, step: 1 }] })).status).toBe(200);
+    expect(count()).toBe(acknowledged + 1);
+    await app.close();
+    store.close();
+  });
+});
+
+describe("two servers on one store", () => {
+  test("take turns: what both are told at the same time is all there, and each sees what the other was told", async () => {
+    const first = await startTracking();
+    const second = await startTracking({ dir: first.dir });
+    const run = await createRun(first.url);
+    const write = async (url: string, key: string): Promise<number[]> =>
+      await Promise.all(
+        Array.from(
+          { length: 100 },
+          async (_, step) => (await post(url, "runs/log-metric", { run_id: run, key, value: step, timestamp: step, step })).status,
+        ),
+      );
+    const statuses = await Promise.all([
+      write(first.url, "a"),
+      write(second.url, "b"),
+      write(first.url, "both"),
+      write(second.url, "both"),
+    ]);
+    expect(new Set(statuses.flat())).toEqual(new Set([200]));
+    for (const { url } of [first, second]) {
+      const { body } = await get(url, "runs/get", { run_id: run });
+      const latest = (body.run.data.metrics as { key: string; value: number }[]).map(({ key, value }) => [key, value]);
+      expect(latest).toEqual([
+        ["a", 99],
+        ["b", 99],
+        ["both", 99],
+      ]);
+    }
+    const { body } = await get(second.url, "metrics/get-history", { run_id: run, metric_key: "both" });
+    expect(body.metrics).toHaveLength(100);
+  });
+
+  test("make one experiment of a name that both are asked for", async () => {
+    const first = await startTracking();
+    const second = await startTracking({ dir: first.dir });
+    const answers = await Promise.all(
+      [first, second, first, second].map(async ({ url }) => post(url, "experiments/create", { name: "same" })),
+    );
+    expect(answers.map(({ status }) => status).sort((a, b) => a - b)).toEqual([200, 400, 400, 400]);
+    const refused = answers.find(({ status }) => status === 400);
+    expect(refused?.body.error_code).toBe("RESOURCE_ALREADY_EXISTS");
+  });
+});
+
+describe("numbers and ids", () => {
+  test("NaN and infinities come back as MLflow's clients expect them, also where they are the latest value", async () => {
+    const { url } = await startTracking();
+    const run = await createRun(url);
+    const metrics = ["NaN", "Infinity", "-Infinity", 0.1].map((value, step) => ({ key: "m", value, timestamp: 1, step }));
+    expect((await post(url, "runs/log-batch", { run_id: run, metrics })).status).toBe(200);
+    await post(url, "runs/log-metric", { run_id: run, key: "last", value: "NaN", timestamp: 1 });
+    const { body } = await get(url, "metrics/get-history", { run_id: run, metric_key: "m" });
+    expect(body.metrics.map((point: { value: unknown }) => point.value)).toEqual([
+      "NaN",
+      1.7976931348623157e308,
+      -1.7976931348623157e308,
+      0.1,
+    ]);
+    const found = await get(url, "runs/get", { run_id: run });
+    expect(found.body.run.data.metrics).toContainEqual({ key: "last", value: "NaN", timestamp: 1, step: 0 });
+    const wrong = await post(url, "runs/log-metric", { run_id: run, key: "m", value: "much", timestamp: 1 });
+    expect([wrong.status, wrong.body.error_code]).toEqual([400, "INVALID_PARAMETER_VALUE"]);
+  });
+
+  test("null stands for a field that is not there, and a body that is no object is refused", async () => {
+    const { url } = await startTracking();
+    const run = await createRun(url);
+    const logged = await post(url, "runs/log-batch", { run_id: run, metrics: null, params: [{ key: "a", value: null }], tags: null });
+    expect(logged.status).toBe(200);
+    await post(url, "runs/update", { run_id: run, status: "FINISHED", end_time: null });
+    const { body } = await get(url, "runs/get", { run_id: run });
+    expect([body.run.info.end_time, body.run.data.params]).toEqual([undefined, [{ key: "a", value: "" }]]);
+    for (const text of ["[]", '"{}"', "{", "1"]) {
+      const response = await fetch(`${url}/api/2.0/mlflow/runs/get`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: text,
+      });
+      expect([text, response.status]).toEqual([text, expect.toSatisfy((status: number) => status === 400 || status === 404)]);
+    }
+  });
+
+  test("a run id from another server is unknown here, and says so", async () => {
+    const here = await startTracking();
+    const there = await startTracking();
+    const run = await createRun(there.url);
+    const answers = await Promise.all([
+      get(here.url, "runs/get", { run_id: run }),
+      post(here.url, "runs/log-metric", { run_id: run, key: "m", value: 1, timestamp: 1 }),
+      post(here.url, "runs/update", { run_id: run, status: "FINISHED" }),
+      get(here.url, "artifacts/list", { run_id: run }),
+    ]);
+    for (const { status, body } of answers) {
+      expect([status, body]).toEqual([404, { error_code: "RESOURCE_DOES_NOT_EXIST", message: `No run has the id ${run} on this server.` }]);
+    }
+  });
+});
