@@ -39,11 +39,13 @@ describe("serval up", () => {
       label: string;
     };
     expect(answer.label).toBe("red");
+    const [, tracking = ""] = await service.waitFor(/Runs and registered models: (http:\/\/\S+)/);
+    expect(await (await fetch(`${tracking}/health`)).text()).toBe("OK");
     expect((await service.stop()).code).toBe(0);
     await expect(access(join(dir, ".serval/sample"))).rejects.toThrow("ENOENT");
   });
 
-  test("with --sample draws, trains, evaluates and serves a sample inside .serval/sample, and touches nothing else", async () => {
+  test("with --sample draws, trains, evaluates and serves a sample inside .serval, and touches nothing else", async () => {
     const released = (await loadBundle(join(dir, "models/colours"))).digest;
     const service = up("--sample");
     const url = await service.address();
@@ -65,7 +67,7 @@ describe("serval up", () => {
     expect((await service.stop()).code).toBe(0);
 
     expect((await readdir(dir)).sort()).toEqual([".serval", "data", "models", "params.yaml"]);
-    expect(await readdir(join(dir, ".serval"))).toEqual(["sample"]);
+    expect(await readdir(join(dir, ".serval"))).toEqual(["sample", "tracking"]);
     expect(await readdir(join(dir, "data"), { recursive: true })).toEqual(["raw", "raw/mine.txt"]);
     expect(await readFile(join(dir, "params.yaml"), "utf8")).toBe("train:\n  epochs: 99\n");
     expect((await loadBundle(join(dir, "models/colours"))).digest).toBe(released);

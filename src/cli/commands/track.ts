@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { join, resolve } from "node:path";
-import { loadSettings } from "../../config/settings.ts";
-import { ServalError } from "../../errors.ts";
-import { startTrackingServer, trackingFolder } from "../../tracking/server/tracking-server.ts";
+import { loadSettings, type Settings } from "../../config/settings.ts";
+import { ServalError, toServalError } from "../../errors.ts";
+import { startTrackingServer, trackingFolder, type TrackingServer } from "../../tracking/server/tracking-server.ts";
 import type { Configure } from "../command.ts";
 import type { Output } from "../output.ts";
 
@@ -44,6 +44,27 @@ async function serve(options: TrackCommandOptions, output: Output, signal: Abort
     if (!signal.aborted) await once(signal, "abort");
   } finally {
     await server.close();
+  }
+}
+
+/**
+ * The server beside another command: on the usual port, or a free one where that is taken, and for this machine only. What
+ * keeps it from starting is told, and is no reason for the other command not to run.
+ */
+export async function trackBeside(cwd: string, settings: Settings, output: Output): Promise<TrackingServer | undefined> {
+  const options = { dir: resolve(cwd, settings.stateDir, trackingFolder), host: "127.0.0.1", log: process.stdout };
+  const isTaken = (error: unknown): boolean => error instanceof ServalError && error.code === "E_PORT_IN_USE";
+  try {
+    const server = await startTrackingServer({ ...options, port: defaultPort }).catch(async (error: unknown) => {
+      if (!isTaken(error)) throw error;
+      return await startTrackingServer({ ...options, port: 0 });
+    });
+    output.warn(`Runs and registered models: ${server.url}`);
+    return server;
+  } catch (error) {
+    const { code, message } = toServalError(error);
+    output.warn(`${code}: ${message}\n  Runs and registered models are not shown; the rest goes on.`);
+    return undefined;
   }
 }
 

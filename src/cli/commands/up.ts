@@ -3,6 +3,7 @@ import { releasedModels } from "../../model/resolve-model.ts";
 import type { Configure } from "../command.ts";
 import type { Output } from "../output.ts";
 import { addressOptions, serveModel, settingsWith, type AddressOptions } from "./serve.ts";
+import { trackBeside } from "./track.ts";
 
 export interface UpOptions {
   /** The working repository. */
@@ -21,8 +22,18 @@ export const configure: Configure = (command, context) => {
   );
 };
 
-/** Serves the released model; where there is none, or on request, makes one from the drawn sample first. */
+/** Serves the released model, beside the tracking server; where there is none, or on request, makes one from the drawn sample first. */
 export async function up({ cwd, sample, settings }: UpOptions, output: Output, signal: AbortSignal): Promise<void> {
+  // With an address of a tracking server of one's own, its pages are there.
+  const tracking = settings.mlflowTrackingUri === null ? await trackBeside(cwd, settings, output) : undefined;
+  try {
+    await serveReleasedOrSample({ cwd, sample, settings }, output, signal);
+  } finally {
+    await tracking?.close();
+  }
+}
+
+async function serveReleasedOrSample({ cwd, sample, settings }: UpOptions, output: Output, signal: AbortSignal): Promise<void> {
   if (!sample && (settings.model !== null || (await releasedModels(cwd)).length > 0)) {
     await serveModel({ cwd, settings }, output, signal);
     return;

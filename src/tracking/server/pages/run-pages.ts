@@ -21,7 +21,9 @@ export function registerRunPages(app: TrackingApp, context: TrackingContext): vo
     const { info, data } = run;
     const root = storedPath(info.artifact_uri);
     const files = root === undefined ? [] : await listAll(context, root);
-    const pictures = files.filter(({ path }) => isPicture(path));
+    // The same picture is often logged in a form for print as well.
+    const drawn = new Set(files.map(({ path }) => path));
+    const pictures = files.filter(({ path }) => isPicture(path) && !(path.endsWith(".svg") && drawn.has(path.replace(/svg$/, "png"))));
     const file = (path: string): string => link("/get-artifact", { run_id: info.run_id, path });
     const models = run.outputs.model_outputs ?? [];
     const experiment = context.store.experiments.get(info.experiment_id);
@@ -39,7 +41,7 @@ export function registerRunPages(app: TrackingApp, context: TrackingContext): vo
           ${info.run_id} · ${showTime(info.start_time)} UTC ·
           ${showDuration(info.start_time, info.end_time) || "not ended"}${info.user_id !== "" && html` · ${info.user_id}`}
         </p>
-        ${note !== undefined && html`<p>${note}</p>`} ${curves([run])}
+        ${note !== undefined && html`<p>${note}</p>`} ${curves([run], context)}
         ${
           pictures.length > 0 &&
           html`<h2>Pictures</h2>
@@ -194,7 +196,7 @@ export function registerRunPages(app: TrackingApp, context: TrackingContext): vo
         <h2>Metrics</h2>
         ${table(head, rows(metrics))}
         <h2>Parameters</h2>
-        ${table(head, rows(params))}${curves(chosen)}`,
+        ${table(head, rows(params))}${curves(chosen, context)}`,
     );
   });
 
@@ -217,9 +219,9 @@ export function registerRunPages(app: TrackingApp, context: TrackingContext): vo
   });
 }
 
-/** A chart for each metric that has more than one point in one of the runs. */
-function curves(runs: readonly Run[]): Html | false {
-  const keys = [...new Set(runs.flatMap(({ data }) => (data.metrics ?? []).filter(({ step }) => step !== 0).map(({ key }) => key)))];
+/** A chart for each metric that is a curve in one of the runs. */
+function curves(runs: readonly Run[], { store }: TrackingContext): Html | false {
+  const keys = [...new Set(runs.flatMap(({ info }) => store.runs.metrics.curves(store.runs.idOf(info.run_id))))];
   const ids = runs.map(({ info }) => info.run_id);
   if (keys.length === 0) return false;
   return html`<h2>Curves</h2>

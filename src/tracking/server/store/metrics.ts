@@ -77,6 +77,13 @@ export class Metrics {
     return this.#db.arrays(`SELECT ${columns} FROM latest_metrics WHERE run = ?`, run).map(toPoint);
   }
 
+  /** The metrics of a run that have more than one point, so that there is a curve to draw. */
+  curves(run: number): string[] {
+    const sql = `SELECT key FROM latest_metrics l WHERE run = ? AND
+      (SELECT count(*) FROM (SELECT 1 FROM metrics m WHERE m.run = l.run AND m.key = l.key LIMIT 2)) > 1`;
+    return this.#db.all(sql, run).map((row) => String(row["key"]));
+  }
+
   /** All points of a metric, or `maxResults` of them from the page that the token names; none of a run that is not there. */
   history(runId: string, key: string, maxResults?: number, pageToken?: string): Page<Point> {
     const offset = readPageToken(pageToken);

@@ -111,7 +111,7 @@ test.skipIf(process.platform !== "linux")("a large file is taken and given in co
   const peakMiB = (): number => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${server.child.pid}/status`, "utf8"))?.[1]) / 1024;
   const before = peakMiB();
   const chunk = Buffer.alloc(1 << 20, 7);
-  const size = 384;
+  const size = 256;
   const content = Readable.from(
     (function* chunks() {
       for (let i = 0; i < size; i++) yield chunk;

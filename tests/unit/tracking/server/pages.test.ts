@@ -89,6 +89,7 @@ test("two runs stand side by side with what differs marked, and their curves are
       ],
     });
   }
+  await post(url, "runs/log-metric", { run_id: runs[0], key: "seconds", value: 3, timestamp: 1, step: 9 });
   const query = runs.map((run) => `run=${run}`).join("&");
   const { text } = await page(url, `/compare?${query}`);
   expect(cells(text)).toEqual(
@@ -101,6 +102,8 @@ test("two runs stand side by side with what differs marked, and their curves are
   expect([...text.matchAll(/class="differs"\s*>\s*<td[^>]*>\s*([^<\s]+)/g)].map((match) => match[1])).toEqual(
     expect.arrayContaining(["loss", "rate"]),
   );
+  // One point is no curve.
+  expect([...text.matchAll(/alt="Curve of ([^"]*)"/g)].map((match) => match[1])).toEqual(["loss"]);
   const chart = await page(url, `/chart?${query}&metric=loss`);
   expect(chart.text).toMatch(/^<svg[\s\S]*>left<[\s\S]*>right<[\s\S]*>loss</);
 });
