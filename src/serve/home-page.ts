@@ -4,6 +4,8 @@ export interface HomePageFacts {
   readonly name: string;
   readonly version: string;
   readonly labels: readonly string[];
+  /** Whether answers can be explained. */
+  readonly explains: boolean;
 }
 
 const style = `

@@ -143,7 +143,7 @@ export async function writeTinyBundle(dir: string, options: TinyOptions = {}): P
       "model.onnx": model,
       "weights.safetensors": encodeSafetensors({
         "conv.weight": float32Safetensor([k, 3, 1, 1], conv),
-        "classifier.weight": float32Safetensor([k, k], gemm),
+        "fc.weight": float32Safetensor([k, k], gemm),
       }),
       "README.md": "# colours\n\nTells pictures apart by their main colour.\n",
       ...pictures,

@@ -39,8 +39,8 @@ describe("when too much is waiting", () => {
   });
 
   it("refuses what is beyond the limit at once, and takes more when one is done", async () => {
-    const { model } = await start();
-    const predictor = createPredictor(model, { ...defaultLimits, queueLimit: 2 });
+    const { slot } = await start();
+    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 2 });
     const picture = await colourPicture("red");
     const waiting = [predictor.predict(picture), predictor.predict(picture)];
     expect(predictor.depth).toBe(2);
@@ -53,8 +53,8 @@ describe("when too much is waiting", () => {
   });
 
   it("frees the place of a picture that could not be used", async () => {
-    const { model } = await start();
-    const predictor = createPredictor(model, { ...defaultLimits, queueLimit: 1 });
+    const { slot } = await start();
+    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 1 });
     for (let i = 0; i < 3; i++)
       expect(codeOf(await predictor.predict(Buffer.from("no image")).catch((reason: unknown) => reason))).toBe("E_IMAGE_FORMAT");
     expect(predictor.depth).toBe(0);
@@ -63,8 +63,8 @@ describe("when too much is waiting", () => {
 
 describe("when a prediction takes too long", () => {
   it("answers 503, and its place stays taken until the work has ended", async () => {
-    const { model } = await start();
-    const predictor = createPredictor(model, { ...defaultLimits, queueLimit: 1, requestTimeoutMs: 1 });
+    const { slot } = await start();
+    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 1, requestTimeoutMs: 1 });
     const picture = await slowPicture();
     const error = await predictor.predict(picture).catch((reason: unknown) => reason);
     expect(codeOf(error)).toBe("E_PREDICTION_TIMEOUT");
