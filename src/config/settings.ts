@@ -159,7 +159,8 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     name: "SERVAL_ABSTAIN",
     schema: Type.Boolean({
       default: false,
-      description: "Answer without a label where the confidence is under the model's threshold; a request can ask for it with ?abstain=true.",
+      description:
+        "Answer without a label where the confidence is under the model's threshold; a request can ask for it with ?abstain=true.",
     }),
   },
   drainMs: {

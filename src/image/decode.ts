@@ -84,7 +84,9 @@ export function decodeUnopened(bytes: Uint8Array, limits: ImageLimits, options: 
 }
 
 function decoder(bytes: Uint8Array, limits: ImageLimits, options: { orient: boolean }): Sharp {
-  return sharp(bytes, { failOn, limitInputPixels: limits.maxPixels, autoOrient: options.orient }).flatten({ background: flattenBackground });
+  return sharp(bytes, { failOn, limitInputPixels: limits.maxPixels, autoOrient: options.orient }).flatten({
+    background: flattenBackground,
+  });
 }
 
 /**

@@ -30,7 +30,11 @@ export async function renderHeatMap(
   const scale = Math.max(1, Math.floor(longestSide / Math.max(seen.width, seen.height)));
   const larger = ({ width, height }: Size): Size => ({ width: width * scale, height: height * scale });
   const view = larger(seen);
-  const pixels = await preprocessImage(image, { ...preprocess, ...larger(preprocess), crop: preprocess.crop && larger(preprocess.crop) }, limits);
+  const pixels = await preprocessImage(
+    image,
+    { ...preprocess, ...larger(preprocess), crop: preprocess.crop && larger(preprocess.crop) },
+    limits,
+  );
   const opened = await openImage(image, limits, { orient: preprocess.orient });
   const [width, height] = preprocess.orient ? [opened.orientedWidth, opened.orientedHeight] : [opened.width, opened.height];
   const size = preprocess.fit === "squash" ? fitInside({ width, height }) : view;
@@ -40,6 +44,7 @@ export async function renderHeatMap(
   const heat = await drawHeat(map, size);
   return await sharp(picture, { raw: { ...size, channels: 3 } })
     .composite([{ input: heat, raw: { ...size, channels: 4 } }])
+    .removeAlpha()
     .png()
     .toBuffer();
 }

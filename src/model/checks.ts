@@ -25,15 +25,13 @@ const limits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 
 
 /** Reads the bundle's known-answer images: path inside the bundle -> bytes. */
 export async function readCheckImages(bundle: Bundle): Promise<ReadonlyMap<string, Uint8Array>> {
-  return new Map(await Promise.all(bundle.manifest.checks.map(async ({ file }) => [file, await readFile(join(bundle.dir, file))] as const)));
+  return new Map(
+    await Promise.all(bundle.manifest.checks.map(async ({ file }) => [file, await readFile(join(bundle.dir, file))] as const)),
+  );
 }
 
 /** Runs the bundle's known-answer images through preprocessing and the model. */
-export async function runChecks(
-  bundle: Bundle,
-  model: ModelRunner,
-  images?: ReadonlyMap<string, Uint8Array>,
-): Promise<CheckResult[]> {
+export async function runChecks(bundle: Bundle, model: ModelRunner, images?: ReadonlyMap<string, Uint8Array>): Promise<CheckResult[]> {
   const { checks, labels, preprocess } = bundle.manifest;
   const pictures = images ?? (await readCheckImages(bundle));
   return await Promise.all(

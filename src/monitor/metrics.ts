@@ -100,7 +100,7 @@ export function createServiceMetrics(queueDepth: () => number): ServiceMetrics {
       durations.observe({ route, method }, seconds);
     },
     /** Without a label: the service abstained. */
-  countPrediction({ label, confidence, modelVersion }) {
+    countPrediction({ label, confidence, modelVersion }) {
       predictions.inc({ label: label ?? abstained, model_version: modelVersion });
       confidences.observe(confidence);
     },

@@ -27,7 +27,10 @@ function openDatabase(path: string): DatabaseSync {
   db.exec("PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 5000;");
   const { user_version: version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
   if (version > schemaVersion) {
-    throw new ServalError("E_PREDICTION_LOG", `it has version ${version}, and this Serval knows ${schemaVersion}. Use a newer Serval, or another folder.`);
+    throw new ServalError(
+      "E_PREDICTION_LOG",
+      `it has version ${version}, and this Serval knows ${schemaVersion}. Use a newer Serval, or another folder.`,
+    );
   }
   db.exec(schema);
   return db;
@@ -66,7 +69,8 @@ function serveLog(port: MessagePort, path: string): void {
 
   const addFeedback = (requestId: string, label: string, atMs: number): FeedbackResult => {
     const row = find.get(requestId) as { probabilities: string } | undefined;
-    if (row === undefined) throw new ServalError("E_FEEDBACK_UNKNOWN", `No prediction with the request id ${JSON.stringify(requestId)} is stored.`);
+    if (row === undefined)
+      throw new ServalError("E_FEEDBACK_UNKNOWN", `No prediction with the request id ${JSON.stringify(requestId)} is stored.`);
     const labels = Object.keys(JSON.parse(row.probabilities) as object);
     if (!labels.includes(label)) {
       throw new ServalError("E_LABEL_UNKNOWN", `${JSON.stringify(label)} is none of the model's labels: ${labels.join(", ")}.`);

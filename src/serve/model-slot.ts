@@ -134,7 +134,8 @@ export function createModelSlot(first: ServedModel, options: SlotOptions): Model
     offer: async (candidate) => await inTurn(async () => await offer(candidate)),
     async rollback() {
       await inTurn(async () => {
-        if (previous === null) throw new ServalError("E_MODEL_ROLLBACK", `${current.name} ${current.version} is the only version that was served.`);
+        if (previous === null)
+          throw new ServalError("E_MODEL_ROLLBACK", `${current.name} ${current.version} is the only version that was served.`);
         const rejected: ServableBundle = current;
         put(await startServedModel(previous, options.model));
         pinnedAgainst = rejected;

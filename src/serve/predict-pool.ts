@@ -203,7 +203,10 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
     },
     async run<T extends PredictTask>(task: T, { signal, timeoutMs }: RunOptions = {}) {
       if (closing !== undefined || lanes.every(({ worker }) => worker === undefined)) {
-        throw new ServalError("E_INFERENCE_STOPPED", `No thread runs the model: ${closing ? "it is closed" : "it is being started again"}.`);
+        throw new ServalError(
+          "E_INFERENCE_STOPPED",
+          `No thread runs the model: ${closing ? "it is closed" : "it is being started again"}.`,
+        );
       }
       signal?.throwIfAborted();
       const { promise, resolve, reject } = Promise.withResolvers<AnswerOf<T>>();

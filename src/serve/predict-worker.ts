@@ -20,7 +20,8 @@ async function servePredictions(port: MessagePort, setup: PredictSetup): Promise
     narrow = await onnxruntime.createSession(setup.model, { threads: 1 });
     // A request that has the machine for itself is answered by all cores; they sleep when there is none.
     wide = setup.aloneThreads > 1 ? await onnxruntime.createSession(setup.model, { threads: setup.aloneThreads, spin: false }) : narrow;
-    for (const session of new Set([narrow, wide])) await session.run({ images: pixelTensor(new Uint8Array(height * width * 3), 1) }, {}, scores);
+    for (const session of new Set([narrow, wide]))
+      await session.run({ images: pixelTensor(new Uint8Array(height * width * 3), 1) }, {}, scores);
   } catch (error) {
     const { code, message } = toServalError(error);
     answer({ kind: "refused", code, message });
@@ -91,7 +92,11 @@ async function servePredictions(port: MessagePort, setup: PredictSetup): Promise
   const infer = async (task: PredictTask & { kind: "infer" }, session: Session): Promise<PredictAnswers["infer"]> => {
     const startedAt = performance.now();
     const outputs = await run(session, task.images, task.count, task.features ? [...scores, "features"] : scores);
-    const result = { logits: values(outputs, "logits"), probabilities: values(outputs, "probabilities"), modelMs: performance.now() - startedAt };
+    const result = {
+      logits: values(outputs, "logits"),
+      probabilities: values(outputs, "probabilities"),
+      modelMs: performance.now() - startedAt,
+    };
     const features = outputs["features"];
     return features ? { ...result, features: { shape: features.shape, values: values(outputs, "features") } } : result;
   };

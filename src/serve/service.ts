@@ -59,9 +59,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     },
   };
   // The model loads in its own thread while this one imports the web framework.
-  const loading = readServable(options.modelDir, options.modelVersion).then(async (servable) => await startServedModel(servable, modelOptions));
+  const loading = readServable(options.modelDir, options.modelVersion).then(
+    async (servable) => await startServedModel(servable, modelOptions),
+  );
   const importing = import("./app.ts");
-  const storing = predictionLogFile === undefined ? Promise.resolve(undefined) : openPredictionLog(predictionLogFile, (message) => logger?.error(message));
+  const storing =
+    predictionLogFile === undefined
+      ? Promise.resolve(undefined)
+      : openPredictionLog(predictionLogFile, (message) => logger?.error(message));
   const [loaded, imported, stored] = await Promise.allSettled([loading, importing, storing]);
   const predictionLog = stored.status === "fulfilled" ? stored.value : undefined;
   if (loaded.status === "rejected") {
@@ -120,7 +125,6 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     throw listenError(error, host, port);
   }
 }
-
 
 function listenError(error: unknown, host: string, port: number): unknown {
   const { code } = error as NodeJS.ErrnoException;

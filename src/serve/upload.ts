@@ -95,7 +95,10 @@ export async function* readFiles(request: FastifyRequest, maxBytes: number): Asy
     for await (const part of request.parts({ limits: { ...batchLimits, fileSize: maxBytes } })) {
       if (part.fieldname !== fileField) {
         if (part.type === "field") continue;
-        throw new ServalError("E_UPLOAD_FIELD", `The form has a file in the field ${quote(part.fieldname)}; expected it in \`${fileField}\`.`);
+        throw new ServalError(
+          "E_UPLOAD_FIELD",
+          `The form has a file in the field ${quote(part.fieldname)}; expected it in \`${fileField}\`.`,
+        );
       }
       if (part.type === "field") throw new ServalError("E_UPLOAD_FIELD", `The field \`${fileField}\` holds text, not a file.`);
       const bytes = await part.toBuffer();

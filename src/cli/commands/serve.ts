@@ -83,7 +83,8 @@ export async function serveModel(options: ServeCommandOptions, output: Output, s
 /** Starts the service that the settings ask for; the JSON log goes to stdout and to SERVAL_LOG_FILE. */
 export async function startModelService({ cwd, model, settings }: ServeCommandOptions, output: Output): Promise<Service> {
   const { dir } = await resolveModel(model ?? settings.model ?? undefined, cwd);
-  const { host, port, maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs, workers, modelPollMs, apiKeysFile } = settings;
+  const { host, port, maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs, workers, modelPollMs, apiKeysFile } =
+    settings;
   const { maxBatchSize, maxDelayMs, rateLimit, corsOrigins, abstain, drainMs } = settings;
   const keys = apiKeysFile === null ? undefined : await readApiKeys(resolve(cwd, apiKeysFile));
   const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);

@@ -49,7 +49,8 @@ function toHttpError(error: unknown, request: FastifyRequest): ServalError {
     const got = type === undefined ? "no content type" : `the content type ${JSON.stringify(type.slice(0, 100))}`;
     return new ServalError("E_MEDIA_TYPE", `The body has ${got}; expected a form or an image.`, { cause: error });
   }
-  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") return new ServalError("E_IMAGE_BYTES", "The body is larger than this address takes.", { cause: error });
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE")
+    return new ServalError("E_IMAGE_BYTES", "The body is larger than this address takes.", { cause: error });
   const clientsFault = statusCode !== undefined && statusCode < 500;
   return new ServalError(clientsFault ? "E_REQUEST" : "E_INTERNAL", message, { cause: error });
 }

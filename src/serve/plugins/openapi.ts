@@ -43,7 +43,12 @@ export async function registerOpenapi(app: ServeApp, { slot }: ServeContext): Pr
     routePrefix: "/docs",
     theme: { title: "Serval API", css: [{ filename: "serval.css", content: ".swagger-ui .topbar { display: none }" }] },
     uiConfig: { tryItOutEnabled: true, displayRequestDuration: true, defaultModelsExpandDepth: 0 },
-    staticCSP: { "default-src": "'self'", "img-src": "'self' blob: data:", "style-src": "'self' 'unsafe-inline'", "frame-ancestors": "'none'" },
+    staticCSP: {
+      "default-src": "'self'",
+      "img-src": "'self' blob: data:",
+      "style-src": "'self' 'unsafe-inline'",
+      "frame-ancestors": "'none'",
+    },
   });
   app.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => app.swagger());
 }

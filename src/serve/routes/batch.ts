@@ -44,13 +44,20 @@ export function registerBatch(scope: ServeApp, context: ServeContext): void {
       const work = async (): Promise<void> => {
         const waiting: Promise<string>[] = [];
         const write = async (): Promise<void> => void lines.write(`${await waiting.shift()}\n`);
-        for (let index = 0; !next.done; index++) {
-          const { filename, image } = next.value;
-          waiting.push(line(index, filename, image, `${request.id}-${index}`));
-          if (waiting.length >= atOnce) await write();
-          next = await files.next();
+        try {
+          for (let index = 0; !next.done; index++) {
+            const { filename, image } = next.value;
+            waiting.push(line(index, filename, image, `${request.id}-${index}`));
+            if (waiting.length >= atOnce) await write();
+            next = await files.next();
+          }
+        } catch (error) {
+          // The form broke off after answers were sent: the status is gone, so the last line says it.
+          const failure = toServalError(error);
+          waiting.push(Promise.resolve(JSON.stringify({ index: null, filename: null, error: shownError(failure, request.id) })));
         }
         while (waiting.length > 0) await write();
+        lines.end();
       };
       const line = async (index: number, filename: string, image: Uint8Array | Error, id: string): Promise<string> => {
         const startedAt = performance.now();
@@ -65,13 +72,7 @@ export function registerBatch(scope: ServeApp, context: ServeContext): void {
           return JSON.stringify({ index, filename, error: shownError(failure, id) });
         }
       };
-      work()
-        .catch((error: unknown) => {
-          // The form broke off after lines were sent: the status is gone, so the last line says it.
-          lines.write(`${JSON.stringify({ index: null, filename: null, error: shownError(toServalError(error), request.id) })}\n`);
-        })
-        .finally(() => lines.end())
-        .catch(() => undefined);
+      void work();
       return await reply.type("application/x-ndjson").send(lines);
     },
   );

@@ -29,7 +29,8 @@ export function registerExplain(scope: ServeApp, context: ServeContext): void {
       schema: {
         tags: ["predictions"],
         summary: "Show where in an image the model saw its answer",
-        description: "The image as for /predict. With `Accept: image/png` or `?format=png` the answer is the image with the map drawn over it.",
+        description:
+          "The image as for /predict. With `Accept: image/png` or `?format=png` the answer is the image with the map drawn over it.",
         querystring: Type.Object({
           label: Type.Optional(Type.String({ description: "Explain this label instead of the answer." })),
           format: Type.Optional(Type.Union([Type.Literal("json"), Type.Literal("png")])),
@@ -56,7 +57,9 @@ export function registerExplain(scope: ServeApp, context: ServeContext): void {
       const { width, height, values } = explanation.map;
       const rows = Array.from({ length: height }, (_, y) => [...values.subarray(y * width, (y + 1) * width)]);
       const map = { width, height, values: rows };
-      return await reply.type("application/json; charset=utf-8").send({ ...body, explained: explanation.explained, logit: explanation.logit, map });
+      return await reply
+        .type("application/json; charset=utf-8")
+        .send({ ...body, explained: explanation.explained, logit: explanation.logit, map });
     },
   );
 }

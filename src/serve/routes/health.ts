@@ -36,7 +36,11 @@ export function registerHealth(app: ServeApp, { slot, draining }: ServeContext):
     "/health/live",
     {
       config: { open: true },
-      schema: { tags: ["operation"], summary: "Whether the process is alive", response: { 200: Type.Object({ status: Type.Literal("ok") }) } },
+      schema: {
+        tags: ["operation"],
+        summary: "Whether the process is alive",
+        response: { 200: Type.Object({ status: Type.Literal("ok") }) },
+      },
     },
     () => ({ status: "ok" as const }),
   );

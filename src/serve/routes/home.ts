@@ -40,7 +40,16 @@ export function registerHome(app: ServeApp, { slot }: ServeContext): void {
         service: "serval",
         model: { name, version },
         labels: [...labels],
-        links: { predict: "/predict", explain: "/explain", feedback: "/feedback", health: "/health", model: "/model", metrics: "/metrics", docs: "/docs", openapi: "/openapi.json" },
+        links: {
+          predict: "/predict",
+          explain: "/explain",
+          feedback: "/feedback",
+          health: "/health",
+          model: "/model",
+          metrics: "/metrics",
+          docs: "/docs",
+          openapi: "/openapi.json",
+        },
       });
     },
   );

@@ -97,7 +97,10 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
     );
     scope.get(
       "/v2/health/live",
-      { config: { open: true }, schema: { tags, summary: "Whether the server is alive", response: { 200: Type.Object({ live: Type.Boolean() }) } } },
+      {
+        config: { open: true },
+        schema: { tags, summary: "Whether the server is alive", response: { 200: Type.Object({ live: Type.Boolean() }) } },
+      },
       () => ({ live: true }),
     );
     const Ready = Type.Object({ ready: Type.Boolean() });
@@ -167,9 +170,16 @@ async function infer(model: ServedModel, body: ParsedBody, context: ServeContext
   const { images, count } = readInput(model, request, body.binary);
   const wanted = request.outputs ?? [{ name: "logits" }, { name: "probabilities" }];
   for (const { name } of wanted) {
-    if (!outputNames.some((known) => known === name)) throw new ServalError("E_TENSOR", `outputs: the model has ${outputNames.join(", ")}, not ${quote(name)}.`);
+    if (!outputNames.some((known) => known === name))
+      throw new ServalError("E_TENSOR", `outputs: the model has ${outputNames.join(", ")}, not ${quote(name)}.`);
   }
-  const answer = await context.predictor.infer(model, images, count, wanted.some(({ name }) => name === "features"), clientGone(reply));
+  const answer = await context.predictor.infer(
+    model,
+    images,
+    count,
+    wanted.some(({ name }) => name === "features"),
+    clientGone(reply),
+  );
   const k = model.bundle.manifest.labels.length;
   const outputs = wanted.map(({ name, parameters }) => {
     const [shape, values] =
@@ -213,13 +223,19 @@ function readInput(
   if (name !== inputName) throw new ServalError("E_TENSOR", `inputs.0.name: expected ${inputName}, got ${quote(name)}.`);
   if (datatype !== "UINT8") throw new ServalError("E_TENSOR", `inputs.0.datatype: expected UINT8, got ${quote(datatype)}.`);
   if (shape.length !== 4 || rest.some((size, i) => size !== expected[i]) || count < 1 || count > maxImages) {
-    throw new ServalError("E_TENSOR", `inputs.0.shape: expected [1 to ${maxImages}, ${expected.join(", ")}], got ${quote(shape.slice(0, 8))}.`);
+    throw new ServalError(
+      "E_TENSOR",
+      `inputs.0.shape: expected [1 to ${maxImages}, ${expected.join(", ")}], got ${quote(shape.slice(0, 8))}.`,
+    );
   }
   const bytes = count * inputSize.height * inputSize.width * 3;
   const size = parameters?.["binary_data_size"];
   if (data === undefined) {
     if (size !== bytes || binary.length !== bytes) {
-      throw new ServalError("E_TENSOR", `inputs.0: expected data, or ${bytes} bytes behind the JSON; got ${binary.length} bytes, binary_data_size ${quote(size)}.`);
+      throw new ServalError(
+        "E_TENSOR",
+        `inputs.0: expected data, or ${bytes} bytes behind the JSON; got ${binary.length} bytes, binary_data_size ${quote(size)}.`,
+      );
     }
     return { images: binary, count };
   }

@@ -46,9 +46,7 @@ export function concludePrediction(
 }
 
 /** Refuses from the headers alone while there is no room: the body of such a request is thrown away unread. */
-export function admit({
-  predictor,
-}: ServeContext): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
+export function admit({ predictor }: ServeContext): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
   return (_request, _reply, done) => {
     try {
       predictor.assertRoom();

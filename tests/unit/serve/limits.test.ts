@@ -161,7 +161,12 @@ it("takes a prediction out of the queue when its client hangs up", async () => {
   const running = [predictForm(busy, slow), predictForm(busy, slow), predictForm(busy, slow)];
   await expect.poll(() => busy.slot.depth).toBe(3);
   const impatient = new AbortController();
-  const asked = fetch(`${busy.url}/predict`, { method: "POST", body: await colourPicture("red"), headers: { "content-type": "image/png" }, signal: impatient.signal });
+  const asked = fetch(`${busy.url}/predict`, {
+    method: "POST",
+    body: await colourPicture("red"),
+    headers: { "content-type": "image/png" },
+    signal: impatient.signal,
+  });
   await expect.poll(() => busy.slot.depth).toBe(4);
   impatient.abort();
   await expect(asked).rejects.toThrow("aborted");

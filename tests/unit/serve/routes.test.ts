@@ -17,7 +17,16 @@ describe("GET /", () => {
       service: "serval",
       model: { name: "colours", version: service.model.version },
       labels: ["blue", "red"],
-      links: { predict: "/predict", explain: "/explain", feedback: "/feedback", health: "/health", model: "/model", metrics: "/metrics", docs: "/docs", openapi: "/openapi.json" },
+      links: {
+        predict: "/predict",
+        explain: "/explain",
+        feedback: "/feedback",
+        health: "/health",
+        model: "/model",
+        metrics: "/metrics",
+        docs: "/docs",
+        openapi: "/openapi.json",
+      },
     });
     expect(headers.get("vary")).toBe("accept");
   });
@@ -44,7 +53,12 @@ describe("GET /", () => {
   });
 
   it("names the first twelve labels of many", () => {
-    const { html } = renderHomePage({ explains: true, name: "a", version: "1", labels: Array.from({ length: 100 }, (_, i) => `class${i}`) });
+    const { html } = renderHomePage({
+      explains: true,
+      name: "a",
+      version: "1",
+      labels: Array.from({ length: 100 }, (_, i) => `class${i}`),
+    });
     expect(html).toContain("class11 and 88 more.");
     expect(html).not.toContain("class12");
   });
