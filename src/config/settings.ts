@@ -236,7 +236,7 @@ export function describeVariables(keys: readonly (keyof Settings)[]): string {
     .map((key) => {
       const { name, schema } = variables[key];
       const node: SchemaNode = schema;
-      const standard = node.default === undefined ? "" : ` (default: ${String(node.default)})`;
+      const standard = node.default === undefined ? "" : ` (default: ${JSON.stringify(node.default)})`;
       return `  ${name.padEnd(width)}  ${(node.description ?? "").replace(/\.$/, "")}${standard}\n`;
     })
     .join("");

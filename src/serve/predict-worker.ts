@@ -82,7 +82,7 @@ async function servePredictions(port: MessagePort, setup: PredictSetup): Promise
     const modelMs = performance.now() - decodedAt;
     const [logits, probabilities] = [values(outputs, "logits"), values(outputs, "probabilities")];
     const classIndex = task.classIndex ?? probabilities.indexOf(Math.max(...probabilities));
-    const [, , h, w] = outputs["features"]?.shape as [number, number, number, number];
+    const [, , h, w] = (outputs["features"] as Tensor).shape as [number, number, number, number];
     const logit = logits[classIndex] as number;
     const map = { width: w, height: h, values: classActivation(classifier, values(outputs, "features"), h * w, classIndex, logit) };
     const overlay = task.overlay ? await renderHeatMap(task.image, preprocess, limits, map) : null;

@@ -98,7 +98,7 @@ describe("API keys", () => {
 });
 
 describe("without API keys", () => {
-  const rollback = async ({ port }: TestService, headers: Record<string, string>): Promise<any> =>
+  const rollback = async ({ port }: TestService, headers: Record<string, string>): Promise<JsonReply["body"]> =>
     await new Promise((resolve, reject) => {
       request({ port, host: "127.0.0.1", method: "POST", path: "/model/rollback", headers }, (response) => resolve(json(response)))
         .on("error", reject)

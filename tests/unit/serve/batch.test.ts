@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { form, predictBody, predictForm, readReply, startTestService, type TestService } from "../../helpers/service.ts";
+import { form, predictBody, predictForm, readReply, startTestService, type JsonReply, type TestService } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
 
 let service: TestService;
 beforeAll(async () => void (service = await startTestService({ workers: 2 })));
 afterAll(async () => await service.close());
 
-async function postBatch(data: FormData): Promise<{ readonly type: string | null; readonly lines: Record<string, any>[] }> {
+async function postBatch(data: FormData): Promise<{ readonly type: string | null; readonly lines: JsonReply["body"][] }> {
   const response = await fetch(`${service.url}/predict/batch`, { method: "POST", body: data });
   expect(response.status).toBe(200);
   const text = await response.text();
@@ -16,7 +16,7 @@ async function postBatch(data: FormData): Promise<{ readonly type: string | null
     lines: text
       .trimEnd()
       .split("\n")
-      .map((line) => JSON.parse(line) as Record<string, any>),
+      .map((line) => JSON.parse(line) as JsonReply["body"]),
   };
 }
 
@@ -79,7 +79,7 @@ describe("POST /predict/batch", () => {
     const lines = (await response.text())
       .trimEnd()
       .split("\n")
-      .map((line) => JSON.parse(line) as Record<string, any>);
+      .map((line) => JSON.parse(line) as JsonReply["body"]);
     expect(lines[0]).toMatchObject({ index: 0, filename: "a.jpg", result: { label: "red" } });
     expect(lines.at(-1)).toMatchObject({ index: null, error: { code: "E_UPLOAD_BROKEN" } });
   });
