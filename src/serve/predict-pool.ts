@@ -20,6 +20,8 @@ export interface RunOptions {
   /** Aborted when nobody waits for the answer any more; its reason is what `run` rejects with. */
   readonly signal?: AbortSignal | undefined;
   readonly timeoutMs?: number | undefined;
+  /** The image moves to the thread instead of being copied: the caller must not use its bytes again. */
+  readonly disposable?: boolean | undefined;
 }
 
 /** Threads with one model. What cannot start at once waits in order. */
@@ -43,6 +45,7 @@ interface Pending extends NumberedTask {
   readonly resolve: (answer: never) => void;
   readonly reject: (reason: unknown) => void;
   readonly since: number;
+  readonly transfer: ArrayBuffer | undefined;
 }
 
 interface Lane {
@@ -180,7 +183,8 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
       for (const pending of taken) lane.running.set(pending.id, pending);
       if (lane.running.size === taken.length) watch(lane);
       const tasks = taken.map(({ id, task }) => ({ id, task }));
-      lane.worker?.postMessage({ kind: "tasks", tasks, alone } satisfies WorkerCall);
+      const transfer = taken.flatMap((pending) => pending.transfer ?? []);
+      lane.worker?.postMessage({ kind: "tasks", tasks, alone } satisfies WorkerCall, transfer);
     }
   };
 
@@ -201,7 +205,7 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
     get depth() {
       return depth();
     },
-    async run<T extends PredictTask>(task: T, { signal, timeoutMs }: RunOptions = {}) {
+    async run<T extends PredictTask>(task: T, { signal, timeoutMs, disposable }: RunOptions = {}) {
       if (closing !== undefined || lanes.every(({ worker }) => worker === undefined)) {
         throw new ServalError(
           "E_INFERENCE_STOPPED",
@@ -210,7 +214,14 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
       }
       signal?.throwIfAborted();
       const { promise, resolve, reject } = Promise.withResolvers<AnswerOf<T>>();
-      const pending: Pending = { id: ++nextId, task, resolve, reject, since: performance.now() };
+      const pending: Pending = {
+        id: ++nextId,
+        task,
+        resolve,
+        reject,
+        since: performance.now(),
+        transfer: disposable ? ownMemory(task) : undefined,
+      };
       // What waits leaves the queue; what runs already keeps its place until the thread is through with it.
       const giveUp = (reason: unknown): void => {
         const place = queue.indexOf(pending);
@@ -251,4 +262,11 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
       return closing;
     },
   };
+}
+
+/** The memory of an encoded image, where it holds nothing else: small buffers share theirs. */
+function ownMemory(task: PredictTask): ArrayBuffer | undefined {
+  if (task.kind === "infer") return undefined;
+  const { buffer, byteLength } = task.image;
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? buffer : undefined;
 }

@@ -30,13 +30,19 @@ export interface Explanation extends Prediction {
   readonly overlay: Uint8Array | null;
 }
 
+export interface PredictOptions {
+  readonly signal?: AbortSignal;
+  /** Nobody needs the bytes any more: they move to the thread instead of being copied. */
+  readonly disposable?: boolean;
+}
+
 export interface Predictor {
   /** Predictions that are waiting or running. */
   readonly depth: number;
   /** Throws E_QUEUE_FULL where there is no room: asked before a body is read, so that a refusal costs little. */
   assertRoom(): void;
   /** Throws E_IMAGE_*, E_QUEUE_FULL, E_PREDICTION_TIMEOUT, E_INFERENCE_STOPPED, E_ENGINE_RUN, or the signal's reason. */
-  predict(image: Uint8Array, signal?: AbortSignal): Promise<Prediction>;
+  predict(image: Uint8Array, options?: PredictOptions): Promise<Prediction>;
   /** The same, and where in the image `label` (default: the answer) was seen. Throws E_EXPLAIN or E_REQUEST too. */
   explain(image: Uint8Array, options: { label?: string | undefined; overlay: boolean; signal?: AbortSignal }): Promise<Explanation>;
   /** Runs a model on pixels uint8 [count,H,W,3] that were checked against it. */
@@ -95,11 +101,11 @@ export function createPredictor(slot: PredictTarget, limits: ServeLimits, metric
       return slot.depth;
     },
     assertRoom,
-    async predict(image, signal) {
+    async predict(image, { signal, disposable = false } = {}) {
       assertRoom();
       const startedAt = performance.now();
       const model = slot.current;
-      const { probabilities, timings } = await model.pool.run({ kind: "predict", image }, options(signal));
+      const { probabilities, timings } = await model.pool.run({ kind: "predict", image }, { ...options(signal), disposable });
       return conclude(model, probabilities, timings, startedAt);
     },
     async explain(image, { label, overlay, signal }) {

@@ -63,7 +63,7 @@ export function registerBatch(scope: ServeApp, context: ServeContext): void {
         const startedAt = performance.now();
         try {
           if (image instanceof Error) throw image;
-          const prediction = await predictor.predict(image, gone);
+          const prediction = await predictor.predict(image, { signal: gone, disposable: true });
           const result = concludePrediction(context, prediction, id, abstain, performance.now() - startedAt);
           return JSON.stringify({ index, filename, result });
         } catch (error) {

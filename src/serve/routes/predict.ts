@@ -75,7 +75,7 @@ export function registerPredict(scope: ServeApp, context: ServeContext): void {
     },
     async (request, reply) => {
       const gone = clientGone(reply);
-      const prediction = await predictor.predict(await readUpload(request, reply, limits.maxBodyBytes), gone);
+      const prediction = await predictor.predict(await readUpload(request, reply, limits.maxBodyBytes), { signal: gone, disposable: true });
       const body = concludePrediction(context, prediction, request.id, request.query.abstain ?? context.abstain, reply.elapsedTime);
       Object.assign(request.outcome, { label: body.label, confidence: body.confidence });
       return body;
