@@ -50,6 +50,8 @@ export async function openPredictionLog(path: string, warn: (message: string) =>
   const worker = new Worker(new URL(`./prediction-log-worker${extname(import.meta.url)}`, import.meta.url), {
     workerData: path,
     name: "serval-prediction-log",
+    // Short-lived rows: no need for the large young heap of a program.
+    resourceLimits: { maxYoungGenerationSizeMb: 4 },
   });
   const waiting = new Map<number, { resolve: (result: FeedbackResult) => void; reject: (reason: unknown) => void }>();
   let rows: LoggedPrediction[] = [];

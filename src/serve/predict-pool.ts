@@ -38,6 +38,8 @@ export interface PredictPool {
 
 /** Calls that a thread has in hand: while one is in the model, the next is decoded. */
 const callsPerWorker = 2;
+/** What a thread has in JavaScript are a few small objects; without a bound its heap grows to tens of megabytes before it is tidied. */
+const youngMb = 4;
 const firstRestartMs = 100;
 const lastRestartMs = 30_000;
 
@@ -126,6 +128,7 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
     const worker = new Worker(new URL(`./predict-worker${extname(import.meta.url)}`, import.meta.url), {
       workerData: lane.setup,
       name: "serval-predict",
+      resourceLimits: { maxYoungGenerationSizeMb: youngMb },
     });
     lane.worker = worker;
     const ended = Promise.withResolvers<void>();
