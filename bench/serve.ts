@@ -80,17 +80,21 @@ async function phases(server: Server): Promise<Record<string, number>> {
 }
 
 const servers: Server[] = [];
+const say = (text: string): void => void process.stderr.write(`${(performance.now() / 1000).toFixed(0).padStart(4)} s  ${text}\n`);
 try {
-  // Cold starts first, each alone on the machine.
-  const cold: Record<string, number[]> = {};
-  for (const kind of kinds) {
-    for (let i = 0; i < (kind === "serval" ? 5 : 1); i++) {
-      const server = await startServer(kind, bundle.dir, state, first);
-      (cold[kind] ??= []).push(server.coldStartMs);
-      await server.stop();
-    }
+  // Cold starts first, with nothing else running but what was started before.
+  const cold: Record<string, number[]> = { serval: [] };
+  for (let i = 0; i < 4; i++) {
+    const server = await startServer("serval", bundle.dir, state, first);
+    cold["serval"]?.push(server.coldStartMs);
+    await server.stop();
   }
-  for (const kind of kinds) servers.push(await startServer(kind, bundle.dir, state, first));
+  for (const kind of kinds) {
+    const server = await startServer(kind, bundle.dir, state, first);
+    servers.push(server);
+    (cold[kind] ??= []).push(server.coldStartMs);
+    say(`${kind} started`);
+  }
   const differences = await compare(servers);
 
   const cases = [
@@ -114,6 +118,7 @@ try {
         if (bad.length > 0) throw new Error(`${key}: got the statuses ${JSON.stringify(load.statuses)}`);
         rates.set(key, [...(rates.get(key) ?? []), load.perSecond]);
         latencies.set(key, [...(latencies.get(key) ?? []), ...load.latenciesMs]);
+        say(`round ${round + 1}, ${key}: ${load.perSecond.toFixed(0)}/s`);
         if (server.name !== "serval") continue;
         const after = await phases(server);
         const total = after["request"]! - before["request"]!;
