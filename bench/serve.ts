@@ -105,6 +105,7 @@ try {
   ].map((item) => ({ ...item, requests: item.requests.map((image) => formRequest("/predict", image)) }));
   const rates = new Map<string, number[]>();
   const latencies = new Map<string, number[]>();
+  const cpu = new Map<string, number[]>();
   const shares: Record<string, Record<string, string>> = {};
   const empty: number[] = [];
   for (const server of servers) await closedLoop(server.port, cases[1]!.requests, 8, 500);
@@ -113,7 +114,9 @@ try {
       for (const server of servers) {
         const key = `${images} ${concurrency} ${server.name}`;
         const before = server.name === "serval" ? await phases(server) : {};
+        const cpuBefore = server.cpuMs();
         const load = await closedLoop(server.port, requests, concurrency, durationMs);
+        cpu.set(key, [...(cpu.get(key) ?? []), (server.cpuMs() - cpuBefore) / load.latenciesMs.length]);
         const bad = Object.keys(load.statuses).filter((status) => status !== "200");
         if (bad.length > 0) throw new Error(`${key}: got the statuses ${JSON.stringify(load.statuses)}`);
         rates.set(key, [...(rates.get(key) ?? []), load.perSecond]);
@@ -141,6 +144,7 @@ try {
     for (const { name } of servers) {
       const times = [...(latencies.get(`${images} ${concurrency} ${name}`) ?? [])].sort((a, b) => a - b);
       const at = (share: number): number => times[Math.max(0, Math.ceil(share * times.length) - 1)] ?? Number.NaN;
+      const cpuMs = summarize(cpu.get(`${images} ${concurrency} ${name}`) ?? []).median;
       const ratio = name === "serval" ? 1 : rate("serval") / rate(name);
       rows.push([
         images,
@@ -151,9 +155,10 @@ try {
         at(0.5).toFixed(1),
         at(0.95).toFixed(1),
         at(0.99).toFixed(1),
+        cpuMs.toFixed(1),
         String(times.length),
       ]);
-      figures[`${images} ${concurrency} ${name}`] = { perSecond: rate(name), servalIs: ratio, p50: at(0.5), p99: at(0.99) };
+      figures[`${images} ${concurrency} ${name}`] = { perSecond: rate(name), servalIs: ratio, p50: at(0.5), p99: at(0.99), cpuMs };
     }
   }
   const meanKb = (images: readonly Buffer[]): string =>
@@ -173,7 +178,7 @@ try {
   const memory = Object.fromEntries(servers.map((server) => [server.name, server.memoryMb()]));
   printReport(
     "Predictions over HTTP; `ratio`: requests/s of Serval over it",
-    ["pictures", "clients", "server", "requests/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "samples"],
+    ["pictures", "clients", "server", "requests/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "samples"],
     rows,
     {
       figures,

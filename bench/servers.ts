@@ -21,6 +21,8 @@ export interface Server {
   readonly coldStartMs: number;
   /** Resident memory of the process and its children, in MB. */
   memoryMb(): number;
+  /** CPU time that the process and its children have used, in ms. Other work on the machine hardly changes it. */
+  cpuMs(): number;
   stop(): Promise<void>;
 }
 
@@ -67,6 +69,7 @@ export async function startServer(
     port,
     coldStartMs,
     memoryMb: () => familyOf(child.pid ?? 0).reduce((sum, pid) => sum + residentMb(pid), 0),
+    cpuMs: () => familyOf(child.pid ?? 0).reduce((sum, pid) => sum + usedCpuMs(pid), 0),
     async stop() {
       process.off("exit", abandon);
       child.kill("SIGTERM");
@@ -110,6 +113,14 @@ function familyOf(pid: number): number[] {
 
 function residentMb(pid: number): number {
   return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) / 1000;
+}
+
+/** proc(5): user and system time in ticks of 10 ms, the 14th and 15th field; the second may hold spaces. */
+function usedCpuMs(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return 10 * (Number(fields[11]) + Number(fields[12]));
 }
 
 export interface Images {
