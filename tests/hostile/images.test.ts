@@ -66,7 +66,7 @@ describe("an odd picture that shows the same gets the same answer", () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8])("turned by the EXIF orientation %i", async (orientation) => {
     const stored = sharp(upright);
     // How a camera held that way stores it: what undoes the orientation.
-    if ([3, 5, 6, 7, 8].includes(orientation)) stored.rotate({ 3: 180, 5: 90, 6: 270, 7: 270, 8: 90 }[orientation as 3]);
+    if ([3, 5, 6, 7, 8].includes(orientation)) stored.rotate({ 3: 180, 5: 270, 6: 270, 7: 90, 8: 90 }[orientation as 3]);
     if ([2, 5, 7].includes(orientation)) stored.flop();
     if (orientation === 4) stored.flip();
     const turned = await stored.jpeg({ quality: 100, chromaSubsampling: "4:4:4" }).toBuffer();

@@ -101,6 +101,7 @@ describe("a tensor request", () => {
   const input = { name: "images", datatype: "UINT8", shape: [1, 12, 16, 3] };
 
   it.each<[string, string, Record<string, string>?]>([
+    ["no body", ""],
     ["no JSON", "{"],
     ["no object", "[1]"],
     ["no inputs", "{}"],

@@ -63,8 +63,7 @@ export function registerErrors(app: ServeApp): void {
     for (const name of [method].flat()) methods.add(name);
     methodsByRoute.set(url, methods);
   });
-  app.setErrorHandler((error, request, reply) => sendError(error, request, reply));
-  app.setNotFoundHandler((request, reply) => {
+  const refuse = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const path = request.url.split("?")[0] ?? "";
     const methods = [...methodsByRoute].filter(([url]) => routePattern(url).test(path)).flatMap(([, names]) => [...names]);
     if (methods.length === 0) {
@@ -73,7 +72,10 @@ export function registerErrors(app: ServeApp): void {
     const allow = [...new Set(methods)].sort().join(", ");
     void reply.header("allow", allow);
     return sendError(new ServalError("E_METHOD", `${path} takes ${allow}, not ${request.method}.`), request, reply);
-  });
+  };
+  app.setNotFoundHandler(refuse);
+  // What is wrong with the body matters only where there is somebody to take it.
+  app.setErrorHandler((error, request, reply) => (request.is404 ? refuse(request, reply) : sendError(error, request, reply)));
 }
 
 /** `/models/:name` as a regular expression; a trailing `*` matches the rest. */

@@ -12,7 +12,9 @@ const atOnce = 4;
 
 const requestBody = {
   "multipart/form-data": {
-    schema: Type.Object({ [fileField]: Type.Array(Type.String({ format: "binary" }), { description: "The images." }) }),
+    schema: Type.Object({
+      [fileField]: Type.Array(Type.String({ format: "binary" }), { minItems: 1, maxItems: 256, description: "The images." }),
+    }),
   },
 };
 

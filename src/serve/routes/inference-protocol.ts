@@ -17,9 +17,9 @@ const InferRequest = Type.Object({
   parameters: Parameters,
   inputs: Type.Array(
     Type.Object({
-      name: Type.String(),
-      shape: Type.Array(Type.Integer({ minimum: 0 })),
-      datatype: Type.String(),
+      name: Type.Literal(inputName),
+      shape: Type.Array(Type.Integer({ minimum: 1 }), { minItems: 4, maxItems: 4, description: "[N, height, width, 3]" }),
+      datatype: Type.Literal("UINT8"),
       parameters: Parameters,
       data: Type.Optional(Type.Array(Type.Unknown(), { description: "Row-major, nested or flat." })),
     }),
@@ -111,7 +111,10 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
     );
 
     for (const base of ["/v2/models/:model", "/v2/models/:model/versions/:version"]) {
-      const params = Type.Object({ model: Type.String(), ...(base.endsWith(":version") ? { version: Type.String() } : {}) });
+      const params = Type.Object({
+        model: Type.String({ examples: [slot.current.name] }),
+        ...(base.endsWith(":version") ? { version: Type.String() } : {}),
+      });
       scope.get<{ Params: ModelParams }>(
         base,
         { schema: { tags, summary: "Inputs and outputs of the model", params, response: withErrors({ 200: Metadata }) } },
@@ -125,7 +128,7 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
           return await reply.code(ready() ? 200 : 503).send({ ready: ready() });
         },
       );
-      scope.post<{ Params: ModelParams; Body: ParsedBody }>(
+      scope.post<{ Params: ModelParams; Body: ParsedBody | undefined }>(
         `${base}/infer`,
         {
           config: { requestBody: { "application/json": { schema: InferRequest } } },
@@ -165,7 +168,8 @@ function describeModel({ name, version, inputSize, bundle, classifier }: ServedM
   };
 }
 
-async function infer(model: ServedModel, body: ParsedBody, context: ServeContext, reply: FastifyReply): Promise<unknown> {
+async function infer(model: ServedModel, body: ParsedBody | undefined, context: ServeContext, reply: FastifyReply): Promise<unknown> {
+  if (body === undefined) throw new ServalError("E_TENSOR", "The request has no body; expected JSON with `inputs`.");
   const request = checkRequest(body.json);
   const { images, count } = readInput(model, request, body.binary);
   const wanted = request.outputs ?? [{ name: "logits" }, { name: "probabilities" }];
@@ -217,12 +221,10 @@ function readInput(
   { inputs }: Static<typeof InferRequest>,
   binary: Uint8Array,
 ): { images: Uint8Array; count: number } {
-  const [{ name, datatype, shape, data, parameters }] = inputs as [(typeof inputs)[number]];
+  const [{ shape, data, parameters }] = inputs as [(typeof inputs)[number]];
   const [count = 0, ...rest] = shape;
   const expected = [inputSize.height, inputSize.width, 3];
-  if (name !== inputName) throw new ServalError("E_TENSOR", `inputs.0.name: expected ${inputName}, got ${quote(name)}.`);
-  if (datatype !== "UINT8") throw new ServalError("E_TENSOR", `inputs.0.datatype: expected UINT8, got ${quote(datatype)}.`);
-  if (shape.length !== 4 || rest.some((size, i) => size !== expected[i]) || count < 1 || count > maxImages) {
+  if (rest.some((size, i) => size !== expected[i]) || count < 1 || count > maxImages) {
     throw new ServalError(
       "E_TENSOR",
       `inputs.0.shape: expected [1 to ${maxImages}, ${expected.join(", ")}], got ${quote(shape.slice(0, 8))}.`,
