@@ -82,7 +82,7 @@ export async function loadServedModel(path: string, options: ServedModelOptions 
   return await startServedModel(await readServable(path), options);
 }
 
-export function imageLimits(limits: { readonly maxBodyBytes: number; readonly maxPixels: number }): ImageLimits {
+function imageLimits(limits: { readonly maxBodyBytes: number; readonly maxPixels: number }): ImageLimits {
   return { maxBytes: limits.maxBodyBytes, maxPixels: limits.maxPixels };
 }
 

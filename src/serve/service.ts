@@ -47,7 +47,7 @@ export interface Service {
  * Loads and checks the model, builds the app and listens. Throws what `loadServedModel` throws, and E_PORT_IN_USE.
  */
 export async function startService(options: ServiceOptions): Promise<Service> {
-  const { host, port, limits, log, drainMs = 0, predictionLogFile } = options;
+  const { host, port, log, drainMs = 0, predictionLogFile } = options;
   // Known once the app is built; nothing can happen to the model before.
   let logger: ServeApp["log"] | undefined;
   let metrics: ServiceMetrics | undefined;

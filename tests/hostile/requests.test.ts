@@ -47,7 +47,8 @@ describe("a connection", () => {
     const lines = service.lines.length;
     socket.end("POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\ncontent-length: 1000\r\n\r\nabc");
     await text(socket).catch(() => "");
-    await service.logged((line) => line["code"] === "E_UPLOAD_BROKEN" && service.lines.length > lines);
+    const line = await service.logged((entry) => entry["code"] === "E_UPLOAD_BROKEN" && service.lines.length > lines);
+    expect(line).toMatchObject({ status: 499, route: "/predict" });
   });
 
   it("that sends ten bytes a second is answered 408 in time, and holds nobody up meanwhile", async () => {

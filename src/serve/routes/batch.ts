@@ -13,7 +13,7 @@ const atOnce = 4;
 const requestBody = {
   "multipart/form-data": {
     schema: Type.Object({
-      [fileField]: Type.Array(Type.String({ format: "binary" }), { minItems: 1, maxItems: 256, description: "The images." }),
+      [fileField]: Type.Array(Type.String({ format: "binary" }), { minItems: 1, description: "The images, at most 256." }),
     }),
   },
 };

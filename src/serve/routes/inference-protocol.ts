@@ -195,7 +195,7 @@ async function infer(model: ServedModel, body: ParsedBody | undefined, context: 
   });
   const head = { model_name: model.name, model_version: model.version, ...(request.id === undefined ? {} : { id: request.id }) };
   if (!outputs.some(({ binary }) => binary)) {
-    return { ...head, outputs: outputs.map(({ values, binary: _, ...tensor }) => ({ ...tensor, data: [...values] })) };
+    return { ...head, outputs: outputs.map(({ name, datatype, shape, values }) => ({ name, datatype, shape, data: [...values] })) };
   }
   const json = JSON.stringify({
     ...head,

@@ -16,7 +16,7 @@ async function postBatch(data: FormData): Promise<{ readonly type: string | null
     lines: text
       .trimEnd()
       .split("\n")
-      .map((line) => JSON.parse(line) as JsonReply["body"]),
+      .map((line): JsonReply["body"] => JSON.parse(line)),
   };
 }
 
@@ -79,7 +79,7 @@ describe("POST /predict/batch", () => {
     const lines = (await response.text())
       .trimEnd()
       .split("\n")
-      .map((line) => JSON.parse(line) as JsonReply["body"]);
+      .map((line): JsonReply["body"] => JSON.parse(line));
     expect(lines[0]).toMatchObject({ index: 0, filename: "a.jpg", result: { label: "red" } });
     expect(lines.at(-1)).toMatchObject({ index: null, error: { code: "E_UPLOAD_BROKEN" } });
   });

@@ -62,9 +62,9 @@ describe("a new version", () => {
     const running = await start({ workers: 2 });
     const picture = await colourPicture("red");
     const answers: string[] = [];
-    let swapping = true;
+    const swapping = new AbortController();
     const lane = async (): Promise<void> => {
-      while (swapping) {
+      while (!swapping.signal.aborted) {
         const { status, body } = await predictForm(running, picture);
         expect(status).toBe(200);
         answers.push(`${body.model.version} ${(body.probabilities.red as number).toFixed(4)}`);
@@ -74,7 +74,7 @@ describe("a new version", () => {
     for (const version of ["v2", "v3", "v4"]) {
       expect(await running.slot.offer(await candidate(running, version, { sharpness: Number(version[1]) }))).toBe("swapped");
     }
-    swapping = false;
+    swapping.abort();
     await lanes;
     // One pair of version and probability for each version: no answer came from the wrong model.
     const pairs = new Set(answers);
