@@ -10,6 +10,7 @@ import { registerAccess, type AccessOptions } from "./plugins/access.ts";
 import { answerBrokenConnection, registerErrors, sendError } from "./plugins/errors.ts";
 import { registerObservation } from "./plugins/observe.ts";
 import { registerOpenapi } from "./plugins/openapi.ts";
+import { registerShedding } from "./plugins/shed.ts";
 import { registerShutdown } from "./plugins/shutdown.ts";
 import { createPredictor } from "./predictor.ts";
 import { registerBatch } from "./routes/batch.ts";
@@ -92,6 +93,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   registerMetrics(app, context);
   await registerInferenceProtocol(app, context, version);
   await app.ready();
+  registerShedding(app, context);
   return app;
 }
 

@@ -3,7 +3,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { ERRORS, ServalError } from "../../errors.ts";
 import type { ServeApp } from "../context.ts";
 
-const retryAfterSeconds = 1;
+export const retryAfterSeconds = 1;
 
 interface ShownError {
   readonly code: string;

@@ -36,6 +36,22 @@ describe("when too much is waiting", () => {
     const { status, headers, body } = await predictForm(full, await colourPicture("red"));
     expect([status, body.error.code, headers.get("retry-after")]).toEqual([503, "E_QUEUE_FULL", "1"]);
     expect((await getJson(full, "/health")).status).toBe(200);
+    const line = await full.logged((entry) => entry["code"] === "E_QUEUE_FULL");
+    expect(line).toMatchObject({ level: "info", request_id: body.error.request_id, route: "/predict", method: "POST", status: 503 });
+    const metrics = await (await fetch(`${full.url}/metrics`)).text();
+    expect(metrics).toContain('serval_http_requests_total{route="/predict",method="POST",status="503"} 1');
+    expect(metrics).toContain('serval_errors_total{code="E_QUEUE_FULL"} 1');
+  });
+
+  it("answers 503 from the headers alone, before the body is there, on every address that runs the model", async () => {
+    const full = await start({ limits: { queueLimit: 0 } });
+    for (const path of ["/predict", "/predict/batch", "/explain?label=red", "/v2/models/colours/infer"]) {
+      const socket = connect(full.port, "127.0.0.1");
+      socket.write(`POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\ncontent-length: 100000\r\n\r\n`);
+      const [chunk] = (await once(socket, "data")) as [Buffer];
+      expect(chunk.toString()).toMatch(/^HTTP\/1\.1 503 [^]*retry-after: 1\r\n[^]*E_QUEUE_FULL/i);
+      socket.destroy();
+    }
   });
 
   it("refuses what is beyond the limit at once, and takes more when one is done", async () => {
