@@ -26,6 +26,7 @@ export interface RunOptions {
 
 /** Threads with one model. What cannot start at once waits in order. */
 export interface PredictPool {
+  readonly workers: number;
   /** False while no thread can answer. */
   readonly alive: boolean;
   /** Tasks that wait or run, also those that nobody waits for any more but that still occupy a thread. */
@@ -202,6 +203,7 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
   for (const lane of lanes.slice(1)) void start(lane).catch(() => undefined); // lost, and started again later
 
   return {
+    workers,
     get alive() {
       return closing === undefined && lanes.some(({ ready }) => ready);
     },

@@ -61,6 +61,14 @@ export interface PredictTarget {
   readonly depth: number;
 }
 
+/**
+ * A queue that was full will not get shorter by being long: as long as requests are refused, and a second after, only this
+ * share of it is used, so that those who get in are answered soon. The threads have enough to do with far less.
+ */
+const overloadShare = 1 / 8;
+const overloadTasksPerWorker = 4;
+const overloadMs = 1000;
+
 /** A model that stays. */
 export function fixedTarget(model: ServedModel): PredictTarget {
   return {
@@ -73,10 +81,17 @@ export function fixedTarget(model: ServedModel): PredictTarget {
 
 /** Answers of the model in `slot`, with a bound on what may wait: beyond it, a quick 503 is kinder than a late answer. */
 export function createPredictor(slot: PredictTarget, limits: ServeLimits, metrics?: ServiceMetrics): Predictor {
+  let overloadedUntil = Number.NEGATIVE_INFINITY;
   const assertRoom = (): void => {
-    const { depth } = slot;
-    if (depth < limits.queueLimit) return;
-    throw new ServalError("E_QUEUE_FULL", `${depth} predictions are waiting or running, and ${limits.queueLimit} may.`);
+    const { depth, current } = slot;
+    const now = performance.now();
+    const room =
+      now < overloadedUntil
+        ? Math.min(limits.queueLimit, Math.max(overloadTasksPerWorker * current.pool.workers, Math.ceil(limits.queueLimit * overloadShare)))
+        : limits.queueLimit;
+    if (depth < room) return;
+    overloadedUntil = now + overloadMs;
+    throw new ServalError("E_QUEUE_FULL", `${depth} predictions are waiting or running, and ${room} may.`);
   };
   const options = (signal: AbortSignal | undefined) => ({ signal, timeoutMs: limits.requestTimeoutMs });
 

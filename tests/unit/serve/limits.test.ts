@@ -68,6 +68,23 @@ describe("when too much is waiting", () => {
     expect((await predictor.predict(picture)).label).toBe("red");
   });
 
+  it("uses an eighth of the queue while it refuses, and all of it a second after the last refusal", async () => {
+    const { slot } = await start();
+    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 64 });
+    const picture = await colourPicture("red");
+    const ask = async (count: number): Promise<number> => {
+      const answers = await Promise.allSettled(Array.from({ length: count }, async () => await predictor.predict(picture)));
+      return answers.filter(({ status }) => status === "fulfilled").length;
+    };
+    expect(await ask(64)).toBe(64);
+    expect(await ask(80)).toBe(64);
+    expect(await ask(64)).toBe(8);
+    const refused = performance.now();
+    await expect.poll(async () => await ask(1), { interval: 100 }).toBe(1);
+    await expect.poll(() => performance.now() - refused, { interval: 100 }).toBeGreaterThan(1000);
+    expect(await ask(64)).toBe(64);
+  });
+
   it("frees the place of a picture that could not be used", async () => {
     const { slot } = await start();
     const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 1 });
