@@ -15,7 +15,8 @@ RUN for dir in node_modules/onnxruntime-node/bin/napi-v*/*/*; do \
     done && rm -r node_modules/echarts/dist
 
 FROM ${NODE_IMAGE}
-ENV NODE_ENV=production SERVAL_HOST=0.0.0.0 SERVAL_PORT=8000
+# Decoders allocate from many threads: glibc would keep a heap of its own for each. Predictions and feedback lie beside the log.
+ENV NODE_ENV=production SERVAL_HOST=0.0.0.0 SERVAL_PORT=8000 SERVAL_STATE_DIR=/app/logs/state MALLOC_ARENA_MAX=2
 WORKDIR /app
 COPY --from=dependencies /app/node_modules node_modules
 COPY package.json LICENSE ./

@@ -10,10 +10,12 @@ import { paramPaths, parseParams } from "../src/config/params.ts";
 import { paramsSchema } from "../src/config/params-schema.ts";
 import { renderParams } from "../src/config/params-template.ts";
 import { ERRORS } from "../src/errors.ts";
+import { createServiceMetrics } from "../src/monitor/metrics.ts";
 import { resolveModel } from "../src/model/resolve-model.ts";
 import { renderDvcFiles } from "../src/pipeline/dvc-files.ts";
 import { buildApp } from "../src/serve/app.ts";
 import { defaultLimits } from "../src/serve/limits.ts";
+import { createModelSlot } from "../src/serve/model-slot.ts";
 import { loadServedModel } from "../src/serve/served-model.ts";
 
 const helpWidth = 100;
@@ -51,11 +53,11 @@ async function renderOwnPipeline(): Promise<Readonly<Record<string, string>>> {
 async function renderOpenapi(): Promise<string> {
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
   const { dir } = await resolveModel(undefined, root);
-  const model = await loadServedModel(dir, { threads: 1 });
-  const app = await buildApp({ model, limits: defaultLimits });
+  const slot = createModelSlot(await loadServedModel(dir, { workers: 1 }), { model: {} });
+  const app = await buildApp({ slot, limits: defaultLimits, metrics: createServiceMetrics(() => 0), version });
   const document = app.swagger();
   await app.close();
-  await model.close();
+  await slot.close();
   return `${JSON.stringify({ ...document, info: { ...document.info, version } }, null, 2)}\n`;
 }
 

@@ -388,11 +388,36 @@ const table = {
     hint: "Export the weights again.",
   },
 
+  E_MODEL_SIGNATURE: {
+    title: "A new version of the model answers with other labels than the one that is served.",
+    status: 409,
+    exit: 1,
+    hint: "Serve it as a service of its own: start another one with --model.",
+  },
+  E_MODEL_ROLLBACK: {
+    title: "There is no version to go back to, or none that is pinned.",
+    status: 409,
+    exit: 1,
+    hint: "A service knows the version that it served before; GET /model shows it as `previous`.",
+  },
+  E_EXPLAIN: {
+    title: "The answers of this model cannot be explained by a class activation map.",
+    status: 409,
+    exit: 1,
+    hint: "Only models that end in average pooling and one linear layer (weights.safetensors: fc.weight) can be; `serval train` makes such.",
+  },
+
   E_INFERENCE_STOPPED: {
     title: "The thread that runs the model stopped.",
     status: 503,
     exit: 1,
-    hint: "Try again: it is restarted once by itself. If it goes on, look at memory and restart the service.",
+    hint: "Try again: it is replaced by itself. If it goes on, look at the log and at memory.",
+  },
+  E_CLIENT_GONE: {
+    title: "The client closed the connection before it had its answer.",
+    status: 499,
+    exit: 1,
+    hint: "Wait longer in the client, or ask for less at once.",
   },
   E_PREDICTION_TIMEOUT: {
     title: "The prediction took longer than the limit.",
@@ -405,6 +430,60 @@ const table = {
     status: 503,
     exit: 1,
     hint: "Try again after the seconds in Retry-After, or raise SERVAL_QUEUE_LIMIT.",
+  },
+  E_LABEL_UNKNOWN: {
+    title: "The label is none of the model's.",
+    status: 400,
+    exit: 1,
+    hint: "GET /model lists the labels.",
+  },
+  E_FEEDBACK_UNKNOWN: {
+    title: "Feedback refers to a prediction that is not stored.",
+    status: 404,
+    exit: 1,
+    hint: "Send the `request_id` of an answer of this service, a quarter of a second after it at the earliest where several services share the work.",
+  },
+  E_PREDICTION_LOG: {
+    title: "The predictions cannot be stored, so there can be no feedback to them.",
+    status: 503,
+    exit: 1,
+    hint: "Give the service a state folder that it may write to (SERVAL_STATE_DIR), and room on the disk.",
+  },
+  E_API_KEYS: {
+    title: "The file of API keys cannot be used.",
+    status: 500,
+    exit: 2,
+    hint: "One line for each: a name, a space, and `printf %s KEY | sha256sum` of the key (docs/service.md).",
+  },
+  E_API_KEY: {
+    title: "The request needs an API key.",
+    status: 401,
+    exit: 1,
+    hint: "Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+  },
+  E_FORBIDDEN: {
+    title: "The request is not allowed from where it comes.",
+    status: 403,
+    exit: 1,
+    hint: "Set SERVAL_API_KEYS_FILE and send a key.",
+  },
+  E_RATE_LIMIT: {
+    title: "A client asks more often than it may.",
+    status: 429,
+    exit: 1,
+    hint: "Wait for the seconds in Retry-After, or raise SERVAL_RATE_LIMIT.",
+  },
+  E_TENSOR: {
+    title: "The tensors of an inference request do not fit the model.",
+    status: 400,
+    exit: 1,
+    hint: "Compare them with GET /v2/models/NAME.",
+  },
+  E_MODEL_UNKNOWN: {
+    title: "The service does not serve that model, or not that version.",
+    status: 404,
+    exit: 1,
+    hint: "GET /model names the model and the version that it serves.",
   },
   E_PORT_IN_USE: {
     title: "Another program listens on the port already.",
@@ -437,7 +516,7 @@ const table = {
     title: "The request did not arrive in time.",
     status: 408,
     exit: 1,
-    hint: "Send a smaller picture, or raise SERVAL_REQUEST_TIMEOUT_MS.",
+    hint: "Send a smaller picture, or raise SERVAL_UPLOAD_TIMEOUT_MS.",
   },
   E_SMOKE: {
     title: "A running service fails a check from outside.",

@@ -20,7 +20,15 @@ export interface Settings {
   readonly requestTimeoutMs: number;
   readonly maxBodyBytes: number;
   readonly maxPixels: number;
+  readonly uploadTimeoutMs: number;
+  readonly maxBatchSize: number;
+  readonly maxDelayMs: number;
   readonly apiKeysFile: string | null;
+  readonly rateLimit: number;
+  readonly corsOrigins: string | null;
+  readonly abstain: boolean;
+  readonly drainMs: number;
+  readonly modelPollMs: number;
   readonly keepImages: boolean;
   readonly mlflowTrackingUri: string | null;
   readonly s3EndpointUrl: string | null;
@@ -64,10 +72,10 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   workers: {
     name: "SERVAL_WORKERS",
     schema: Type.Integer({
-      default: 1,
-      minimum: 1,
+      default: 0,
+      minimum: 0,
       maximum: 256,
-      description: "Inference worker threads of the service. Reserved: there is one for now.",
+      description: "Threads of the service that decode images and run the model; 0 for one on each core.",
     }),
   },
   queueLimit: {
@@ -76,7 +84,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       default: 64,
       minimum: 1,
       maximum: 100_000,
-      description: "Requests that may wait for a worker before the service answers 503.",
+      description: "Predictions that may wait or run before the service answers 503.",
     }),
   },
   requestTimeoutMs: {
@@ -85,7 +93,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       default: 10_000,
       minimum: 1,
       maximum: 3_600_000,
-      description: "Time in milliseconds after which a request is given up.",
+      description: "Time in milliseconds after which a prediction is given up, once its image has arrived.",
     }),
   },
   maxBodyBytes: {
@@ -101,9 +109,77 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       description: "Largest image in pixels, width times height.",
     }),
   },
+  uploadTimeoutMs: {
+    name: "SERVAL_UPLOAD_TIMEOUT_MS",
+    schema: Type.Integer({
+      default: 60_000,
+      minimum: 1,
+      maximum: 3_600_000,
+      description: "Time in milliseconds that a request may take to arrive.",
+    }),
+  },
+  maxBatchSize: {
+    name: "SERVAL_MAX_BATCH_SIZE",
+    schema: Type.Integer({
+      default: 1,
+      minimum: 1,
+      maximum: 256,
+      description: "Images of different requests that go through the model together at most.",
+    }),
+  },
+  maxDelayMs: {
+    name: "SERVAL_MAX_DELAY_MS",
+    schema: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 10_000,
+      description: "Time in milliseconds that an image waits for others to go through the model with.",
+    }),
+  },
   apiKeysFile: {
     name: "SERVAL_API_KEYS_FILE",
-    schema: Type.String({ description: "File with one API key a line. Reserved: not read yet." }),
+    schema: Type.String({ description: "File with a name and the SHA-256 of an API key on each line; without it everybody may ask." }),
+  },
+  rateLimit: {
+    name: "SERVAL_RATE_LIMIT",
+    schema: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 1_000_000_000,
+      description: "Requests a minute for each API key, or for each address where there are no keys; 0 for no limit.",
+    }),
+  },
+  corsOrigins: {
+    name: "SERVAL_CORS_ORIGINS",
+    schema: Type.String({
+      description: "Origins whose web pages may ask the service, separated by commas, such as https://example.org; none by default.",
+    }),
+  },
+  abstain: {
+    name: "SERVAL_ABSTAIN",
+    schema: Type.Boolean({
+      default: false,
+      description:
+        "Answer without a label where the confidence is under the model's threshold; a request can ask for it with ?abstain=true.",
+    }),
+  },
+  drainMs: {
+    name: "SERVAL_DRAIN_MS",
+    schema: Type.Integer({
+      default: 1000,
+      minimum: 0,
+      maximum: 600_000,
+      description: "Time in milliseconds between a stop signal, when readiness fails, and the end of accepting connections.",
+    }),
+  },
+  modelPollMs: {
+    name: "SERVAL_MODEL_POLL_MS",
+    schema: Type.Integer({
+      default: 10_000,
+      minimum: 0,
+      maximum: 86_400_000,
+      description: "How often the service looks for a new version of its model, in milliseconds; 0 for never.",
+    }),
   },
   keepImages: {
     name: "SERVAL_KEEP_IMAGES",
@@ -151,6 +227,19 @@ export function loadSettings(env: Environment = environment()): Settings {
   }
   if (problems.length > 0) throw new ServalError("E_ENV", problems.join("\n  "));
   return Object.freeze(settings) as unknown as Settings;
+}
+
+/** One line for each setting: its variable, what it means and its default. */
+export function describeVariables(keys: readonly (keyof Settings)[]): string {
+  const width = Math.max(...keys.map((key) => variables[key].name.length));
+  return keys
+    .map((key) => {
+      const { name, schema } = variables[key];
+      const node: SchemaNode = schema;
+      const standard = node.default === undefined ? "" : ` (default: ${JSON.stringify(node.default)})`;
+      return `  ${name.padEnd(width)}  ${(node.description ?? "").replace(/\.$/, "")}${standard}\n`;
+    })
+    .join("");
 }
 
 function parseVariable(node: SchemaNode, text: string): unknown {

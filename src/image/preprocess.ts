@@ -1,5 +1,5 @@
 import { ServalError } from "../errors.ts";
-import { openImage, rawRgb, type ImageLimits } from "./decode.ts";
+import { decodeUnopened, openImage, rawRgb, type ImageLimits } from "./decode.ts";
 
 export type { ImageLimits } from "./decode.ts";
 
@@ -36,9 +36,14 @@ const sharpFits = { squash: "fill", crop: "cover", pad: "contain" } as const;
  */
 export async function preprocessImage(bytes: Uint8Array, preprocess: Preprocess, limits: ImageLimits): Promise<Uint8Array> {
   const { width, height, fit, kernel, crop } = preprocess;
-  const image = await openImage(bytes, limits, { orient: preprocess.orient });
-  image.pipeline.resize(width, height, { fit: sharpFits[fit], kernel, position: "centre", background: padBackground });
-  const { data, info } = await rawRgb(image, limits);
+  const { orient } = preprocess;
+  const pipeline = decodeUnopened(bytes, limits, { orient });
+  pipeline.resize(width, height, { fit: sharpFits[fit], kernel, position: "centre", background: padBackground });
+  const { data, info } = await rawRgb(pipeline, limits).catch(async (error: unknown) => {
+    // The header often knows more precisely what is wrong.
+    await openImage(bytes, limits, { orient });
+    throw error;
+  });
   const row = toRgb(data, width * height, info.channels);
   return crop === null ? row : centerCrop(row, { width, height }, crop);
 }

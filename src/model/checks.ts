@@ -23,12 +23,20 @@ export interface CheckResult {
 // Check images are part of the bundle and were hashed when it was loaded.
 const limits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 };
 
+/** Reads the bundle's known-answer images: path inside the bundle -> bytes. */
+export async function readCheckImages(bundle: Bundle): Promise<ReadonlyMap<string, Uint8Array>> {
+  return new Map(
+    await Promise.all(bundle.manifest.checks.map(async ({ file }) => [file, await readFile(join(bundle.dir, file))] as const)),
+  );
+}
+
 /** Runs the bundle's known-answer images through preprocessing and the model. */
-export async function runChecks(bundle: Bundle, model: ModelRunner): Promise<CheckResult[]> {
+export async function runChecks(bundle: Bundle, model: ModelRunner, images?: ReadonlyMap<string, Uint8Array>): Promise<CheckResult[]> {
   const { checks, labels, preprocess } = bundle.manifest;
+  const pictures = images ?? (await readCheckImages(bundle));
   return await Promise.all(
     checks.map(async ({ file, probabilities: expected, tolerance }) => {
-      const pixels = await preprocessImage(await readFile(join(bundle.dir, file)), preprocess, limits);
+      const pixels = await preprocessImage(pictures.get(file) ?? new Uint8Array(), preprocess, limits);
       const { probabilities } = await model.run(pixels, 1);
       if (probabilities.length !== labels.length) {
         throw new ServalError(

@@ -10,9 +10,11 @@ export interface ServiceMetrics {
   /** The text that Prometheus scrapes. */
   render(): Promise<string>;
   countRequest(request: { readonly route: string; readonly method: string; readonly status: number; readonly seconds: number }): void;
-  countPrediction(prediction: { readonly label: string; readonly confidence: number; readonly modelVersion: string }): void;
+  /** Without a label: the service abstained. */
+  countPrediction(prediction: { readonly label: string | null; readonly confidence: number; readonly modelVersion: string }): void;
   observePhase(phase: InferencePhase, seconds: number): void;
-  setQueueDepth(depth: number): void;
+  /** A new version was put in the place of the old one, or was not good enough for it. */
+  countSwap(result: "swapped" | "refused"): void;
   /** Replaces the model that was reported before. */
   setModel(model: { readonly name: string; readonly version: string; readonly labels: readonly string[] }): void;
   countError(code: string): void;
@@ -20,13 +22,15 @@ export interface ServiceMetrics {
 
 /** Route label of every request that no route answers. */
 export const unknownRoute = "unknown";
+/** Label of a prediction without one. No class can be called so by accident: labels are folder names. */
+const abstained = "<abstained>";
 
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const phaseBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 const confidenceBuckets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1];
 
 /** Metrics in a registry of their own, so that two services in one process do not add up. The names are a contract. */
-export function createServiceMetrics(): ServiceMetrics {
+export function createServiceMetrics(queueDepth: () => number): ServiceMetrics {
   const registers = [new Registry()];
   const [registry] = registers as [Registry];
   collectDefaultMetrics({ register: registry });
@@ -65,7 +69,22 @@ export function createServiceMetrics(): ServiceMetrics {
   // Prometheus takes a series that appears with a value for one that was always there: what is counted before the first
   // scrape would be no increase. So all that is known beforehand starts at 0.
   for (const phase of inferencePhases) phases.zero({ phase });
-  const queueDepth = new Gauge({ name: "serval_queue_depth", help: "Predictions that are waiting or running.", registers });
+  // Read when it is asked for; the registry is the only one that holds it.
+  void new Gauge({
+    name: "serval_queue_depth",
+    help: "Predictions that are waiting or running.",
+    registers,
+    collect() {
+      this.set(queueDepth());
+    },
+  });
+  const swaps = new Counter({
+    name: "serval_model_swaps_total",
+    help: "New versions that were put in the place of the old one, and that were refused.",
+    labelNames: ["result"],
+    registers,
+  });
+  for (const result of ["swapped", "refused"]) swaps.inc({ result }, 0);
   const modelInfo = new Gauge({
     name: "serval_model_info",
     help: "1 for the model that answers.",
@@ -80,12 +99,13 @@ export function createServiceMetrics(): ServiceMetrics {
       requests.inc({ route, method, status });
       durations.observe({ route, method }, seconds);
     },
+    /** Without a label: the service abstained. */
     countPrediction({ label, confidence, modelVersion }) {
-      predictions.inc({ label, model_version: modelVersion });
+      predictions.inc({ label: label ?? abstained, model_version: modelVersion });
       confidences.observe(confidence);
     },
     observePhase: (phase, seconds) => phases.observe({ phase }, seconds),
-    setQueueDepth: (depth) => queueDepth.set(depth),
+    countSwap: (result) => swaps.inc({ result }),
     setModel({ name, version, labels }) {
       modelInfo.reset();
       modelInfo.set({ name, version }, 1);

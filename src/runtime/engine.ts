@@ -12,6 +12,8 @@ export interface Tensor {
 export interface SessionOptions {
   /** Threads inside one operator; default: all cores. */
   readonly threads?: number;
+  /** False lets the threads of an operator sleep between operators instead of spinning; default: true. */
+  readonly spin?: boolean;
   /** Writes an operator profile with this file prefix when the session closes. */
   readonly profilePrefix?: string;
 }

@@ -20,6 +20,7 @@ async function createSession(model: Uint8Array, options: SessionOptions = {}): P
       interOpNumThreads: 1,
       executionMode: "sequential",
       logSeverityLevel: ortLogLevelError,
+      ...(options.spin === false ? { extra: { session: { intra_op: { allow_spinning: "0" } } } } : {}),
       ...(options.profilePrefix === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profilePrefix }),
     });
   } catch (error) {

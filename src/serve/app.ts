@@ -1,20 +1,28 @@
 import { randomUUID } from "node:crypto";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, LogController, type FastifyServerOptions } from "fastify";
-import { createServiceMetrics } from "../monitor/metrics.ts";
+import type { ServiceMetrics } from "../monitor/metrics.ts";
+import type { PredictionLog } from "../monitor/prediction-log.ts";
 import type { ServeApp, ServeContext } from "./context.ts";
 import type { ServeLimits } from "./limits.ts";
+import type { ModelSlot } from "./model-slot.ts";
+import { registerAccess, type AccessOptions } from "./plugins/access.ts";
 import { answerBrokenConnection, registerErrors, sendError } from "./plugins/errors.ts";
 import { registerObservation } from "./plugins/observe.ts";
 import { registerOpenapi } from "./plugins/openapi.ts";
+import { registerShedding } from "./plugins/shed.ts";
 import { registerShutdown } from "./plugins/shutdown.ts";
 import { createPredictor } from "./predictor.ts";
+import { registerBatch } from "./routes/batch.ts";
+import { registerExplain } from "./routes/explain.ts";
+import { registerFeedback } from "./routes/feedback.ts";
 import { registerHealth } from "./routes/health.ts";
 import { registerHome } from "./routes/home.ts";
+import { registerInferenceProtocol } from "./routes/inference-protocol.ts";
 import { registerMetrics } from "./routes/metrics.ts";
 import { registerModel } from "./routes/model.ts";
 import { registerPredict } from "./routes/predict.ts";
-import type { ServedModel } from "./served-model.ts";
+import { registerUploads } from "./upload.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 
@@ -23,12 +31,21 @@ export interface LogStream {
   write(line: string): void;
 }
 
-export interface AppOptions {
-  /** Stays the caller's: closing the app does not close the model. */
-  readonly model: ServedModel;
+export interface AppOptions extends AccessOptions {
+  /** Stays the caller's: closing the app does not close it. */
+  readonly slot: ModelSlot;
   readonly limits: ServeLimits;
+  readonly metrics: ServiceMetrics;
+  /** Stays the caller's as well. Without it there is no feedback. */
+  readonly predictionLog?: PredictionLog | undefined;
+  /** Answer without a label where the model is unsure, unless a request says otherwise. */
+  readonly abstain?: boolean | undefined;
+  /** True from the moment that the service is asked to stop. */
+  readonly draining?: (() => boolean) | undefined;
+  /** Version of this program. */
+  readonly version?: string | undefined;
   /** Without it nothing is logged. */
-  readonly log?: { readonly level: LogLevel; readonly stream: LogStream };
+  readonly log?: { readonly level: LogLevel; readonly stream: LogStream } | undefined;
 }
 
 const defaultUploadTimeoutMs = 60_000;
@@ -36,7 +53,7 @@ const headersTimeoutMs = 20_000;
 
 /** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
 export async function buildApp(options: AppOptions): Promise<ServeApp> {
-  const { model, limits, log } = options;
+  const { slot, limits, metrics, log, predictionLog, abstain = false, draining = () => false, version = "0" } = options;
   const uploadTimeoutMs = limits.uploadTimeoutMs ?? defaultUploadTimeoutMs;
   const app: ServeApp = fastify({
     logger: log === undefined ? false : loggerOptions(log),
@@ -55,21 +72,28 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>();
 
-  const metrics = createServiceMetrics();
-  metrics.setModel({ name: model.name, version: model.version, labels: model.bundle.manifest.labels });
-  const context: ServeContext = { model, limits, metrics, predictor: createPredictor(model, limits, metrics) };
+  const predictor = createPredictor(slot, limits, metrics);
+  const context: ServeContext = { slot, limits, metrics, predictor, predictionLog, abstain, draining };
   registerObservation(app, metrics);
   registerErrors(app);
   // A route that takes a body says which: one sent elsewhere is thrown away unread.
   app.removeAllContentTypeParsers();
   registerShutdown(app, limits.requestTimeoutMs);
+  await registerAccess(app, options);
   await registerOpenapi(app, context);
   registerHome(app, context);
   registerHealth(app, context);
-  await registerPredict(app, context);
+  await registerUploads(app, (scope) => {
+    registerPredict(scope, context);
+    registerBatch(scope, context);
+    registerExplain(scope, context);
+  });
+  await registerFeedback(app, context);
   registerModel(app, context);
   registerMetrics(app, context);
+  await registerInferenceProtocol(app, context, version);
   await app.ready();
+  registerShedding(app, context);
   return app;
 }
 

@@ -9,6 +9,8 @@ export interface ServeLimits {
   readonly requestTimeoutMs: number;
   /** Time for a request to arrive; default one minute, for a phone on a slow network. */
   readonly uploadTimeoutMs?: number;
+  /** Time without an answer after which a thread that has work is replaced; default half a minute. */
+  readonly hangMs?: number;
 }
 
 /** The defaults that docs/configuration.md gives for the SERVAL_ variables behind them. */
@@ -18,3 +20,5 @@ export const defaultLimits: ServeLimits = {
   queueLimit: 64,
   requestTimeoutMs: 10_000,
 };
+
+export const defaultHangMs = 30_000;

@@ -15,10 +15,39 @@ const ErrorReply: TSchema = Type.Object(
 
 export const ModelName: Type.TObject<{ name: Type.TString; version: Type.TString }> = Type.Object({
   name: Type.String({ examples: ["classifier"] }),
-  version: Type.String({ description: "Start of the bundle's digest.", examples: ["3f1b9a0c77d2"] }),
+  version: Type.String({ description: "The registry's, or the start of the bundle's digest.", examples: ["3f1b9a0c77d2"] }),
+});
+
+export const Abstain: Type.TOptional<Type.TBoolean> = Type.Optional(
+  Type.Boolean({ description: "Answer `label: null` where the confidence is under the model's `abstain_below`." }),
+);
+
+const probability = { minimum: 0, maximum: 1 } as const;
+
+export const PredictionReply: Type.TObject<{
+  label: Type.TUnion<[Type.TString, Type.TNull]>;
+  reason: Type.TOptional<Type.TLiteral<"low_confidence">>;
+  confidence: Type.TNumber;
+  probabilities: Type.TRecord<string, Type.TNumber>;
+  model: typeof ModelName;
+  request_id: Type.TString;
+  timings_ms: Type.TObject<{ preprocess: Type.TNumber; queue: Type.TNumber; model: Type.TNumber; total: Type.TNumber }>;
+}> = Type.Object({
+  label: Type.Union([Type.String(), Type.Null()], { description: "The most probable class; null where the service abstains." }),
+  reason: Type.Optional(Type.Literal("low_confidence", { description: "Why there is no label." })),
+  confidence: Type.Number({ ...probability, description: "Probability of the most probable class." }),
+  probabilities: Type.Record(Type.String(), Type.Number(probability), { description: "Probability of each class." }),
+  model: ModelName,
+  request_id: Type.String({ description: "Names this answer, for the log and for feedback." }),
+  timings_ms: Type.Object({
+    preprocess: Type.Number({ description: "Decoding and scaling." }),
+    queue: Type.Number({ description: "Waiting for a thread." }),
+    model: Type.Number({ description: "Inside the model." }),
+    total: Type.Number({ description: "From the first byte of the request." }),
+  }),
 });
 
 /** Adds the error answers that any route may give. */
-export function withErrors<T extends Record<number, TSchema>>(replies: T): T & { "4xx": TSchema; "5xx": TSchema } {
+export function withErrors<T extends Record<number, unknown>>(replies: T): T & { "4xx": TSchema; "5xx": TSchema } {
   return { ...replies, "4xx": ErrorReply, "5xx": ErrorReply };
 }

@@ -1,59 +1,97 @@
-import type { ImageLimits } from "../image/preprocess.ts";
+import { availableParallelism } from "node:os";
+import { ServalError } from "../errors.ts";
+import type { ImageLimits, Size } from "../image/preprocess.ts";
 import { loadBundle, shortDigest, type Bundle } from "../model/bundle.ts";
-import { assertChecks, runChecks, type CheckResult } from "../model/checks.ts";
-import { startInference, type Inference } from "../runtime/inference.ts";
+import { assertChecks, readCheckImages, runChecks, type CheckResult } from "../model/checks.ts";
+import type { Classifier } from "./class-activation.ts";
+import { readClassifier } from "./classifier.ts";
+import { defaultHangMs, defaultLimits, type ServeLimits } from "./limits.ts";
+import { startPredictPool, type PoolOptions, type PredictPool } from "./predict-pool.ts";
+
+/** A bundle with all that serving needs of its folder, so that the folder may change or go. */
+export interface ServableBundle {
+  readonly bundle: Bundle;
+  /** The registry's version, or else the short digest of the bundle. */
+  readonly version: string;
+  readonly checkImages: ReadonlyMap<string, Uint8Array>;
+  readonly classifier: Classifier | null;
+}
 
 /** A bundle that is loaded, checked and ready to answer. */
-export interface ServedModel {
-  readonly bundle: Bundle;
-  readonly inference: Inference;
+export interface ServedModel extends ServableBundle {
+  readonly pool: PredictPool;
   readonly name: string;
-  /** The short digest of the bundle. */
-  readonly version: string;
+  /** Size of the pictures that the model itself takes, after preprocessing. */
+  readonly inputSize: Size;
   /** Runs the known-answer images again; calls at the same time share one run. */
   check(): Promise<CheckResult[]>;
+  /** Answers what was asked before. */
   close(): Promise<void>;
 }
 
-export interface ServedModelOptions {
-  /** Threads inside one operator; default: all cores. */
+export interface ServedModelOptions extends Partial<PoolOptions> {
+  readonly limits?: ServeLimits;
+  /** Threads inside one operator for a request that has the machine for itself; default: all cores. */
   readonly threads?: number;
 }
 
-/**
- * Loads a bundle, starts its inference thread, and runs its known-answer images, which also warms the model up. Throws
- * E_BUNDLE_MISSING, E_BUNDLE_CORRUPT, E_ENGINE_MODEL or E_BUNDLE_CHECKS.
- */
-export async function loadServedModel(path: string, options: ServedModelOptions = {}): Promise<ServedModel> {
+/** Reads a bundle. Throws E_BUNDLE_MISSING or E_BUNDLE_CORRUPT. */
+export async function readServable(path: string, version?: string): Promise<ServableBundle> {
   const bundle = await loadBundle(path);
-  const { width, height } = inputSize(bundle);
-  const inference = await startInference(bundle.model, { imageShape: [height, width], ...options });
+  const [checkImages, classifier] = await Promise.all([readCheckImages(bundle), readClassifier(bundle)]);
+  return { bundle, version: version ?? shortDigest(bundle), checkImages, classifier };
+}
+
+/**
+ * Starts the threads of a bundle and runs its known-answer images, which also warms the model up. Throws E_ENGINE_MODEL,
+ * E_BUNDLE_CORRUPT or E_BUNDLE_CHECKS.
+ */
+export async function startServedModel(servable: ServableBundle, options: ServedModelOptions = {}): Promise<ServedModel> {
+  const { bundle, classifier, checkImages } = servable;
+  const { preprocess, name } = bundle.manifest;
+  const cores = availableParallelism();
+  const { limits = defaultLimits, threads = cores, workers = cores, maxBatchSize = 1, maxDelayMs = 0, onLost } = options;
+  const pool = await startPredictPool(
+    { model: bundle.model, preprocess, limits: imageLimits(limits), classifier, aloneThreads: threads },
+    { workers, maxBatchSize, maxDelayMs, hangMs: limits.hangMs ?? defaultHangMs, onLost },
+  );
+  const runner = { run: async (images: Uint8Array, count: number) => await pool.run({ kind: "infer", images, count, features: false }) };
   let running: Promise<CheckResult[]> | undefined;
   const model: ServedModel = {
-    bundle,
-    inference,
-    name: bundle.manifest.name,
-    version: shortDigest(bundle),
+    ...servable,
+    pool,
+    name,
+    inputSize: preprocess.crop ?? preprocess,
     async check() {
-      running ??= runChecks(bundle, inference).finally(() => (running = undefined));
+      running ??= runChecks(bundle, runner, checkImages).finally(() => (running = undefined));
       return await running;
     },
-    close: async () => await inference.close(),
+    close: async () => await pool.close(),
   };
   try {
     assertChecks(bundle, await model.check());
     return model;
   } catch (error) {
-    await inference.close();
+    await pool.close();
     throw error;
   }
 }
 
-/** Size of the pictures that the model itself takes, after preprocessing. */
-function inputSize(bundle: Bundle): { readonly width: number; readonly height: number } {
-  return bundle.manifest.preprocess.crop ?? bundle.manifest.preprocess;
+/** Both in one. */
+export async function loadServedModel(path: string, options: ServedModelOptions = {}): Promise<ServedModel> {
+  return await startServedModel(await readServable(path), options);
 }
 
-export function imageLimits(limits: { readonly maxBodyBytes: number; readonly maxPixels: number }): ImageLimits {
+function imageLimits(limits: { readonly maxBodyBytes: number; readonly maxPixels: number }): ImageLimits {
   return { maxBytes: limits.maxBodyBytes, maxPixels: limits.maxPixels };
+}
+
+/** What clients of a service rely on. Throws E_MODEL_SIGNATURE where `next` would answer with other labels. */
+export function assertSameSignature(served: ServableBundle, next: ServableBundle): void {
+  const [expected, got] = [served.bundle.manifest.labels, next.bundle.manifest.labels];
+  if (expected.length === got.length && expected.every((label, k) => label === got[k])) return;
+  throw new ServalError(
+    "E_MODEL_SIGNATURE",
+    `Version ${next.version} answers with the labels ${got.join(", ")}; clients of this service expect ${expected.join(", ")}.`,
+  );
 }

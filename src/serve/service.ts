@@ -1,30 +1,45 @@
 import type { AddressInfo } from "node:net";
-import { ServalError } from "../errors.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { ServalError, toServalError } from "../errors.ts";
+import { createServiceMetrics, type ServiceMetrics } from "../monitor/metrics.ts";
+import { openPredictionLog } from "../monitor/prediction-log.ts";
 import type { LogLevel } from "./app.ts";
 import type { ServeApp } from "./context.ts";
 import type { ServeLimits } from "./limits.ts";
 import type { ServiceLog } from "./log-stream.ts";
-import { loadServedModel, type ServedModel } from "./served-model.ts";
+import { createModelSlot, type ModelSlot, type ModelSource } from "./model-slot.ts";
+import type { AccessOptions } from "./plugins/access.ts";
+import { readServable, startServedModel, type ServedModel, type ServedModelOptions } from "./served-model.ts";
 
-export interface ServiceOptions {
+export interface ServiceOptions extends AccessOptions, Omit<ServedModelOptions, "limits" | "onLost"> {
   /** Bundle folder, as `resolveModel` finds it. */
   readonly modelDir: string;
+  /** The registry's version of that bundle; default: the start of its digest. */
+  readonly modelVersion?: string | undefined;
+  /** Where later versions come from; without it the first one stays. */
+  readonly source?: ModelSource | undefined;
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
   readonly limits: ServeLimits;
+  /** SQLite file of predictions and feedback; without it there is no feedback. */
+  readonly predictionLogFile?: string | undefined;
+  readonly abstain?: boolean | undefined;
+  /** How long readiness fails before connections are refused, for load balancers to notice. */
+  readonly drainMs?: number | undefined;
+  readonly version?: string | undefined;
   readonly log?: { readonly level: LogLevel; readonly stream: ServiceLog };
-  /** Threads inside one operator of the model; default: all cores. */
-  readonly threads?: number;
 }
 
 export interface Service {
   /** Such as http://127.0.0.1:8000, fit for a browser on this machine. */
   readonly url: string;
   readonly port: number;
+  readonly slot: ModelSlot;
+  /** The model that answers now. */
   readonly model: ServedModel;
   readonly app: ServeApp;
-  /** Stops accepting, answers what came before, ends the model's thread and the log. */
+  /** Fails readiness, waits, stops accepting, answers what came before, ends the threads and the log. */
   close(): Promise<void>;
 }
 
@@ -32,31 +47,81 @@ export interface Service {
  * Loads and checks the model, builds the app and listens. Throws what `loadServedModel` throws, and E_PORT_IN_USE.
  */
 export async function startService(options: ServiceOptions): Promise<Service> {
-  const { host, port, limits, log, threads } = options;
+  const { host, port, log, drainMs = 0, predictionLogFile } = options;
+  // Known once the app is built; nothing can happen to the model before.
+  let logger: ServeApp["log"] | undefined;
+  let metrics: ServiceMetrics | undefined;
+  const modelOptions: ServedModelOptions = {
+    ...options,
+    onLost: (reason) => {
+      logger?.error({ code: reason.code }, reason.message);
+      metrics?.countError(reason.code);
+    },
+  };
   // The model loads in its own thread while this one imports the web framework.
-  const loading = loadServedModel(options.modelDir, threads === undefined ? {} : { threads });
+  const loading = readServable(options.modelDir, options.modelVersion).then(
+    async (servable) => await startServedModel(servable, modelOptions),
+  );
   const importing = import("./app.ts");
-  const [loaded, imported] = await Promise.allSettled([loading, importing]);
-  if (loaded.status === "rejected") throw loaded.reason;
-  const model = loaded.value;
+  const storing =
+    predictionLogFile === undefined
+      ? Promise.resolve(undefined)
+      : openPredictionLog(predictionLogFile, (message) => logger?.error(message));
+  const [loaded, imported, stored] = await Promise.allSettled([loading, importing, storing]);
+  const predictionLog = stored.status === "fulfilled" ? stored.value : undefined;
+  if (loaded.status === "rejected") {
+    await predictionLog?.close();
+    throw loaded.reason;
+  }
+  let draining = false;
+  const slot = createModelSlot(loaded.value, {
+    model: modelOptions,
+    onSwap(now, before) {
+      metrics?.countSwap("swapped");
+      metrics?.setModel({ name: now.name, version: now.version, labels: now.bundle.manifest.labels });
+      logger?.info({ model: now.name, version: now.version, before: before.version }, "model swapped");
+    },
+    onRefused({ name, version, code, message }) {
+      metrics?.countSwap("refused");
+      metrics?.countError(code);
+      logger?.error({ model: name, version, code, serving: slot.current.version }, `model refused: ${message}`);
+    },
+  });
+  const following = new AbortController();
   try {
     if (imported.status === "rejected") throw imported.reason;
-    const app = await imported.value.buildApp({ model, limits, ...(log ? { log } : {}) });
+    metrics = createServiceMetrics(() => slot.depth);
+    metrics.setModel({ name: slot.current.name, version: slot.current.version, labels: slot.current.bundle.manifest.labels });
+    const app = await imported.value.buildApp({ ...options, slot, metrics, predictionLog, draining: () => draining, log });
+    logger = app.log;
+    if (stored.status === "rejected") {
+      const { code, message } = toServalError(stored.reason);
+      logger.error({ code }, `predictions are not stored, and there is no feedback: ${message}`);
+    }
     await app.listen({ host, port });
+    options.source?.follow(async (candidate) => await slot.offer(candidate), following.signal);
     const actual = (app.server.address() as AddressInfo).port;
     return {
       url: `http://${urlHost(host)}:${actual}`,
       port: actual,
-      model,
+      slot,
+      get model() {
+        return slot.current;
+      },
       app,
       async close() {
+        draining = true;
+        following.abort();
+        await delay(drainMs);
         await app.close();
-        await model.close();
+        await slot.close();
+        await predictionLog?.close();
         await log?.stream.close();
       },
     };
   } catch (error) {
-    await model.close();
+    await slot.close();
+    await predictionLog?.close();
     throw listenError(error, host, port);
   }
 }

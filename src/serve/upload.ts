@@ -1,8 +1,31 @@
+import multipart from "@fastify/multipart";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { ServalError, type ErrorCode } from "../errors.ts";
+import type { ServeApp } from "./context.ts";
 
 /** The form field that holds the image. */
 export const fileField = "file";
+
+const binary = { type: "string", format: "binary" } as const;
+
+/** OpenAPI request body of the routes that take one image. */
+export const imageBody: Readonly<Record<string, { readonly schema: unknown }>> = {
+  "multipart/form-data": {
+    schema: { type: "object", required: [fileField], properties: { [fileField]: { ...binary, description: "The image." } } },
+  },
+  ...Object.fromEntries(
+    ["image/jpeg", "image/png", "image/webp", "image/gif", "application/octet-stream"].map((type) => [type, { schema: binary }]),
+  ),
+};
+
+/** Routes whose bodies stay streams: how much of one is read is decided in `readUpload`. */
+export async function registerUploads(app: ServeApp, addRoutes: (scope: ServeApp) => void): Promise<void> {
+  await app.register(async (scope: ServeApp) => {
+    await scope.register(multipart, { throwFileSizeLimit: false });
+    scope.addContentTypeParser(/^(image\/[\w.+-]+|application\/octet-stream)(?:\s*;|$)/, (_request, _payload, done) => done(null));
+    addRoutes(scope);
+  });
+}
 
 /**
  * A body over the limit is still read to its end, and thrown away, before the answer: a client that is cut off while it
@@ -10,6 +33,7 @@ export const fileField = "file";
  */
 const patience = 4;
 const formLimits = { files: 8, fields: 32, fieldSize: 4096, headerPairs: 64 };
+const batchLimits = { ...formLimits, files: 256 };
 
 /**
  * The image of a request: the multipart field `file`, or the body itself. Throws E_IMAGE_BYTES, E_UPLOAD_FIELD or
@@ -52,6 +76,41 @@ async function readForm(request: FastifyRequest, maxBytes: number): Promise<Uint
   if (problem) throw problem;
   if (image === undefined) throw new ServalError("E_UPLOAD_FIELD", `The form has no file in the field \`${fileField}\`.`);
   return image;
+}
+
+export interface UploadedFile {
+  readonly filename: string;
+  /** Its bytes, or why they are not taken. */
+  readonly image: Uint8Array | ServalError;
+}
+
+/**
+ * The images of a form with several, as they arrive. Throws E_UPLOAD_FIELD or E_UPLOAD_BROKEN for what is wrong with the
+ * form itself, and E_MEDIA_TYPE where there is none.
+ */
+export async function* readFiles(request: FastifyRequest, maxBytes: number): AsyncGenerator<UploadedFile, void> {
+  if (!request.isMultipart()) throw new ServalError("E_MEDIA_TYPE", "The body is one image; expected a form with several.");
+  let count = 0;
+  try {
+    for await (const part of request.parts({ limits: { ...batchLimits, fileSize: maxBytes } })) {
+      if (part.fieldname !== fileField) {
+        if (part.type === "field") continue;
+        throw new ServalError(
+          "E_UPLOAD_FIELD",
+          `The form has a file in the field ${quote(part.fieldname)}; expected it in \`${fileField}\`.`,
+        );
+      }
+      if (part.type === "field") throw new ServalError("E_UPLOAD_FIELD", `The field \`${fileField}\` holds text, not a file.`);
+      const bytes = await part.toBuffer();
+      count++;
+      yield { filename: part.filename.slice(0, 255), image: part.file.truncated ? tooLarge("is larger", maxBytes) : bytes };
+    }
+  } catch (error) {
+    request.raw.unpipe();
+    request.raw.resume();
+    throw error instanceof ServalError ? error : formError(error);
+  }
+  if (count === 0) throw new ServalError("E_UPLOAD_FIELD", `The form has no file in the field \`${fileField}\`.`);
 }
 
 function formError(error: unknown): ServalError {

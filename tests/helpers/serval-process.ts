@@ -25,7 +25,11 @@ export interface ServalProcess {
 
 /** Starts `serval ARGS` as a process of its own, as a user would; `program` is the command, where it is not that of the sources. */
 export function startServal(cwd: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, program: string = main): ServalProcess {
-  const child = spawn(process.execPath, [program, ...args], { cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [program, ...args], {
+    cwd,
+    env: { SERVAL_DRAIN_MS: "0", ...process.env, ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   // A test that fails before it stops its service must not leave it running.
   const abandon = (): void => void child.kill("SIGKILL");
   process.once("exit", abandon);

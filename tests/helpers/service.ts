@@ -6,13 +6,15 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { Bundle } from "../../src/model/bundle.ts";
 import { defaultLimits, type ServeLimits } from "../../src/serve/limits.ts";
-import { startService, type Service } from "../../src/serve/service.ts";
+import { startService, type Service, type ServiceOptions } from "../../src/serve/service.ts";
 import { writeTinyBundle, type TinyOptions } from "./tiny-bundle.ts";
 
 export type LogLine = Record<string, unknown>;
 
 export interface TestService extends Service {
   readonly bundle: Bundle;
+  /** Folder of the test, with `bundle` and `predictions.db` in it. */
+  readonly root: string;
   /** Every log line so far, as written. */
   readonly lines: string[];
   /** Resolves with the next request line of the log that passes the test, also one that was written already. */
@@ -22,6 +24,9 @@ export interface TestService extends Service {
 export interface TestServiceOptions {
   readonly limits?: Partial<ServeLimits>;
   readonly bundle?: TinyOptions;
+  readonly workers?: number;
+  /** Whatever else the service is started with. */
+  readonly service?: Partial<ServiceOptions>;
 }
 
 /** A service of a tiny bundle on a free port, with its log kept. `close` removes its folder. */
@@ -42,12 +47,19 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     host: "127.0.0.1",
     port: 0,
     limits: { ...defaultLimits, ...options.limits },
+    predictionLogFile: join(root, "predictions.db"),
     log: { level: "info", stream },
     threads: 1,
+    workers: options.workers ?? 1,
+    ...options.service,
   });
   return {
     ...service,
+    get model() {
+      return service.model;
+    },
     bundle,
+    root,
     lines,
     async logged(test) {
       for (;;) {

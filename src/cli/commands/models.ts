@@ -109,7 +109,7 @@ export async function releaseModel(cwd: string, source: string, name?: string): 
     throw new ServalError("E_USAGE", `--name: expected 1 to 63 of a-z, 0-9, dot, dash and underscore, got ${JSON.stringify(name)}.`);
   }
   const { dir } = await resolveModel(source, cwd);
-  const model = await loadServedModel(dir);
+  const model = await loadServedModel(dir, { workers: 1 });
   await model.close();
   const { bundle } = model;
   const checks = bundle.manifest.checks.length;

@@ -5,7 +5,7 @@ import { loadSettings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors.ts";
 import type { ImageLimits } from "../../image/preprocess.ts";
 import { resolveModel } from "../../model/resolve-model.ts";
-import { createPredictor, type Predictor } from "../../serve/predictor.ts";
+import { createPredictor, fixedTarget, type Predictor } from "../../serve/predictor.ts";
 import { loadServedModel } from "../../serve/served-model.ts";
 import type { Configure } from "../command.ts";
 import type { Output } from "../output.ts";
@@ -46,15 +46,11 @@ export const configure: Configure = (command, context) => {
 export async function predictImages(options: PredictOptions, output: Output, signal?: AbortSignal): Promise<PredictedImage[]> {
   const { cwd, images, limits } = options;
   const { dir } = await resolveModel(options.model, cwd);
-  const model = await loadServedModel(dir);
+  const serveLimits = { maxBodyBytes: limits.maxBytes, maxPixels: limits.maxPixels, queueLimit: Infinity, requestTimeoutMs: 2 ** 31 - 1 };
+  const model = await loadServedModel(dir, { limits: serveLimits, workers: Math.min(images.length, availableParallelism()) });
   const progress = output.progress("Predicting", images.length, "images");
   try {
-    const predictor = createPredictor(model, {
-      maxBodyBytes: limits.maxBytes,
-      maxPixels: limits.maxPixels,
-      queueLimit: Infinity,
-      requestTimeoutMs: 2 ** 31 - 1,
-    });
+    const predictor = createPredictor(fixedTarget(model), serveLimits);
     const answers: PredictedImage[] = [];
     const waiting = images.entries();
     let done = 0;

@@ -2,9 +2,11 @@ import { access } from "node:fs/promises";
 import { once } from "node:events";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
-import { loadSettings, type Settings } from "../../config/settings.ts";
+import { describeVariables, loadSettings, type Settings } from "../../config/settings.ts";
 import { ServalError } from "../../errors.ts";
 import { resolveModel } from "../../model/resolve-model.ts";
+import { readApiKeys } from "../../serve/api-keys.ts";
+import { followFolder } from "../../serve/folder-source.ts";
 import { openServiceLog } from "../../serve/log-stream.ts";
 import { startService, type Service } from "../../serve/service.ts";
 import type { Configure } from "../command.ts";
@@ -17,6 +19,27 @@ export interface ServeCommandOptions {
   readonly model?: string | undefined;
   readonly settings: Settings;
 }
+
+/** The settings that only the service reads, for its --help. */
+const serveSettings = [
+  "workers",
+  "queueLimit",
+  "requestTimeoutMs",
+  "uploadTimeoutMs",
+  "maxBodyBytes",
+  "maxPixels",
+  "maxBatchSize",
+  "maxDelayMs",
+  "apiKeysFile",
+  "rateLimit",
+  "corsOrigins",
+  "abstain",
+  "drainMs",
+  "modelPollMs",
+  "stateDir",
+  "logLevel",
+  "logFile",
+] as const satisfies readonly (keyof Settings)[];
 
 /** Where to listen, as given on the command line. */
 export interface AddressOptions {
@@ -40,6 +63,7 @@ export function settingsWith({ port, host }: AddressOptions): Settings {
 export const configure: Configure = (command, context) => {
   addressOptions(command)
     .option("--model <MODEL>", "bundle folder, its model.onnx, or a released model's name (default: SERVAL_MODEL)")
+    .addHelpText("after", () => `\nThe environment sets the rest:\n${describeVariables(serveSettings)}`)
     .action(async (options: AddressOptions & { model?: string }) => {
       await serveModel({ cwd: context.cwd, model: options.model, settings: settingsWith(options) }, context.output(), context.signal);
     });
@@ -59,11 +83,29 @@ export async function serveModel(options: ServeCommandOptions, output: Output, s
 /** Starts the service that the settings ask for; the JSON log goes to stdout and to SERVAL_LOG_FILE. */
 export async function startModelService({ cwd, model, settings }: ServeCommandOptions, output: Output): Promise<Service> {
   const { dir } = await resolveModel(model ?? settings.model ?? undefined, cwd);
-  const { host, port, maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs } = settings;
+  const { host, port, maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs, workers, modelPollMs, apiKeysFile } =
+    settings;
+  const { maxBatchSize, maxDelayMs, rateLimit, corsOrigins, abstain, drainMs } = settings;
+  const keys = apiKeysFile === null ? undefined : await readApiKeys(resolve(cwd, apiKeysFile));
   const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);
   const stream = openServiceLog(process.stdout, file, (message) => output.warn(message));
-  const limits = { maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs };
-  return await startService({ modelDir: dir, host, port, limits, log: { level: settings.logLevel, stream } });
+  return await startService({
+    modelDir: dir,
+    source: modelPollMs === 0 ? undefined : followFolder(dir, modelPollMs),
+    host,
+    port,
+    limits: { maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs },
+    ...(workers === 0 ? {} : { workers }),
+    maxBatchSize,
+    maxDelayMs,
+    keys,
+    rateLimitPerMinute: rateLimit,
+    corsOrigins: (corsOrigins ?? "").split(",").flatMap((origin) => origin.trim() || []),
+    abstain,
+    drainMs,
+    predictionLogFile: join(resolve(cwd, settings.stateDir), "predictions.db"),
+    log: { level: settings.logLevel, stream },
+  });
 }
 
 /** Where the service is and how to try it. */

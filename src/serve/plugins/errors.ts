@@ -3,10 +3,13 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { ERRORS, ServalError } from "../../errors.ts";
 import type { ServeApp } from "../context.ts";
 
-const retryAfterSeconds = 1;
+export const retryAfterSeconds = 1;
 
-interface ErrorBody {
-  readonly error: { readonly code: string; readonly message: string; readonly hint: string; readonly request_id: string };
+interface ShownError {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+  readonly request_id: string;
 }
 
 /** The one place where an error becomes an HTTP answer. */
@@ -18,15 +21,23 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
   // Fastify closes connections on its own errors; the rest of a body is thrown away instead, so that the client sees the answer.
   if (!(error instanceof ServalError)) void reply.removeHeader("connection");
   if (failure.status === 503) void reply.header("retry-after", retryAfterSeconds);
-  return reply.code(failure.status).type("application/json; charset=utf-8").send(errorBody(failure, request.id));
+  const shown = shownError(failure, request.id);
+  // The Open Inference Protocol has a shape of its own: one text.
+  const body = isInferenceProtocol(request.url) ? { error: `${shown.code}: ${shown.message} ${shown.hint}` } : { error: shown };
+  return reply.code(failure.status).type("application/json; charset=utf-8").send(body);
 }
 
-function errorBody(failure: ServalError, requestId: string): ErrorBody {
+function isInferenceProtocol(url: string): boolean {
+  return /^\/v2(?:[/?]|$)/.test(url);
+}
+
+/** What a client is told of an error. */
+export function shownError(failure: ServalError, requestId: string): ShownError {
   const { code, status } = failure;
   // What broke inside, with its paths and libraries, is for the log.
   const message = status === 500 ? ERRORS[code].title : failure.message;
   const hint = code === "E_INTERNAL" ? "Report it with the request id." : failure.hint;
-  return { error: { code, message, hint, request_id: requestId } };
+  return { code, message, hint, request_id: requestId };
 }
 
 /** Unlike in a shell, a missing file of ours is no 404 for the client: whatever is not a ServalError is E_INTERNAL. */
@@ -38,6 +49,8 @@ function toHttpError(error: unknown, request: FastifyRequest): ServalError {
     const got = type === undefined ? "no content type" : `the content type ${JSON.stringify(type.slice(0, 100))}`;
     return new ServalError("E_MEDIA_TYPE", `The body has ${got}; expected a form or an image.`, { cause: error });
   }
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE")
+    return new ServalError("E_IMAGE_BYTES", "The body is larger than this address takes.", { cause: error });
   const clientsFault = statusCode !== undefined && statusCode < 500;
   return new ServalError(clientsFault ? "E_REQUEST" : "E_INTERNAL", message, { cause: error });
 }
@@ -50,8 +63,7 @@ export function registerErrors(app: ServeApp): void {
     for (const name of [method].flat()) methods.add(name);
     methodsByRoute.set(url, methods);
   });
-  app.setErrorHandler((error, request, reply) => sendError(error, request, reply));
-  app.setNotFoundHandler((request, reply) => {
+  const refuse = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const path = request.url.split("?")[0] ?? "";
     const methods = [...methodsByRoute].filter(([url]) => routePattern(url).test(path)).flatMap(([, names]) => [...names]);
     if (methods.length === 0) {
@@ -60,7 +72,10 @@ export function registerErrors(app: ServeApp): void {
     const allow = [...new Set(methods)].sort().join(", ");
     void reply.header("allow", allow);
     return sendError(new ServalError("E_METHOD", `${path} takes ${allow}, not ${request.method}.`), request, reply);
-  });
+  };
+  app.setNotFoundHandler(refuse);
+  // What is wrong with the body matters only where there is somebody to take it.
+  app.setErrorHandler((error, request, reply) => (request.is404 ? refuse(request, reply) : sendError(error, request, reply)));
 }
 
 /** `/models/:name` as a regular expression; a trailing `*` matches the rest. */
@@ -79,7 +94,7 @@ export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Soc
     error.code === "ERR_HTTP_REQUEST_TIMEOUT"
       ? new ServalError("E_UPLOAD_TIMEOUT", "The request did not arrive in time.")
       : new ServalError("E_REQUEST", `The connection does not speak HTTP as it should: ${error.message}.`);
-  const body = JSON.stringify(errorBody(failure, ""));
+  const body = JSON.stringify({ error: shownError(failure, "") });
   const reason = failure.status === 408 ? "Request Timeout" : "Bad Request";
   const head = `HTTP/1.1 ${failure.status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n`;
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);

@@ -16,7 +16,7 @@ export function registerObservation(app: ServeApp, metrics: ServiceMetrics): voi
   app.addHook("onRequest", (request, reply, done) => {
     const startedAt = performance.now();
     request.outcome = {};
-    void reply.header("x-request-id", request.id).header("x-content-type-options", "nosniff");
+    void reply.header("x-request-id", request.id);
     reply.raw.once("close", () => {
       const { label, confidence } = request.outcome;
       const { method } = request;

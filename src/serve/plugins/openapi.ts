@@ -11,20 +11,27 @@ declare module "fastify" {
 }
 
 /** /openapi.json from the schemas that the routes validate with, and /docs to read and try it. Before the routes. */
-export async function registerOpenapi(app: ServeApp, { model }: ServeContext): Promise<void> {
+export async function registerOpenapi(app: ServeApp, { slot }: ServeContext): Promise<void> {
+  const { name, version, bundle } = slot.current;
   await app.register(swagger, {
     openapi: {
       openapi: "3.1.0",
       info: {
         title: "Serval",
-        version: model.version,
-        description: `Image classification with the model ${model.name}: ${model.bundle.manifest.labels.join(", ")}.`,
+        version,
+        description: `Image classification with the model ${name}: ${bundle.manifest.labels.join(", ")}.`,
       },
       tags: [
         { name: "predictions", description: "Ask the model." },
         { name: "model", description: "What answers, and whether it still answers as it should." },
+        { name: "inference protocol", description: "The Open Inference Protocol, version 2, for clients of other servers." },
         { name: "operation", description: "For load balancers and Prometheus." },
       ],
+      components: {
+        securitySchemes: {
+          key: { type: "http", scheme: "bearer", description: "Where the service has API keys. `X-API-Key: KEY` does as well." },
+        },
+      },
     },
     transform: ({ schema, url, route }) => {
       const requestBody = route.config?.requestBody;
@@ -36,7 +43,12 @@ export async function registerOpenapi(app: ServeApp, { model }: ServeContext): P
     routePrefix: "/docs",
     theme: { title: "Serval API", css: [{ filename: "serval.css", content: ".swagger-ui .topbar { display: none }" }] },
     uiConfig: { tryItOutEnabled: true, displayRequestDuration: true, defaultModelsExpandDepth: 0 },
-    staticCSP: { "default-src": "'self'", "img-src": "'self' data:", "style-src": "'self' 'unsafe-inline'", "frame-ancestors": "'none'" },
+    staticCSP: {
+      "default-src": "'self'",
+      "img-src": "'self' blob: data:",
+      "style-src": "'self' 'unsafe-inline'",
+      "frame-ancestors": "'none'",
+    },
   });
-  app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
+  app.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => app.swagger());
 }

@@ -3,25 +3,45 @@ import type { ServeApp, ServeContext } from "../context.ts";
 import { ModelName } from "../schemas.ts";
 
 const Health = Type.Object({
-  status: Type.Union([Type.Literal("ok"), Type.Literal("unavailable")]),
+  status: Type.Union([Type.Literal("ok"), Type.Literal("unavailable"), Type.Literal("stopping")]),
   model: ModelName,
   uptime_s: Type.Number({ description: "Seconds since the service started." }),
 });
 
-/** GET /health: 200 while the model can answer, else 503. Cheap: it does not run the model. */
-export function registerHealth(app: ServeApp, { model }: ServeContext): void {
+/**
+ * GET /health and /health/ready: 200 while the model can answer and nobody asked the service to stop, else 503.
+ * /health/live: 200 while the process answers at all. Cheap: none runs the model.
+ */
+export function registerHealth(app: ServeApp, { slot, draining }: ServeContext): void {
   const startedAt = performance.now();
+  for (const [path, summary] of [
+    ["/health", "Whether the service can answer"],
+    ["/health/ready", "Whether to send requests here"],
+  ] as const) {
+    app.get(
+      path,
+      { config: { open: true }, schema: { tags: ["operation"], summary, response: { 200: Health, 503: Health } } },
+      async (_request, reply) => {
+        const { name, version, pool } = slot.current;
+        const status = draining() ? "stopping" : pool.alive ? "ok" : "unavailable";
+        return await reply.code(status === "ok" ? 200 : 503).send({
+          status,
+          model: { name, version },
+          uptime_s: Number(((performance.now() - startedAt) / 1000).toFixed(3)),
+        });
+      },
+    );
+  }
   app.get(
-    "/health",
-    { schema: { tags: ["operation"], summary: "Whether the service can answer", response: { 200: Health, 503: Health } } },
-    async (_request, reply) => {
-      const { alive } = model.inference;
-      const uptime = Number(((performance.now() - startedAt) / 1000).toFixed(3));
-      return await reply.code(alive ? 200 : 503).send({
-        status: alive ? "ok" : "unavailable",
-        model: { name: model.name, version: model.version },
-        uptime_s: uptime,
-      });
+    "/health/live",
+    {
+      config: { open: true },
+      schema: {
+        tags: ["operation"],
+        summary: "Whether the process is alive",
+        response: { 200: Type.Object({ status: Type.Literal("ok") }) },
+      },
     },
+    () => ({ status: "ok" as const }),
   );
 }

@@ -11,15 +11,11 @@ const Home = Type.Object({
 });
 
 /** GET /: a page to try the model for a browser, a table of contents for any other client. */
-export function registerHome(app: ServeApp, { model }: ServeContext): void {
-  const { html, contentSecurityPolicy } = renderHomePage({
-    name: model.name,
-    version: model.version,
-    labels: model.bundle.manifest.labels,
-  });
+export function registerHome(app: ServeApp, { slot }: ServeContext): void {
   app.get(
     "/",
     {
+      config: { open: true },
       schema: {
         tags: ["operation"],
         summary: "A page for a browser, JSON for a client",
@@ -32,16 +28,28 @@ export function registerHome(app: ServeApp, { model }: ServeContext): void {
       },
     },
     async (request, reply) => {
+      const { name, version, bundle, classifier } = slot.current;
+      const { labels } = bundle.manifest;
       void reply.header("vary", "accept");
       if (request.headers.accept?.includes("text/html")) {
+        const { html, contentSecurityPolicy } = renderHomePage({ name, version, labels, explains: classifier !== null });
         const headers = { "content-security-policy": contentSecurityPolicy, "referrer-policy": "no-referrer" };
         return await reply.headers(headers).type("text/html; charset=utf-8").send(html);
       }
       return await reply.type("application/json; charset=utf-8").send({
         service: "serval",
-        model: { name: model.name, version: model.version },
-        labels: [...model.bundle.manifest.labels],
-        links: { predict: "/predict", health: "/health", model: "/model", metrics: "/metrics", docs: "/docs", openapi: "/openapi.json" },
+        model: { name, version },
+        labels: [...labels],
+        links: {
+          predict: "/predict",
+          explain: "/explain",
+          feedback: "/feedback",
+          health: "/health",
+          model: "/model",
+          metrics: "/metrics",
+          docs: "/docs",
+          openapi: "/openapi.json",
+        },
       });
     },
   );

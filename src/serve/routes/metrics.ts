@@ -8,5 +8,9 @@ export function registerMetrics(app: ServeApp, { metrics }: ServeContext): void 
     summary: "Metrics for Prometheus",
     response: { 200: { description: "Prometheus text format", content: { "text/plain": { schema: Type.String() } } } },
   };
-  app.get("/metrics", { schema }, async (_request, reply) => await reply.type(metrics.contentType).send(await metrics.render()));
+  app.get(
+    "/metrics",
+    { config: { open: true }, schema },
+    async (_request, reply) => await reply.type(metrics.contentType).send(await metrics.render()),
+  );
 }

@@ -1,8 +1,10 @@
 import Type from "typebox";
 import type { ServeApp, ServeContext } from "../context.ts";
+import type { ModelSlot } from "../model-slot.ts";
 import { ModelName, withErrors } from "../schemas.ts";
 
 const Size = Type.Object({ width: Type.Integer(), height: Type.Integer() });
+const OtherVersion = Type.Union([Type.Null(), ModelName]);
 
 const Model = Type.Object({
   ...ModelName.properties,
@@ -16,11 +18,14 @@ const Model = Type.Object({
     kernel: Type.String(),
     crop: Type.Union([Type.Null(), Size]),
   }),
-  abstain_below: Type.Union([Type.Null(), Type.Number()]),
+  abstain_below: Type.Union([Type.Null(), Type.Number()], { description: "Confidence under which the model had better not answer." }),
   metrics: Type.Record(Type.String(), Type.Number(), { description: "As measured when the model was trained." }),
   data_version: Type.String(),
   params_hash: Type.String(),
   seed: Type.Integer(),
+  previous: OtherVersion,
+  pinned_against: OtherVersion,
+  refused: Type.Union([Type.Null(), Type.Object({ ...ModelName.properties, code: Type.String(), message: Type.String() })]),
 });
 
 const Checks = Type.Object({
@@ -37,30 +42,76 @@ const Checks = Type.Object({
   ),
 });
 
-/** GET /model: what answers. GET /model/checks: whether it still gives its known answers, tried now. */
-export function registerModel(app: ServeApp, { model }: ServeContext): void {
-  const { manifest, digest } = model.bundle;
-  app.get("/model", { schema: { tags: ["model"], summary: "The model that answers", response: withErrors({ 200: Model }) } }, () => ({
-    name: model.name,
-    version: model.version,
-    digest,
-    labels: [...manifest.labels],
-    preprocess: manifest.preprocess,
-    abstain_below: manifest.abstainBelow,
-    metrics: { ...manifest.metrics },
-    data_version: manifest.dataVersion,
-    params_hash: manifest.paramsHash,
-    seed: manifest.seed,
-  }));
+const Slot = Type.Object({ model: ModelName, previous: OtherVersion, pinned_against: OtherVersion });
+
+function describeSlot({ current, previous, pinnedAgainst }: ModelSlot) {
+  return { model: { name: current.name, version: current.version }, previous, pinned_against: pinnedAgainst };
+}
+
+/**
+ * GET /model: what answers. GET /model/checks: whether it still gives its known answers, tried now. POST /model/rollback:
+ * the version before, until another one is released or DELETE /model/pin.
+ */
+export function registerModel(app: ServeApp, { slot }: ServeContext): void {
+  app.get("/model", { schema: { tags: ["model"], summary: "The model that answers", response: withErrors({ 200: Model }) } }, () => {
+    const { name, version, bundle } = slot.current;
+    const { manifest, digest } = bundle;
+    return {
+      name,
+      version,
+      digest,
+      labels: [...manifest.labels],
+      preprocess: manifest.preprocess,
+      abstain_below: manifest.abstainBelow,
+      metrics: { ...manifest.metrics },
+      data_version: manifest.dataVersion,
+      params_hash: manifest.paramsHash,
+      seed: manifest.seed,
+      previous: slot.previous,
+      pinned_against: slot.pinnedAgainst,
+      refused: slot.refused,
+    };
+  });
   app.get(
     "/model/checks",
     { schema: { tags: ["model"], summary: "Run the model's known-answer images", response: withErrors({ 200: Checks }) } },
     async () => {
-      const checks = await model.check();
+      const checks = await slot.current.check();
       return {
         passed: checks.every(({ passed }) => passed),
         checks: checks.map((check) => ({ ...check, expected: [...check.expected], got: [...check.got] })),
       };
+    },
+  );
+  app.post(
+    "/model/rollback",
+    {
+      config: { changesModel: true },
+      schema: {
+        tags: ["model"],
+        summary: "Go back to the version before",
+        description: "The present version stays out until another one is released, or until DELETE /model/pin.",
+        response: withErrors({ 200: Slot }),
+      },
+    },
+    async () => {
+      await slot.rollback();
+      return describeSlot(slot);
+    },
+  );
+  app.delete(
+    "/model/pin",
+    {
+      config: { changesModel: true },
+      schema: {
+        tags: ["model"],
+        summary: "Let the version in again that a rollback keeps out",
+        response: withErrors({ 200: Type.Object({ ...Slot.properties, result: Type.String() }) }),
+      },
+    },
+    async () => {
+      const result = await slot.unpin();
+      return { ...describeSlot(slot), result };
     },
   );
 }

@@ -1,70 +1,84 @@
-import multipart from "@fastify/multipart";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import Type from "typebox";
-import type { ServeApp, ServeContext } from "../context.ts";
-import { ModelName, withErrors } from "../schemas.ts";
-import { fileField, readUpload } from "../upload.ts";
-
-const Prediction = Type.Object({
-  label: Type.String({ description: "The most probable class." }),
-  confidence: Type.Number({ minimum: 0, maximum: 1, description: "Its probability." }),
-  probabilities: Type.Record(Type.String(), Type.Number({ minimum: 0, maximum: 1 }), { description: "Probability of each class." }),
-  model: ModelName,
-  request_id: Type.String({ description: "Names this answer, for the log and for feedback." }),
-  timings_ms: Type.Object({
-    preprocess: Type.Number({ description: "Decoding and scaling." }),
-    queue: Type.Number({ description: "Waiting for the model." }),
-    model: Type.Number({ description: "Inside the model." }),
-    total: Type.Number({ description: "From the first byte of the request." }),
-  }),
-});
-
-const image = { schema: Type.String({ format: "binary" }) };
-const requestBody = {
-  "multipart/form-data": { schema: Type.Object({ [fileField]: Type.String({ format: "binary", description: "The image." }) }) },
-  "image/jpeg": image,
-  "image/png": image,
-  "image/webp": image,
-  "image/gif": image,
-  "application/octet-stream": image,
-};
+import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
+import type { Prediction } from "../predictor.ts";
+import { Abstain, PredictionReply, withErrors } from "../schemas.ts";
+import { imageBody, readUpload } from "../upload.ts";
 
 const milliseconds = (value: number): number => Number(value.toFixed(3));
 
-/** POST /predict: one image, as a form or as the body, to a label with probabilities. */
-export async function registerPredict(app: ServeApp, { model, predictor, limits }: ServeContext): Promise<void> {
-  await app.register(async (scope: ServeApp) => {
-    // Bodies stay streams: how much of one is read is decided in readUpload.
-    await scope.register(multipart, { throwFileSizeLimit: false });
-    scope.addContentTypeParser(/^(image\/[\w.+-]+|application\/octet-stream)(?:\s*;|$)/, (_request, _payload, done) => done(null));
-    scope.post(
-      "/predict",
-      {
-        config: { requestBody },
-        schema: {
-          tags: ["predictions"],
-          summary: "Classify one image",
-          description: "JPEG, PNG, WebP or GIF, as the form field `file` or as the body itself.",
-          response: withErrors({ 200: Prediction }),
-        },
+export interface PredictionBody {
+  readonly label: string | null;
+  readonly reason?: "low_confidence";
+  readonly confidence: number;
+  readonly probabilities: Record<string, number>;
+  readonly model: { readonly name: string; readonly version: string };
+  readonly request_id: string;
+  readonly timings_ms: { readonly preprocess: number; readonly queue: number; readonly model: number; readonly total: number };
+}
+
+/** Counts and stores a prediction, and gives it the shape of the API. */
+export function concludePrediction(
+  { metrics, predictionLog }: ServeContext,
+  prediction: Prediction,
+  requestId: string,
+  abstain: boolean,
+  totalMs: number,
+): PredictionBody {
+  const { label, confidence, model, probabilities, timings } = prediction;
+  const silent = abstain && prediction.unsure;
+  metrics.countPrediction({ label: silent ? null : label, confidence, modelVersion: model.version });
+  predictionLog?.add({ requestId, atMs: Date.now(), modelName: model.name, modelVersion: model.version, label, confidence, probabilities });
+  return {
+    label: silent ? null : label,
+    ...(silent ? { reason: "low_confidence" as const } : {}),
+    confidence,
+    probabilities: { ...probabilities },
+    model,
+    request_id: requestId,
+    timings_ms: {
+      preprocess: milliseconds(timings.preprocessMs),
+      queue: milliseconds(timings.queueMs),
+      model: milliseconds(timings.modelMs),
+      total: milliseconds(totalMs),
+    },
+  };
+}
+
+/** Refuses from the headers alone while there is no room: the body of such a request is thrown away unread. */
+export function admit({ predictor }: ServeContext): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
+  return (_request, _reply, done) => {
+    try {
+      predictor.assertRoom();
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
+  };
+}
+
+/** POST /predict: one image, as a form or as the body, to a label with probabilities. In the scope of `registerUploads`. */
+export function registerPredict(scope: ServeApp, context: ServeContext): void {
+  const { predictor, limits } = context;
+  scope.post(
+    "/predict",
+    {
+      config: { requestBody: imageBody },
+      onRequest: admit(context),
+      schema: {
+        tags: ["predictions"],
+        summary: "Classify one image",
+        description: "JPEG, PNG, WebP or GIF, as the form field `file` or as the body itself.",
+        querystring: Type.Object({ abstain: Abstain }),
+        response: withErrors({ 200: PredictionReply }),
       },
-      async (request, reply) => {
-        const bytes = await readUpload(request, reply, limits.maxBodyBytes);
-        const { label, confidence, probabilities, timings } = await predictor.predict(bytes);
-        Object.assign(request.outcome, { label, confidence });
-        return {
-          label,
-          confidence,
-          probabilities,
-          model: { name: model.name, version: model.version },
-          request_id: request.id,
-          timings_ms: {
-            preprocess: milliseconds(timings.preprocessMs),
-            queue: milliseconds(timings.queueMs),
-            model: milliseconds(timings.modelMs),
-            total: milliseconds(reply.elapsedTime),
-          },
-        };
-      },
-    );
-  });
+    },
+    async (request, reply) => {
+      const gone = clientGone(reply);
+      const prediction = await predictor.predict(await readUpload(request, reply, limits.maxBodyBytes), { signal: gone, disposable: true });
+      const body = concludePrediction(context, prediction, request.id, request.query.abstain ?? context.abstain, reply.elapsedTime);
+      Object.assign(request.outcome, { label: body.label, confidence: body.confidence });
+      return body;
+    },
+  );
 }

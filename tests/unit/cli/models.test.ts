@@ -111,8 +111,8 @@ describe("serval export", () => {
     await serval("export", "--format", "safetensors", "--out", "out/w.safetensors");
     const { tensors } = parseSafetensors(await readFile(join(cwd, "out", "w.safetensors")));
     expect(Object.entries(tensors).map(([name, { shape }]) => [name, shape])).toEqual([
-      ["classifier.weight", [2, 2]],
       ["conv.weight", [2, 3, 1, 1]],
+      ["fc.weight", [2, 2]],
     ]);
   });
 

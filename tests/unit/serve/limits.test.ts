@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Worker } from "node:worker_threads";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { renderSvg } from "../../../src/image/render.ts";
 import { defaultLimits } from "../../../src/serve/limits.ts";
@@ -36,11 +36,27 @@ describe("when too much is waiting", () => {
     const { status, headers, body } = await predictForm(full, await colourPicture("red"));
     expect([status, body.error.code, headers.get("retry-after")]).toEqual([503, "E_QUEUE_FULL", "1"]);
     expect((await getJson(full, "/health")).status).toBe(200);
+    const line = await full.logged((entry) => entry["code"] === "E_QUEUE_FULL");
+    expect(line).toMatchObject({ level: "info", request_id: body.error.request_id, route: "/predict", method: "POST", status: 503 });
+    const metrics = await (await fetch(`${full.url}/metrics`)).text();
+    expect(metrics).toContain('serval_http_requests_total{route="/predict",method="POST",status="503"} 1');
+    expect(metrics).toContain('serval_errors_total{code="E_QUEUE_FULL"} 1');
+  });
+
+  it("answers 503 from the headers alone, before the body is there, on every address that runs the model", async () => {
+    const full = await start({ limits: { queueLimit: 0 } });
+    for (const path of ["/predict", "/predict/batch", "/explain?label=red", "/v2/models/colours/infer"]) {
+      const socket = connect(full.port, "127.0.0.1");
+      socket.write(`POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\ncontent-length: 100000\r\n\r\n`);
+      const [chunk] = (await once(socket, "data")) as [Buffer];
+      expect(chunk.toString()).toMatch(/^HTTP\/1\.1 503 [^]*retry-after: 1\r\n[^]*E_QUEUE_FULL/i);
+      socket.destroy();
+    }
   });
 
   it("refuses what is beyond the limit at once, and takes more when one is done", async () => {
-    const { model } = await start();
-    const predictor = createPredictor(model, { ...defaultLimits, queueLimit: 2 });
+    const { slot } = await start();
+    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 2 });
     const picture = await colourPicture("red");
     const waiting = [predictor.predict(picture), predictor.predict(picture)];
     expect(predictor.depth).toBe(2);
@@ -52,9 +68,26 @@ describe("when too much is waiting", () => {
     expect((await predictor.predict(picture)).label).toBe("red");
   });
 
+  it("uses an eighth of the queue while it refuses, and all of it a second after the last refusal", async () => {
+    const { slot } = await start();
+    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 64 });
+    const picture = await colourPicture("red");
+    const ask = async (count: number): Promise<number> => {
+      const answers = await Promise.allSettled(Array.from({ length: count }, async () => await predictor.predict(picture)));
+      return answers.filter(({ status }) => status === "fulfilled").length;
+    };
+    expect(await ask(64)).toBe(64);
+    expect(await ask(80)).toBe(64);
+    expect(await ask(64)).toBe(8);
+    const refused = performance.now();
+    await expect.poll(async () => await ask(1), { interval: 100 }).toBe(1);
+    await expect.poll(() => performance.now() - refused, { interval: 100 }).toBeGreaterThan(1000);
+    expect(await ask(64)).toBe(64);
+  });
+
   it("frees the place of a picture that could not be used", async () => {
-    const { model } = await start();
-    const predictor = createPredictor(model, { ...defaultLimits, queueLimit: 1 });
+    const { slot } = await start();
+    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 1 });
     for (let i = 0; i < 3; i++)
       expect(codeOf(await predictor.predict(Buffer.from("no image")).catch((reason: unknown) => reason))).toBe("E_IMAGE_FORMAT");
     expect(predictor.depth).toBe(0);
@@ -63,8 +96,8 @@ describe("when too much is waiting", () => {
 
 describe("when a prediction takes too long", () => {
   it("answers 503, and its place stays taken until the work has ended", async () => {
-    const { model } = await start();
-    const predictor = createPredictor(model, { ...defaultLimits, queueLimit: 1, requestTimeoutMs: 1 });
+    const { slot } = await start();
+    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 1, requestTimeoutMs: 1 });
     const picture = await slowPicture();
     const error = await predictor.predict(picture).catch((reason: unknown) => reason);
     expect(codeOf(error)).toBe("E_PREDICTION_TIMEOUT");
@@ -102,24 +135,87 @@ it("answers 413 beyond the limits that it was given", async () => {
   await small.close();
 });
 
-it("turns its health to 503 when the model's thread is gone for good, and lives on", async () => {
+/** Worker threads in the order in which they are started. */
+function recordWorkers(): Worker[] {
   const workers: Worker[] = [];
-  const remember = (worker: Worker): void => void workers.push(worker);
+  const remember = (worker: Worker): void => void (worker.threadName === "serval-predict" && workers.push(worker));
   process.on("worker", remember);
-  const dying = await start();
-  const picture = await colourPicture("red");
-  await workers.at(-1)!.terminate();
-  expect((await predictForm(dying, picture)).status).toBe(200);
-  expect((await getJson(dying, "/health")).status).toBe(200);
-  await workers.at(-1)!.terminate();
-  // The second thread had answered, so there is a third; it has not, so there is no fourth.
-  await workers.at(-1)!.terminate();
-  process.off("worker", remember);
-  expect(workers).toHaveLength(3);
-  const health = await getJson(dying, "/health");
-  expect([health.status, health.body.status]).toEqual([503, "unavailable"]);
-  const { status, body } = await predictForm(dying, picture);
-  expect([status, body.error.code]).toEqual([503, "E_INFERENCE_STOPPED"]);
+  onTestFinished(() => void process.off("worker", remember));
+  return workers;
+}
+
+describe("when a thread is lost", () => {
+  it("replaces one that died, tells its request so, and is healthy again", async () => {
+    const workers = recordWorkers();
+    const dying = await start();
+    const picture = await slowPicture();
+    const asked = predictForm(dying, picture);
+    await expect.poll(() => dying.slot.depth).toBe(1);
+    await workers.at(-1)!.terminate();
+    const { status, headers, body } = await asked;
+    expect([status, body.error.code, headers.get("retry-after")]).toEqual([503, "E_INFERENCE_STOPPED", "1"]);
+    await expect.poll(async () => (await getJson(dying, "/health")).status).toBe(200);
+    expect(workers).toHaveLength(2);
+    expect((await predictForm(dying, await colourPicture("red"))).body.label).toBe("red");
+    expect(await dying.logged((line) => line["code"] === "E_INFERENCE_STOPPED" && line["level"] === "error")).toBeTruthy();
+  });
+
+  it("fails its health while there is none, with a pause before each new one, and needs nobody to come back", async () => {
+    const workers = recordWorkers();
+    const dying = await start();
+    await workers.at(-1)!.terminate();
+    await expect.poll(() => workers.length).toBe(2);
+    // The second dies before it has answered anything: the third waits a moment.
+    await workers.at(-1)!.terminate();
+    const health = await getJson(dying, "/health");
+    expect([health.status, health.body.status]).toEqual([503, "unavailable"]);
+    expect((await getJson(dying, "/health/ready")).status).toBe(503);
+    expect((await getJson(dying, "/health/live")).status).toBe(200);
+    const { status, body } = await predictForm(dying, await colourPicture("red"));
+    expect([status, body.error.code]).toEqual([503, "E_INFERENCE_STOPPED"]);
+    await expect.poll(async () => (await getJson(dying, "/health")).status).toBe(200);
+    expect((await predictForm(dying, await colourPicture("red"))).status).toBe(200);
+  });
+
+  it("replaces one that gives no answer for too long, and its request hears of it", async () => {
+    const workers = recordWorkers();
+    const hanging = await start({ limits: { hangMs: 20 } });
+    const { status, body } = await predictForm(hanging, await slowPicture());
+    expect([status, body.error.code]).toEqual([503, "E_INFERENCE_STOPPED"]);
+    expect(body.error.message).toBe("The thread gave no answer within 20 ms and was replaced.");
+    expect(workers).toHaveLength(2);
+    await expect.poll(async () => (await getJson(hanging, "/health")).status).toBe(200);
+  });
+});
+
+it("takes a prediction out of the queue when its client hangs up", async () => {
+  const busy = await start();
+  const slow = await slowPicture();
+  const running = [predictForm(busy, slow), predictForm(busy, slow), predictForm(busy, slow)];
+  await expect.poll(() => busy.slot.depth).toBe(3);
+  const impatient = new AbortController();
+  const asked = fetch(`${busy.url}/predict`, {
+    method: "POST",
+    body: await colourPicture("red"),
+    headers: { "content-type": "image/png" },
+    signal: impatient.signal,
+  });
+  await expect.poll(() => busy.slot.depth).toBe(4);
+  impatient.abort();
+  await expect(asked).rejects.toThrow("aborted");
+  await busy.logged((line) => line["status"] === 499);
+  expect(busy.slot.depth).toBeLessThan(4);
+  for (const reply of await Promise.all(running)) expect(reply.status).toBe(200);
+});
+
+it("puts requests that wait together through the model at once, where it may", async () => {
+  const batching = await start({ service: { maxBatchSize: 8, maxDelayMs: 10_000 } });
+  const pictures = await Promise.all(Array.from({ length: 8 }, async (_, i) => await colourPicture(i % 2 ? "red" : "blue", i)));
+  // Less than a batch would wait for ten seconds; the eighth completes it.
+  const replies = await Promise.all(pictures.map(async (picture) => await predictForm(batching, picture)));
+  expect(replies.map(({ body }) => body.label as string)).toEqual(pictures.map((_, i) => (i % 2 ? "red" : "blue")));
+  expect(new Set(replies.map(({ body }) => body.timings_ms.model as number)).size).toBe(1);
+  for (const { body } of replies) expect(body.timings_ms.total).toBeLessThan(10_000);
 });
 
 it("finishes the upload in its hands when it is asked to stop, and then refuses connections", async () => {

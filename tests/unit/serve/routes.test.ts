@@ -17,7 +17,16 @@ describe("GET /", () => {
       service: "serval",
       model: { name: "colours", version: service.model.version },
       labels: ["blue", "red"],
-      links: { predict: "/predict", health: "/health", model: "/model", metrics: "/metrics", docs: "/docs", openapi: "/openapi.json" },
+      links: {
+        predict: "/predict",
+        explain: "/explain",
+        feedback: "/feedback",
+        health: "/health",
+        model: "/model",
+        metrics: "/metrics",
+        docs: "/docs",
+        openapi: "/openapi.json",
+      },
     });
     expect(headers.get("vary")).toBe("accept");
   });
@@ -38,15 +47,20 @@ describe("GET /", () => {
   });
 
   it("shows labels and names as text, whatever stands in them", () => {
-    const { html } = renderHomePage({ name: "a&b", version: "1", labels: ["<script>alert(1)</script>", `"quoted'`] });
+    const { html } = renderHomePage({ explains: true, name: "a&b", version: "1", labels: ["<script>alert(1)</script>", `"quoted'`] });
     expect(html).toContain("&lt;script&gt;alert(1)&lt;/script&gt;, &quot;quoted&#39;");
     expect(html).toContain("<h1>a&amp;b</h1>");
   });
 
   it("names the first twelve labels of many", () => {
-    const { html } = renderHomePage({ name: "a", version: "1", labels: Array.from({ length: 100 }, (_, i) => `class${i}`) });
+    const { html } = renderHomePage({
+      explains: true,
+      name: "a",
+      version: "1",
+      labels: Array.from({ length: 100 }, (_, i) => `class${i}`),
+    });
     expect(html).toContain("class11 and 88 more.");
-    expect(html).not.toContain("class12");
+    expect(html).not.toContain("class11, class12");
   });
 });
 
@@ -77,6 +91,9 @@ describe("GET /model", () => {
       data_version: manifest.dataVersion,
       params_hash: manifest.paramsHash,
       seed: 42,
+      previous: null,
+      pinned_against: null,
+      refused: null,
     });
   });
 });
@@ -92,24 +109,36 @@ describe("GET /model/checks", () => {
     }
   });
 
-  it("answers a plain 500 without paths or stack when something breaks that nobody foresaw", async () => {
-    const broken = await startTestService();
-    await rm(join(broken.bundle.dir, "checks", "red.jpg"));
-    const { status, body } = await getJson(broken, "/model/checks");
-    expect(status).toBe(500);
-    expect(body).toEqual({
-      error: {
-        code: "E_INTERNAL",
-        message: "Something failed that Serval did not foresee.",
-        hint: "Report it with the request id.",
-        request_id: expect.any(String),
-      },
-    });
-    const line = await broken.logged((entry) => entry["level"] === "error");
-    expect(line["request_id"]).toBe(body.error.request_id);
-    expect(JSON.stringify(line)).toContain("ENOENT");
-    await broken.close();
+  it("answers as the model was loaded, whatever becomes of its folder", async () => {
+    const orphan = await startTestService();
+    await rm(join(orphan.bundle.dir), { recursive: true });
+    const { status, body } = await getJson(orphan, "/model/checks");
+    expect([status, body.passed]).toEqual([200, true]);
+    await orphan.close();
   });
+});
+
+it("answers a plain 500 without paths or stack when something breaks that nobody foresaw", async () => {
+  const broken = await startTestService({
+    service: { predictionLogFile: undefined, source: { follow: () => undefined } },
+  });
+  // What Prometheus' client does with a metric that cannot be read.
+  const { slot } = broken;
+  Object.defineProperty(slot, "depth", { get: () => JSON.parse("/secret/path") as number });
+  const { status, body } = await getJson(broken, "/metrics");
+  expect(status).toBe(500);
+  expect(body).toEqual({
+    error: {
+      code: "E_INTERNAL",
+      message: "Something failed that Serval did not foresee.",
+      hint: "Report it with the request id.",
+      request_id: expect.any(String),
+    },
+  });
+  const line = await broken.logged((entry) => entry["level"] === "error");
+  expect(line["request_id"]).toBe(body.error.request_id);
+  expect(JSON.stringify(line)).toContain("SyntaxError");
+  await broken.close();
 });
 
 describe("GET /metrics", () => {
@@ -123,6 +152,7 @@ describe("GET /metrics", () => {
       "serval_http_requests_total counter",
       "serval_inference_duration_seconds histogram",
       "serval_model_info gauge",
+      "serval_model_swaps_total counter",
       "serval_prediction_confidence histogram",
       "serval_predictions_total counter",
       "serval_queue_depth gauge",
@@ -176,7 +206,30 @@ describe("the API description", () => {
   it("lists every route, with the reply that /predict really gives", async () => {
     const { body } = await getJson(service, "/openapi.json");
     expect(body.openapi).toBe("3.1.0");
-    expect(Object.keys(body.paths).sort()).toEqual(["/", "/health", "/metrics", "/model", "/model/checks", "/predict"]);
+    expect(Object.keys(body.paths).sort()).toEqual([
+      "/",
+      "/explain",
+      "/feedback",
+      "/health",
+      "/health/live",
+      "/health/ready",
+      "/metrics",
+      "/model",
+      "/model/checks",
+      "/model/pin",
+      "/model/rollback",
+      "/predict",
+      "/predict/batch",
+      "/v2",
+      "/v2/health/live",
+      "/v2/health/ready",
+      "/v2/models/{model}",
+      "/v2/models/{model}/infer",
+      "/v2/models/{model}/ready",
+      "/v2/models/{model}/versions/{version}",
+      "/v2/models/{model}/versions/{version}/infer",
+      "/v2/models/{model}/versions/{version}/ready",
+    ]);
     const { requestBody, responses } = body.paths["/predict"].post;
     expect(Object.keys(requestBody.content)).toEqual([
       "multipart/form-data",
@@ -189,7 +242,7 @@ describe("the API description", () => {
     expect(requestBody.content["multipart/form-data"].schema.properties.file.format).toBe("binary");
     const schema = responses["200"].content["application/json"].schema;
     const reply = (await predictForm(service, await colourPicture("red"))).body;
-    expect(Object.keys(reply).sort()).toEqual(Object.keys(schema.properties).sort());
+    expect(Object.keys(reply).sort()).toEqual(schema.required.sort());
     expect(Object.keys(reply.timings_ms).sort()).toEqual(Object.keys(schema.properties.timings_ms.properties).sort());
     expect(responses["4XX"].content["application/json"].schema.properties.error.required.sort()).toEqual([
       "code",

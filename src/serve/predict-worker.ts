@@ -1,0 +1,134 @@
+import { on } from "node:events";
+import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { ServalError, toServalError } from "../errors.ts";
+import { renderHeatMap } from "../image/heat-map.ts";
+import { preprocessImage } from "../image/preprocess.ts";
+import type { Session, Tensor } from "../runtime/engine.ts";
+import { onnxruntime } from "../runtime/onnxruntime.ts";
+import { classActivation } from "./class-activation.ts";
+import type { NumberedTask, PredictAnswers, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
+
+const scores = ["logits", "probabilities"];
+
+/** One thread of the pool: decodes, runs the model, answers. Calls overlap where they wait for the decoder. */
+async function servePredictions(port: MessagePort, setup: PredictSetup): Promise<void> {
+  const answer = (message: WorkerAnswer): void => port.postMessage(message);
+  const { width, height } = setup.preprocess.crop ?? setup.preprocess;
+  let narrow: Session;
+  let wide: Session;
+  try {
+    narrow = await onnxruntime.createSession(setup.model, { threads: 1 });
+    // A request that has the machine for itself is answered by all cores; they sleep when there is none.
+    wide = setup.aloneThreads > 1 ? await onnxruntime.createSession(setup.model, { threads: setup.aloneThreads, spin: false }) : narrow;
+    for (const session of new Set([narrow, wide]))
+      await session.run({ images: pixelTensor(new Uint8Array(height * width * 3), 1) }, {}, scores);
+  } catch (error) {
+    const { code, message } = toServalError(error);
+    answer({ kind: "refused", code, message });
+    return;
+  }
+
+  function pixelTensor(data: Uint8Array, count: number): Tensor {
+    return { dtype: "uint8", shape: [count, height, width, 3], data };
+  }
+
+  const run = async (session: Session, pixels: Uint8Array, count: number, names: string[]): Promise<Record<string, Tensor>> =>
+    await session.run({ images: pixelTensor(pixels, count) }, {}, names);
+
+  const decode = async (image: Uint8Array): Promise<Uint8Array> => await preprocessImage(image, setup.preprocess, setup.limits);
+
+  const fail = (id: number, error: unknown): void => {
+    const { code, message } = toServalError(error);
+    answer({ kind: "failed", id, code, message });
+  };
+
+  /** Images that came together go through the model together; one that cannot be decoded fails alone. */
+  const predict = async (tasks: readonly { id: number; image: Uint8Array }[], session: Session): Promise<void> => {
+    const startedAt = performance.now();
+    const decoded: { id: number; pixels: Uint8Array }[] = [];
+    await Promise.all(
+      tasks.map(async ({ id, image }) => {
+        try {
+          decoded.push({ id, pixels: await decode(image) });
+        } catch (error) {
+          fail(id, error);
+        }
+      }),
+    );
+    const [first] = decoded;
+    if (first === undefined) return;
+    const decodedAt = performance.now();
+    try {
+      const pixels = decoded.length === 1 ? first.pixels : Buffer.concat(decoded.map((item) => item.pixels));
+      const outputs = await run(session, pixels, decoded.length, ["probabilities"]);
+      const timings = { preprocessMs: decodedAt - startedAt, modelMs: performance.now() - decodedAt };
+      const all = values(outputs, "probabilities");
+      const classes = all.length / decoded.length;
+      for (const [i, { id }] of decoded.entries()) {
+        answer({ kind: "done", id, answer: { probabilities: all.slice(i * classes, (i + 1) * classes), timings } });
+      }
+    } catch (error) {
+      for (const { id } of decoded) fail(id, error);
+    }
+  };
+
+  const explain = async (task: PredictTask & { kind: "explain" }, session: Session): Promise<PredictAnswers["explain"]> => {
+    const { classifier, preprocess, limits } = setup;
+    if (classifier === null) throw new ServalError("E_EXPLAIN", "The bundle's weights hold no linear classifier (fc.weight).");
+    const startedAt = performance.now();
+    const pixels = await decode(task.image);
+    const decodedAt = performance.now();
+    const outputs = await run(session, pixels, 1, [...scores, "features"]);
+    const modelMs = performance.now() - decodedAt;
+    const [logits, probabilities] = [values(outputs, "logits"), values(outputs, "probabilities")];
+    const classIndex = task.classIndex ?? probabilities.indexOf(Math.max(...probabilities));
+    const [, , h, w] = (outputs["features"] as Tensor).shape as [number, number, number, number];
+    const logit = logits[classIndex] as number;
+    const map = { width: w, height: h, values: classActivation(classifier, values(outputs, "features"), h * w, classIndex, logit) };
+    const overlay = task.overlay ? await renderHeatMap(task.image, preprocess, limits, map) : null;
+    return { probabilities, classIndex, logit, map, overlay, timings: { preprocessMs: decodedAt - startedAt, modelMs } };
+  };
+
+  const infer = async (task: PredictTask & { kind: "infer" }, session: Session): Promise<PredictAnswers["infer"]> => {
+    const startedAt = performance.now();
+    const outputs = await run(session, task.images, task.count, task.features ? [...scores, "features"] : scores);
+    const result = {
+      logits: values(outputs, "logits"),
+      probabilities: values(outputs, "probabilities"),
+      modelMs: performance.now() - startedAt,
+    };
+    const features = outputs["features"];
+    return features ? { ...result, features: { shape: features.shape, values: values(outputs, "features") } } : result;
+  };
+
+  const single = async ({ id, task }: NumberedTask, session: Session): Promise<void> => {
+    try {
+      if (task.kind === "explain") answer({ kind: "done", id, answer: await explain(task, session) });
+      else if (task.kind === "infer") answer({ kind: "done", id, answer: await infer(task, session) });
+    } catch (error) {
+      fail(id, error);
+    }
+  };
+
+  const calls = on(port, "message") as AsyncIterable<[WorkerCall]>;
+  answer({ kind: "ready" });
+  const running = new Set<Promise<unknown>>();
+  for await (const [call] of calls) {
+    if (call.kind === "close") break;
+    const session = call.alone ? wide : narrow;
+    const images = call.tasks.flatMap(({ id, task }) => (task.kind === "predict" ? [{ id, image: task.image }] : []));
+    const others = call.tasks.filter(({ task }) => task.kind !== "predict");
+    const work = Promise.all([predict(images, session), ...others.map(async (task) => await single(task, session))]);
+    running.add(work);
+    void work.finally(() => running.delete(work));
+  }
+  await Promise.all(running);
+  for (const session of new Set([narrow, wide])) await session.close();
+  port.close();
+}
+
+function values(outputs: Record<string, Tensor>, name: string): Float32Array {
+  return outputs[name]?.data as Float32Array;
+}
+
+if (parentPort) await servePredictions(parentPort, workerData as PredictSetup);

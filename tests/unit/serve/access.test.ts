@@ -1,0 +1,193 @@
+import { writeFile } from "node:fs/promises";
+import { request } from "node:http";
+import { join } from "node:path";
+import { json } from "node:stream/consumers";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ServalError } from "../../../src/errors.ts";
+import { sha256 } from "../../../src/files.ts";
+import { readApiKeys, type ApiKeys } from "../../../src/serve/api-keys.ts";
+import {
+  form,
+  getJson,
+  predictForm,
+  readReply,
+  startTestService,
+  type JsonReply,
+  type TestService,
+  type TestServiceOptions,
+} from "../../helpers/service.ts";
+import { colourPicture, writeTinyBundle } from "../../helpers/tiny-bundle.ts";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+
+let root: string;
+let service: TestService | undefined;
+beforeEach(async () => void (root = await mkdtemp(join(tmpdir(), "serval-access-"))));
+afterEach(async () => {
+  await service?.close();
+  service = undefined;
+  await rm(root, { recursive: true });
+});
+async function start(options: TestServiceOptions["service"]): Promise<TestService> {
+  service = await startTestService({ service: options ?? {} });
+  return service;
+}
+async function keysOf(text: string): Promise<ApiKeys> {
+  await writeFile(join(root, "keys"), text);
+  return await readApiKeys(join(root, "keys"));
+}
+const post = async ({ url }: TestService, path: string, headers: Record<string, string> = {}, body?: FormData): Promise<JsonReply> =>
+  await readReply(await fetch(`${url}${path}`, { method: "POST", headers, ...(body ? { body } : {}) }));
+
+describe("API keys", () => {
+  const twoKeys = async (): Promise<ApiKeys> =>
+    await keysOf(`# ours\nalice ${sha256("key-of-alice")}\n\nbob  ${sha256("key-of-bob").toUpperCase()} # until May\n`);
+
+  it("let in who has one, by either header, and nobody else", async () => {
+    const guarded = await start({ keys: await twoKeys() });
+    const ask = async (headers: Record<string, string>): Promise<number> =>
+      (await post(guarded, "/predict", headers, form(["file", await colourPicture("red")]))).status;
+    expect(await ask({ authorization: "Bearer key-of-alice" })).toBe(200);
+    expect(await ask({ "x-api-key": "key-of-bob" })).toBe(200);
+    for (const headers of [
+      {},
+      { authorization: "Bearer key-of-carol" },
+      { "x-api-key": "" },
+      { authorization: "key-of-alice" },
+      { "x-api-key": sha256("key-of-bob") },
+    ]) {
+      expect([headers, await ask(headers as Record<string, string>)]).toEqual([headers, 401]);
+    }
+  });
+
+  it("are wanted for all that asks or changes the model, and not for health, pages and metrics", async () => {
+    const guarded = await start({ keys: await twoKeys() });
+    const { body } = await getJson(guarded, "/openapi.json");
+    const open: string[] = [];
+    for (const [path, methods] of Object.entries(body.paths as Record<string, object>)) {
+      for (const method of Object.keys(methods)) {
+        const { status } = await fetch(`${guarded.url}${path.replaceAll(/\{\w+\}/g, "x")}`, { method: method.toUpperCase() });
+        if (status !== 401) open.push(`${method} ${path}`);
+      }
+    }
+    expect(open.sort()).toEqual([
+      "get /",
+      "get /health",
+      "get /health/live",
+      "get /health/ready",
+      "get /metrics",
+      "get /v2/health/live",
+      "get /v2/health/ready",
+    ]);
+    expect((await fetch(`${guarded.url}/docs/`)).status).toBe(200);
+  });
+
+  it("stand in the file as hashes; a line that is none is named by its number, and not shown", async () => {
+    for (const [text, message] of [
+      ["alice secret-itself\n", "keys:1: expected a name and the SHA-256 of a key in 64 hex digits."],
+      [`\n# nothing\n${"0".repeat(64)}\n`, "keys:3: expected"],
+      ["# nothing\n", "holds no key"],
+    ] as const) {
+      const error = await keysOf(text).catch((reason: unknown) => reason);
+      expect((error as ServalError).code).toBe("E_API_KEYS");
+      expect((error as Error).message).toContain(message);
+      expect((error as Error).message).not.toContain("secret");
+    }
+    await expect(readApiKeys(join(root, "none"))).rejects.toThrow(/none cannot be read: ENOENT/);
+  });
+});
+
+describe("without API keys", () => {
+  const rollback = async ({ port }: TestService, headers: Record<string, string>): Promise<JsonReply["body"]> =>
+    await new Promise((resolve, reject) => {
+      request({ port, host: "127.0.0.1", method: "POST", path: "/model/rollback", headers }, (response) => resolve(json(response)))
+        .on("error", reject)
+        .end();
+    });
+
+  it("the model is changed only by who asks this machine by its own name, and not by a web page", async () => {
+    const open = await start({});
+    const { dir } = await writeTinyBundle(join(root, "v2"), { sharpness: 2 });
+    expect(dir).toContain("v2");
+    expect((await rollback(open, { host: "127.0.0.1:8000" })).error.code).toBe("E_MODEL_ROLLBACK");
+    expect((await rollback(open, { host: "localhost" })).error.code).toBe("E_MODEL_ROLLBACK");
+    for (const headers of [
+      { host: "evil.example" },
+      { host: "serval.example:8000" },
+      { host: "localhost", origin: "https://evil.example" },
+      { host: "localhost", origin: "null" },
+    ]) {
+      expect((await rollback(open, headers as Record<string, string>)).error.code).toBe("E_FORBIDDEN");
+    }
+  });
+});
+
+describe("the rate limit", () => {
+  it("is counted for each key, answers 429 with Retry-After, and leaves health checks alone", async () => {
+    const keys = await keysOf(`alice ${sha256("a")}\nbob ${sha256("b")}\n`);
+    const limited = await start({ keys, rateLimitPerMinute: 3 });
+    const statuses: number[] = [];
+    for (let i = 0; i < 5; i++) statuses.push((await getJson(limited, "/model", { "x-api-key": "a" })).status);
+    expect(statuses).toEqual([200, 200, 200, 429, 429]);
+    const refused = await getJson(limited, "/model", { "x-api-key": "a" });
+    expect(refused.body.error).toMatchObject({
+      code: "E_RATE_LIMIT",
+      message: expect.stringMatching(/^3 requests a minute are allowed; the next one in \d+ s\.$/),
+    });
+    expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect((await getJson(limited, "/model", { "x-api-key": "b" })).status).toBe(200);
+    for (let i = 0; i < 9; i++) expect((await getJson(limited, "/health")).status).toBe(200);
+  });
+});
+
+describe("browsers", () => {
+  it("get headers that let an answer do nothing, and no other origin read it", async () => {
+    const plain = await start({});
+    const { headers } = await predictForm(plain, await colourPicture("red"));
+    expect(headers.get("content-security-policy")).toBe("default-src 'none';frame-ancestors 'none'");
+    expect(headers.get("x-content-type-options")).toBe("nosniff");
+    expect(headers.get("referrer-policy")).toBe("no-referrer");
+    expect(headers.get("cross-origin-resource-policy")).toBe("same-origin");
+    expect((await getJson(plain, "/health", { origin: "https://a.example" })).headers.get("access-control-allow-origin")).toBe(null);
+  });
+
+  it("may ask from the pages that are set, and from no others", async () => {
+    const keys = await keysOf(`alice ${sha256("a")}\n`);
+    const shared = await start({ corsOrigins: ["https://a.example"], keys });
+    const preflight = await fetch(`${shared.url}/predict`, {
+      method: "OPTIONS",
+      headers: { origin: "https://a.example", "access-control-request-method": "POST", "access-control-request-headers": "x-api-key" },
+    });
+    expect([preflight.status, preflight.headers.get("access-control-allow-origin")]).toEqual([204, "https://a.example"]);
+    const allowed = async (origin: string): Promise<string | null> =>
+      (await getJson(shared, "/model", { origin, "x-api-key": "a" })).headers.get("access-control-allow-origin");
+    expect(await allowed("https://a.example")).toBe("https://a.example");
+    expect(await allowed("https://b.example")).toBe(null);
+  });
+});
+
+describe("an unsure model", () => {
+  it("answers without a label where the request or the setting asks for that, and keeps its probabilities", async () => {
+    service = await startTestService({ bundle: { sharpness: 1, manifest: { abstainBelow: 0.9 } } });
+    const red = form(["file", await colourPicture("red")]);
+    const plain = (await post(service, "/predict", {}, red)).body;
+    expect([plain.label, "reason" in plain, plain.confidence < 0.9]).toEqual(["red", false, true]);
+    const silent = (await post(service, "/predict?abstain=true", {}, red)).body;
+    expect([silent.label, silent.reason, silent.confidence]).toEqual([null, "low_confidence", plain.confidence]);
+    expect(await service.logged((line) => line["request_id"] === silent.request_id)).toMatchObject({
+      label: null,
+      confidence: plain.confidence,
+    });
+    expect(await (await fetch(`${service.url}/metrics`)).text()).toContain('serval_predictions_total{label="<abstained>",');
+    await service.close();
+    service = await startTestService({ bundle: { sharpness: 1, manifest: { abstainBelow: 0.9 } }, service: { abstain: true } });
+    expect((await post(service, "/predict", {}, red)).body.label).toBe(null);
+    expect((await post(service, "/predict?abstain=false", {}, red)).body.label).toBe("red");
+    expect((await post(service, "/predict?abstain=maybe", {}, red)).status).toBe(400);
+  });
+
+  it("answers with one where it is sure, or has no threshold", async () => {
+    service = await startTestService({ bundle: { manifest: { abstainBelow: 0.5 } }, service: { abstain: true } });
+    expect((await predictForm(service, await colourPicture("red"))).body.label).toBe("red");
+  });
+});
