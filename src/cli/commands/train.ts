@@ -20,11 +20,10 @@ import type { InitialWeights, TrainEvent, TrainOutcome } from "../../train/train
 import { checkConfig } from "../../train/train-plan.ts";
 import { trainInThread } from "../../train/training-thread.ts";
 import { createTrackingClient } from "../../tracking/client.ts";
-import type { TrackingOutcome } from "../../tracking/run.ts";
 import type { Configure } from "../command.ts";
 import { describeRate, findRate, type RateReport } from "../find-rate.ts";
 import { formatDuration, type Output, type Progress } from "../output.ts";
-import { describeTracking, trackTraining, type TrainingTracker } from "../track-training.ts";
+import { describeTracking, trackTraining, type TrainingTracker, type TrainingTracking } from "../track-training.ts";
 
 export interface TrainCommandOptions {
   /** The working repository. */
@@ -63,7 +62,7 @@ export interface TrainReport {
   readonly lowering: string;
   readonly threads: number;
   /** Null where no tracking server is named. */
-  readonly tracking: TrackingOutcome | null;
+  readonly tracking: TrainingTracking | null;
 }
 
 const initHint = "Name a bundle folder or a released model (`serval models list`) in train.init, or leave it empty.";
@@ -141,7 +140,7 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     const args = stringifyYaml({ data, prepare, train, model });
     if (resume) await checkArgs(runDir, args);
     else await writeFileAtomic(join(runDir, argsFile), args);
-    if (client) tracker = await trackTraining({ client, cwd, runDir, params, dataVersion: shards.dataVersion, init }, output);
+    if (client) tracker = await trackTraining({ client, cwd, runDir, params, data: shards, init }, output);
 
     const checkpointEverySteps = options.checkpointEverySteps ?? 0;
     const outcome = await runWithProgress(
@@ -241,6 +240,7 @@ async function runWithProgress(
         progress = output.progress("Training", total - firstStep);
         break;
       case "step":
+        tracker?.logStep(event);
         progress?.update(
           event.stepsDone - firstStep,
           `epoch ${event.epoch}/${job.config.epochs}  loss ${event.loss.toFixed(3)}  accuracy ${percent(event.accuracy)}  ${Math.round(event.imagesPerSecond)} images/s`,

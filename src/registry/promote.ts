@@ -1,0 +1,80 @@
+import { ServalError } from "../errors.ts";
+import type { RegistryClient } from "../tracking/client/registry-client.ts";
+import type { Comparison } from "./compare.ts";
+import { championAlias, findRegisteredModel, previousAlias } from "./versions.ts";
+
+/** Where the two aliases stand. */
+export interface Standing {
+  readonly champion: string | null;
+  readonly previous: string | null;
+}
+
+export interface PromoteOptions {
+  readonly registry: RegistryClient;
+  readonly name: string;
+  readonly version: string;
+  /** Null where there is no champion to compare with, or no data to compare on. */
+  readonly comparison: Comparison | null;
+  /** Why it is promoted against the comparison. */
+  readonly reason?: string | undefined;
+  readonly signal?: AbortSignal;
+}
+
+export async function readStanding(registry: RegistryClient, name: string, signal?: AbortSignal): Promise<Standing> {
+  const { aliases } = await findRegisteredModel(registry, name, signal);
+  return { champion: aliases[championAlias] ?? null, previous: aliases[previousAlias] ?? null };
+}
+
+/**
+ * Makes a version the champion and keeps the one before it as `previous`. What it was judged by is recorded on the version
+ * first. The registry has no transactions, so the order is what keeps it consistent: `previous` moves to the champion before
+ * `champion` moves on. Cut off in between, the old champion is still the champion, and the same command finishes.
+ */
+export async function promote({ registry, name, version, comparison, reason, signal }: PromoteOptions): Promise<Standing> {
+  const before = await readStanding(registry, name, signal);
+  if (before.champion === version) return before;
+  const record: Record<string, string> = {
+    "serval.promoted_at": new Date().toISOString(),
+    ...(before.champion !== null && { "serval.promoted_over": before.champion }),
+    ...(comparison && describeComparison(comparison)),
+    ...(reason !== undefined && { "serval.forced_reason": reason }),
+  };
+  for (const [key, value] of Object.entries(record)) await registry.setVersionTag(name, version, { key, value }, signal);
+  if (before.champion !== null) await registry.setAlias(name, previousAlias, before.champion, signal);
+  await registry.setAlias(name, championAlias, version, signal);
+  return { champion: version, previous: before.champion };
+}
+
+/**
+ * Makes the previous version the champion again; the two aliases change places. The champion moves first, because it is
+ * what a service follows: cut off in between, both aliases stand at the version that was wanted. Throws
+ * E_REGISTRY_MISSING where there is nothing to go back to.
+ */
+export async function rollback(registry: RegistryClient, name: string, reason?: string, signal?: AbortSignal): Promise<Standing> {
+  const { champion, previous } = await readStanding(registry, name, signal);
+  if (previous === null || previous === champion) {
+    const why = previous === null ? `no alias "${previousAlias}"` : `version ${previous} as both "${championAlias}" and "${previousAlias}"`;
+    throw new ServalError("E_REGISTRY_MISSING", `There is nothing to go back to: "${name}" has ${why}.`, {
+      hint: `Choose a version with \`serval models promote ${name} --version N\`; \`serval models show models:/${name}\` lists them.`,
+    });
+  }
+  await registry.setAlias(name, championAlias, previous, signal);
+  if (champion !== null) {
+    await registry.setAlias(name, previousAlias, champion, signal);
+    const record = {
+      "serval.rolled_back_at": new Date().toISOString(),
+      ...(reason !== undefined && { "serval.rolled_back_reason": reason }),
+    };
+    for (const [key, value] of Object.entries(record)) await registry.setVersionTag(name, champion, { key, value }, signal);
+  }
+  return { champion: previous, previous: champion };
+}
+
+function describeComparison({ difference, interval, mcnemarP, images }: Comparison): Record<string, string> {
+  return {
+    "serval.accuracy_difference": String(difference),
+    "serval.accuracy_difference_interval": JSON.stringify(interval),
+    "serval.mcnemar_p": String(mcnemarP),
+    "serval.compared_images": String(images),
+  };
+}
