@@ -47,7 +47,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import("./commands/plots.ts"),
   },
   lineage: { summary: "Trace a model back to its commit, data, parameters and run.", load: () => import("./commands/lineage.ts") },
-  models: { summary: "List, show and release models.", load: () => import("./commands/models.ts") },
+  models: { summary: "List, show, release, register and promote models.", load: () => import("./commands/models.ts") },
   serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
   smoke: { summary: "Check from outside that a running service works.", load: () => import("./commands/smoke.ts") },
 };

@@ -13,7 +13,7 @@ export interface Comparison extends PairedCounts {
 }
 
 /** A challenger may lose this share of accuracy at most, with 95 % confidence. */
-export const largestLoss = 0.005;
+const largestLoss = 0.005;
 
 export function compareModels(counts: PairedCounts): Comparison {
   const { images, bothRight, onlyChampionRight, onlyChallengerRight } = counts;

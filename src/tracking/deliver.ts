@@ -3,7 +3,7 @@ import type { KeyValue, LoggedModel, MetricPoint, RunInfo, TrackingClient } from
 import type { MetricsEntry, ModelEntry, RunEntry, Spool, SpoolEntry, SpooledEntry } from "./spool.ts";
 
 /** Finds a run again on the server, so that a lost answer or a resumed training makes no second one. */
-export const runTag = "serval.run";
+const runTag = "serval.run";
 /** On logged models and registered versions: which bundle it is. */
 const digestTag = "serval.digest";
 /** The file that makes a folder a model for MLflow; the server's ids are added to it. */

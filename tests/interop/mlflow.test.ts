@@ -1,7 +1,5 @@
-import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
+import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -12,7 +10,8 @@ import { sha256File } from "../../src/files.ts";
 import { readResults, type EpochResult } from "../../src/train/results.ts";
 import { preparePatterns } from "../helpers/pattern-project.ts";
 import { runServal, type ProcessResult } from "../helpers/serval-process.ts";
-import { python, pythonProgram } from "./python.ts";
+import { freePort, startMlflow, type MlflowServer } from "./mlflow-server.ts";
+import { python } from "./python.ts";
 
 interface LoggedRun {
   readonly count: number;
@@ -29,48 +28,7 @@ const epochs = 3;
 let dir: string;
 let cwd: string;
 let uri: string;
-let server: ChildProcess | undefined;
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
-
-/** Resolves once the real server says that it is ready. */
-async function startMlflow(): Promise<void> {
-  const args = ["server", "--host", "127.0.0.1", "--port", new URL(uri).port, "--workers", "1", "--serve-artifacts"];
-  const stores = ["--backend-store-uri", `sqlite:///${join(dir, "mlflow.db")}`, "--artifacts-destination", join(dir, "artifacts")];
-  // A group of its own: the server starts workers, which must end with it.
-  const child = spawn(pythonProgram("mlflow"), [...args, ...stores], {
-    cwd: dir,
-    detached: true,
-    env: { ...process.env, MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  server = child;
-  let log = "";
-  await new Promise<void>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("exit", (code) => reject(new Error(`mlflow server ended with ${code}:\n${log}`)));
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (chunk: string) => {
-        log += chunk;
-        if (log.includes("Application startup complete")) resolve();
-      });
-    }
-  });
-}
-
-async function stopMlflow(): Promise<void> {
-  if (server?.pid === undefined || server.exitCode !== null || server.signalCode !== null) return;
-  const ended = once(server, "exit");
-  process.kill(-server.pid, "SIGTERM");
-  await ended;
-}
+let server: MlflowServer | undefined;
 
 async function train(): Promise<ProcessResult & { run: string; tracking: { delivered: boolean; page: string | null } }> {
   const result = await runServal(cwd, ["train", "--json"], { MLFLOW_TRACKING_URI: uri });
@@ -142,7 +100,7 @@ beforeAll(async () => {
   await preparePatterns(cwd, epochs);
 }, 120_000);
 afterAll(async () => {
-  await stopMlflow();
+  await server?.stop();
   await rm(dir, { recursive: true, force: true });
 });
 
@@ -153,7 +111,7 @@ test("a run that a server missed reaches it with the next training, and the next
   expect(missed.stderr).toContain(`${uri} does not answer: ECONNREFUSED.\n  Training goes on.`);
   const missedModels = { best: await hashesOf(join(cwd, "artifacts/best")), final: await hashesOf(join(cwd, "artifacts/final")) };
 
-  await startMlflow();
+  server = await startMlflow(dir, Number(new URL(uri).port));
   const logged = await train();
   expect(logged.stderr).not.toContain("E_TRACKING");
   expect(logged.stderr).toContain(`Sent the kept run ${missed.run} to ${uri}/#/experiments/`);

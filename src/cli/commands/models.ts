@@ -1,13 +1,26 @@
 import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import type { Command } from "commander";
+import { loadParams } from "../../config/params.ts";
 import { loadSettings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors.ts";
 import { copyBundle, loadBundle, shortDigest, type Bundle, type BundleManifest } from "../../model/bundle.ts";
 import { modelNamePattern, provenanceFile } from "../../model/manifest.ts";
 import { releasedModels, releasedModelsDir, resolveModel, trainedModelDir } from "../../model/resolve-model.ts";
+import { rollback } from "../../registry/promote.ts";
 import { loadServedModel } from "../../serve/served-model.ts";
 import type { CommandContext, Configure } from "../command.ts";
+import { connectRegistry, findModel } from "../find-model.ts";
+import { describePromotion, promoteModel } from "../promote-model.ts";
+import {
+  describeRegistered,
+  describeRegisteredList,
+  describeVersions,
+  listRegistered,
+  registerModel,
+  showRegistered,
+  type RegisteredRow,
+} from "../registered-models.ts";
 
 export interface ModelRow {
   /** Folder name under models/. */
@@ -31,26 +44,110 @@ export interface ReleasedModel {
 }
 
 export const configure: Configure = (command, context) => {
-  configureList(command.command("list").description("List the released models."), context);
+  configureList(command.command("list").description("List the released models, and those of the registry."), context);
   configureShow(command.command("show").description("Show what a model is, and where it comes from."), context);
   configureRelease(command.command("release").description("Copy a bundle to models/ when its checks pass."), context);
+  configureRegister(command.command("register").description("Make a bundle a version in the registry when its checks pass."), context);
+  configurePromote(command.command("promote").description("Make a version the champion when it is good enough."), context);
+  configureRollback(command.command("rollback").description("Make the previous version the champion again."), context);
 };
 
 function configureList(command: Command, context: CommandContext): void {
   command.option("--json", "print the result as JSON").action(async (options: { json?: boolean }) => {
+    const output = context.output(options);
     const rows = await listModels(context.cwd);
-    context.output(options).result(rows, describeRows(rows));
+    const settings = loadSettings();
+    let registered: RegisteredRow[] = [];
+    if (settings.mlflowTrackingUri !== null) {
+      registered = await listRegistered(settings, context.signal).catch((error: unknown) => {
+        const { code, message } = toServalError(error);
+        output.warn(`${code}: ${message}`);
+        return [];
+      });
+    }
+    const text = [describeRows(rows), ...(registered.length > 0 ? ["", describeRegisteredList(registered)] : [])].join("\n");
+    output.result([...rows, ...registered], text);
   });
 }
 
 function configureShow(command: Command, context: CommandContext): void {
   command
-    .argument("[MODEL]", "bundle folder, its model.onnx, or a released model's name (default: SERVAL_MODEL)")
+    .argument("[MODEL]", "bundle folder, its model.onnx, a released model's name, or models:/NAME[@ALIAS|/VERSION] (default: SERVAL_MODEL)")
     .option("--json", "print the result as JSON")
     .action(async (model: string | undefined, options: { json?: boolean }) => {
-      const { dir } = await resolveModel(model ?? loadSettings().model ?? undefined, context.cwd);
+      const output = context.output(options);
+      const settings = loadSettings();
+      const name = model ?? settings.model ?? undefined;
+      const [, registered] = /^models:\/+([^/@]+)$/.exec(name ?? "") ?? [];
+      if (registered !== undefined) {
+        const row = await showRegistered(settings, registered, context.signal);
+        output.result(row, describeVersions(row));
+        return;
+      }
+      const { dir } = await findModel(name, context.cwd, output, context.signal);
       const shown = await showModel(dir);
-      context.output(options).result(shown, describeModel(shown, relative(context.cwd, dir) || "."));
+      output.result(shown, describeModel(shown, relative(context.cwd, dir) || "."));
+    });
+}
+
+function configureRegister(command: Command, context: CommandContext): void {
+  command
+    .argument("[BUNDLE]", "bundle folder", trainedModelDir)
+    .option("--name <NAME>", "name in the registry (default: the model's name)")
+    .option("--json", "print the result as JSON")
+    .action(async (bundle: string, options: { name?: string; json?: boolean }) => {
+      const output = context.output(options);
+      const request = { cwd: context.cwd, settings: loadSettings(), bundle, name: checkName(options.name) };
+      const registered = await registerModel(request, output, context.signal);
+      output.result(registered, describeRegistered(registered));
+    });
+}
+
+interface PromoteFlags {
+  readonly version?: string;
+  readonly data?: string;
+  readonly force?: boolean;
+  readonly reason?: string;
+  readonly json?: boolean;
+}
+
+function configurePromote(command: Command, context: CommandContext): void {
+  command
+    .argument("[NAME]", "registered model (default: model.name in params.yaml)")
+    .option("--version <N>", "version to promote (default: the newest)")
+    .option("--data <SOURCE>", "compare on a folder or zip of labelled images instead of the test split")
+    .option("--force", "promote it whatever the comparison says; needs --reason")
+    .option("--reason <TEXT>", "why it is forced; recorded on the version")
+    .option("--json", "print the result as JSON")
+    .action(async (named: string | undefined, { version, data, force, reason, json }: PromoteFlags) => {
+      if ((force ?? false) !== (reason !== undefined && reason.trim() !== "")) {
+        throw new ServalError("E_USAGE", "--force and --reason TEXT go together: what was forced is recorded with its reason.");
+      }
+      if (version !== undefined && !/^[1-9]\d*$/.test(version)) {
+        throw new ServalError("E_USAGE", `--version: expected a number from 1 on, got ${JSON.stringify(version)}.`);
+      }
+      const output = context.output({ json });
+      const name = named ?? (await loadParams(context.cwd)).model.name;
+      const request = { cwd: context.cwd, settings: loadSettings(), name, version, data, force: reason };
+      const report = await promoteModel(request, output, context.signal);
+      output.result(report, describePromotion(report));
+      if (report.refusal !== null && !report.promoted) {
+        throw new ServalError("E_PROMOTION_REFUSED", `Version ${report.version} of ${name} was not promoted: ${report.refusal}.`);
+      }
+    });
+}
+
+function configureRollback(command: Command, context: CommandContext): void {
+  command
+    .argument("[NAME]", "registered model (default: model.name in params.yaml)")
+    .option("--reason <TEXT>", "why; recorded on the version that is left")
+    .option("--json", "print the result as JSON")
+    .action(async (named: string | undefined, options: { reason?: string; json?: boolean }) => {
+      const name = named ?? (await loadParams(context.cwd)).model.name;
+      const { registry } = connectRegistry(loadSettings());
+      const standing = await rollback(registry, name, options.reason, context.signal);
+      const text = `Version ${standing.champion} of ${name} is the champion again; version ${standing.previous} is the previous one.`;
+      context.output(options).result({ name, standing }, text);
     });
 }
 
@@ -105,9 +202,7 @@ export async function showModel(dir: string): Promise<ShownModel> {
  * a bundle without any: what nobody can check is not released.
  */
 export async function releaseModel(cwd: string, source: string, name?: string): Promise<ReleasedModel> {
-  if (name !== undefined && !new RegExp(modelNamePattern).test(name)) {
-    throw new ServalError("E_USAGE", `--name: expected 1 to 63 of a-z, 0-9, dot, dash and underscore, got ${JSON.stringify(name)}.`);
-  }
+  checkName(name);
   const { dir } = await resolveModel(source, cwd);
   const model = await loadServedModel(dir);
   await model.close();
@@ -120,6 +215,11 @@ export async function releaseModel(cwd: string, source: string, name?: string): 
   if (await isSame(bundle, target)) return { ...result, changed: false };
   await copyBundle(bundle, target);
   return { ...result, changed: true };
+}
+
+function checkName(name: string | undefined): string | undefined {
+  if (name === undefined || new RegExp(modelNamePattern).test(name)) return name;
+  throw new ServalError("E_USAGE", `--name: expected 1 to 63 of a-z, 0-9, dot, dash and underscore, got ${JSON.stringify(name)}.`);
 }
 
 async function isSame(bundle: Bundle, target: string): Promise<boolean> {

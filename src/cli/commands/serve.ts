@@ -4,10 +4,10 @@ import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { loadSettings, type Settings } from "../../config/settings.ts";
 import { ServalError } from "../../errors.ts";
-import { resolveModel } from "../../model/resolve-model.ts";
 import { openServiceLog } from "../../serve/log-stream.ts";
 import { startService, type Service } from "../../serve/service.ts";
 import type { Configure } from "../command.ts";
+import { findModel } from "../find-model.ts";
 import type { Output } from "../output.ts";
 
 export interface ServeCommandOptions {
@@ -39,7 +39,7 @@ export function settingsWith({ port, host }: AddressOptions): Settings {
 
 export const configure: Configure = (command, context) => {
   addressOptions(command)
-    .option("--model <MODEL>", "bundle folder, its model.onnx, or a released model's name (default: SERVAL_MODEL)")
+    .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: SERVAL_MODEL)")
     .action(async (options: AddressOptions & { model?: string }) => {
       await serveModel({ cwd: context.cwd, model: options.model, settings: settingsWith(options) }, context.output(), context.signal);
     });
@@ -58,7 +58,7 @@ export async function serveModel(options: ServeCommandOptions, output: Output, s
 
 /** Starts the service that the settings ask for; the JSON log goes to stdout and to SERVAL_LOG_FILE. */
 export async function startModelService({ cwd, model, settings }: ServeCommandOptions, output: Output): Promise<Service> {
-  const { dir } = await resolveModel(model ?? settings.model ?? undefined, cwd);
+  const { dir } = await findModel(model ?? settings.model ?? undefined, cwd, output);
   const { host, port, maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs } = settings;
   const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);
   const stream = openServiceLog(process.stdout, file, (message) => output.warn(message));

@@ -9,7 +9,6 @@ import { openShards } from "../../data/shards.ts";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { loadBundle, shortDigest } from "../../model/bundle.ts";
-import { resolveModel } from "../../model/resolve-model.ts";
 import { exportBundle } from "../../train/export.ts";
 import { readInitialWeights } from "../../train/initial-weights.ts";
 import type { Metrics } from "../../train/metrics.ts";
@@ -21,6 +20,7 @@ import { checkConfig } from "../../train/train-plan.ts";
 import { trainInThread } from "../../train/training-thread.ts";
 import { createTrackingClient } from "../../tracking/client.ts";
 import type { Configure } from "../command.ts";
+import { findModel } from "../find-model.ts";
 import { describeRate, findRate, type RateReport } from "../find-rate.ts";
 import { formatDuration, type Output, type Progress } from "../output.ts";
 import { describeTracking, trackTraining, type TrainingTracker, type TrainingTracking } from "../track-training.ts";
@@ -117,7 +117,7 @@ export async function suggestLearningRate(
   const shards = await openShards(shardsDir);
   shards.close();
   checkConfig(params.train, shards);
-  const init = await loadInitialWeights(params, cwd, shards.labels);
+  const init = await loadInitialWeights(params, cwd, shards.labels, output);
   return await findRate({ cwd, params, stateDir, config: params.train, init, shardsDir }, output, signal);
 }
 
@@ -131,7 +131,7 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
   try {
     // Before a run folder is made: a mistake in the parameters leaves nothing behind.
     checkConfig(train, shards);
-    const init = await loadInitialWeights(params, cwd, shards.labels);
+    const init = await loadInitialWeights(params, cwd, shards.labels, output);
     const client = options.trackingUri === undefined ? undefined : createTrackingClient(options.trackingUri);
     const resume = options.resume !== undefined && options.resume !== false;
     const named = typeof options.resume === "string" ? options.resume : undefined;
@@ -191,9 +191,14 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
 }
 
 /** The bundle that train.init names, where it names one, checked against the network to train. */
-async function loadInitialWeights({ train }: Params, cwd: string, labels: readonly string[]): Promise<InitialWeights | undefined> {
+async function loadInitialWeights(
+  { train }: Params,
+  cwd: string,
+  labels: readonly string[],
+  output: Output,
+): Promise<InitialWeights | undefined> {
   if (train.init === "") return undefined;
-  const { dir } = await resolveModel(train.init, cwd).catch((error: unknown) => {
+  const { dir } = await findModel(train.init, cwd, output).catch((error: unknown) => {
     if (!(error instanceof ServalError)) throw error;
     throw new ServalError(error.code, `train.init: ${error.message}`, { cause: error, hint: initHint });
   });
