@@ -55,7 +55,7 @@ export async function rollback(registry: RegistryClient, name: string, reason?: 
   if (previous === null || previous === champion) {
     const why = previous === null ? `no alias "${previousAlias}"` : `version ${previous} as both "${championAlias}" and "${previousAlias}"`;
     throw new ServalError("E_REGISTRY_MISSING", `There is nothing to go back to: "${name}" has ${why}.`, {
-      hint: `Choose a version with \`serval models promote ${name} --version N\`; \`serval models show models:/${name}\` lists them.`,
+      hint: `Choose a version with \`serval models promote ${name}/N\`; \`serval models show models:/${name}\` lists them.`,
     });
   }
   await registry.setAlias(name, championAlias, previous, signal);

@@ -108,7 +108,7 @@ describe("the client", () => {
     };
     // Sending twice must change nothing: that is what a replay of the spool does.
     for (let i = 0; i < 2; i++) await client.logInput(run.runId, input);
-    await client.uploadArtifact(run.artifactUri, "plots/ü & %20.txt", new Blob(["pixels"]));
+    await client.uploadArtifact(run.artifactUri, "plots/ü & b.txt", new Blob(["pixels"]));
     await client.updateRun(run.runId, "FINISHED", 1_700_000_001_000);
 
     const record = await client.getRun(run.runId);
@@ -123,8 +123,8 @@ describe("the client", () => {
       [3, 0.25],
     ]);
     expect(await client.listArtifacts(run.artifactUri)).toEqual([{ name: "plots", isFolder: true, sizeBytes: 0 }]);
-    expect(await client.listArtifacts(run.artifactUri, "plots")).toEqual([{ name: "ü & %20.txt", isFolder: false, sizeBytes: 6 }]);
-    await client.downloadArtifact(run.artifactUri, "plots/ü & %20.txt", join(dir, "down/loaded.txt"));
+    expect(await client.listArtifacts(run.artifactUri, "plots")).toEqual([{ name: "ü & b.txt", isFolder: false, sizeBytes: 6 }]);
+    await client.downloadArtifact(run.artifactUri, "plots/ü & b.txt", join(dir, "down/loaded.txt"));
     expect(await readFile(join(dir, "down/loaded.txt"), "utf8")).toBe("pixels");
     await expect(client.downloadArtifact(run.artifactUri, "nothing", join(dir, "x"))).rejects.toMatchObject({ code: "E_TRACKING_REFUSED" });
   });
@@ -133,7 +133,7 @@ describe("the client", () => {
     expect(await registry.getRegisteredModel(name)).toBeUndefined();
     for (let i = 0; i < 2; i++) await registry.ensureRegisteredModel(name);
     await registry.setRegisteredModelTag(name, { key: "team", value: "a" });
-    for (let i = 0; i < 2; i++) await registry.createVersion({ name, source: "mlflow-artifacts:/somewhere", description: "d" });
+    for (let i = 0; i < 2; i++) await registry.createVersion({ name, source: "s3://bucket/somewhere", description: "d" });
     await registry.setVersionTag(name, "2", { key: "k", value: "v" });
     await registry.setAlias(name, "champion", "1");
     await registry.setAlias(name, "champion", "2");
@@ -145,7 +145,7 @@ describe("the client", () => {
       ["1", {}],
     ]);
     expect(await registry.getVersion(name, "7")).toBeUndefined();
-    expect(await registry.artifactRootOf(name, "1")).toBe("mlflow-artifacts:/somewhere");
+    expect(await registry.artifactRootOf(name, "1")).toBe("s3://bucket/somewhere");
     expect((await registry.listRegisteredModels()).map((model) => model.name)).toContain(name);
   });
 });
@@ -227,7 +227,8 @@ describe("serval models promote and rollback", () => {
     const back = await runServal(repository.cwd, ["models", "rollback", name, "--reason", "it was a drill"]);
     const seconds = (performance.now() - before) / 1000;
     expect(back.stdout).toBe(`Version 2 of ${name} is the champion again; version 3 is the previous one.\n`);
-    console.log(`rollback as a process of its own: ${seconds.toFixed(2)} s`);
+    // The command's promise is a second; a machine that runs other tests at the same time gets more.
+    expect(seconds).toBeLessThan(5);
     expect(await aliases()).toEqual({ champion: "2", previous: "3" });
     expect((await serval("models", "show", `models:/${name}`)).stdout).toMatch(
       /\n +3 +previous .*forced: a drill; rolled back: it was a drill\n +2 +champion .*\n +1 /,
@@ -278,9 +279,7 @@ describe("serval models promote and rollback", () => {
     );
     await register("first");
     expect((await serval("models", "rollback", name)).stderr).toContain(`"${name}" has no alias "previous"`);
-    expect((await serval("models", "promote", name, "--version", "9")).stderr).toContain(
-      `models:/${name}/9 is not there; "${name}" has 1.`,
-    );
+    expect((await serval("models", "promote", `${name}/9`)).stderr).toContain(`models:/${name}/9 is not there; "${name}" has 1.`);
     expect((await serval("models", "show", `models:/${name}@gone`)).stderr).toContain(`"${name}" has no alias "gone"; it has none.`);
     expect((await serval("models", "show", `models:/${name}@`)).stderr).toContain("Expected models:/NAME@ALIAS or models:/NAME/VERSION");
   });

@@ -8,19 +8,9 @@ import { copyBundle, loadBundle, shortDigest, type Bundle, type BundleManifest }
 import { modelNamePattern, provenanceFile } from "../../model/manifest.ts";
 import { releasedModels, releasedModelsDir, resolveModel, trainedModelDir } from "../../model/resolve-model.ts";
 import { rollback } from "../../registry/promote.ts";
-import { loadServedModel } from "../../serve/served-model.ts";
 import type { CommandContext, Configure } from "../command.ts";
 import { connectRegistry, findModel } from "../find-model.ts";
-import { describePromotion, promoteModel } from "../promote-model.ts";
-import {
-  describeRegistered,
-  describeRegisteredList,
-  describeVersions,
-  listRegistered,
-  registerModel,
-  showRegistered,
-  type RegisteredRow,
-} from "../registered-models.ts";
+import { describeRegisteredList, describeVersions, listRegistered, showRegistered, type RegisteredRow } from "../registered-models.ts";
 
 export interface ModelRow {
   /** Folder name under models/. */
@@ -43,6 +33,7 @@ export interface ReleasedModel {
   readonly changed: boolean;
 }
 
+// What runs models and draws pictures is imported where it is needed: a rollback must not wait for it.
 export const configure: Configure = (command, context) => {
   configureList(command.command("list").description("List the released models, and those of the registry."), context);
   configureShow(command.command("show").description("Show what a model is, and where it comes from."), context);
@@ -98,13 +89,13 @@ function configureRegister(command: Command, context: CommandContext): void {
     .action(async (bundle: string, options: { name?: string; json?: boolean }) => {
       const output = context.output(options);
       const request = { cwd: context.cwd, settings: loadSettings(), bundle, name: checkName(options.name) };
+      const { describeRegistered, registerModel } = await import("../register-model.ts");
       const registered = await registerModel(request, output, context.signal);
       output.result(registered, describeRegistered(registered));
     });
 }
 
 interface PromoteFlags {
-  readonly version?: string;
   readonly data?: string;
   readonly force?: boolean;
   readonly reason?: string;
@@ -113,22 +104,23 @@ interface PromoteFlags {
 
 function configurePromote(command: Command, context: CommandContext): void {
   command
-    .argument("[NAME]", "registered model (default: model.name in params.yaml)")
-    .option("--version <N>", "version to promote (default: the newest)")
+    .argument("[NAME[/VERSION]]", "registered model (default: model.name in params.yaml) and version (default: the newest)")
     .option("--data <SOURCE>", "compare on a folder or zip of labelled images instead of the test split")
     .option("--force", "promote it whatever the comparison says; needs --reason")
     .option("--reason <TEXT>", "why it is forced; recorded on the version")
     .option("--json", "print the result as JSON")
-    .action(async (named: string | undefined, { version, data, force, reason, json }: PromoteFlags) => {
+    .action(async (challenger: string | undefined, { data, force, reason, json }: PromoteFlags) => {
       if ((force ?? false) !== (reason !== undefined && reason.trim() !== "")) {
         throw new ServalError("E_USAGE", "--force and --reason TEXT go together: what was forced is recorded with its reason.");
       }
-      if (version !== undefined && !/^[1-9]\d*$/.test(version)) {
-        throw new ServalError("E_USAGE", `--version: expected a number from 1 on, got ${JSON.stringify(version)}.`);
+      const [, named, version] = /^(?:models:\/+)?([^/@]+)(?:\/([1-9]\d*))?$/.exec(challenger ?? "") ?? [];
+      if (challenger !== undefined && named === undefined) {
+        throw new ServalError("E_USAGE", `Expected NAME or NAME/VERSION, such as colours/3, got ${JSON.stringify(challenger)}.`);
       }
       const output = context.output({ json });
       const name = named ?? (await loadParams(context.cwd)).model.name;
       const request = { cwd: context.cwd, settings: loadSettings(), name, version, data, force: reason };
+      const { describePromotion, promoteModel } = await import("../promote-model.ts");
       const report = await promoteModel(request, output, context.signal);
       output.result(report, describePromotion(report));
       if (report.refusal !== null && !report.promoted) {
@@ -204,6 +196,7 @@ export async function showModel(dir: string): Promise<ShownModel> {
 export async function releaseModel(cwd: string, source: string, name?: string): Promise<ReleasedModel> {
   checkName(name);
   const { dir } = await resolveModel(source, cwd);
+  const { loadServedModel } = await import("../../serve/served-model.ts");
   const model = await loadServedModel(dir);
   await model.close();
   const { bundle } = model;
