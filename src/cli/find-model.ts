@@ -1,25 +1,10 @@
 import { join, resolve } from "node:path";
 import { loadSettings, type Settings } from "../config/settings.ts";
-import { ServalError } from "../errors.ts";
 import { resolveModel, type ResolvedModel } from "../model/resolve-model.ts";
 import { fetchRegisteredModel, type FetchedModel } from "../registry/fetch.ts";
 import { parseModelUri } from "../registry/model-uri.ts";
-import { createTrackingClient, type TrackingClient } from "../tracking/client.ts";
-import { createRegistryClient, type RegistryClient } from "../tracking/client/registry-client.ts";
 import type { Output } from "./output.ts";
-
-export interface RegistryConnection {
-  readonly tracking: TrackingClient;
-  readonly registry: RegistryClient;
-}
-
-/** The registry of the server that the settings name; throws E_MODEL_REGISTRY where they name none. */
-export function connectRegistry({ mlflowTrackingUri }: Pick<Settings, "mlflowTrackingUri">): RegistryConnection {
-  if (mlflowTrackingUri === null) {
-    throw new ServalError("E_MODEL_REGISTRY", "MLFLOW_TRACKING_URI is not set: no model registry is known.");
-  }
-  return { tracking: createTrackingClient(mlflowTrackingUri), registry: createRegistryClient(mlflowTrackingUri) };
-}
+import { connectRegistry } from "./registry-connection.ts";
 
 /** What was downloaded from a registry lies here, in the state folder. */
 export function registryCacheDir(cwd: string, { stateDir }: Pick<Settings, "stateDir">): string {
@@ -38,7 +23,7 @@ export interface FoundModel extends ResolvedModel {
 export async function findModel(name: string | undefined, cwd: string, output: Output, signal?: AbortSignal): Promise<FoundModel> {
   if (name?.startsWith("models:") !== true) return { ...(await resolveModel(name, cwd)), registered: null };
   const settings = loadSettings();
-  const { registry } = connectRegistry(settings);
+  const { registry } = connectRegistry(settings.mlflowTrackingUri);
   const registered = await fetchRegisteredModel({
     registry,
     reference: parseModelUri(name),

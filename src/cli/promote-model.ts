@@ -10,8 +10,9 @@ import { promote, readStanding, type Standing } from "../registry/promote.ts";
 import { digestOf, findRegisteredModel, findVersion } from "../registry/versions.ts";
 import type { ModelVersion } from "../tracking/client/registry-client.ts";
 import { evaluateModel, evaluationDir } from "./commands/evaluate.ts";
-import { connectRegistry, registryCacheDir } from "./find-model.ts";
+import { registryCacheDir } from "./find-model.ts";
 import type { Output } from "./output.ts";
+import { connectRegistry } from "./registry-connection.ts";
 import { renderTable } from "./table.ts";
 
 export interface PromoteCommandOptions {
@@ -46,7 +47,7 @@ export interface PromotionReport {
 /** Compares a version with the champion and, where it is good enough or forced, makes it the champion. */
 export async function promoteModel(options: PromoteCommandOptions, output: Output, signal: AbortSignal): Promise<PromotionReport> {
   const { settings, name, force } = options;
-  const { registry } = connectRegistry(settings);
+  const { registry } = connectRegistry(settings.mlflowTrackingUri);
   const challenger = await findChallenger(options, signal);
   const { version } = challenger;
   const before = await readStanding(registry, name, signal);
@@ -71,7 +72,7 @@ export async function promoteModel(options: PromoteCommandOptions, output: Outpu
 }
 
 async function findChallenger({ settings, name, version }: PromoteCommandOptions, signal: AbortSignal): Promise<ModelVersion> {
-  const { registry } = connectRegistry(settings);
+  const { registry } = connectRegistry(settings.mlflowTrackingUri);
   if (version !== undefined) return await findVersion(registry, { name, version }, signal);
   await findRegisteredModel(registry, name, signal);
   const [newest] = await registry.listVersions(name, signal);
@@ -107,7 +108,7 @@ async function predictionsOf(
     if (await isAbout(resolve(cwd, dir), digest, subject)) return await readPredictions(resolve(cwd, dir, "predictions.jsonl"));
   }
   const reference = { name: version.name, version: version.version };
-  const { registry } = connectRegistry(settings);
+  const { registry } = connectRegistry(settings.mlflowTrackingUri);
   const fetched = await fetchRegisteredModel({ registry, reference, cacheDir: registryCacheDir(cwd, settings), signal });
   output.warn(`Evaluating version ${version.version} on ${data ?? "the test split"}.`);
   await evaluateModel(

@@ -1,10 +1,11 @@
 import { relative } from "node:path";
-import type { Settings } from "../config/settings.ts";
+import { trackingUri } from "../config/env.ts";
 import { ServalError } from "../errors.ts";
 import { registerBundle } from "../registry/register.ts";
 import { loadServedModel } from "../serve/served-model.ts";
-import { connectRegistry, findModel } from "./find-model.ts";
+import { findModel } from "./find-model.ts";
 import type { Output } from "./output.ts";
+import { connectRegistry } from "./registry-connection.ts";
 
 export interface RegisterReport {
   readonly name: string;
@@ -19,11 +20,11 @@ export interface RegisterReport {
 
 /** Makes a bundle whose known-answer images pass a version of a registered model. */
 export async function registerModel(
-  { cwd, settings, bundle: path, name }: { cwd: string; settings: Settings; bundle: string; name?: string | undefined },
+  { cwd, bundle: path, name }: { cwd: string; bundle: string; name?: string | undefined },
   output: Output,
   signal: AbortSignal,
 ): Promise<RegisterReport> {
-  const { tracking, registry } = connectRegistry(settings);
+  const { tracking, registry } = connectRegistry(trackingUri());
   const { dir } = await findModel(path, cwd, output, signal);
   const served = await loadServedModel(dir);
   await served.close();

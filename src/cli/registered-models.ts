@@ -1,7 +1,5 @@
-import type { Settings } from "../config/settings.ts";
 import { digestTag, findRegisteredModel } from "../registry/versions.ts";
-import type { ModelVersion, RegisteredModel } from "../tracking/client/registry-client.ts";
-import { connectRegistry } from "./find-model.ts";
+import type { ModelVersion, RegisteredModel, RegistryClient } from "../tracking/client/registry-client.ts";
 import { renderTable } from "./table.ts";
 
 /** A registered model as `serval models list` and `show` give it. */
@@ -14,20 +12,17 @@ export interface RegisteredRow {
 }
 
 /** Every registered model with its versions. */
-export async function listRegistered(settings: Settings, signal: AbortSignal): Promise<RegisteredRow[]> {
-  const { registry } = connectRegistry(settings);
+export async function listRegistered(registry: RegistryClient, signal: AbortSignal): Promise<RegisteredRow[]> {
   const rows: RegisteredRow[] = [];
-  for (const model of await registry.listRegisteredModels(signal)) rows.push(await withVersions(settings, model, signal));
+  for (const model of await registry.listRegisteredModels(signal)) rows.push(await withVersions(registry, model, signal));
   return rows;
 }
 
-export async function showRegistered(settings: Settings, name: string, signal: AbortSignal): Promise<RegisteredRow> {
-  const { registry } = connectRegistry(settings);
-  return await withVersions(settings, await findRegisteredModel(registry, name, signal), signal);
+export async function showRegistered(registry: RegistryClient, name: string, signal: AbortSignal): Promise<RegisteredRow> {
+  return await withVersions(registry, await findRegisteredModel(registry, name, signal), signal);
 }
 
-async function withVersions(settings: Settings, { name, aliases }: RegisteredModel, signal: AbortSignal): Promise<RegisteredRow> {
-  const { registry } = connectRegistry(settings);
+async function withVersions(registry: RegistryClient, { name, aliases }: RegisteredModel, signal: AbortSignal): Promise<RegisteredRow> {
   return { registered: name, aliases, versions: await registry.listVersions(name, signal) };
 }
 

@@ -212,7 +212,12 @@ describe("serval models promote and rollback", () => {
     expect((await serval("models", "promote", name, "--force")).code).toBe(2);
 
     const forced = await ask<{ promoted: boolean; comparison: { difference: number } }>(
-      ...["models", "promote", name, "--force", "--reason", "a drill"],
+      "models",
+      "promote",
+      name,
+      "--force",
+      "--reason",
+      "a drill",
     );
     expect(forced).toMatchObject({ promoted: true, comparison: { difference: -1 } });
     expect(await aliases()).toEqual({ champion: "3", previous: "2" });
@@ -240,7 +245,11 @@ describe("serval models promote and rollback", () => {
     await serval("models", "promote", name);
     await register("first");
     const report = await ask<{ comparison: { images: number; onlyChallengerRight: number; interval: number[] } }>(
-      ...["models", "promote", name, "--data", repository.source],
+      "models",
+      "promote",
+      name,
+      "--data",
+      repository.source,
     );
     expect(report.comparison).toMatchObject({ images: 40, onlyChallengerRight: 40, interval: [1, 1] });
   });
