@@ -74,9 +74,9 @@ export function bootstrapInterval(n: number, wins: number, losses: number): [low
   return [quantile(0.025), quantile(0.975)];
 }
 
-/** The counts of a binomial distribution that matter: what lies ten standard deviations out is less than rounding. */
+/** The counts of a binomial distribution that matter: what lies seven standard deviations out is one in a hundred billion. */
 function* reach(n: number, p: number): Generator<number> {
-  const spread = 10 * Math.sqrt(n * p * (1 - p)) + 10;
+  const spread = 7 * Math.sqrt(n * p * (1 - p)) + 10;
   for (let k = Math.max(0, Math.floor(n * p - spread)); k <= Math.min(n, Math.ceil(n * p + spread)); k++) yield k;
 }
 

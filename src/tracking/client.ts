@@ -218,7 +218,13 @@ function runCalls({ server, call }: Connection): Pick<TrackingClient, RunCalls> 
     async logInput(runId, { name, digest, sourceType, source, schema, profile, context }, signal) {
       const dataset = { name, digest, source_type: sourceType, source, schema, profile };
       const tags = [{ key: "mlflow.data.context", value: context }];
-      await call("POST", "runs/log-inputs", { run_id: runId, datasets: [{ dataset, tags }] }, signal);
+      const log = async (): Promise<unknown> =>
+        await call("POST", "runs/log-inputs", { run_id: runId, datasets: [{ dataset, tags }] }, signal);
+      await log().catch(async (error: unknown) => {
+        // Of two runs that log the same new data set at once MLflow 3.17 refuses one (a unique constraint); then it is there.
+        if (!(error instanceof ServalError) || error.code !== "E_TRACKING_REFUSED") throw error;
+        await log();
+      });
     },
     async updateRun(runId, status, endTime, signal) {
       await call("POST", "runs/update", { run_id: runId, status, ...(endTime !== undefined && { end_time: endTime }) }, signal);

@@ -21,7 +21,7 @@ export class Delivery {
   #position = 0;
   #run: RunInfo | undefined;
 
-  /** `onRefused` hears of files that the server will never take; the rest of the run is sent all the same. */
+  /** `onRefused` hears of files and inputs that the server will never take; the rest of the run is sent all the same. */
   constructor(client: TrackingClient, spool: Spool, onRefused: (error: ServalError) => void) {
     this.#client = client;
     this.#spool = spool;
@@ -84,7 +84,7 @@ export class Delivery {
       case "metrics":
         return await this.#sendMetrics([entry], signal);
       case "input":
-        return await this.#client.logInput(run.runId, entry.input, signal);
+        return await this.#unlessRefused(async () => await this.#client.logInput(run.runId, entry.input, signal));
       case "artifact":
         return await this.#sendFile(run.artifactUri, entry.path, entry.path, signal);
       case "model":
@@ -126,13 +126,19 @@ export class Delivery {
   async #sendFile(root: string, path: string, kept: string, signal: AbortSignal, more = ""): Promise<void> {
     const data = await this.#spool.openKeptFile(kept);
     if (data === undefined) return;
+    const body = more === "" ? data : new Blob([data, more]);
+    await this.#unlessRefused(async () => await this.#client.uploadArtifact(root, path, body, signal));
+    await this.#spool.dropKeptFile(kept);
+  }
+
+  /** A file or an input that the server will never take is no reason to keep the rest of the run from it. */
+  async #unlessRefused(send: () => Promise<void>): Promise<void> {
     try {
-      await this.#client.uploadArtifact(root, path, more === "" ? data : new Blob([data, more]), signal);
+      await send();
     } catch (error) {
       if (!(error instanceof ServalError) || error.code !== "E_TRACKING_REFUSED") throw error;
       this.#onRefused(error);
     }
-    await this.#spool.dropKeptFile(kept);
   }
 }
 

@@ -14,7 +14,7 @@ import { recordedContext } from "../helpers/recorded-output.ts";
 import { runServal } from "../helpers/serval-process.ts";
 import { writeTinyBundle, type TinyOptions } from "../helpers/tiny-bundle.ts";
 import { startProxy, type UnreliableProxy } from "../helpers/unreliable-proxy.ts";
-import { freePort, startMlflow, type MlflowServer } from "./mlflow-server.ts";
+import { startMlflowServer, type MlflowServer } from "./mlflow-server.ts";
 import { python } from "./python.ts";
 
 /** What each of the three models says: the second is as good as the first, and the third takes every picture for the other colour. */
@@ -32,11 +32,11 @@ let name: string;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "serval-registry-"));
   [server, repository] = await Promise.all([
-    startMlflow(dir, await freePort()),
+    startMlflowServer(dir),
     makeColourRepository({ counts: { blue: 20, red: 20 }, prepare: { shares: { train: 0.4, val: 0.2, test: 0.4 } } }),
   ]);
-  proxy = await startProxy(server.uri);
-  registry = createRegistryClient(server.uri);
+  proxy = await startProxy(server.url);
+  registry = createRegistryClient(server.url);
   vi.stubEnv("MLFLOW_TRACKING_URI", proxy.uri);
 }, 120_000);
 afterAll(async () => {
@@ -78,7 +78,7 @@ const aliases = async (): Promise<unknown> => (await registry.getRegisteredModel
 
 describe("the client", () => {
   test("writes and reads back experiments, runs, batches, tags, inputs and artifacts", async () => {
-    const client = createTrackingClient(server.uri);
+    const client = createTrackingClient(server.url);
     const experimentId = await client.ensureExperiment(name);
     expect(await client.ensureExperiment(name)).toBe(experimentId);
     const run = await client.createRun({
@@ -159,7 +159,7 @@ describe("serval models register", () => {
 
     const bundle = await loadBundle(join(repository.cwd, "bundles/first"));
     const { width = 0, height = 0 } = bundle.manifest.preprocess.crop ?? {};
-    const peer = [join(import.meta.dirname, "load_model_peer.py"), server.uri, `models:/${name}/1`, String(height), String(width)];
+    const peer = [join(import.meta.dirname, "load_model_peer.py"), server.url, `models:/${name}/1`, String(height), String(width)];
     const { stdout } = await promisify(execFile)(python, peer);
     const answer = JSON.parse(stdout) as { onnx: number[][]; pyfunc: number[][]; inputs: unknown; outputs: unknown; model_id: string };
     expect(answer.inputs).toEqual([["uint8", [-1, height, width, 3]]]);
@@ -322,7 +322,7 @@ describe("a model by its address in the registry", () => {
     await writeTinyBundle(bundle, { name: "colours", sharpness: 9 });
     const { digest } = await ask<Registration>("models", "register", bundle, "--name", name);
     const root = new URL(await registry.artifactRootOf(name, "1")).pathname;
-    const onnx = join(server.artifacts, root, "model.onnx");
+    const onnx = join(dir, "artifacts", root, "model.onnx");
     const bytes = await readFile(onnx);
     await writeFile(onnx, Buffer.concat([bytes.subarray(0, -1), Buffer.of(7)]));
     const spoilt = await serval("models", "show", `models:/${name}/1`);
@@ -331,9 +331,9 @@ describe("a model by its address in the registry", () => {
       /E_REGISTRY_CORRUPT: Version 1 of "colours-\d+" should have a model\.onnx with the SHA-256 [0-9a-f]{64}, and/,
     );
     await writeFile(onnx, bytes);
-    await writeFile(join(server.artifacts, root, "bundle.json"), "{}");
+    await writeFile(join(dir, "artifacts", root, "bundle.json"), "{}");
     expect((await serval("models", "show", `models:/${name}/1`)).stderr).toContain("should have a bundle.json with the SHA-256");
-    await rm(join(server.artifacts, root, "bundle.json"));
+    await rm(join(dir, "artifacts", root, "bundle.json"));
     expect((await serval("models", "show", `models:/${name}/1`)).stderr).toContain(`Version 1 of "${name}" lacks bundle.json.`);
     expect(await readdir(join(repository.cwd, ".serval/registry"))).not.toContain(digest);
   });

@@ -1,35 +1,26 @@
-import { spawn } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
+import { mkdir } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { pythonProgram } from "./python.ts";
 
 export interface MlflowServer {
-  readonly uri: string;
-  /** Folder of the artifacts on disk. */
-  readonly artifacts: string;
+  readonly url: string;
   stop(): Promise<void>;
 }
 
-export async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
-
-/** Starts the real `mlflow server` with its stores in `dir`; resolves once it says that it is ready. */
-export async function startMlflow(dir: string, port: number): Promise<MlflowServer> {
-  const artifacts = join(dir, "artifacts");
+/** A real `mlflow server` on SQLite that takes files, with everything that it keeps in `dir`; resolves once it is ready. */
+export async function startMlflowServer(dir: string, port?: number): Promise<MlflowServer> {
+  await mkdir(dir, { recursive: true });
+  port ??= await freePort();
   const args = ["server", "--host", "127.0.0.1", "--port", String(port), "--workers", "1", "--serve-artifacts"];
-  const stores = ["--backend-store-uri", `sqlite:///${join(dir, "mlflow.db")}`, "--artifacts-destination", artifacts];
-  // A group of its own: the server starts workers, which must end with it.
+  const stores = ["--backend-store-uri", `sqlite:///${join(dir, "mlflow.db")}`, "--artifacts-destination", join(dir, "artifacts")];
   const child = spawn(pythonProgram("mlflow"), [...args, ...stores], {
     cwd: dir,
+    // A group of its own: the server starts workers, which must end with it.
     detached: true,
-    env: { ...process.env, MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false" },
+    env: { ...process.env, MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false", MLFLOW_DISABLE_TELEMETRY: "true" },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let log = "";
@@ -43,14 +34,21 @@ export async function startMlflow(dir: string, port: number): Promise<MlflowServ
       });
     }
   });
-  return {
-    uri: `http://127.0.0.1:${port}`,
-    artifacts,
-    async stop() {
-      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-      const ended = once(child, "exit");
-      process.kill(-child.pid, "SIGTERM");
-      await ended;
-    },
-  };
+  return { url: `http://127.0.0.1:${port}`, stop: () => stop(child) };
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  process.kill(-child.pid, "SIGTERM");
+  await ended;
+}
+
+export async function freePort(): Promise<number> {
+  const probe = createServer().listen(0, "127.0.0.1");
+  await once(probe, "listening");
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, "close");
+  return port;
 }
