@@ -1,4 +1,4 @@
-import { digestTag, findRegisteredModel } from "../registry/versions.ts";
+import { accuracyTag, digestTag, findRegisteredModel, forcedTag, promotionTag, rollbackTag } from "../registry/versions.ts";
 import type { ModelVersion, RegisteredModel, RegistryClient } from "../tracking/client/registry-client.ts";
 import { renderTable } from "./table.ts";
 
@@ -45,22 +45,32 @@ export function describeVersions({ registered, aliases, versions }: RegisteredRo
         .sort()
         .join(", "),
       tags[digestTag]?.slice(0, 12) ?? "(not Serval's)",
-      tags["serval.accuracy"] === undefined ? "" : Number(tags["serval.accuracy"]).toFixed(4),
+      tags[accuracyTag] === undefined ? "" : Number(tags[accuracyTag]).toFixed(4),
       minute(new Date(createdAt).toISOString()),
-      minute(tags["serval.promoted_at"] ?? ""),
-      [
-        tags["serval.forced_reason"] !== undefined && `forced: ${tags["serval.forced_reason"]}`,
-        tags["serval.rolled_back_at"] !== undefined &&
-          `rolled back: ${tags["serval.rolled_back_reason"] ?? minute(tags["serval.rolled_back_at"])}`,
-      ]
-        .filter(Boolean)
-        .join("; "),
+      minute(readRecord(tags[promotionTag]).at),
+      remarks(tags),
     ]),
   ]);
   return versions.length === 0 ? `${registered} has no version yet.` : `${registered}\n${table}`;
 }
 
-function minute(iso: string): string {
+function remarks(tags: ModelVersion["tags"]): string {
+  const { at, reason } = readRecord(tags[rollbackTag]);
+  const forced = tags[forcedTag] === undefined ? [] : [`forced: ${tags[forcedTag]}`];
+  const left = at === undefined ? [] : [`rolled back: ${reason ?? minute(at)}`];
+  return [...forced, ...left].join("; ");
+}
+
+/** A tag that holds JSON; whoever edits it by hand on the server's page loses no more than the remark. */
+function readRecord(text: string | undefined): { readonly at?: string; readonly reason?: string } {
+  try {
+    return JSON.parse(text ?? "{}") as { at?: string; reason?: string };
+  } catch {
+    return {};
+  }
+}
+
+function minute(iso: string = ""): string {
   return iso.slice(0, 16).replace("T", " ");
 }
 

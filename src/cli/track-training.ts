@@ -86,7 +86,8 @@ export async function trackTraining(options: TrackTrainingOptions, output: Outpu
     onTrouble,
   });
   tracked.logParams(flattenParams(params));
-  tracked.logInput(describeData(params.model.name, data));
+  const input = describeData(params.model.name, data);
+  tracked.logInput(input);
   const stopSampling = startSystemMetrics(sampleEveryMs, (metrics, step) => tracked.logMetrics(metrics, step));
 
   const abort = new AbortController();
@@ -111,7 +112,7 @@ export async function trackTraining(options: TrackTrainingOptions, output: Outpu
       tracked.logMetrics({ "step/train_loss": stepLoss, "step/images_per_second": stepImagesPerSecond }, stepsDone);
     },
     logEpoch: (result) => tracked.logMetrics(epochMetrics(result), result.epoch),
-    logModel: async (role, dir, epoch, metrics) => await tracked.logModel(await describeModel(role, dir, epoch, metrics)),
+    logModel: async (role, dir, epoch, metrics) => await tracked.logModel(await describeModel(role, dir, epoch, metrics, input)),
     async finish(outcome) {
       const { lowering, threads, seconds, imagesPerSecond, stepSeconds } = outcome;
       tracked.setTags({ "serval.lowering": lowering, "serval.threads": String(threads) });
@@ -182,7 +183,13 @@ function modelMetrics(role: string, epoch: number, metrics: Metrics): Record<str
 }
 
 /** A bundle as a model of the run: MLflow loads it as ONNX, Serval as the bundle that it is. */
-async function describeModel(role: "best" | "final", dir: string, epoch: number, metrics: Metrics): Promise<TrackedModel> {
+async function describeModel(
+  role: "best" | "final",
+  dir: string,
+  epoch: number,
+  metrics: Metrics,
+  { name, digest: dataDigest }: DatasetInput,
+): Promise<TrackedModel> {
   const { manifest, digest } = await loadBundle(dir);
   const bundleFiles = (await filesIn(dir)).map((path) => [path, { copyOf: join(dir, path) }] as const);
   const mlflowFiles = Object.entries(mlflowModelFiles(manifest, new Date())).map(([path, text]) => [path, { text }] as const);
@@ -192,8 +199,10 @@ async function describeModel(role: "best" | "final", dir: string, epoch: number,
     step: epoch,
     folder: `models/${role}`,
     files: Object.fromEntries([...bundleFiles, ...mlflowFiles]),
+    tags: sourceTags,
     params: { labels: manifest.labels.join(", ").slice(0, 500), data_version: manifest.dataVersion, epoch: String(epoch) },
     metrics: modelMetrics(role, epoch, metrics),
+    dataset: { name, digest: dataDigest },
   };
 }
 
@@ -217,11 +226,12 @@ function describeData(name: string, { dataVersion, width, height, labels, splits
 }
 
 /** Tags with a leading `mlflow.` are those that MLflow's own clients set and its pages show. */
+const sourceTags = { "mlflow.source.name": "serval train", "mlflow.source.type": "LOCAL" };
+
 async function describeOrigin(cwd: string, dataVersion: string): Promise<Record<string, string>> {
   const commit = await readCommit(cwd);
   return {
-    "mlflow.source.name": "serval train",
-    "mlflow.source.type": "LOCAL",
+    ...sourceTags,
     ...(commit !== undefined && { "mlflow.source.git.commit": commit }),
     "serval.data_version": dataVersion,
     "serval.host": hostname(),

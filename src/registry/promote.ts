@@ -1,7 +1,7 @@
 import { ServalError } from "../errors.ts";
 import type { RegistryClient } from "../tracking/client/registry-client.ts";
 import type { Comparison } from "./compare.ts";
-import { championAlias, findRegisteredModel, previousAlias } from "./versions.ts";
+import { championAlias, findRegisteredModel, forcedTag, previousAlias, promotionTag, rollbackTag } from "./versions.ts";
 
 /** Where the two aliases stand. */
 export interface Standing {
@@ -33,13 +33,9 @@ export async function readStanding(registry: RegistryClient, name: string, signa
 export async function promote({ registry, name, version, comparison, reason, signal }: PromoteOptions): Promise<Standing> {
   const before = await readStanding(registry, name, signal);
   if (before.champion === version) return before;
-  const record: Record<string, string> = {
-    "serval.promoted_at": new Date().toISOString(),
-    ...(before.champion !== null && { "serval.promoted_over": before.champion }),
-    ...(comparison && describeComparison(comparison)),
-    ...(reason !== undefined && { "serval.forced_reason": reason }),
-  };
-  for (const [key, value] of Object.entries(record)) await registry.setVersionTag(name, version, { key, value }, signal);
+  const record = { at: new Date().toISOString(), over: before.champion, ...(comparison && summarize(comparison)) };
+  await registry.setVersionTag(name, version, { key: promotionTag, value: JSON.stringify(record) }, signal);
+  if (reason !== undefined) await registry.setVersionTag(name, version, { key: forcedTag, value: reason }, signal);
   if (before.champion !== null) await registry.setAlias(name, previousAlias, before.champion, signal);
   await registry.setAlias(name, championAlias, version, signal);
   return { champion: version, previous: before.champion };
@@ -61,20 +57,12 @@ export async function rollback(registry: RegistryClient, name: string, reason?: 
   await registry.setAlias(name, championAlias, previous, signal);
   if (champion !== null) {
     await registry.setAlias(name, previousAlias, champion, signal);
-    const record = {
-      "serval.rolled_back_at": new Date().toISOString(),
-      ...(reason !== undefined && { "serval.rolled_back_reason": reason }),
-    };
-    for (const [key, value] of Object.entries(record)) await registry.setVersionTag(name, champion, { key, value }, signal);
+    const value = JSON.stringify({ at: new Date().toISOString(), ...(reason !== undefined && { reason }) });
+    await registry.setVersionTag(name, champion, { key: rollbackTag, value }, signal);
   }
   return { champion: previous, previous: champion };
 }
 
-function describeComparison({ difference, interval, mcnemarP, images }: Comparison): Record<string, string> {
-  return {
-    "serval.accuracy_difference": String(difference),
-    "serval.accuracy_difference_interval": JSON.stringify(interval),
-    "serval.mcnemar_p": String(mcnemarP),
-    "serval.compared_images": String(images),
-  };
+function summarize({ difference, interval, mcnemarP, images }: Comparison): object {
+  return { difference, interval, mcnemarP, images };
 }

@@ -6,7 +6,7 @@ import { mlflowModelFiles } from "../model/mlflow-model.ts";
 import { exists } from "../model/replace-folder.ts";
 import type { LoggedModel, TrackingClient } from "../tracking/client.ts";
 import type { ModelVersion, RegistryClient } from "../tracking/client/registry-client.ts";
-import { digestTag } from "./versions.ts";
+import { accuracyTag, digestTag } from "./versions.ts";
 
 export interface RegisterOptions {
   readonly tracking: TrackingClient;
@@ -44,14 +44,16 @@ export async function registerBundle(options: RegisterOptions): Promise<Register
     await uploadBundle(options, model);
     await tracking.finalizeLoggedModel(model.modelId, signal);
   }
-  const measures = Object.entries(manifest.metrics).map(([key, value]) => ({ key: `serval.${key}`, value: String(value) }));
+  const { accuracy } = manifest.metrics;
+  // Few: MLflow's page shows every tag of every version in one table.
+  const measured = accuracy === undefined ? [] : [{ key: accuracyTag, value: String(accuracy) }];
   const version = await registry.createVersion(
     {
       name,
       source: `models:/${model.modelId}`,
       modelId: model.modelId,
       ...(model.sourceRunId !== null && { runId: model.sourceRunId }),
-      tags: [tag, { key: "serval.data_version", value: manifest.dataVersion }, ...measures],
+      tags: [tag, { key: "serval.data_version", value: manifest.dataVersion }, ...measured],
       description: `Classes: ${manifest.labels.join(", ")}.`,
     },
     signal,

@@ -6,6 +6,13 @@ export const championAlias = "champion";
 export const previousAlias = "previous";
 /** The digest of the bundle, on its version and on its logged model. */
 export const digestTag = "serval.digest";
+/** On the validation split, as the bundle says. */
+export const accuracyTag = "serval.accuracy";
+/** JSON: when a version became the champion, over which, and by what. */
+export const promotionTag = "serval.promotion";
+export const forcedTag = "serval.forced_reason";
+/** JSON: when a version was left by a rollback, and why. */
+export const rollbackTag = "serval.rollback";
 
 /** The registered model; throws E_REGISTRY_MISSING. */
 export async function findRegisteredModel(registry: RegistryClient, name: string, signal?: AbortSignal): Promise<RegisteredModel> {

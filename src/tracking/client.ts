@@ -10,8 +10,9 @@ export interface MetricPoint {
   /** Milliseconds since 1970. */
   readonly timestamp: number;
   readonly step: number;
-  /** The logged model that was measured. */
+  /** The logged model that was measured, and the input of the run that it was measured on. */
   readonly modelId?: string;
+  readonly dataset?: { readonly name: string; readonly digest: string };
 }
 
 export interface NewRun {
@@ -299,7 +300,11 @@ function toLoggedModel(wire: WireLoggedModel): LoggedModel {
 }
 
 /** JSON has no NaN and no infinity; the protobuf mapping that MLflow uses writes them as text. */
-function toWireMetric({ key, value, timestamp, step, modelId }: MetricPoint): WireMetric {
+function toWireMetric({ key, value, timestamp, step, modelId, dataset }: MetricPoint): WireMetric {
   const number = Number.isFinite(value) ? value : String(value);
-  return { key, value: number, timestamp, step, ...(modelId !== undefined && { model_id: modelId }) };
+  const of = {
+    ...(modelId !== undefined && { model_id: modelId }),
+    ...(dataset && { dataset_name: dataset.name, dataset_digest: dataset.digest }),
+  };
+  return { key, value: number, timestamp, step, ...of };
 }

@@ -104,7 +104,7 @@ export class Delivery {
       return await this.#client.logBatch(run.runId, { metrics: points(entry) }, signal);
     }
     await this.#client.logOutput(run.runId, model.modelId, entry.step, signal);
-    await this.#client.logBatch(run.runId, { metrics: points(entry, model.modelId) }, signal);
+    await this.#client.logBatch(run.runId, { metrics: points(entry, { modelId: model.modelId, dataset: entry.dataset }) }, signal);
     if (model.status === "READY") return;
     for (const file of entry.files) {
       await this.#sendFile(model.artifactUri, file, `${entry.folder}/${file}`, signal, file === modelFile ? idLines(run, model) : "");
@@ -113,13 +113,14 @@ export class Delivery {
   }
 
   /** The logged model of this bundle in this run, made where it is not there; null where the server has no such thing. */
-  async #openModel(run: RunInfo, { name, digest, params }: ModelEntry, signal: AbortSignal): Promise<LoggedModel | null> {
+  async #openModel(run: RunInfo, entry: ModelEntry, signal: AbortSignal): Promise<LoggedModel | null> {
     const { experimentId, runId } = run;
+    const { name, digest, params } = entry;
     // Best and final may be one bundle, and two runs may make the same: the digest alone would mix them up.
     const tag = { key: "serval.origin", value: `${runId}/${name}/${digest.slice(0, 12)}` };
     const known = await this.#client.findLoggedModel(experimentId, tag, signal);
     if (known !== undefined) return known;
-    const tags = [tag, { key: digestTag, value: digest }];
+    const tags = [tag, { key: digestTag, value: digest }, ...pairs(entry.tags)];
     return await this.#client.createLoggedModel({ experimentId, name, sourceRunId: runId, tags, params: pairs(params) }, signal);
   }
 
@@ -153,9 +154,11 @@ function metricsFrom(entries: readonly SpooledEntry[], from: number): MetricsEnt
   return metrics;
 }
 
-function points({ at, step, metrics }: Pick<MetricsEntry, "at" | "step" | "metrics">, modelId?: string): MetricPoint[] {
-  const model = modelId === undefined ? {} : { modelId };
-  return Object.entries(metrics).map(([key, value]) => ({ key, value: Number(value), timestamp: at, step, ...model }));
+function points(
+  { at, step, metrics }: Pick<MetricsEntry, "at" | "step" | "metrics">,
+  of: Pick<MetricPoint, "modelId" | "dataset"> = {},
+): MetricPoint[] {
+  return Object.entries(metrics).map(([key, value]) => ({ key, value: Number(value), timestamp: at, step, ...of }));
 }
 
 /** The lines of an MLmodel file that only the server knows; the file is YAML, so they may stand at its end. */

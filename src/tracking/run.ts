@@ -28,8 +28,11 @@ export interface TrackedModel {
   readonly folder: string;
   /** Path in the model -> a file to copy as it is now, or a text. */
   readonly files: Readonly<Record<string, { readonly copyOf: string } | { readonly text: string }>>;
+  readonly tags: Readonly<Record<string, string>>;
   readonly params: Readonly<Record<string, string>>;
   readonly metrics: Readonly<Record<string, number>>;
+  /** An input of the run that the metrics were measured on. */
+  readonly dataset: { readonly name: string; readonly digest: string };
 }
 
 export interface TrackingOutcome {
@@ -105,11 +108,11 @@ export class TrackedRun {
   }
 
   /** Stores a bundle, as it is now, as a model of the run. */
-  async logModel({ name, digest, step, folder, files, params, metrics }: TrackedModel): Promise<void> {
-    const entry = { type: "model", at: Date.now(), step, name, digest, folder, files: Object.keys(files), params } as const;
-    await this.#keepAndLog({ ...entry, metrics: jsonNumbers(metrics) }, async () => {
+  async logModel({ files, metrics, ...model }: TrackedModel): Promise<void> {
+    const entry = { type: "model", at: Date.now(), ...model, files: Object.keys(files), metrics: jsonNumbers(metrics) } as const;
+    await this.#keepAndLog(entry, async () => {
       for (const [path, file] of Object.entries(files)) {
-        const kept = `${folder}/${path}`;
+        const kept = `${model.folder}/${path}`;
         await ("text" in file ? this.#spool.keepText(kept, file.text) : this.#spool.keepFile(kept, file.copyOf));
       }
     });

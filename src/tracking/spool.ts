@@ -38,8 +38,11 @@ export interface ModelEntry {
   /** Where the files lie on a server without logged models, and in the spool. */
   readonly folder: string;
   readonly files: readonly string[];
+  readonly tags: Readonly<Record<string, string>>;
   readonly params: Readonly<Record<string, string>>;
   readonly metrics: Readonly<Record<string, number | string>>;
+  /** An input of the run that the metrics were measured on. */
+  readonly dataset: { readonly name: string; readonly digest: string };
 }
 
 /** One thing that was logged: a line of the spool. Times are those of logging, so that sending twice changes nothing. */

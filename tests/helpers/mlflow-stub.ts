@@ -128,10 +128,8 @@ export class MlflowStub {
         Object.assign(run.tags, pairs(content["tags"]));
         Object.assign(run.params, pairs(content["params"]));
         // As the real one does: a point that is there is not there twice.
-        for (const point of (content["metrics"] ?? []) as StubRun["metrics"]) {
-          const text = JSON.stringify(point);
-          if (!run.metrics.some((known) => JSON.stringify(known) === text)) run.metrics.push(point);
-        }
+        const known = new Set(run.metrics.map((point) => JSON.stringify(point)));
+        run.metrics.push(...((content["metrics"] ?? []) as StubRun["metrics"]).filter((point) => !known.has(JSON.stringify(point))));
         return {};
       }
       case "runs/update": {

@@ -140,7 +140,7 @@ function registryCalls({ server, call }: Connection): Omit<RegistryClient, keyof
     async deleteAlias(name, alias, signal) {
       await call("DELETE", "registered-models/alias", { name, alias }, signal);
     },
-    pageOfVersion: (name, version) => `${server}/#/models/${encodeURIComponent(name)}/versions/${version}`,
+    pageOfVersion: (name, version) => `${server}/#/models/${encodeURIComponent(name)}/versions/${version}?workflowType=machine_learning`,
   };
 }
 

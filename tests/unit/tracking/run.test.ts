@@ -55,7 +55,9 @@ async function logEverything(tracked: TrackedRun, run = "first"): Promise<void> 
     step: 2,
     folder: "models/best",
     files: { "model.onnx": { copyOf: join(dir, run, "model.onnx") }, MLmodel: { text: "flavors: {}\n" } },
+    tags: { origin: "a test" },
     params: { epoch: "2" },
+    dataset: { name: "petals", digest: "d1" },
     metrics: { best_accuracy: 0.75 },
   });
   // The run's copy counts, not what the file becomes.
