@@ -240,7 +240,9 @@ type LoggedModelCalls = "findLoggedModel" | "createLoggedModel" | "finalizeLogge
 function loggedModelCalls({ call }: Connection): Pick<TrackingClient, LoggedModelCalls> {
   return {
     async findLoggedModel(experimentId, { key, value }, signal) {
-      const content = { experiment_ids: [experimentId], filter: `tags.\`${key}\` = '${value}'`, max_results: 1 };
+      // The oldest: where best and final are one bundle, that is best.
+      const order = [{ field_name: "creation_timestamp", ascending: true }];
+      const content = { experiment_ids: [experimentId], filter: `tags.\`${key}\` = '${value}'`, max_results: 1, order_by: order };
       try {
         const answer = await call<{ models?: { info: WireLoggedModel }[] }>("POST", "logged-models/search", content, signal);
         const info = answer.models?.[0]?.info;

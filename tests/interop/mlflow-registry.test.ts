@@ -11,7 +11,7 @@ import { createTrackingClient } from "../../src/tracking/client.ts";
 import { createRegistryClient, type RegistryClient } from "../../src/tracking/client/registry-client.ts";
 import { makeColourRepository, type ColourRepository } from "../helpers/colour-repository.ts";
 import { recordedContext } from "../helpers/recorded-output.ts";
-import { runServal } from "../helpers/serval-process.ts";
+import { runServal, startServal } from "../helpers/serval-process.ts";
 import { writeTinyBundle, type TinyOptions } from "../helpers/tiny-bundle.ts";
 import { startProxy, type UnreliableProxy } from "../helpers/unreliable-proxy.ts";
 import { startMlflowServer, type MlflowServer } from "./mlflow-server.ts";
@@ -312,6 +312,19 @@ describe("a model by its address in the registry", () => {
     expect((JSON.parse(down.stdout) as { digest: string }).digest).toBe(alike.digest);
     expect(down.stderr).toContain(`Going on with version 2, which ${uri} was when the registry last answered.`);
     expect((await serval("models", "show", `models:/${name}@never-asked`)).stderr).toContain("E_TRACKING_UNREACHABLE");
+  });
+
+  test("is served as the version that it stands at, also by a service that starts while the registry is down", async () => {
+    const { digest } = await register("first");
+    await serval("models", "promote", name);
+    for (const isDown of [false, true]) {
+      proxy.drops = () => isDown;
+      const service = startServal(repository.cwd, ["serve", "--port", "0", "--model", `models:/${name}@champion`]);
+      const health = await fetch(`${await service.address()}/health`);
+      expect(await health.json()).toMatchObject({ status: "ok", model: { name: "colours", version: digest.slice(0, 12) } });
+      const { stderr } = await service.stop();
+      expect(stderr.includes("E_TRACKING_UNREACHABLE")).toBe(isDown);
+    }
   });
 
   test("is not used when its bytes on the server are not those that were registered", async () => {
