@@ -376,10 +376,34 @@ const table = {
     hint: "Do not serve it: train or copy the bundle again, with the installed version of Serval.",
   },
   E_MODEL_REGISTRY: {
-    title: "A models:/ address needs a model registry.",
+    title: "A models:/ address needs a model registry, and none is named.",
     status: 400,
     exit: 2,
-    hint: "Name a bundle folder or a released model instead: `serval models list` shows them.",
+    hint: "Set MLFLOW_TRACKING_URI to the address of an MLflow server, or name a bundle folder or a released model.",
+  },
+  E_REGISTRY_MISSING: {
+    title: "The model registry does not have the model, version or alias that is asked for.",
+    status: 404,
+    exit: 2,
+    hint: "`serval models list` shows what it has; `serval models register` adds a version.",
+  },
+  E_REGISTRY_CORRUPT: {
+    title: "A registered model is not the bundle that was registered: its bytes changed. It is not used.",
+    status: 502,
+    exit: 1,
+    hint: "Register the bundle again under a new version, or go back with `serval models rollback`.",
+  },
+  E_PREDICTIONS: {
+    title: "The predictions of two models cannot be compared.",
+    status: 400,
+    exit: 1,
+    hint: "Remove the evaluation folder that is out of date, or run `serval evaluate` on both models with the same data.",
+  },
+  E_PROMOTION_REFUSED: {
+    title: "A model is not good enough to become the champion.",
+    status: 409,
+    exit: 1,
+    hint: "Leave the champion, or promote it all the same with --force --reason TEXT; the reason is recorded.",
   },
   E_SAFETENSORS: {
     title: "The bytes are not a valid safetensors file.",

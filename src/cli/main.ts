@@ -51,7 +51,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     summary: "Run a tracking server that MLflow's clients can use, with pages to look at runs.",
     load: () => import("./commands/track.ts"),
   },
-  models: { summary: "List, show and release models.", load: () => import("./commands/models.ts") },
+  models: { summary: "List, show, release, register and promote models.", load: () => import("./commands/models.ts") },
   serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
   smoke: { summary: "Check from outside that a running service works.", load: () => import("./commands/smoke.ts") },
 };

@@ -2,6 +2,7 @@ import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { paramsHash, parseParams, type Params } from "../config/params.ts";
 import { readManifest } from "../data/manifest.ts";
+import type { TrackingClient } from "../tracking/client.ts";
 import { loadBundle } from "../model/bundle.ts";
 import { trainedModelDir } from "../model/resolve-model.ts";
 import { importData } from "./commands/data.ts";
@@ -32,7 +33,13 @@ const notice = "Trained on drawings made by code, for a first look and for tests
  * Draws, prepares, trains and evaluates in the folder `sample` of the state folder, and nowhere else: nothing of the user's is
  * touched. Returns the bundle's folder; what is done is not done again.
  */
-export async function makeSampleModel(cwd: string, stateDir: string, output: Output, signal: AbortSignal): Promise<string> {
+export async function makeSampleModel(
+  cwd: string,
+  stateDir: string,
+  tracking: TrackingClient | undefined,
+  output: Output,
+  signal: AbortSignal,
+): Promise<string> {
   const startedAt = performance.now();
   const sampleDir = join(stateDir, "sample");
   const dir = resolve(cwd, sampleDir);
@@ -49,7 +56,7 @@ export async function makeSampleModel(cwd: string, stateDir: string, output: Out
     output.line(`The model that was trained on it before is in ${join(sampleDir, trainedModelDir)}.`);
     return join(dir, trainedModelDir);
   }
-  await trainModel({ cwd: dir, params, notice }, output, signal);
+  await trainModel({ cwd: dir, params, notice, tracking }, output, signal);
   const { metrics } = await evaluateModel({ cwd: dir, recordLook: false }, output, signal);
   const seconds = (performance.now() - startedAt) / 1000;
   output.line(

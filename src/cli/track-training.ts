@@ -4,13 +4,17 @@ import { basename, dirname, join } from "node:path";
 import type { Params } from "../config/params.ts";
 import type { ServalError } from "../errors.ts";
 import { toServalError } from "../errors.ts";
+import { loadBundle } from "../model/bundle.ts";
+import { mlflowModelFiles } from "../model/mlflow-model.ts";
+import { exists } from "../model/replace-folder.ts";
 import { readCommit } from "../pipeline/git.ts";
-import type { TrackingClient } from "../tracking/client.ts";
+import type { DatasetInput, TrackingClient } from "../tracking/client.ts";
 import { sendKeptRuns } from "../tracking/kept-runs.ts";
-import { TrackedRun, type TrackingOutcome } from "../tracking/run.ts";
+import { TrackedRun, type TrackedModel, type TrackingOutcome } from "../tracking/run.ts";
+import { startSystemMetrics } from "../tracking/system-metrics.ts";
 import type { Metrics } from "../train/metrics.ts";
 import type { EpochResult } from "../train/results.ts";
-import type { TrainOutcome } from "../train/train-job.ts";
+import type { TrainEvent, TrainOutcome } from "../train/train-job.ts";
 import type { Output } from "./output.ts";
 
 export interface TrackTrainingOptions {
@@ -19,18 +23,34 @@ export interface TrackTrainingOptions {
   readonly cwd: string;
   readonly runDir: string;
   readonly params: Params;
-  readonly dataVersion: string;
+  readonly data: TrainingData;
   /** The model that the training begins with. */
   readonly init?: { readonly digest: string } | undefined;
 }
 
+/** What is known of the prepared data. */
+export interface TrainingData {
+  readonly dataVersion: string;
+  readonly width: number;
+  readonly height: number;
+  readonly labels: readonly string[];
+  readonly splits: Readonly<Record<string, { readonly count: number }>>;
+}
+
+/** The outcome of a training's tracking, with what it cost. */
+export interface TrainingTracking extends TrackingOutcome {
+  /** Time inside logging calls over the time of the training steps. */
+  readonly loggingShare: number;
+}
+
 /** A training as the tracking server sees it. Only `finish` and `abandon` wait for the server, and not for long. */
 export interface TrainingTracker {
+  logStep(event: Extract<TrainEvent, { type: "step" }>): void;
   logEpoch(result: EpochResult): void;
   /** Measures and files of one of the two bundles. */
   logModel(role: "best" | "final", dir: string, epoch: number, metrics: Metrics): Promise<void>;
   /** After the last file of the run folder was written. */
-  finish(outcome: TrainOutcome): Promise<TrackingOutcome>;
+  finish(outcome: TrainOutcome): Promise<TrainingTracking>;
   abandon(status: "FAILED" | "KILLED"): Promise<void>;
 }
 
@@ -38,11 +58,16 @@ export interface TrainingTracker {
 const finishWithinMs = 20_000;
 /** Whoever pressed Ctrl-C is waiting. */
 const abandonWithinMs = 3_000;
-const runFiles = ["args.yaml", "results.csv", "results.png", "confusion-matrix.png"];
+/** MLflow's column for the digest of a data set has 36 characters; a short form of 12 is what Serval shows elsewhere. */
+const mlflowDigestLength = 32;
+const runFilePattern = /^args\.yaml$|\.(csv|png|svg|jpg)$/;
+const paramsFile = "params.yaml";
+/** The interval of MLflow's own client. */
+const sampleEveryMs = 10_000;
 
 /** Begins to log a training, and sends in the background what earlier ones could not. */
 export async function trackTraining(options: TrackTrainingOptions, output: Output): Promise<TrainingTracker> {
-  const { client, cwd, runDir, params, dataVersion, init } = options;
+  const { client, cwd, runDir, params, data, init } = options;
   const run = basename(runDir);
   const told = new Set<string>();
   const onTrouble = (error: ServalError): void => {
@@ -57,10 +82,13 @@ export async function trackTraining(options: TrackTrainingOptions, output: Outpu
     runDir,
     experiment: params.model.name,
     run,
-    tags: { ...(await describeOrigin(cwd, dataVersion)), ...(init && { "serval.init": init.digest }) },
+    tags: { ...(await describeOrigin(cwd, data.dataVersion)), ...(init && { "serval.init": init.digest }) },
     onTrouble,
   });
   tracked.logParams(flattenParams(params));
+  const input = describeData(params.model.name, data);
+  tracked.logInput(input);
+  const stopSampling = startSystemMetrics(sampleEveryMs, (metrics, step) => tracked.logMetrics(metrics, step));
 
   const abort = new AbortController();
   const kept = sendKeptRuns({
@@ -72,6 +100,7 @@ export async function trackTraining(options: TrackTrainingOptions, output: Outpu
     onRefused: onTrouble,
   }).catch((error: unknown) => onTrouble(toServalError(error)));
   const end = async (status: "FINISHED" | "FAILED" | "KILLED", withinMs: number): Promise<TrackingOutcome> => {
+    stopSampling();
     const deadline = setTimeout(() => abort.abort(), withinMs);
     const [outcome] = await Promise.all([tracked.finish(status, withinMs), kept]);
     clearTimeout(deadline);
@@ -79,17 +108,23 @@ export async function trackTraining(options: TrackTrainingOptions, output: Outpu
   };
 
   return {
-    logEpoch: (result) => tracked.logMetrics(epochMetrics(result), result.epoch),
-    async logModel(role, dir, epoch, metrics) {
-      tracked.logMetrics(modelMetrics(role, epoch, metrics), epoch);
-      for (const path of await filesIn(dir)) await tracked.logArtifact(`models/${role}/${path}`, join(dir, path));
+    logStep({ stepsDone, stepLoss, stepImagesPerSecond }) {
+      tracked.logMetrics({ "step/train_loss": stepLoss, "step/images_per_second": stepImagesPerSecond }, stepsDone);
     },
+    logEpoch: (result) => tracked.logMetrics(epochMetrics(result), result.epoch),
+    logModel: async (role, dir, epoch, metrics) => await tracked.logModel(await describeModel(role, dir, epoch, metrics, input)),
     async finish(outcome) {
-      const { lowering, threads, seconds, imagesPerSecond } = outcome;
+      const { lowering, threads, seconds, imagesPerSecond, stepSeconds } = outcome;
       tracked.setTags({ "serval.lowering": lowering, "serval.threads": String(threads) });
       tracked.logMetrics({ training_seconds: seconds, images_per_second: imagesPerSecond }, outcome.epochs);
-      for (const file of runFiles) await tracked.logArtifact(file, join(runDir, file));
-      return await end("FINISHED", finishWithinMs);
+      for (const file of await filesIn(runDir)) {
+        if (runFilePattern.test(file) && !file.includes("/")) await tracked.logArtifact(file, join(runDir, file));
+      }
+      if (await exists(join(cwd, paramsFile))) await tracked.logArtifact(paramsFile, join(cwd, paramsFile));
+      const { loggingSeconds } = tracked;
+      tracked.logMetrics({ step_seconds: stepSeconds, logging_seconds: loggingSeconds }, outcome.epochs);
+      const ended = await end("FINISHED", finishWithinMs);
+      return { ...ended, loggingShare: ended.loggingSeconds / Math.max(stepSeconds, 1e-9) };
     },
     async abandon(status) {
       await end(status, abandonWithinMs);
@@ -98,9 +133,13 @@ export async function trackTraining(options: TrackTrainingOptions, output: Outpu
 }
 
 /** The lines about tracking below a training's result. */
-export function describeTracking(run: string, tracking: TrackingOutcome | null): string[] {
+export function describeTracking(run: string, tracking: TrainingTracking | null): string[] {
   if (tracking === null) return [];
-  if (tracking.delivered) return [`  logged to ${tracking.page ?? tracking.server}`];
+  if (tracking.delivered) {
+    const share = `${(100 * tracking.loggingShare).toFixed(2)} % of the time of the training steps`;
+    const store = /^https?:/.test(tracking.server) ? "" : `${tracking.server}, which \`serval track\` shows at `;
+    return [`  logged to ${store}${tracking.page ?? tracking.server} (in ${share})`];
+  }
   return [`  not all of run ${run} has reached ${tracking.server}: it is kept, and the next \`serval train\` sends it`];
 }
 
@@ -144,12 +183,56 @@ function modelMetrics(role: string, epoch: number, metrics: Metrics): Record<str
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [`${role}_${key}`, value]));
 }
 
+/** A bundle as a model of the run: MLflow loads it as ONNX, Serval as the bundle that it is. */
+async function describeModel(
+  role: "best" | "final",
+  dir: string,
+  epoch: number,
+  metrics: Metrics,
+  { name, digest: dataDigest }: DatasetInput,
+): Promise<TrackedModel> {
+  const { manifest, digest } = await loadBundle(dir);
+  const bundleFiles = (await filesIn(dir)).map((path) => [path, { copyOf: join(dir, path) }] as const);
+  const mlflowFiles = Object.entries(mlflowModelFiles(manifest, new Date())).map(([path, text]) => [path, { text }] as const);
+  return {
+    name: role,
+    digest,
+    step: epoch,
+    folder: `models/${role}`,
+    files: Object.fromEntries([...bundleFiles, ...mlflowFiles]),
+    tags: sourceTags,
+    params: { labels: manifest.labels.join(", ").slice(0, 500), data_version: manifest.dataVersion, epoch: String(epoch) },
+    metrics: modelMetrics(role, epoch, metrics),
+    dataset: { name, digest: dataDigest },
+  };
+}
+
+/** The prepared data as MLflow's pages show a data set. */
+function describeData(name: string, { dataVersion, width, height, labels, splits }: TrainingData): DatasetInput {
+  const counts = Object.entries(splits).map(([split, { count }]) => [`num_rows_${split}`, count] as const);
+  const images = { type: "tensor", "tensor-spec": { dtype: "uint8", shape: [-1, height, width, 3] } };
+  return {
+    name,
+    digest: dataVersion.slice(0, mlflowDigestLength),
+    sourceType: "local",
+    source: JSON.stringify({ uri: "data/raw", data_version: dataVersion }),
+    schema: JSON.stringify({ mlflow_tensorspec: { features: JSON.stringify([images]), targets: null } }),
+    profile: JSON.stringify({
+      num_rows: counts.reduce((sum, [, count]) => sum + count, 0),
+      ...Object.fromEntries(counts),
+      classes: labels.length,
+    }),
+    context: "training",
+  };
+}
+
 /** Tags with a leading `mlflow.` are those that MLflow's own clients set and its pages show. */
+const sourceTags = { "mlflow.source.name": "serval train", "mlflow.source.type": "LOCAL" };
+
 async function describeOrigin(cwd: string, dataVersion: string): Promise<Record<string, string>> {
   const commit = await readCommit(cwd);
   return {
-    "mlflow.source.name": "serval train",
-    "mlflow.source.type": "LOCAL",
+    ...sourceTags,
     ...(commit !== undefined && { "mlflow.source.git.commit": commit }),
     "serval.data_version": dataVersion,
     "serval.host": hostname(),

@@ -22,3 +22,8 @@ export function commandEnvironment(): { readonly env: Environment; readonly shel
   const env = environment();
   return { env, shell: env["SHELL"] || "/bin/sh" };
 }
+
+/** Address of the MLflow server: what MLFLOW_TRACKING_URI says. */
+export function trackingUri(env: Environment = environment()): string | null {
+  return env["MLFLOW_TRACKING_URI"]?.trim() || null;
+}

@@ -1,10 +1,8 @@
 import { ServalError } from "../errors.ts";
+import { artifactClient, type ArtifactClient } from "./client/artifacts.ts";
+import { connect, isRefusal, isUnknownEndpoint, type Connection, type ConnectionOptions, type KeyValue } from "./client/connection.ts";
 
-/** A parameter, tag or metric as the REST API writes it: a pair in a list, because keys may hold any text. */
-export interface KeyValue {
-  readonly key: string;
-  readonly value: string;
-}
+export type { KeyValue } from "./client/connection.ts";
 
 export interface MetricPoint {
   readonly key: string;
@@ -12,6 +10,9 @@ export interface MetricPoint {
   /** Milliseconds since 1970. */
   readonly timestamp: number;
   readonly step: number;
+  /** The logged model that was measured, and the input of the run that it was measured on. */
+  readonly modelId?: string;
+  readonly dataset?: { readonly name: string; readonly digest: string };
 }
 
 export interface NewRun {
@@ -29,6 +30,14 @@ export interface RunInfo {
   readonly artifactUri: string;
 }
 
+/** A run with what was logged about it; of each metric the last value. */
+export interface RunRecord extends RunInfo {
+  readonly status: RunStatus;
+  readonly params: Readonly<Record<string, string>>;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly metrics: Readonly<Record<string, number>>;
+}
+
 /** The states that MLflow knows of a run that we log. */
 export type RunStatus = "RUNNING" | "FINISHED" | "FAILED" | "KILLED";
 
@@ -38,12 +47,44 @@ export interface Batch {
   readonly tags?: readonly KeyValue[];
 }
 
+/** The data that a run used. */
+export interface DatasetInput {
+  readonly name: string;
+  /** At most 36 characters: MLflow's column has no more. */
+  readonly digest: string;
+  /** Such as `local`, and the JSON that says where. */
+  readonly sourceType: string;
+  readonly source: string;
+  /** JSON in MLflow's form for columns or tensors. */
+  readonly schema: string;
+  /** JSON: counts and the like. */
+  readonly profile: string;
+  /** What it was used for, such as `training`. */
+  readonly context: string;
+}
+
+export interface NewLoggedModel {
+  readonly experimentId: string;
+  readonly name: string;
+  readonly sourceRunId?: string;
+  readonly tags: readonly KeyValue[];
+  readonly params?: readonly KeyValue[];
+}
+
+/** A model of MLflow 3: made by a run, with files and measures of its own, and known by id. */
+export interface LoggedModel {
+  readonly modelId: string;
+  readonly artifactUri: string;
+  readonly sourceRunId: string | null;
+  readonly status: "PENDING" | "READY" | "UPLOAD_FAILED";
+}
+
 /**
- * The part of the MLflow REST API 2.0 that logs runs (https://mlflow.org/docs/latest/rest-api.html). Each call may be
- * repeated without harm. All throw E_TRACKING_UNREACHABLE where trying again later makes sense, E_TRACKING_REFUSED
- * where it does not.
+ * The MLflow REST API 2.0 as far as Serval speaks it (https://mlflow.org/docs/latest/rest-api.html). All throw
+ * E_TRACKING_UNREACHABLE where trying again later makes sense, E_TRACKING_REFUSED where it does not. What logs a run
+ * may be repeated without harm.
  */
-export interface TrackingClient {
+export interface TrackingClient extends ArtifactClient {
   /** The server's address without credentials. */
   readonly server: string;
   /** The id of the experiment called `name`, which is made when it is not there. */
@@ -51,98 +92,76 @@ export interface TrackingClient {
   /** The run of an experiment that carries a tag, if there is one. */
   findRun(experimentId: string, tag: KeyValue, signal?: AbortSignal): Promise<RunInfo | undefined>;
   createRun(run: NewRun, signal?: AbortSignal): Promise<RunInfo>;
+  getRun(runId: string, signal?: AbortSignal): Promise<RunRecord>;
   logBatch(runId: string, batch: Batch, signal?: AbortSignal): Promise<void>;
+  /** Every point of a metric, in the order of the server. */
+  metricHistory(runId: string, key: string, signal?: AbortSignal): Promise<MetricPoint[]>;
+  logInput(runId: string, input: DatasetInput, signal?: AbortSignal): Promise<void>;
   /** `endTime` in milliseconds since 1970. */
   updateRun(runId: string, status: RunStatus, endTime?: number, signal?: AbortSignal): Promise<void>;
-  /** Stores a file under the run; `path` has forward slashes. */
-  uploadArtifact(run: RunInfo, path: string, data: Uint8Array<ArrayBuffer>, signal?: AbortSignal): Promise<void>;
+  /** The logged model with this tag, if there is one; null where the server has no logged models (before MLflow 3). */
+  findLoggedModel(experimentId: string, tag: KeyValue, signal?: AbortSignal): Promise<LoggedModel | null | undefined>;
+  createLoggedModel(model: NewLoggedModel, signal?: AbortSignal): Promise<LoggedModel>;
+  /** After its last file. */
+  finalizeLoggedModel(modelId: string, signal?: AbortSignal): Promise<void>;
+  /** Says that a run made a model. */
+  logOutput(runId: string, modelId: string, step: number, signal?: AbortSignal): Promise<void>;
   /** The address of the run's page. */
   pageOf(run: RunInfo): string;
-}
-
-export interface TrackingClientOptions {
-  /** How long one request may take, in milliseconds. */
-  readonly requestTimeoutMs?: number;
-  readonly uploadTimeoutMs?: number;
 }
 
 /** Limits of log-batch, from its documentation. */
 const metricsPerBatch = 1000;
 const pairsPerBatch = 100;
-const artifactScheme = "mlflow-artifacts:";
+const historyPageSize = 25_000;
 
 /** A client for the server at `uri`; user and password may stand in the address. Throws E_ENV for an address that is not http(s). */
-export function createTrackingClient(uri: string, options: TrackingClientOptions = {}): TrackingClient {
-  const { requestTimeoutMs = 10_000, uploadTimeoutMs = 60_000 } = options;
-  const { server, authorization } = parseServer(uri);
+export function createTrackingClient(uri: string, options: ConnectionOptions = {}): TrackingClient {
+  const connection = connect(uri, options);
+  return { ...experimentCalls(connection), ...runCalls(connection), ...loggedModelCalls(connection), ...artifactClient(connection) };
+}
 
-  const send = async (method: string, path: string, init: RequestInit, timeoutMs: number, signal?: AbortSignal): Promise<string> => {
-    const signals = [AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])];
-    let response: Response;
-    let text: string;
+function experimentCalls({ server, call }: Connection): Pick<TrackingClient, "server" | "ensureExperiment"> {
+  const find = async (name: string, signal?: AbortSignal): Promise<string | undefined> => {
     try {
-      response = await fetch(`${server}${path}`, {
-        ...init,
-        method,
-        headers: { ...(init.headers as Record<string, string>), ...(authorization && { authorization }) },
-        signal: AbortSignal.any(signals),
-      });
-      text = await response.text();
+      const answer = await call<{ experiment: { experiment_id: string; lifecycle_stage?: string } }>(
+        "GET",
+        "experiments/get-by-name",
+        { experiment_name: name },
+        signal,
+      );
+      const { experiment_id: id, lifecycle_stage: stage } = answer.experiment;
+      if (stage !== "deleted") return id;
     } catch (error) {
-      throw new ServalError("E_TRACKING_UNREACHABLE", `${server} does not answer: ${reasonOf(error)}.`, { cause: error });
+      if (isRefusal(error, "RESOURCE_DOES_NOT_EXIST")) return undefined;
+      throw error;
     }
-    if (response.ok) return text;
-    throw refusal(server, `${method} ${path.replace(/\?.*/, "")}`, response.status, text);
+    throw new ServalError("E_TRACKING_REFUSED", `The experiment "${name}" on ${server} is deleted.`, {
+      hint: "Restore it on the server (mlflow experiments restore), or change model.name.",
+    });
   };
-  const call = async <Answer>(method: "GET" | "POST", name: string, content: object, signal?: AbortSignal): Promise<Answer> => {
-    const query = method === "GET" ? `?${new URLSearchParams(content as Record<string, string>).toString()}` : "";
-    const init = method === "GET" ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(content) };
-    const path = `/api/2.0/mlflow/${name}`;
-    const text = await send(method, `${path}${query}`, init, requestTimeoutMs, signal);
-    try {
-      return JSON.parse(text) as Answer;
-    } catch (error) {
-      const message = `${server} answered ${path} with something that is not JSON: ${JSON.stringify(text.slice(0, 80))}.`;
-      throw new ServalError("E_TRACKING_REFUSED", message, {
-        cause: error,
-        hint: "Is MLFLOW_TRACKING_URI the address of an MLflow server?",
-      });
-    }
-  };
-
   return {
     server,
     async ensureExperiment(name, signal) {
-      const find = async (): Promise<string | undefined> => {
-        try {
-          const answer = await call<{ experiment: { experiment_id: string; lifecycle_stage?: string } }>(
-            "GET",
-            "experiments/get-by-name",
-            { experiment_name: name },
-            signal,
-          );
-          const { experiment_id: id, lifecycle_stage: stage } = answer.experiment;
-          if (stage !== "deleted") return id;
-        } catch (error) {
-          if (isRefusal(error, "RESOURCE_DOES_NOT_EXIST")) return undefined;
-          throw error;
-        }
-        throw new ServalError("E_TRACKING_REFUSED", `The experiment "${name}" on ${server} is deleted.`, {
-          hint: "Restore it on the server (mlflow experiments restore), or change model.name.",
-        });
-      };
-      const found = await find();
+      const found = await find(name, signal);
       if (found !== undefined) return found;
       try {
         const made = await call<{ experiment_id: string }>("POST", "experiments/create", { name }, signal);
         return made.experiment_id;
       } catch (error) {
         // Another training made it between the look and now.
-        const other = isRefusal(error, "RESOURCE_ALREADY_EXISTS") ? await find() : undefined;
+        const other = isRefusal(error, "RESOURCE_ALREADY_EXISTS") ? await find(name, signal) : undefined;
         if (other === undefined) throw error;
         return other;
       }
     },
+  };
+}
+
+type RunCalls = "findRun" | "createRun" | "getRun" | "logBatch" | "metricHistory" | "logInput" | "updateRun" | "pageOf";
+
+function runCalls({ server, call }: Connection): Pick<TrackingClient, RunCalls> {
+  return {
     async findRun(experimentId, { key, value }, signal) {
       const filter = `tags.\`${key}\` = '${value}'`;
       const content = { experiment_ids: [experimentId], filter, max_results: 1 };
@@ -155,8 +174,19 @@ export function createTrackingClient(uri: string, options: TrackingClientOptions
       const answer = await call<{ run: { info: WireRunInfo } }>("POST", "runs/create", content, signal);
       return toRunInfo(answer.run.info);
     },
+    async getRun(runId, signal) {
+      const { run } = await call<{ run: WireRun }>("GET", "runs/get", { run_id: runId }, signal);
+      const { params = [], tags = [], metrics = [] } = run.data;
+      return {
+        ...toRunInfo(run.info),
+        status: run.info.status,
+        params: Object.fromEntries(params.map(({ key, value }) => [key, value])),
+        tags: Object.fromEntries(tags.map(({ key, value }) => [key, value])),
+        metrics: Object.fromEntries(metrics.map(({ key, value }) => [key, Number(value)])),
+      };
+    },
     async logBatch(runId, { metrics = [], params = [], tags = [] }, signal) {
-      const wire = metrics.map((point) => ({ ...point, value: jsonNumber(point.value) }));
+      const wire = metrics.map(toWireMetric);
       const rounds = Math.max(Math.ceil(wire.length / metricsPerBatch), Math.ceil(Math.max(params.length, tags.length) / pairsPerBatch));
       for (let i = 0; i < rounds; i++) {
         const part = <Item>(items: readonly Item[], size: number): readonly Item[] => items.slice(i * size, (i + 1) * size);
@@ -169,21 +199,70 @@ export function createTrackingClient(uri: string, options: TrackingClientOptions
         await call("POST", "runs/log-batch", content, signal);
       }
     },
+    async metricHistory(runId, key, signal) {
+      const points: MetricPoint[] = [];
+      for (let token: string | undefined = ""; token !== undefined;) {
+        const content = {
+          run_id: runId,
+          metric_key: key,
+          max_results: String(historyPageSize),
+          ...(token !== "" && { page_token: token }),
+        };
+        const answer: { metrics?: WireMetric[]; next_page_token?: string } = await call("GET", "metrics/get-history", content, signal);
+        for (const { value, timestamp, step = 0 } of answer.metrics ?? []) {
+          points.push({ key, value: Number(value), timestamp: Number(timestamp), step: Number(step) });
+        }
+        token = answer.next_page_token || undefined;
+      }
+      return points;
+    },
+    async logInput(runId, { name, digest, sourceType, source, schema, profile, context }, signal) {
+      const dataset = { name, digest, source_type: sourceType, source, schema, profile };
+      const tags = [{ key: "mlflow.data.context", value: context }];
+      const log = async (): Promise<unknown> =>
+        await call("POST", "runs/log-inputs", { run_id: runId, datasets: [{ dataset, tags }] }, signal);
+      await log().catch(async (error: unknown) => {
+        // Of two runs that log the same new data set at once MLflow 3.17 refuses one (a unique constraint); then it is there.
+        if (!(error instanceof ServalError) || error.code !== "E_TRACKING_REFUSED") throw error;
+        await log();
+      });
+    },
     async updateRun(runId, status, endTime, signal) {
       await call("POST", "runs/update", { run_id: runId, status, ...(endTime !== undefined && { end_time: endTime }) }, signal);
     },
-    async uploadArtifact(run, path, data, signal) {
-      if (!run.artifactUri.startsWith(artifactScheme)) {
-        throw new ServalError("E_TRACKING_REFUSED", `${server} takes no files: it keeps those of this run in ${run.artifactUri}.`, {
-          hint: "Start it with --serve-artifacts, and without --default-artifact-root.",
-        });
-      }
-      const folder = new URL(run.artifactUri).pathname.replace(/^\/+/, "");
-      const target = [...folder.split("/"), ...path.split("/").map(encodeURIComponent)].join("/");
-      await send("PUT", `/api/2.0/mlflow-artifacts/artifacts/${target}`, { body: data }, uploadTimeoutMs, signal);
-    },
     // Without the query MLflow 3 shows a run among its pages for language models, as an evaluation of one.
     pageOf: (run) => `${server}/#/experiments/${run.experimentId}/runs/${run.runId}?workflowType=machine_learning`,
+  };
+}
+
+type LoggedModelCalls = "findLoggedModel" | "createLoggedModel" | "finalizeLoggedModel" | "logOutput";
+
+function loggedModelCalls({ call }: Connection): Pick<TrackingClient, LoggedModelCalls> {
+  return {
+    async findLoggedModel(experimentId, { key, value }, signal) {
+      // The oldest: where best and final are one bundle, that is best.
+      const order = [{ field_name: "creation_timestamp", ascending: true }];
+      const content = { experiment_ids: [experimentId], filter: `tags.\`${key}\` = '${value}'`, max_results: 1, order_by: order };
+      try {
+        const answer = await call<{ models?: { info: WireLoggedModel }[] }>("POST", "logged-models/search", content, signal);
+        const info = answer.models?.[0]?.info;
+        return info && toLoggedModel(info);
+      } catch (error) {
+        if (isUnknownEndpoint(error)) return null;
+        throw error;
+      }
+    },
+    async createLoggedModel({ experimentId, name, sourceRunId, tags, params = [] }, signal) {
+      const content = { experiment_id: experimentId, name, tags, params, ...(sourceRunId !== undefined && { source_run_id: sourceRunId }) };
+      const answer = await call<{ model: { info: WireLoggedModel } }>("POST", "logged-models", content, signal);
+      return toLoggedModel(answer.model.info);
+    },
+    async finalizeLoggedModel(modelId, signal) {
+      await call("PATCH", `logged-models/${modelId}`, { model_id: modelId, status: "LOGGED_MODEL_READY" }, signal);
+    },
+    async logOutput(runId, modelId, step, signal) {
+      await call("POST", "runs/outputs", { run_id: runId, models: [{ model_id: modelId, step }] }, signal);
+    },
   };
 }
 
@@ -191,52 +270,43 @@ interface WireRunInfo {
   readonly run_id: string;
   readonly experiment_id: string;
   readonly artifact_uri: string;
+  readonly status: RunStatus;
+}
+
+interface WireRun {
+  readonly info: WireRunInfo;
+  readonly data: { readonly params?: KeyValue[]; readonly tags?: KeyValue[]; readonly metrics?: WireMetric[] };
+}
+
+interface WireMetric {
+  readonly key: string;
+  readonly value: number | string;
+  readonly timestamp: number | string;
+  readonly step?: number | string;
+}
+
+interface WireLoggedModel {
+  readonly model_id: string;
+  readonly artifact_uri: string;
+  readonly source_run_id?: string;
+  readonly status?: string;
 }
 
 function toRunInfo(info: WireRunInfo): RunInfo {
   return { runId: info.run_id, experimentId: info.experiment_id, artifactUri: info.artifact_uri };
 }
 
-function parseServer(uri: string): { server: string; authorization: string | undefined } {
-  const url = URL.parse(uri);
-  if (url === null || !/^https?:$/.test(url.protocol)) {
-    throw new ServalError("E_ENV", `MLFLOW_TRACKING_URI: expected the http(s) address of an MLflow server, got ${JSON.stringify(uri)}.`);
-  }
-  const credentials = [url.username, url.password].map(decodeURIComponent).join(":");
-  return {
-    server: `${url.origin}${url.pathname}`.replace(/\/+$/, ""),
-    authorization: credentials === ":" ? undefined : `Basic ${Buffer.from(credentials).toString("base64")}`,
-  };
+function toLoggedModel(wire: WireLoggedModel): LoggedModel {
+  const { model_id: modelId, artifact_uri: artifactUri, source_run_id: run, status = "" } = wire;
+  return { modelId, artifactUri, sourceRunId: run || null, status: status.replace("LOGGED_MODEL_", "") as LoggedModel["status"] };
 }
 
 /** JSON has no NaN and no infinity; the protobuf mapping that MLflow uses writes them as text. */
-function jsonNumber(value: number): number | string {
-  return Number.isFinite(value) ? value : String(value);
-}
-
-/** fetch says only "fetch failed"; what happened stands in its cause. */
-function reasonOf(error: unknown): string {
-  const { name, message, cause } = error as Error;
-  if (name === "TimeoutError" || name === "AbortError") return "no answer in time";
-  const { code, message: deeper } = (cause ?? {}) as NodeJS.ErrnoException;
-  return code ?? (deeper || message);
-}
-
-function refusal(server: string, request: string, status: number, text: string): ServalError {
-  let details: { error_code?: string; message?: string } = {};
-  try {
-    details = JSON.parse(text) as typeof details;
-  } catch {
-    // A proxy in between answers with a page of its own.
-  }
-  const said = (details.message ?? text).replaceAll(/\s+/g, " ").trim().slice(0, 300);
-  const message = `${server} answered ${request} with ${status}${said === "" ? "" : `: ${said}`}`;
-  const later = status >= 500 || status === 429 || status === 408;
-  return new ServalError(later ? "E_TRACKING_UNREACHABLE" : "E_TRACKING_REFUSED", message, {
-    details: { status, errorCode: details.error_code },
-  });
-}
-
-function isRefusal(error: unknown, errorCode: string): boolean {
-  return error instanceof ServalError && error.details["errorCode"] === errorCode;
+function toWireMetric({ key, value, timestamp, step, modelId, dataset }: MetricPoint): WireMetric {
+  const number = Number.isFinite(value) ? value : String(value);
+  const of = {
+    ...(modelId !== undefined && { model_id: modelId }),
+    ...(dataset && { dataset_name: dataset.name, dataset_digest: dataset.digest }),
+  };
+  return { key, value: number, timestamp, step, ...of };
 }

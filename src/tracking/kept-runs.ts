@@ -30,9 +30,9 @@ export async function sendKeptRuns(options: KeptRunsOptions): Promise<void> {
     const written = await stat(join(runDir, spoolFile)).catch(() => undefined);
     if (name === exceptRun || written === undefined) continue;
     const spool = await Spool.open(runDir);
-    const begun = spool.entries.findLast((entry): entry is RunEntry => entry.type === "run");
+    const { begun, ended } = await survey(spool);
     if (begun?.server !== client.server) continue;
-    if (spool.entries.at(-1)?.type !== "end") {
+    if (!ended) {
       if (mayBeAlive(begun)) continue;
       spool.append({ type: "end", at: Math.round(written.mtimeMs), status: "KILLED" });
     }
@@ -41,6 +41,19 @@ export async function sendKeptRuns(options: KeptRunsOptions): Promise<void> {
     await spool.remove();
     if (delivery.run) options.onSent(name, delivery.run);
   }
+}
+
+/** Who began the run last, and whether it came to an end. */
+async function survey(spool: Spool): Promise<{ begun: RunEntry | undefined; ended: boolean }> {
+  let [begun, ended, position]: [RunEntry | undefined, boolean, number] = [undefined, false, 0];
+  for (let entries = await spool.read(0); entries.length > 0; entries = await spool.read(position)) {
+    for (const { entry, next } of entries) {
+      if (entry.type === "run") begun = entry;
+      ended = entry.type === "end";
+      position = next;
+    }
+  }
+  return { begun, ended };
 }
 
 /** Of a process on another machine nothing can be known. */

@@ -1,6 +1,6 @@
 import { hostname } from "node:os";
 import { toServalError, type ServalError } from "../errors.ts";
-import type { RunStatus, TrackingClient } from "./client.ts";
+import type { DatasetInput, RunStatus, TrackingClient } from "./client.ts";
 import { Delivery } from "./deliver.ts";
 import { Spool, type SpoolEntry } from "./spool.ts";
 
@@ -15,6 +15,24 @@ export interface TrackedRunOptions {
   readonly onTrouble: (error: ServalError) => void;
   /** Pause after a failure before the next attempt; doubled each time up to a minute. */
   readonly retryAfterMs?: number;
+  /** Pause before what was logged is sent, so that it goes many entries at a time. */
+  readonly flushEveryMs?: number;
+}
+
+/** A bundle that a run made, with the files that make it a model for MLflow. */
+export interface TrackedModel {
+  readonly name: string;
+  readonly digest: string;
+  readonly step: number;
+  /** Where its files lie on a server without logged models. */
+  readonly folder: string;
+  /** Path in the model -> a file to copy as it is now, or a text. */
+  readonly files: Readonly<Record<string, { readonly copyOf: string } | { readonly text: string }>>;
+  readonly tags: Readonly<Record<string, string>>;
+  readonly params: Readonly<Record<string, string>>;
+  readonly metrics: Readonly<Record<string, number>>;
+  /** An input of the run that the metrics were measured on. */
+  readonly dataset: { readonly name: string; readonly digest: string };
 }
 
 export interface TrackingOutcome {
@@ -23,8 +41,11 @@ export interface TrackingOutcome {
   readonly delivered: boolean;
   /** Address of the run's page; null where the server never answered. */
   readonly page: string | null;
+  /** Spent inside the calls that log, by which a training is kept waiting. */
+  readonly loggingSeconds: number;
 }
 
+const defaultFlushMs = 1000;
 const longestPauseMs = 60_000;
 const finalAttempts = 3;
 const finalPauseMs = 300;
@@ -43,6 +64,7 @@ export class TrackedRun {
   #sending: Promise<void> | undefined;
   /** Set where asking again cannot help: the rest stays in the spool. */
   #refused = false;
+  #loggingMs = 0;
 
   private constructor(options: TrackedRunOptions, spool: Spool) {
     this.#options = options;
@@ -59,6 +81,11 @@ export class TrackedRun {
     return tracked;
   }
 
+  /** Spent inside the calls that log so far. */
+  get loggingSeconds(): number {
+    return this.#loggingMs / 1000;
+  }
+
   logParams(params: Readonly<Record<string, string>>): void {
     this.#log({ type: "params", params });
   }
@@ -67,39 +94,50 @@ export class TrackedRun {
     this.#log({ type: "tags", tags });
   }
 
-  /** JSON has no NaN and no infinity: they are kept as text. */
+  logInput(input: DatasetInput): void {
+    this.#log({ type: "input", input });
+  }
+
   logMetrics(metrics: Readonly<Record<string, number>>, step: number): void {
-    const values = Object.entries(metrics).map(([key, value]) => [key, Number.isFinite(value) ? value : String(value)]);
-    this.#log({ type: "metrics", at: Date.now(), step, metrics: Object.fromEntries(values) as Record<string, number | string> });
+    this.#log({ type: "metrics", at: Date.now(), step, metrics: jsonNumbers(metrics) });
   }
 
   /** Stores a file, as it is now, under `path` of the run. */
   async logArtifact(path: string, file: string): Promise<void> {
-    try {
-      await this.#spool.keepFile(path, file);
-    } catch (error) {
-      this.#options.onTrouble(toServalError(error));
-      return;
-    }
-    this.#log({ type: "artifact", path });
+    await this.#keepAndLog({ type: "artifact", path }, async () => await this.#spool.keepFile(path, file));
+  }
+
+  /** Stores a bundle, as it is now, as a model of the run. */
+  async logModel({ files, metrics, ...model }: TrackedModel): Promise<void> {
+    const entry = { type: "model", at: Date.now(), ...model, files: Object.keys(files), metrics: jsonNumbers(metrics) } as const;
+    await this.#keepAndLog(entry, async () => {
+      for (const [path, file] of Object.entries(files)) {
+        const kept = `${model.folder}/${path}`;
+        await ("text" in file ? this.#spool.keepText(kept, file.text) : this.#spool.keepFile(kept, file.copyOf));
+      }
+    });
   }
 
   /** Ends the run and waits up to `withinMs` for what is not sent yet. */
   async finish(status: RunStatus, withinMs: number): Promise<TrackingOutcome> {
     clearTimeout(this.#timer);
     const deadline = setTimeout(() => this.#abort.abort(), withinMs);
-    this.#append({ type: "end", at: Date.now(), status });
+    const end: SpoolEntry = { type: "end", at: Date.now(), status };
+    const isKept = this.#append(end);
     for (let attempt = 1; attempt <= finalAttempts && !this.#settled; attempt++) {
       if (attempt > 1) await new Promise((resolve) => setTimeout(resolve, finalPauseMs));
       await this.#send();
     }
+    // A disk that is full keeps no entry; the run must not seem to go on because of that.
+    if (!isKept && this.#delivery.done) await this.#delivery.send(end, this.#abort.signal).catch(() => undefined);
     clearTimeout(deadline);
     clearTimeout(this.#timer);
     const delivered = this.#delivery.done;
     if (delivered) await this.#spool.remove();
+    else this.#spool.close();
     const { client } = this.#options;
     const { run } = this.#delivery;
-    return { server: client.server, delivered, page: run === undefined ? null : client.pageOf(run) };
+    return { server: client.server, delivered, page: run === undefined ? null : client.pageOf(run), loggingSeconds: this.loggingSeconds };
   }
 
   get #settled(): boolean {
@@ -107,18 +145,39 @@ export class TrackedRun {
   }
 
   #log(entry: SpoolEntry): void {
+    const startedAt = performance.now();
     this.#append(entry);
-    // A sender at work takes the entry along; while the server is thought to be down the timer decides when it is asked again.
-    if (this.#sending === undefined && this.#timer === undefined && !this.#refused) void this.#send();
+    this.#sendSoon();
+    this.#loggingMs += performance.now() - startedAt;
   }
 
-  #append(entry: SpoolEntry): void {
+  async #keepAndLog(entry: SpoolEntry, keep: () => Promise<void>): Promise<void> {
+    const startedAt = performance.now();
     try {
-      this.#spool.append(entry);
+      await keep();
+      this.#append(entry);
+      this.#sendSoon();
     } catch (error) {
-      // A full disk is for the checkpoint to report; the entry is still sent from memory.
       this.#options.onTrouble(toServalError(error));
     }
+    this.#loggingMs += performance.now() - startedAt;
+  }
+
+  /** False where the disk does not take it: for the checkpoint to report, and no reason to stop a training. */
+  #append(entry: SpoolEntry): boolean {
+    try {
+      this.#spool.append(entry);
+      return true;
+    } catch (error) {
+      this.#options.onTrouble(toServalError(error));
+      return false;
+    }
+  }
+
+  /** A sender at work takes the entry along; while the server is thought to be down the timer decides when it is asked again. */
+  #sendSoon(): void {
+    if (this.#sending !== undefined || this.#timer !== undefined || this.#refused) return;
+    this.#timer = setTimeout(() => void this.#send(), this.#options.flushEveryMs ?? defaultFlushMs).unref();
   }
 
   /** Empties the spool, one sender at a time; never rejects. */
@@ -147,4 +206,9 @@ export class TrackedRun {
       this.#pause = Math.min(this.#pause * 2, longestPauseMs);
     }
   }
+}
+
+/** JSON has no NaN and no infinity: they are kept as text. */
+function jsonNumbers(metrics: Readonly<Record<string, number>>): Record<string, number | string> {
+  return Object.fromEntries(Object.entries(metrics).map(([key, value]) => [key, Number.isFinite(value) ? value : String(value)]));
 }

@@ -92,7 +92,11 @@ export type TrainEvent =
       /** Means over this epoch so far. */
       readonly loss: number;
       readonly accuracy: number;
+      /** Since this session began. */
       readonly imagesPerSecond: number;
+      /** Of this step alone. */
+      readonly stepLoss: number;
+      readonly stepImagesPerSecond: number;
     }
   | { readonly type: "epoch"; readonly result: EpochResult; readonly best: boolean }
   | { readonly type: "note"; readonly text: string };
@@ -106,6 +110,8 @@ export interface TrainOutcome {
   readonly epochs: number;
   readonly seconds: number;
   readonly imagesPerSecond: number;
+  /** Time of the steps of this session, in seconds: without validation, checkpoints and export. */
+  readonly stepSeconds: number;
   /** Time spent assembling batches over the time of all steps. */
   readonly waitShare: number;
   readonly lowering: "portable" | "blocked";

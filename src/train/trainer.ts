@@ -212,6 +212,7 @@ class Trainer {
       epochs: this.#epoch,
       seconds: this.#seconds,
       imagesPerSecond: this.#sessionImages / Math.max(this.#sessionSeconds, 1e-9),
+      stepSeconds: this.#sessionSeconds,
       waitShare: this.#waitSeconds / Math.max(this.#sessionSeconds, 1e-9),
       lowering: this.#setup.blockSize > 0 ? "blocked" : "portable",
       blockSize: this.#setup.blockSize,
@@ -279,6 +280,8 @@ class Trainer {
       loss: this.#lossSum / this.#step,
       accuracy: this.#correct / (this.#step * this.#setup.batchSize),
       imagesPerSecond: this.#sessionImages / this.#sessionSeconds,
+      stepLoss: loss,
+      stepImagesPerSecond: this.#setup.batchSize / seconds,
     });
   }
 

@@ -3,6 +3,7 @@ import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Random } from "../../src/train/random.ts";
+import { MlflowStub } from "../helpers/mlflow-stub.ts";
 import { makeColourRepository, type ColourRepository } from "../helpers/colour-repository.ts";
 import { runServal, startServal } from "../helpers/serval-process.ts";
 
@@ -43,29 +44,54 @@ async function checkpointsWritten(dir: string, count: number): Promise<void> {
   });
 }
 
-test("training killed with SIGKILL at five random steps and resumed each time ends with the weights of a run left alone", async () => {
+/** The metrics that a killed training had logged: key, step, time and value of each. */
+async function loggedPoints(): Promise<string[]> {
+  const lines = (await readFile(join(await latestRun(), "tracking-spool.jsonl"), "utf8")).split("\n").slice(0, -1);
+  const entries = lines.map((line) => JSON.parse(line) as { type: string; at: number; step: number; metrics: Record<string, number> });
+  return entries
+    .filter(({ type }) => type === "metrics")
+    .flatMap(({ at, step, metrics }) => Object.entries(metrics).map(([key, value]) => JSON.stringify([key, step, at, value])));
+}
+
+test("training killed with SIGKILL at five random steps and resumed each time ends with the weights of a run left alone, and all that it logged arrives", async () => {
   expect((await runServal(data.cwd, ["train"])).code).toBe(0);
   const expected = await finalWeights();
   await rm(join(data.cwd, ".serval"), { recursive: true });
   await rm(join(data.cwd, "artifacts"), { recursive: true });
 
+  const server = new MlflowStub();
+  await server.listen();
+  const env = { MLFLOW_TRACKING_URI: server.uri };
+  const logged = new Set<string>();
   const random = new Random(7);
-  const first = startServal(data.cwd, ["train", "--checkpoint-every", "1"]);
+  const first = startServal(data.cwd, ["train", "--checkpoint-every", "1"], env);
   await first.waitFor(/Run \d{8}-/);
   const checkpoints = join(await latestRun(), "checkpoints");
   await mkdir(checkpoints, { recursive: true });
   await checkpointsWritten(checkpoints, 1 + random.below(8));
   await first.stop("SIGKILL");
+  for (const point of await loggedPoints()) logged.add(point);
   for (let kill = 1; kill < 5; kill++) {
-    const resumed = startServal(data.cwd, ["train", "--checkpoint-every", "1", "--resume"]);
+    const resumed = startServal(data.cwd, ["train", "--checkpoint-every", "1", "--resume"], env);
     await checkpointsWritten(checkpoints, 1 + random.below(8));
     expect((await resumed.stop("SIGKILL")).code).toBe(null);
+    for (const point of await loggedPoints()) logged.add(point);
   }
-  const last = await runServal(data.cwd, ["train", "--resume"]);
+  const last = await runServal(data.cwd, ["train", "--resume"], env);
   expect(last.code, last.stderr).toBe(0);
   expect(last.stdout).toMatch(/Going on after step \d+ of 54/);
   expect(await finalWeights()).toBe(expected);
   expect((await readdir(join(data.cwd, ".serval/runs"))).length).toBe(1);
+  await server.close();
+
+  expect(server.runs.map(({ status }) => status)).toEqual(["FINISHED"]);
+  const points = server.runs[0]?.metrics ?? [];
+  const found = new Set(points.map(({ key, step, timestamp, value }) => JSON.stringify([key, step, timestamp, value])));
+  expect(logged.size).toBeGreaterThan(10);
+  expect([...logged].filter((point) => !found.has(point))).toEqual([]);
+  // A step that was trained again after a kill has the same loss, bit for bit.
+  const losses = points.filter(({ key }) => key === "step/train_loss");
+  expect(new Set(losses.map(({ step, value }) => `${step} ${value}`)).size).toBe(new Set(losses.map(({ step }) => step)).size);
 });
 
 test("Ctrl-C stops training after the step in progress, keeps a checkpoint and exits with 130", async () => {

@@ -11,6 +11,16 @@ interface StubRun {
   readonly params: Record<string, string>;
   readonly metrics: { key: string; value: number | string; timestamp: number; step: number }[];
   readonly files: Record<string, Buffer>;
+  readonly inputs: unknown[];
+}
+
+interface StubModel {
+  readonly id: string;
+  readonly name: string;
+  readonly run: string;
+  readonly tags: Record<string, string>;
+  readonly files: Record<string, Buffer>;
+  status: string;
 }
 
 /** What a tracking server does to a request before it answers it: a status instead of the answer, or nothing at all. */
@@ -19,7 +29,10 @@ export type Misbehaviour = (request: IncomingMessage) => number | "hang" | undef
 /** The requests of the MLflow REST API that Serval sends, over real HTTP, kept in memory. The interop suite talks to the real one. */
 export class MlflowStub {
   readonly runs: StubRun[] = [];
+  readonly models: StubModel[] = [];
   readonly requests: string[] = [];
+  /** False: as before MLflow 3. */
+  hasLoggedModels = true;
   misbehave: Misbehaviour = () => undefined;
   artifactRoot = "mlflow-artifacts:/";
   readonly #experiments: string[] = [];
@@ -61,6 +74,16 @@ export class MlflowStub {
       response.end("{}");
       return;
     }
+    const modelFiles = /^\/api\/2\.0\/mlflow-artifacts\/artifacts\/models\/([^/]+)\/(.+)$/.exec(url.pathname);
+    if (modelFiles) {
+      this.#model(modelFiles[1]).files[decodeURIComponent(modelFiles[2] ?? "")] = body;
+      response.end("{}");
+      return;
+    }
+    if (!this.hasLoggedModels && url.pathname.includes("/logged-models")) {
+      response.writeHead(404).end("<!doctype html><title>404 Not Found</title>");
+      return;
+    }
     const content = request.method === "GET" ? Object.fromEntries(url.searchParams) : (JSON.parse(body.toString()) as object);
     const answer = this.#call(url.pathname.replace("/api/2.0/mlflow/", ""), content as Record<string, never>);
     if (answer === undefined)
@@ -86,7 +109,17 @@ export class MlflowStub {
       case "runs/create": {
         const id = `run${this.runs.length}`;
         const [experiment, runName] = [content["experiment_id"] ?? "", content["run_name"] ?? ""];
-        const run = { id, experiment, name: runName, status: "RUNNING", endTime: undefined, params: {}, metrics: [], files: {} };
+        const run = {
+          id,
+          experiment,
+          name: runName,
+          status: "RUNNING",
+          endTime: undefined,
+          params: {},
+          metrics: [],
+          files: {},
+          inputs: [],
+        };
         this.runs.push({ ...run, tags: pairs(content["tags"]) });
         return { run: { info: this.#info(this.#run(id)) } };
       }
@@ -95,10 +128,8 @@ export class MlflowStub {
         Object.assign(run.tags, pairs(content["tags"]));
         Object.assign(run.params, pairs(content["params"]));
         // As the real one does: a point that is there is not there twice.
-        for (const point of (content["metrics"] ?? []) as StubRun["metrics"]) {
-          const text = JSON.stringify(point);
-          if (!run.metrics.some((known) => JSON.stringify(known) === text)) run.metrics.push(point);
-        }
+        const known = new Set(run.metrics.map((point) => JSON.stringify(point)));
+        run.metrics.push(...((content["metrics"] ?? []) as StubRun["metrics"]).filter((point) => !known.has(JSON.stringify(point))));
         return {};
       }
       case "runs/update": {
@@ -106,9 +137,36 @@ export class MlflowStub {
         [run.status, run.endTime] = [content["status"] ?? "", content["end_time"]];
         return { run_info: this.#info(run) };
       }
-      default:
-        return undefined;
+      case "runs/log-inputs":
+        for (const input of (content["datasets"] ?? []) as unknown[]) {
+          const { inputs } = this.#run(content["run_id"]);
+          if (!inputs.some((known) => JSON.stringify(known) === JSON.stringify(input))) inputs.push(input);
+        }
+        return {};
+      case "runs/outputs":
+        return {};
+      case "logged-models/search": {
+        const [, key = "", value = ""] = /^tags\.`(.+)` = '(.+)'$/.exec(content["filter"] ?? "") ?? [];
+        return { models: this.models.filter(({ tags }) => tags[key] === value).map(describeModel) };
+      }
+      case "logged-models": {
+        const id = `m-${this.models.length}`;
+        const [modelName, run] = [content["name"] ?? "", content["source_run_id"] ?? ""];
+        this.models.push({ id, name: modelName, run, tags: pairs(content["tags"]), files: {}, status: "LOGGED_MODEL_PENDING" });
+        return { model: describeModel(this.#model(id)) };
+      }
+      default: {
+        const model = this.models.find(({ id }) => name === `logged-models/${id}`);
+        if (model) model.status = content["status"] ?? "";
+        return model && { model: describeModel(model) };
+      }
     }
+  }
+
+  #model(id: string | undefined): StubModel {
+    const model = this.models.find((known) => known.id === id);
+    if (!model) throw new Error(`the stub has no model ${id}`);
+    return model;
   }
 
   #run(id: string | undefined): StubRun {
@@ -120,4 +178,8 @@ export class MlflowStub {
   #info({ id, experiment }: StubRun): object {
     return { run_id: id, experiment_id: experiment, artifact_uri: `${this.artifactRoot}${experiment}/${id}/artifacts` };
   }
+}
+
+function describeModel({ id, status }: StubModel): object {
+  return { info: { model_id: id, artifact_uri: `mlflow-artifacts:/models/${id}`, status } };
 }

@@ -1,18 +1,18 @@
-import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
+import { execFile } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { flattenParams } from "../../src/cli/track-training.ts";
 import { loadParams } from "../../src/config/params.ts";
+import { openShards } from "../../src/data/shards.ts";
 import { sha256File } from "../../src/files.ts";
 import { readResults, type EpochResult } from "../../src/train/results.ts";
 import { preparePatterns } from "../helpers/pattern-project.ts";
 import { runServal, type ProcessResult } from "../helpers/serval-process.ts";
-import { python, pythonProgram } from "./python.ts";
+import { freePort, startMlflowServer, type MlflowServer } from "./mlflow-server.ts";
+import { python } from "./python.ts";
 
 interface LoggedRun {
   readonly count: number;
@@ -23,54 +23,15 @@ interface LoggedRun {
   readonly tags: Record<string, string>;
   readonly metrics: Record<string, [step: number, value: number][]>;
   readonly files: Record<string, string>;
+  readonly inputs: [name: string, digest: string, profile: Record<string, number>, contexts: string[]][];
+  readonly models: Record<string, { id: string; status: string; metrics: Record<string, number>; files: Record<string, string> }>;
 }
 
 const epochs = 3;
 let dir: string;
 let cwd: string;
 let uri: string;
-let server: ChildProcess | undefined;
-
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, "127.0.0.1");
-  await once(probe, "listening");
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, "close");
-  return port;
-}
-
-/** Resolves once the real server says that it is ready. */
-async function startMlflow(): Promise<void> {
-  const args = ["server", "--host", "127.0.0.1", "--port", new URL(uri).port, "--workers", "1", "--serve-artifacts"];
-  const stores = ["--backend-store-uri", `sqlite:///${join(dir, "mlflow.db")}`, "--artifacts-destination", join(dir, "artifacts")];
-  // A group of its own: the server starts workers, which must end with it.
-  const child = spawn(pythonProgram("mlflow"), [...args, ...stores], {
-    cwd: dir,
-    detached: true,
-    env: { ...process.env, MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false" },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  server = child;
-  let log = "";
-  await new Promise<void>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("exit", (code) => reject(new Error(`mlflow server ended with ${code}:\n${log}`)));
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (chunk: string) => {
-        log += chunk;
-        if (log.includes("Application startup complete")) resolve();
-      });
-    }
-  });
-}
-
-async function stopMlflow(): Promise<void> {
-  if (server?.pid === undefined || server.exitCode !== null || server.signalCode !== null) return;
-  const ended = once(server, "exit");
-  process.kill(-server.pid, "SIGTERM");
-  await ended;
-}
+let server: MlflowServer | undefined;
 
 async function train(): Promise<ProcessResult & { run: string; tracking: { delivered: boolean; page: string | null } }> {
   const result = await runServal(cwd, ["train", "--json"], { MLFLOW_TRACKING_URI: uri });
@@ -112,12 +73,33 @@ async function expectLogged(logged: LoggedRun, run: string): Promise<void> {
 
   expect(logged.tags).toMatchObject({ "serval.run": run, "mlflow.source.name": "serval train" });
   expect(Object.keys(logged.files)).toEqual(
-    expect.arrayContaining(["args.yaml", "confusion-matrix.png", "results.csv", "results.png", "models/best/model.onnx"]),
+    expect.arrayContaining(["args.yaml", "confusion-matrix.png", "confusion-matrix.svg", "params.yaml", "results.csv", "results.png"]),
   );
-  for (const [path, hash] of Object.entries(logged.files).filter(([path]) => !path.startsWith("models/"))) {
-    expect(hash, path).toBe(await sha256File(join(runDir, path)));
+  for (const [path, hash] of Object.entries(logged.files)) {
+    expect(hash, path).toBe(await sha256File(join(path === "params.yaml" ? cwd : runDir, path)));
   }
+  await expectSteps(logged);
   expect(await readdir(runDir)).not.toContain("tracking-spool.jsonl");
+}
+
+async function expectSteps(logged: LoggedRun): Promise<void> {
+  const steps = logged.metrics["step/train_loss"] ?? [];
+  const shards = await openShards(join(cwd, "data/processed"));
+  shards.close();
+  const { splits, dataVersion } = shards;
+  expect(steps.map(([step]) => step)).toEqual(Array.from({ length: epochs * Math.floor(splits.train.count / 16) }, (_, i) => i + 1));
+  const perEpoch = steps.length / epochs;
+  for (const [i, [, loss]] of (logged.metrics["train_loss"] ?? []).entries()) {
+    const own = steps.slice(i * perEpoch, (i + 1) * perEpoch).reduce((sum, [, value]) => sum + value, 0) / perEpoch;
+    expect(own).toBeCloseTo(loss, 5);
+  }
+  expect(logged.metrics["step/images_per_second"]).toHaveLength(steps.length);
+  for (const name of ["cpu_utilization_percentage", "system_memory_usage_megabytes", "system_memory_usage_percentage"]) {
+    expect(logged.metrics[`system/${name}`]?.[0]?.[1], name).toBeGreaterThan(0);
+  }
+  expect(logged.metrics["logging_seconds"]?.[0]?.[1]).toBeLessThan(logged.metrics["step_seconds"]?.[0]?.[1] ?? 0);
+  const rows = { num_rows_train: splits.train.count, num_rows_val: splits.val.count, num_rows_test: splits.test.count, classes: 5 };
+  expect(logged.inputs).toEqual([["patterns", dataVersion.slice(0, 32), expect.objectContaining(rows), ["training"]]]);
 }
 
 async function hashesOf(folder: string): Promise<Record<string, string>> {
@@ -126,13 +108,18 @@ async function hashesOf(folder: string): Promise<Record<string, string>> {
   return Object.fromEntries(await Promise.all(files.map(async (path) => [path.slice(folder.length + 1), await sha256File(path)] as const)));
 }
 
+/** The bundle in a logged model: all but the files that make it one for MLflow, and what its client adds to a download. */
 function modelFiles(logged: LoggedRun, role: string): Record<string, string> {
-  const prefix = `models/${role}/`;
-  return Object.fromEntries(
-    Object.entries(logged.files)
-      .filter(([path]) => path.startsWith(prefix))
-      .map(([path, hash]) => [path.slice(prefix.length), hash]),
-  );
+  const model = logged.models[role];
+  expect(model?.status).toBe("READY");
+  const bundle = { ...model?.files };
+  for (const name of ["MLmodel", "python_env.yaml", "requirements.txt"]) {
+    expect(bundle).toHaveProperty([name]);
+    delete bundle[name];
+  }
+  delete bundle["registered_model_meta"];
+  expect(Object.keys(model?.metrics ?? {})).toContain(`${role}_val_accuracy`);
+  return bundle;
 }
 
 beforeAll(async () => {
@@ -142,7 +129,7 @@ beforeAll(async () => {
   await preparePatterns(cwd, epochs);
 }, 120_000);
 afterAll(async () => {
-  await stopMlflow();
+  await server?.stop();
   await rm(dir, { recursive: true, force: true });
 });
 
@@ -153,7 +140,7 @@ test("a run that a server missed reaches it with the next training, and the next
   expect(missed.stderr).toContain(`${uri} does not answer: ECONNREFUSED.\n  Training goes on.`);
   const missedModels = { best: await hashesOf(join(cwd, "artifacts/best")), final: await hashesOf(join(cwd, "artifacts/final")) };
 
-  await startMlflow();
+  server = await startMlflowServer(dir, Number(new URL(uri).port));
   const logged = await train();
   expect(logged.stderr).not.toContain("E_TRACKING");
   expect(logged.stderr).toContain(`Sent the kept run ${missed.run} to ${uri}/#/experiments/`);
@@ -163,6 +150,7 @@ test("a run that a server missed reaches it with the next training, and the next
     delivered: true,
     page: expect.stringMatching(new RegExp(`/runs/${second.run_id}\\?workflowType=machine_learning$`)) as string,
   });
+  expect(second.tags["serval.lowering"]).toMatch(/^(blocked|portable)$/);
   for (const role of ["best", "final"]) expect(modelFiles(second, role)).toEqual(await hashesOf(join(cwd, "artifacts", role)));
 
   const first = await readBack(missed.run);

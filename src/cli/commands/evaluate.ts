@@ -9,7 +9,7 @@ import { defaultImageLimits, type ImageLimits } from "../../image/decode.ts";
 import { loadBundle, shortDigest, type Bundle } from "../../model/bundle.ts";
 import { provenanceFile } from "../../model/manifest.ts";
 import { exists } from "../../model/replace-folder.ts";
-import { resolveModel, trainedModelDir } from "../../model/resolve-model.ts";
+import { trainedModelDir } from "../../model/resolve-model.ts";
 import { startInference, type Inference } from "../../runtime/inference.ts";
 import { recordLook, type RecordedLook } from "../../train/accuracy-log.ts";
 import { evaluateBundle, evaluateSource, type EvaluateOptions, type Evaluation, type SkippedImage } from "../../train/evaluate.ts";
@@ -17,6 +17,7 @@ import type { Metrics } from "../../train/metrics.ts";
 import { answeredPart, writeEvaluation, type AnsweredPart, type EvaluationSubject } from "../../train/report.ts";
 import { readResults, type EpochResult } from "../../train/results.ts";
 import type { Configure } from "../command.ts";
+import { findModel } from "../find-model.ts";
 import { formatDuration, type Output } from "../output.ts";
 
 export interface EvaluateCommandOptions {
@@ -56,7 +57,7 @@ export const evaluationDir: string = join("artifacts", "evaluation");
 
 export const configure: Configure = (command, context) => {
   command
-    .option("--model <MODEL>", "bundle folder, its model.onnx, or a released model's name (default: artifacts/best)")
+    .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: artifacts/best)")
     .option("--data <SOURCE>", "evaluate a folder or zip of labelled images instead of a split")
     .addOption(new Option("--split <SPLIT>", "split of data/processed").choices([...splitNames]).default("test"))
     .option("--out <DIR>", "folder for the figures and pictures", evaluationDir)
@@ -85,7 +86,7 @@ export const configure: Configure = (command, context) => {
 export async function evaluateModel(options: EvaluateCommandOptions, output: Output, signal?: AbortSignal): Promise<EvaluateReport> {
   const { cwd, split = "test", stateDir = ".serval" } = options;
   const startedAt = performance.now();
-  const bundle = await loadBundle(await findModel(options.model, cwd));
+  const bundle = await loadBundle(await modelToEvaluate(options.model, cwd, output));
   const { name, preprocess, abstainBelow } = bundle.manifest;
   const { width, height } = preprocess.crop ?? preprocess;
   const inference = await startInference(bundle.model, { imageShape: [height, width] });
@@ -140,10 +141,10 @@ interface EvaluatedData {
 }
 
 /** What was trained last comes first here: a released model has been evaluated already. */
-async function findModel(name: string | undefined, cwd: string): Promise<string> {
+async function modelToEvaluate(name: string | undefined, cwd: string, output: Output): Promise<string> {
   const trained = join(cwd, trainedModelDir);
   if (name === undefined && (await exists(join(trained, "bundle.json")))) return trained;
-  return (await resolveModel(name, cwd)).dir;
+  return (await findModel(name, cwd, output)).dir;
 }
 
 async function evaluate(

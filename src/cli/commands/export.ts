@@ -7,6 +7,7 @@ import { writeFileAtomic } from "../../files.ts";
 import { loadBundle, modelFile, shortDigest, weightsFile } from "../../model/bundle.ts";
 import { resolveModel } from "../../model/resolve-model.ts";
 import type { Configure } from "../command.ts";
+import { findModel } from "../find-model.ts";
 
 export type ExportFormat = "onnx" | "safetensors";
 
@@ -40,19 +41,17 @@ export const configure: Configure = (command, context) => {
         .choices(["onnx", "safetensors"])
         .makeOptionMandatory(),
     )
-    .option("--model <MODEL>", "bundle folder, its model.onnx, or a released model's name (default: SERVAL_MODEL)")
+    .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: SERVAL_MODEL)")
     .option("--out <FILE>", "file to write (default: the model's name in this folder)")
     .option("--json", "print the result as JSON")
     .action(async (options: { format: ExportFormat; model?: string; out?: string; json?: boolean }) => {
       const { model } = loadSettings();
-      const exported = await exportModel({ ...options, cwd: context.cwd, model: options.model ?? model ?? undefined });
+      const output = context.output(options);
+      const { dir } = await findModel(options.model ?? model ?? undefined, context.cwd, output, context.signal);
+      const exported = await exportModel({ ...options, cwd: context.cwd, model: dir });
       const { file, sizeBytes } = exported;
-      context
-        .output(options)
-        .result(
-          exported,
-          `Wrote ${file} (${(sizeBytes / 1e6).toFixed(2)} MB), model ${exported.model.name} version ${exported.model.version}.`,
-        );
+      const text = `Wrote ${file} (${(sizeBytes / 1e6).toFixed(2)} MB), model ${exported.model.name} version ${exported.model.version}.`;
+      output.result(exported, text);
     });
 };
 

@@ -4,10 +4,10 @@ import { resolve } from "node:path";
 import { loadSettings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors.ts";
 import type { ImageLimits } from "../../image/preprocess.ts";
-import { resolveModel } from "../../model/resolve-model.ts";
 import { createPredictor, fixedTarget, type Predictor } from "../../serve/predictor.ts";
 import { loadServedModel } from "../../serve/served-model.ts";
 import type { Configure } from "../command.ts";
+import { findModel } from "../find-model.ts";
 import type { Output } from "../output.ts";
 
 export interface PredictOptions {
@@ -26,7 +26,7 @@ export type PredictedImage =
 export const configure: Configure = (command, context) => {
   command
     .argument("<IMAGE...>", "JPEG, PNG, WebP or GIF files")
-    .option("--model <MODEL>", "bundle folder, its model.onnx, or a released model's name (default: SERVAL_MODEL)")
+    .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: SERVAL_MODEL)")
     .option("--json", "print the result as JSON")
     .action(async (images: string[], options: { model?: string; json?: boolean }) => {
       const { model, maxBodyBytes, maxPixels } = loadSettings();
@@ -45,7 +45,7 @@ export const configure: Configure = (command, context) => {
 /** Answers for each file, in the order of `images`; a file that cannot be used has its error in its place. */
 export async function predictImages(options: PredictOptions, output: Output, signal?: AbortSignal): Promise<PredictedImage[]> {
   const { cwd, images, limits } = options;
-  const { dir } = await resolveModel(options.model, cwd);
+  const { dir } = await findModel(options.model, cwd, output, signal);
   const serveLimits = { maxBodyBytes: limits.maxBytes, maxPixels: limits.maxPixels, queueLimit: Infinity, requestTimeoutMs: 2 ** 31 - 1 };
   const model = await loadServedModel(dir, { limits: serveLimits, workers: Math.min(images.length, availableParallelism()) });
   const progress = output.progress("Predicting", images.length, "images");

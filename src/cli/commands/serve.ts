@@ -4,12 +4,13 @@ import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { describeVariables, loadSettings, type Settings } from "../../config/settings.ts";
 import { ServalError } from "../../errors.ts";
-import { resolveModel } from "../../model/resolve-model.ts";
 import { readApiKeys } from "../../serve/api-keys.ts";
 import { followFolder } from "../../serve/folder-source.ts";
+import { followRegistry } from "../../serve/registry-source.ts";
 import { openServiceLog } from "../../serve/log-stream.ts";
 import { startService, type Service } from "../../serve/service.ts";
 import type { Configure } from "../command.ts";
+import { findModel } from "../find-model.ts";
 import type { Output } from "../output.ts";
 
 export interface ServeCommandOptions {
@@ -62,7 +63,7 @@ export function settingsWith({ port, host }: AddressOptions): Settings {
 
 export const configure: Configure = (command, context) => {
   addressOptions(command)
-    .option("--model <MODEL>", "bundle folder, its model.onnx, or a released model's name (default: SERVAL_MODEL)")
+    .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: SERVAL_MODEL)")
     .addHelpText("after", () => `\nThe environment sets the rest:\n${describeVariables(serveSettings)}`)
     .action(async (options: AddressOptions & { model?: string }) => {
       await serveModel({ cwd: context.cwd, model: options.model, settings: settingsWith(options) }, context.output(), context.signal);
@@ -82,7 +83,8 @@ export async function serveModel(options: ServeCommandOptions, output: Output, s
 
 /** Starts the service that the settings ask for; the JSON log goes to stdout and to SERVAL_LOG_FILE. */
 export async function startModelService({ cwd, model, settings }: ServeCommandOptions, output: Output): Promise<Service> {
-  const { dir } = await resolveModel(model ?? settings.model ?? undefined, cwd);
+  const wanted = model ?? settings.model ?? undefined;
+  const { dir, registered } = await findModel(wanted, cwd, output);
   const { host, port, maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs, workers, modelPollMs, apiKeysFile } =
     settings;
   const { maxBatchSize, maxDelayMs, rateLimit, corsOrigins, abstain, drainMs } = settings;
@@ -91,7 +93,8 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
   const stream = openServiceLog(process.stdout, file, (message) => output.warn(message));
   return await startService({
     modelDir: dir,
-    source: modelPollMs === 0 ? undefined : followFolder(dir, modelPollMs),
+    modelVersion: registered?.version,
+    source: modelPollMs === 0 ? undefined : registered ? followRegistry(registered.again, modelPollMs) : followFolder(dir, modelPollMs),
     host,
     port,
     limits: { maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs },

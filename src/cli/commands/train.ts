@@ -2,14 +2,13 @@ import { readFile } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { Option } from "commander";
 import { stringify as stringifyYaml } from "yaml";
-import { loadSettings } from "../../config/settings.ts";
+import { loadSettings, type Settings } from "../../config/settings.ts";
 import { loadParams, paramsHash, type Params } from "../../config/params.ts";
 import { drawCheckImages } from "../../data/check-images.ts";
 import { openShards } from "../../data/shards.ts";
-import { ServalError } from "../../errors.ts";
+import { ServalError, toServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { loadBundle, shortDigest } from "../../model/bundle.ts";
-import { resolveModel } from "../../model/resolve-model.ts";
 import { exportBundle } from "../../train/export.ts";
 import { readInitialWeights } from "../../train/initial-weights.ts";
 import type { Metrics } from "../../train/metrics.ts";
@@ -19,12 +18,13 @@ import { createRun, findRun } from "../../train/run-folder.ts";
 import type { InitialWeights, TrainEvent, TrainOutcome } from "../../train/train-job.ts";
 import { checkConfig } from "../../train/train-plan.ts";
 import { trainInThread } from "../../train/training-thread.ts";
-import { createTrackingClient } from "../../tracking/client.ts";
-import type { TrackingOutcome } from "../../tracking/run.ts";
+import type { TrackingClient } from "../../tracking/client.ts";
 import type { Configure } from "../command.ts";
+import { findModel } from "../find-model.ts";
 import { describeRate, findRate, type RateReport } from "../find-rate.ts";
 import { formatDuration, type Output, type Progress } from "../output.ts";
-import { describeTracking, trackTraining, type TrainingTracker } from "../track-training.ts";
+import { connectTracking } from "../tracking-connection.ts";
+import { describeTracking, trackTraining, type TrainingTracker, type TrainingTracking } from "../track-training.ts";
 
 export interface TrainCommandOptions {
   /** The working repository. */
@@ -36,7 +36,8 @@ export interface TrainCommandOptions {
   /** Holds runs/. Default: .serval. */
   readonly stateDir?: string | undefined;
   /** Address of the MLflow server that the run is logged to. Default: it is not logged. */
-  readonly trackingUri?: string | undefined;
+  /** Where the run is logged; without it nowhere but in its folder. */
+  readonly tracking?: TrackingClient | undefined;
   /** Stands first on the model card. */
   readonly notice?: string;
 }
@@ -63,7 +64,7 @@ export interface TrainReport {
   readonly lowering: string;
   readonly threads: number;
   /** Null where no tracking server is named. */
-  readonly tracking: TrackingOutcome | null;
+  readonly tracking: TrainingTracking | null;
 }
 
 const initHint = "Name a bundle folder or a released model (`serval models list`) in train.init, or leave it empty.";
@@ -99,7 +100,7 @@ export const configure: Configure = (command, context) => {
           resume: options.resume,
           checkpointEverySteps: options.checkpointEvery,
           stateDir: settings.stateDir,
-          trackingUri: settings.mlflowTrackingUri ?? undefined,
+          tracking: await openTracking(context.cwd, settings, output),
         },
         output,
         context.signal,
@@ -107,6 +108,22 @@ export const configure: Configure = (command, context) => {
       output.result(report, describe(report));
     });
 };
+
+/** The server that runs are logged to. A store of our own that cannot be opened keeps nobody from training. */
+export async function openTracking(
+  cwd: string,
+  { mlflowTrackingUri, stateDir }: Pick<Settings, "mlflowTrackingUri" | "stateDir">,
+  output: Output,
+): Promise<TrackingClient | undefined> {
+  try {
+    return (await connectTracking(cwd, mlflowTrackingUri, stateDir)).tracking;
+  } catch (error) {
+    const { code, message } = toServalError(error);
+    if (code === "E_ENV") throw error;
+    output.warn(`${code}: ${message}\n  This run is kept in its folder only.`);
+    return undefined;
+  }
+}
 
 /** Looks for a learning rate on data/processed, with the beginning that a training would have. */
 export async function suggestLearningRate(
@@ -118,7 +135,7 @@ export async function suggestLearningRate(
   const shards = await openShards(shardsDir);
   shards.close();
   checkConfig(params.train, shards);
-  const init = await loadInitialWeights(params, cwd, shards.labels);
+  const init = await loadInitialWeights(params, cwd, shards.labels, output);
   return await findRate({ cwd, params, stateDir, config: params.train, init, shardsDir }, output, signal);
 }
 
@@ -132,8 +149,8 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
   try {
     // Before a run folder is made: a mistake in the parameters leaves nothing behind.
     checkConfig(train, shards);
-    const init = await loadInitialWeights(params, cwd, shards.labels);
-    const client = options.trackingUri === undefined ? undefined : createTrackingClient(options.trackingUri);
+    const init = await loadInitialWeights(params, cwd, shards.labels, output);
+    const client = options.tracking;
     const resume = options.resume !== undefined && options.resume !== false;
     const named = typeof options.resume === "string" ? options.resume : undefined;
     const runDir = resume ? await findRun(cwd, named, options.stateDir) : await createRun(cwd, options.stateDir);
@@ -141,7 +158,7 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     const args = stringifyYaml({ data, prepare, train, model });
     if (resume) await checkArgs(runDir, args);
     else await writeFileAtomic(join(runDir, argsFile), args);
-    if (client) tracker = await trackTraining({ client, cwd, runDir, params, dataVersion: shards.dataVersion, init }, output);
+    if (client) tracker = await trackTraining({ client, cwd, runDir, params, data: shards, init }, output);
 
     const checkpointEverySteps = options.checkpointEverySteps ?? 0;
     const outcome = await runWithProgress(
@@ -192,9 +209,14 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
 }
 
 /** The bundle that train.init names, where it names one, checked against the network to train. */
-async function loadInitialWeights({ train }: Params, cwd: string, labels: readonly string[]): Promise<InitialWeights | undefined> {
+async function loadInitialWeights(
+  { train }: Params,
+  cwd: string,
+  labels: readonly string[],
+  output: Output,
+): Promise<InitialWeights | undefined> {
   if (train.init === "") return undefined;
-  const { dir } = await resolveModel(train.init, cwd).catch((error: unknown) => {
+  const { dir } = await findModel(train.init, cwd, output).catch((error: unknown) => {
     if (!(error instanceof ServalError)) throw error;
     throw new ServalError(error.code, `train.init: ${error.message}`, { cause: error, hint: initHint });
   });
@@ -241,6 +263,7 @@ async function runWithProgress(
         progress = output.progress("Training", total - firstStep);
         break;
       case "step":
+        tracker?.logStep(event);
         progress?.update(
           event.stepsDone - firstStep,
           `epoch ${event.epoch}/${job.config.epochs}  loss ${event.loss.toFixed(3)}  accuracy ${percent(event.accuracy)}  ${Math.round(event.imagesPerSecond)} images/s`,

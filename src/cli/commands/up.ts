@@ -41,5 +41,7 @@ async function serveReleasedOrSample({ cwd, sample, settings }: UpOptions, outpu
   if (!sample) output.line("No model is released in models/ yet: drawing a sample to show how it goes.");
   // Loaded here, because a released model must be served without waiting for the code that trains.
   const { makeSampleModel } = await import("../sample-model.ts");
-  await serveModel({ cwd, model: await makeSampleModel(cwd, settings.stateDir, output, signal), settings }, output, signal);
+  const { openTracking } = await import("./train.ts");
+  const tracking = await openTracking(cwd, settings, output);
+  await serveModel({ cwd, model: await makeSampleModel(cwd, settings.stateDir, tracking, output, signal), settings }, output, signal);
 }

@@ -63,9 +63,11 @@ export async function startTrackingServer({ dir, host, port, ...options }: Track
   }
 }
 
-/** The server for a process that only needs one for itself, on a free port that nobody else is told. */
+/** The server for a process that only needs one for itself, on a free port that nobody else is told. The process may end without closing it. */
 export async function openEmbeddedTracking(dir: string): Promise<TrackingServer> {
-  return await startTrackingServer({ dir, host: "127.0.0.1", port: 0 });
+  const server = await startTrackingServer({ dir, host: "127.0.0.1", port: 0 });
+  server.app.server.unref();
+  return server;
 }
 
 function urlHost(host: string): string {

@@ -37,6 +37,7 @@ async function startRun(run = "first"): Promise<TrackedRun> {
     tags: { origin: "a test" },
     onTrouble: (error) => void troubles.push(error),
     retryAfterMs: 5,
+    flushEveryMs: 5,
   });
 }
 
@@ -46,6 +47,19 @@ async function logEverything(tracked: TrackedRun, run = "first"): Promise<void> 
   tracked.logMetrics({ loss: 0.25, accuracy: Number.NaN }, 2);
   await writeFile(join(dir, run, "plot.png"), "pixels");
   await tracked.logArtifact("plots/a plot.png", join(dir, run, "plot.png"));
+  tracked.logInput({ name: "petals", digest: "d1", sourceType: "local", source: "{}", schema: "{}", profile: "{}", context: "training" });
+  await writeFile(join(dir, run, "model.onnx"), "graph");
+  await tracked.logModel({
+    name: "best",
+    digest: "0123456789abcdef",
+    step: 2,
+    folder: "models/best",
+    files: { "model.onnx": { copyOf: join(dir, run, "model.onnx") }, MLmodel: { text: "flavors: {}\n" } },
+    tags: { origin: "a test" },
+    params: { epoch: "2" },
+    dataset: { name: "petals", digest: "d1" },
+    metrics: { best_accuracy: 0.75 },
+  });
   // The run's copy counts, not what the file becomes.
   await writeFile(join(dir, run, "plot.png"), "other pixels");
 }
@@ -60,7 +74,21 @@ function expectEverything(run = "first"): void {
     ["accuracy", 0.75, 1],
     ["loss", 0.25, 2],
     ["accuracy", "NaN", 2],
+    ["best_accuracy", 0.75, 2],
   ]);
+  expect(logged?.inputs).toEqual([
+    {
+      dataset: { name: "petals", digest: "d1", source_type: "local", source: "{}", schema: "{}", profile: "{}" },
+      tags: [{ key: "mlflow.data.context", value: "training" }],
+    },
+  ]);
+  expect(server.models).toHaveLength(1);
+  const [model] = server.models;
+  expect(model).toMatchObject({ name: "best", run: "run0", status: "LOGGED_MODEL_READY", tags: { "serval.digest": "0123456789abcdef" } });
+  expect(model?.files["model.onnx"]?.toString()).toBe("graph");
+  expect(model?.files["MLmodel"]?.toString()).toBe(
+    "flavors: {}\nrun_id: run0\nmodel_id: m-0\nartifact_path: mlflow-artifacts:/models/m-0\n",
+  );
   expect(logged?.files["plots/a plot.png"]?.toString()).toBe("pixels");
   expect(logged?.endTime).toBeGreaterThan(1.7e12);
 }
@@ -88,7 +116,9 @@ describe("a run with a tracking server", () => {
       server: server.uri,
       delivered: true,
       page: `${server.uri}/#/experiments/0/runs/run0?workflowType=machine_learning`,
+      loggingSeconds: tracked.loggingSeconds,
     });
+    expect(tracked.loggingSeconds).toBeGreaterThan(0);
     expectEverything();
     expect(await spooled()).toEqual([]);
     expect(troubles).toEqual([]);
@@ -101,6 +131,28 @@ describe("a run with a tracking server", () => {
     await logEverything(tracked);
     await tracked.finish("FINISHED", withinMs);
     expectEverything();
+  });
+
+  test("keeps its models among its files where the server has no logged models", async () => {
+    server.hasLoggedModels = false;
+    const tracked = await startRun();
+    await logEverything(tracked);
+    expect((await tracked.finish("FINISHED", withinMs)).delivered).toBe(true);
+    expect(server.models).toEqual([]);
+    const files = server.runs[0]?.files ?? {};
+    expect(files["models/best/model.onnx"]?.toString()).toBe("graph");
+    expect(files["models/best/MLmodel"]?.toString()).toBe("flavors: {}\nrun_id: run0\n");
+    expect(server.runs[0]?.metrics.at(-1)).toMatchObject({ key: "best_accuracy", value: 0.75, step: 2 });
+  });
+
+  test("sends the metrics of many steps in few requests, every point once and in order", async () => {
+    const tracked = await startRun();
+    for (let step = 1; step <= 2500; step++) tracked.logMetrics({ "step/train_loss": 1 / step }, step);
+    await tracked.finish("FINISHED", withinMs);
+    expect(server.runs[0]?.metrics.map(({ value, step }) => [value, step])).toEqual(
+      Array.from({ length: 2500 }, (_, i) => [1 / (i + 1), i + 1]),
+    );
+    expect(server.requests.filter((request) => request.endsWith("log-batch")).length).toBeLessThanOrEqual(4);
   });
 
   test("splits what is more than one request may hold", async () => {
@@ -117,7 +169,7 @@ describe("on a bad day", () => {
     await server.close();
     const tracked = await startRun();
     await logEverything(tracked);
-    expect(await tracked.finish("FINISHED", withinMs)).toEqual({ server: server.uri, delivered: false, page: null });
+    expect(await tracked.finish("FINISHED", withinMs)).toMatchObject({ server: server.uri, delivered: false, page: null });
     expect(troubles[0]).toMatchObject({ code: "E_TRACKING_UNREACHABLE", message: `${server.uri} does not answer: ECONNREFUSED.` });
     expect(await spooled()).toEqual(["tracking-files", "tracking-spool.jsonl"]);
 
@@ -181,10 +233,10 @@ describe("on a bad day", () => {
     await logEverything(tracked);
     expect((await tracked.finish("FINISHED", withinMs)).delivered).toBe(true);
     expect(troubles.map(({ message }) => message)).toEqual([
-      `${server.uri} takes no files: it keeps those of this run in /var/mlruns/0/run0/artifacts.`,
+      `${server.uri} hands no files through: it keeps these in /var/mlruns/0/run0/artifacts.`,
     ]);
     expect(server.runs[0]).toMatchObject({ status: "FINISHED", files: {} });
-    expect(server.runs[0]?.metrics).toHaveLength(4);
+    expect(server.runs[0]?.metrics).toHaveLength(5);
   });
 });
 

@@ -21,7 +21,7 @@ test("the client of a training logs a whole run to an embedded server, and `serv
     metrics: [{ key: "val_loss", value: Number.NaN, timestamp: 2000, step: 1 }],
     params: [{ key: "train.epochs", value: "3" }],
   });
-  await client.uploadArtifact(run, "models/best/größe.txt", Buffer.from("text"));
+  await client.uploadArtifact(run.artifactUri, "models/best/größe.txt", new Blob(["text"]));
   await client.updateRun(run.runId, "FINISHED", 3000);
   expect(await client.findRun(experimentId, { key: "serval.run", value: "20261124-201500-a1b2" })).toEqual(run);
 

@@ -1,0 +1,124 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ServalError } from "../errors.ts";
+import { sha256File, writeFileAtomic } from "../files.ts";
+import { loadBundle } from "../model/bundle.ts";
+import { manifestFile, parseManifest, provenanceFile } from "../model/manifest.ts";
+import { replaceFolder } from "../model/replace-folder.ts";
+import type { ModelVersion, RegistryClient } from "../tracking/client/registry-client.ts";
+import { formatModelUri, type ModelReference } from "./model-uri.ts";
+import { digestOf, findVersion } from "./versions.ts";
+
+export interface FetchOptions {
+  readonly registry: RegistryClient;
+  readonly reference: ModelReference;
+  /** Keeps what was downloaded, by digest, and which version an address last stood for. */
+  readonly cacheDir: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+export interface FetchedModel {
+  /** Absolute path of the bundle, every file of which is checked. */
+  readonly dir: string;
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+  /** Why the registry was not asked, where it does not answer: then this is the version that it named last. */
+  readonly trouble: ServalError | null;
+}
+
+/** What an address stood for when the registry last answered. */
+interface KnownVersion {
+  readonly server: string;
+  readonly name: string;
+  readonly version: string;
+  readonly digest: string;
+}
+
+/**
+ * Brings the bundle that a `models:/` address names to this disk. Asks the registry which version that is, downloads the
+ * version once, and checks the digest of every file. While the registry does not answer, the version that it named last is
+ * taken, where it is whole. Throws E_REGISTRY_MISSING, E_REGISTRY_CORRUPT, E_TRACKING_REFUSED, and
+ * E_TRACKING_UNREACHABLE where nothing is cached. To look for a newer version, call it again: one whose version has not
+ * changed costs two requests and a reading of its files.
+ */
+export async function fetchRegisteredModel(options: FetchOptions): Promise<FetchedModel> {
+  const { registry, reference, cacheDir, signal } = options;
+  const refPath = join(cacheDir, "refs", `${encodeURIComponent(formatModelUri(reference).slice("models:/".length))}.json`);
+  try {
+    const version = await findVersion(registry, reference, signal);
+    const digest = digestOf(version);
+    const dir = join(cacheDir, digest);
+    if (!(await isWhole(dir, digest))) await download(options, version, digest, dir);
+    const known: KnownVersion = { server: registry.server, name: version.name, version: version.version, digest };
+    const text = `${JSON.stringify(known)}\n`;
+    if ((await readFile(refPath, "utf8").catch(() => "")) !== text) await writeFileAtomic(refPath, text);
+    return { dir, name: version.name, version: version.version, digest, trouble: null };
+  } catch (error) {
+    if (!(error instanceof ServalError) || error.code !== "E_TRACKING_UNREACHABLE") throw error;
+    const known = await readKnown(refPath);
+    if (known?.server !== registry.server || !(await isWhole(join(cacheDir, known.digest), known.digest))) throw error;
+    const { name, version, digest } = known;
+    return { dir: join(cacheDir, digest), name, version, digest, trouble: error };
+  }
+}
+
+async function readKnown(path: string): Promise<KnownVersion | undefined> {
+  try {
+    return JSON.parse(await readFile(path, "utf8")) as KnownVersion;
+  } catch {
+    // Never asked before, or cut off by a crash: either way nothing is known.
+    return undefined;
+  }
+}
+
+/** Reads every file of a cached bundle. */
+async function isWhole(dir: string, digest: string): Promise<boolean> {
+  return await loadBundle(dir).then(
+    (bundle) => bundle.digest === digest,
+    () => false,
+  );
+}
+
+async function download(options: FetchOptions, version: ModelVersion, digest: string, dir: string): Promise<void> {
+  const { registry, signal, onProgress } = options;
+  const which = `Version ${version.version} of "${version.name}"`;
+  const details = { version: version.version };
+  const root = await registry.artifactRootOf(version.name, version.version, signal);
+  await replaceFolder(dir, async (temporary) => {
+    const get = async (path: string): Promise<void> => {
+      await registry.downloadArtifact(root, path, join(temporary, path), signal).catch((error: unknown) => {
+        if (!(error instanceof ServalError) || error.details["status"] !== 404) throw error;
+        throw new ServalError("E_REGISTRY_CORRUPT", `${which} lacks ${path}.`, { cause: error, details });
+      });
+    };
+    await get(manifestFile);
+    const path = join(temporary, manifestFile);
+    const got = await sha256File(path);
+    if (got !== digest) {
+      throw new ServalError(
+        "E_REGISTRY_CORRUPT",
+        `${which} should have a ${manifestFile} with the SHA-256 ${digest}, and has one with ${got}.`,
+        { details },
+      );
+    }
+    const files = Object.entries(parseManifest(await readFile(path, "utf8"), path).files);
+    for (const [i, [name, expected]] of files.entries()) {
+      await get(name);
+      const actual = await sha256File(join(temporary, name));
+      if (actual !== expected) {
+        throw new ServalError(
+          "E_REGISTRY_CORRUPT",
+          `${which} should have a ${name} with the SHA-256 ${expected}, and has one with ${actual}.`,
+          { details },
+        );
+      }
+      onProgress?.(i + 1, files.length);
+    }
+    await get(provenanceFile).catch((error: unknown) => {
+      // Outside the digest, and not every bundle has one.
+      if (!(error instanceof ServalError) || error.code !== "E_REGISTRY_CORRUPT") throw error;
+    });
+  });
+}
