@@ -33,7 +33,7 @@ beforeAll(async () => {
   } finally {
     await Promise.all([mlflow.stop(), serval.close()]);
   }
-}, 240_000);
+}, 400_000);
 afterAll(async () => rm(dir, { recursive: true, force: true }));
 
 describe("MLflow's Python client", () => {
