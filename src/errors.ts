@@ -342,7 +342,7 @@ const table = {
     title: "The tracking server does not answer.",
     status: 503,
     exit: 1,
-    hint: "Start it, or correct MLFLOW_TRACKING_URI. Nothing is lost: the next `serval train` sends what was kept.",
+    hint: "Start it, or correct MLFLOW_TRACKING_URI, and run the command again. What a training logged is kept: the next `serval train` sends it.",
   },
   E_TRACKING_REFUSED: {
     title: "The tracking server refused what it was sent.",

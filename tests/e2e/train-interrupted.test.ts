@@ -53,6 +53,7 @@ async function loggedPoints(): Promise<string[]> {
     .flatMap(({ at, step, metrics }) => Object.entries(metrics).map(([key, value]) => JSON.stringify([key, step, at, value])));
 }
 
+// Seven trainings from start to end, each in a process of its own.
 test("training killed with SIGKILL at five random steps and resumed each time ends with the weights of a run left alone, and all that it logged arrives", async () => {
   expect((await runServal(data.cwd, ["train"])).code).toBe(0);
   const expected = await finalWeights();
@@ -92,7 +93,7 @@ test("training killed with SIGKILL at five random steps and resumed each time en
   // A step that was trained again after a kill has the same loss, bit for bit.
   const losses = points.filter(({ key }) => key === "step/train_loss");
   expect(new Set(losses.map(({ step, value }) => `${step} ${value}`)).size).toBe(new Set(losses.map(({ step }) => step)).size);
-});
+}, 180_000);
 
 test("Ctrl-C stops training after the step in progress, keeps a checkpoint and exits with 130", async () => {
   const training = startServal(data.cwd, ["train", "--set", "train.epochs=500"]);
