@@ -1,5 +1,6 @@
 import { access } from "node:fs/promises";
 import { once } from "node:events";
+import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { describeVariables, loadSettings, type Settings } from "../../config/settings.ts";
@@ -40,6 +41,8 @@ const serveSettings = [
   "logLevel",
   "logFile",
 ] as const satisfies readonly (keyof Settings)[];
+
+const queuePerWorker = 32;
 
 /** Where to listen, as given on the command line. */
 export interface AddressOptions {
@@ -83,9 +86,12 @@ export async function serveModel(options: ServeCommandOptions, output: Output, s
 /** Starts the service that the settings ask for; the JSON log goes to stdout and to SERVAL_LOG_FILE. */
 export async function startModelService({ cwd, model, settings }: ServeCommandOptions, output: Output): Promise<Service> {
   const { dir } = await resolveModel(model ?? settings.model ?? undefined, cwd);
-  const { host, port, maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs, workers, modelPollMs, apiKeysFile } =
+  const { host, port, maxBodyBytes, maxPixels, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } =
     settings;
   const { maxBatchSize, maxDelayMs, rateLimit, corsOrigins, abstain, drainMs } = settings;
+  const workers = settings.workers || availableParallelism();
+  // What waits longer than half a second is hardly worth its answer; a thread answers some sixty in a second.
+  const queueLimit = settings.queueLimit || queuePerWorker * workers;
   const keys = apiKeysFile === null ? undefined : await readApiKeys(resolve(cwd, apiKeysFile));
   const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);
   const stream = openServiceLog(process.stdout, file, (message) => output.warn(message));
@@ -95,7 +101,7 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
     host,
     port,
     limits: { maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs },
-    ...(workers === 0 ? {} : { workers }),
+    workers,
     maxBatchSize,
     maxDelayMs,
     keys,
