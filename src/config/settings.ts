@@ -81,10 +81,10 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   queueLimit: {
     name: "SERVAL_QUEUE_LIMIT",
     schema: Type.Integer({
-      default: 64,
-      minimum: 1,
+      default: 0,
+      minimum: 0,
       maximum: 100_000,
-      description: "Predictions that may wait or run before the service answers 503.",
+      description: "Predictions that may wait or run before the service answers 503; 0 for 32 for each of its threads.",
     }),
   },
   requestTimeoutMs: {

@@ -1,5 +1,6 @@
 import { access } from "node:fs/promises";
 import { once } from "node:events";
+import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { describeVariables, loadSettings, type Settings } from "../../config/settings.ts";
@@ -41,6 +42,8 @@ const serveSettings = [
   "logLevel",
   "logFile",
 ] as const satisfies readonly (keyof Settings)[];
+
+const queuePerWorker = 32;
 
 /** Where to listen, as given on the command line. */
 export interface AddressOptions {
@@ -85,9 +88,11 @@ export async function serveModel(options: ServeCommandOptions, output: Output, s
 export async function startModelService({ cwd, model, settings }: ServeCommandOptions, output: Output): Promise<Service> {
   const wanted = model ?? settings.model ?? undefined;
   const { dir, registered } = await findModel(wanted, cwd, output);
-  const { host, port, maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs, workers, modelPollMs, apiKeysFile } =
-    settings;
+  const { host, port, maxBodyBytes, maxPixels, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } = settings;
   const { maxBatchSize, maxDelayMs, rateLimit, corsOrigins, abstain, drainMs } = settings;
+  const workers = settings.workers || availableParallelism();
+  // What waits longer than half a second is hardly worth its answer; a thread answers some sixty in a second.
+  const queueLimit = settings.queueLimit || queuePerWorker * workers;
   const keys = apiKeysFile === null ? undefined : await readApiKeys(resolve(cwd, apiKeysFile));
   const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);
   const stream = openServiceLog(process.stdout, file, (message) => output.warn(message));
@@ -98,7 +103,7 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
     host,
     port,
     limits: { maxBodyBytes, maxPixels, queueLimit, requestTimeoutMs, uploadTimeoutMs },
-    ...(workers === 0 ? {} : { workers }),
+    workers,
     maxBatchSize,
     maxDelayMs,
     keys,

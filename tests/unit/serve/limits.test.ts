@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Worker } from "node:worker_threads";
+import sharp from "sharp";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { renderSvg } from "../../../src/image/render.ts";
@@ -21,6 +22,12 @@ afterEach(async () => {
 });
 
 const codeOf = (error: unknown): string => (error as ServalError).code;
+
+async function flatPicture(side: number): Promise<Buffer> {
+  return await sharp({ create: { width: side, height: side, channels: 3, background: "#888" } })
+    .png({ compressionLevel: 1 })
+    .toBuffer();
+}
 
 /** Takes far longer to decode than one millisecond. */
 async function slowPicture(): Promise<Buffer> {
@@ -179,10 +186,11 @@ describe("when a thread is lost", () => {
 
   it("replaces one that gives no answer for too long, and its request hears of it", async () => {
     const workers = recordWorkers();
-    const hanging = await start({ limits: { hangMs: 20 } });
-    const { status, body } = await predictForm(hanging, await slowPicture());
+    const hanging = await start({ limits: { hangMs: 300 } });
+    // Sixty megapixels take a second or more.
+    const { status, body } = await predictForm(hanging, await flatPicture(7800));
     expect([status, body.error.code]).toEqual([503, "E_INFERENCE_STOPPED"]);
-    expect(body.error.message).toBe("The thread gave no answer within 20 ms and was replaced.");
+    expect(body.error.message).toBe("The thread gave no answer within 300 ms and was replaced.");
     expect(workers).toHaveLength(2);
     await expect.poll(async () => (await getJson(hanging, "/health")).status).toBe(200);
   });
