@@ -1,0 +1,62 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { championAlias } from "../../../src/registry/versions.ts";
+import { fetchRegisteredModel } from "../../../src/registry/fetch.ts";
+import { promote, rollback } from "../../../src/registry/promote.ts";
+import { registerBundle } from "../../../src/registry/register.ts";
+import { followRegistry } from "../../../src/serve/registry-source.ts";
+import { createTrackingClient } from "../../../src/tracking/client.ts";
+import { createRegistryClient } from "../../../src/tracking/client/registry-client.ts";
+import { openEmbeddedTracking } from "../../../src/tracking/server/tracking-server.ts";
+import { getJson, startTestService } from "../../helpers/service.ts";
+import { writeTinyBundle } from "../../helpers/tiny-bundle.ts";
+
+test("a service follows the champion of a registry: promoted, rolled back, down, and a version whose files are damaged", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "serval-follow-"));
+  const server = await openEmbeddedTracking(join(dir, "tracking"));
+  let open = true;
+  onTestFinished(async () => {
+    if (open) await server.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+  const [tracking, registry] = [createTrackingClient(server.url), createRegistryClient(server.url)];
+  const register = async (folder: string, sharpness: number): Promise<void> => {
+    const bundle = await writeTinyBundle(join(dir, folder), { sharpness });
+    await registerBundle({ tracking, registry, bundle, name: "colours" });
+  };
+  const makeChampion = async (version: string): Promise<unknown> => await promote({ registry, name: "colours", version, comparison: null });
+  await register("one", 4);
+  await register("two", 3);
+  await makeChampion("1");
+
+  const reference = { name: "colours", alias: championAlias };
+  const fetchModel = async (signal?: AbortSignal): ReturnType<typeof fetchRegisteredModel> =>
+    await fetchRegisteredModel({ registry, reference, cacheDir: join(dir, "cache"), ...(signal && { signal }) });
+  const first = await fetchModel();
+  const service = await startTestService({
+    service: { modelDir: first.dir, modelVersion: first.version, source: followRegistry(fetchModel, 50) },
+  });
+  onTestFinished(async () => service.close());
+  const serves = async (): Promise<string> => (await getJson(service, "/health")).body.model.version as string;
+  expect(await serves()).toBe("1");
+
+  await makeChampion("2");
+  await expect.poll(serves, { timeout: 20_000 }).toBe("2");
+  await rollback(registry, "colours");
+  await expect.poll(serves, { timeout: 20_000 }).toBe("1");
+
+  await register("three", 2);
+  const root = await registry.artifactRootOf("colours", "3");
+  await writeFile(join(dir, "tracking/artifacts", new URL(root).pathname, "model.onnx"), "other bytes");
+  await makeChampion("3");
+  const refused = async (): Promise<unknown> => (await getJson(service, "/model")).body.refused as unknown;
+  await expect.poll(refused, { timeout: 20_000 }).toMatchObject({ version: "3", code: "E_REGISTRY_CORRUPT" });
+  expect(await serves()).toBe("1");
+
+  open = false;
+  await server.close();
+  expect(await serves()).toBe("1");
+  expect((await fetchModel()).trouble).toMatchObject({ code: "E_TRACKING_UNREACHABLE" });
+});
