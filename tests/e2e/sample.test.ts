@@ -67,7 +67,7 @@ describe("serval up", () => {
     expect((await service.stop()).code).toBe(0);
 
     expect((await readdir(dir)).sort()).toEqual([".serval", "data", "models", "params.yaml"]);
-    expect(await readdir(join(dir, ".serval"))).toEqual(["sample", "tracking"]);
+    expect((await readdir(join(dir, ".serval"))).sort()).toEqual(["predictions.db", "sample", "tracking"]);
     expect(await readdir(join(dir, "data"), { recursive: true })).toEqual(["raw", "raw/mine.txt"]);
     expect(await readFile(join(dir, "params.yaml"), "utf8")).toBe("train:\n  epochs: 99\n");
     expect((await loadBundle(join(dir, "models/colours"))).digest).toBe(released);
