@@ -175,7 +175,9 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
       const free = lanes.filter(({ ready, running }) => ready && running.size <= (callsPerWorker - 1) * maxBatchSize);
       const lane = free.sort((a, b) => a.running.size - b.running.size)[0];
       if (lane === undefined) return;
-      const waitMs = (queue[0] as Pending).since + maxDelayMs - performance.now();
+      const { since, task: next } = queue[0] as Pending;
+      // Tensors are a batch already.
+      const waitMs = next.kind === "infer" ? 0 : since + maxDelayMs - performance.now();
       if (queue.length < maxBatchSize && waitMs > 0 && closing === undefined) {
         delayed ??= setTimeout(() => {
           delayed = undefined;

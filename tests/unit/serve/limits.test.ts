@@ -5,7 +5,6 @@ import type { Worker } from "node:worker_threads";
 import sharp from "sharp";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
-import { renderSvg } from "../../../src/image/render.ts";
 import { defaultLimits } from "../../../src/serve/limits.ts";
 import { createPredictor } from "../../../src/serve/predictor.ts";
 import { getJson, predictForm, startTestService, type TestService, type TestServiceOptions } from "../../helpers/service.ts";
@@ -13,7 +12,7 @@ import { colourPicture } from "../../helpers/tiny-bundle.ts";
 
 let service: TestService | undefined;
 async function start(options: TestServiceOptions = {}): Promise<TestService> {
-  service = await startTestService(options);
+  service = await startTestService({ ...options, limits: { maxPixels: 300_000_000, ...options.limits } });
   return service;
 }
 afterEach(async () => {
@@ -29,12 +28,10 @@ async function flatPicture(side: number): Promise<Buffer> {
     .toBuffer();
 }
 
-/** Takes far longer to decode than one millisecond. */
+let slow: Promise<Buffer> | undefined;
+/** A hundred megapixels take some tenths of a second to decode on any machine. */
 async function slowPicture(): Promise<Buffer> {
-  return await renderSvg('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="5" fill="red"/></svg>', {
-    format: "png",
-    width: 2500,
-  });
+  return await (slow ??= flatPicture(10_000));
 }
 
 describe("when too much is waiting", () => {
@@ -187,8 +184,8 @@ describe("when a thread is lost", () => {
   it("replaces one that gives no answer for too long, and its request hears of it", async () => {
     const workers = recordWorkers();
     const hanging = await start({ limits: { hangMs: 300 } });
-    // Sixty megapixels take a second or more.
-    const { status, body } = await predictForm(hanging, await flatPicture(7800));
+    // 256 megapixels take a second or more.
+    const { status, body } = await predictForm(hanging, await flatPicture(16_000));
     expect([status, body.error.code]).toEqual([503, "E_INFERENCE_STOPPED"]);
     expect(body.error.message).toBe("The thread gave no answer within 300 ms and was replaced.");
     expect(workers).toHaveLength(2);
