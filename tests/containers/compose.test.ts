@@ -150,13 +150,20 @@ test("a training logs to MLflow by its published port, and its run outlives the 
   await compose("rm", "--stop", "--force", "mlflow");
   await up("mlflow");
   const [, id] = /\/runs\/(\w+)/.exec(tracking.page) ?? [];
-  const { run: logged } = await getJson<{ run: { info: { status: string }; data: { metrics: { key: string }[] } } }>(
+  const { run: logged } = await getJson<{ run: { info: { status: string; experiment_id: string }; data: { metrics: { key: string }[] } } }>(
     `${mlflow}/api/2.0/mlflow/runs/get?run_id=${id}`,
   );
   expect(logged.info.status).toBe("FINISHED");
   expect(logged.data.metrics.map(({ key }) => key)).toEqual(expect.arrayContaining(["val_accuracy", "val_f1", "train_loss"]));
   const { files } = await getJson<{ files: { path: string }[] }>(`${mlflow}/api/2.0/mlflow/artifacts/list?run_id=${id}`);
-  expect(files.map(({ path }) => path)).toEqual(expect.arrayContaining(["confusion-matrix.png", "models", "results.png"]));
+  expect(files.map(({ path }) => path)).toEqual(expect.arrayContaining(["confusion-matrix.png", "results.png"]));
+  const body = JSON.stringify({ experiment_ids: [logged.info.experiment_id] });
+  const { models } = await getJson<{ models: { info: { name: string; source_run_id: string; status: string } }[] }>(
+    `${mlflow}/api/2.0/mlflow/logged-models/search`,
+    { method: "POST", headers: { "content-type": "application/json" }, body },
+  );
+  const kept = models.filter(({ info }) => info.source_run_id === id).map(({ info }) => `${info.name}: ${info.status}`);
+  expect(kept.sort()).toEqual(["best: LOGGED_MODEL_READY", "final: LOGGED_MODEL_READY"]);
 });
 
 test("MLflow answers to its name in mlops-network and to this machine's, and to no other name or page", async () => {
