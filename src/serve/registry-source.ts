@@ -1,6 +1,7 @@
 import { ServalError } from "../errors.ts";
 import type { FetchedModel } from "../registry/fetch.ts";
 import type { ModelSource } from "./model-slot.ts";
+import { polledSource } from "./polled-source.ts";
 import { readServable } from "./served-model.ts";
 
 /**
@@ -9,32 +10,16 @@ import { readServable } from "./served-model.ts";
  * refuses it, and tells so.
  */
 export function followRegistry(fetchModel: (signal: AbortSignal) => Promise<FetchedModel>, everyMs: number): ModelSource {
-  return {
-    follow(offer, signal) {
-      let looking = false;
-      const look = async (): Promise<void> => {
-        if (looking) return;
-        looking = true;
-        try {
-          const { dir, version } = await fetchModel(signal);
-          await offer({ version, load: async () => await readServable(dir, version) });
-        } catch (error) {
-          const known = error instanceof ServalError ? error : undefined;
-          if (signal.aborted || known?.code === "E_TRACKING_UNREACHABLE") return;
-          const named = known?.details["version"];
-          const version = typeof named === "string" ? named : "unknown";
-          await offer({
-            version,
-            load: () => {
-              throw error;
-            },
-          });
-        } finally {
-          looking = false;
-        }
-      };
-      const timer = setInterval(() => void look(), everyMs).unref();
-      signal.addEventListener("abort", () => clearInterval(timer));
-    },
-  };
+  return polledSource(everyMs, async (offer, signal) => {
+    try {
+      const { dir, version } = await fetchModel(signal);
+      await offer({ version, load: async () => await readServable(dir, version) });
+    } catch (error) {
+      const known = error instanceof ServalError ? error : undefined;
+      if (signal.aborted || known?.code === "E_TRACKING_UNREACHABLE") return;
+      const named = known?.details["version"];
+      const version = typeof named === "string" ? named : "unknown";
+      await offer({ version, load: async () => await Promise.reject(error) });
+    }
+  });
 }
