@@ -1,3 +1,4 @@
+import { watchConnections } from "../../http/connections.ts";
 import type { ServeApp } from "../context.ts";
 
 /**
@@ -6,10 +7,10 @@ import type { ServeApp } from "../context.ts";
  */
 export function registerShutdown(app: ServeApp, graceMs: number): void {
   let closing = false;
+  const endConnections = watchConnections(app.server, graceMs);
   app.addHook("preClose", (done) => {
     closing = true;
-    // Not a reason for the process to stay.
-    setTimeout(() => app.server.closeAllConnections(), graceMs).unref();
+    endConnections();
     done();
   });
   app.addHook("onSend", (_request, reply, _payload, done) => {

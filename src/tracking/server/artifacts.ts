@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { createReadStream, createWriteStream, type ReadStream } from "node:fs";
+import { createReadStream, type ReadStream } from "node:fs";
 import { mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import type { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import { syncFolder } from "../../files.ts";
 import { splitArtifactPath } from "./artifact-path.ts";
 import { invalid, missing } from "./refusal.ts";
@@ -79,12 +78,19 @@ export class ArtifactStore {
     if (target === this.#root) throw invalid("The artifact path names no file.");
     const temporary = join(this.#uploads, `${process.pid}-${randomUUID()}.tmp`);
     try {
-      if (content === undefined) await open(temporary, "wx").then((file) => file.close());
-      else await pipeline(content, createWriteStream(temporary, { flags: "wx", flush: true }));
+      const file = await open(temporary, "wx");
+      try {
+        for await (const chunk of content?.iterator({ destroyOnReturn: false }) ?? []) await file.writeFile(chunk as Buffer);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
       await mkdir(dirname(target), { recursive: true });
       await rename(temporary, target);
     } catch (error) {
       await rm(temporary, { force: true });
+      // Read and dropped: what is still to come would hold the connection up.
+      content?.resume();
       if (["EEXIST", "ENOTDIR", "EISDIR", "ENOTEMPTY"].includes((error as NodeJS.ErrnoException).code ?? "")) {
         throw invalid(
           `The artifact ${JSON.stringify(path)} cannot be written: a file stands where a folder is needed, or a folder where the file goes.`,

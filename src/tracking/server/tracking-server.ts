@@ -1,6 +1,7 @@
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { ServalError } from "../../errors.ts";
+import { watchConnections } from "../../http/connections.ts";
 import { buildTrackingApp } from "./app.ts";
 import { ArtifactStore } from "./artifacts.ts";
 import type { TrackingApp } from "./context.ts";
@@ -40,6 +41,7 @@ export async function startTrackingServer({ dir, host, port, ...options }: Track
   try {
     const artifacts = await ArtifactStore.open(dir);
     const app = await buildTrackingApp({ ...options, context: { store, artifacts } });
+    const endConnections = watchConnections(app.server, graceMs);
     await app.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EADDRINUSE") throw error;
       throw new ServalError("E_PORT_IN_USE", `Port ${port} of ${host} is taken.`, { cause: error });
@@ -49,11 +51,8 @@ export async function startTrackingServer({ dir, host, port, ...options }: Track
       url: `http://${urlHost(host)}:${actual}`,
       app,
       async close() {
-        // Kept-alive connections have nothing under way; those that do get a while.
-        app.server.closeIdleConnections();
-        const cutOff = setTimeout(() => app.server.closeAllConnections(), graceMs);
+        endConnections();
         await app.close();
-        clearTimeout(cutOff);
         store.close();
       },
     };

@@ -126,8 +126,8 @@ export function registerRuns(app: TrackingApp, { store }: TrackingContext): void
     order_by: Texts,
     page_token: Text,
   });
-  app.post("/runs/search", { schema: { body: Search } }, ({ body }) => {
-    const { items, token } = runs.search({
+  app.post("/runs/search", { schema: { body: Search } }, ({ body }, reply) => {
+    const { items, token } = runs.searchJson({
       experimentIds: body.experiment_ids ?? [],
       filter: body.filter,
       orderBy: body.order_by,
@@ -135,7 +135,9 @@ export function registerRuns(app: TrackingApp, { store }: TrackingContext): void
       maxResults: body.max_results,
       pageToken: body.page_token,
     });
-    return { ...(items.length > 0 && { runs: items }), ...(token !== undefined && { next_page_token: token }) };
+    const found = items.length > 0 ? [`"runs":[${items.join(",")}]`] : [];
+    const next = token === undefined ? [] : [`"next_page_token":${JSON.stringify(token)}`];
+    return reply.type("application/json; charset=utf-8").send(`{${[...found, ...next].join(",")}}`);
   });
 }
 

@@ -1,9 +1,11 @@
+import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { request } from "node:http";
 import { join } from "node:path";
 import { Readable } from "node:stream";
-import { expect, test } from "vitest";
+import { promisify } from "node:util";
+import { expect, onTestFinished, test } from "vitest";
 import { startServal } from "../../../helpers/serval-process.ts";
 import { ask, askRaw, createRun, get, startTracking, temporaryFolder } from "../../../helpers/tracking-server.ts";
 
@@ -102,6 +104,24 @@ test("an upload that is cut off leaves the file that was there, and nothing of i
   upload.destroy();
   await expect.poll(async () => readdir(join(dir, "uploads"))).toEqual([]);
   expect((await ask(`${url}${proxy}/0/model.bin`)).body).toBe("whole");
+});
+
+test("a disk without room answers 507, keeps the file that was there, and takes the next one that fits", async (context) => {
+  const dir = await temporaryFolder();
+  const run = promisify(execFile);
+  const mounted = await run("mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", dir]).catch(() => undefined);
+  if (mounted === undefined) context.skip("only root may mount a small disk");
+  onTestFinished(async () => void (await run("umount", ["--lazy", dir])));
+  const { url } = await startTracking({ dir });
+  const put = async (size: number): Promise<{ status: number; body: { error_code?: string } }> =>
+    await ask(`${url}${proxy}/0/model.bin`, { method: "PUT", body: Buffer.alloc(size, 7) });
+  expect((await put(1000)).status).toBe(200);
+  const refused = await put(4 << 20);
+  expect([refused.status, refused.body.error_code]).toEqual([507, "RESOURCE_EXHAUSTED"]);
+  expect(await readdir(join(dir, "uploads"))).toEqual([]);
+  expect((await ask(`${url}${proxy}/0/model.bin`)).body).toHaveLength(1000);
+  expect((await put(100_000)).status).toBe(200);
+  expect((await ask(`${url}${proxy}/0/model.bin`)).body).toHaveLength(100_000);
 });
 
 test.skipIf(process.platform !== "linux")("a large file is taken and given in constant memory", async () => {

@@ -162,8 +162,36 @@ describe("numbers and ids", () => {
     ]);
     const found = await get(url, "runs/get", { run_id: run });
     expect(found.body.run.data.metrics).toContainEqual({ key: "last", value: "NaN", timestamp: 1, step: 0 });
+    const searched = await post(url, "runs/search", { experiment_ids: ["0"] });
+    expect(searched.body.runs).toEqual([found.body.run]);
     const wrong = await post(url, "runs/log-metric", { run_id: run, key: "m", value: "much", timestamp: 1 });
     expect([wrong.status, wrong.body.error_code]).toEqual([400, "INVALID_PARAMETER_VALUE"]);
+  });
+
+  test("a search gives every number as it was logged, whatever its digits and the names around it", async () => {
+    const { url } = await startTracking();
+    const bare = await createRun(url, 'a "bare" run');
+    const run = await createRun(url, '"data":{');
+    const values = [
+      0,
+      -0.1,
+      1 / 3,
+      2 ** 53,
+      5e-324,
+      1e22,
+      -123456.789e-12,
+      ...Array.from({ length: 200 }, (_, i) => Math.sin(i) * 10 ** (i - 100)),
+    ];
+    const metrics = values.map((value, i) => ({ key: `m/${i} é`, value, timestamp: 1_700_000_000_000, step: i }));
+    expect((await post(url, "runs/log-batch", { run_id: run, metrics, tags: [{ key: "a", value: '"metrics":[]' }] })).status).toBe(200);
+    const { body } = await post(url, "runs/search", { experiment_ids: ["0"], order_by: ["run_name ASC"] });
+    const [first, second] = body.runs as { data: { metrics?: typeof metrics } }[];
+    expect(second).toEqual((await get(url, "runs/get", { run_id: bare })).body.run);
+    expect(second?.data.metrics).toBeUndefined();
+    expect(first).toEqual((await get(url, "runs/get", { run_id: run })).body.run);
+    expect(new Map(first?.data.metrics?.map(({ key, value }) => [key, value]))).toEqual(
+      new Map(metrics.map(({ key, value }) => [key, value])),
+    );
   });
 
   test("null stands for a field that is not there, and a body that is no object is refused", async () => {
