@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync, realpathSync } from "node:fs";
-import { enableCompileCache } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
+import { debugWanted, keepCompiledModules } from "../config/env.ts";
 import { ServalError, toServalError } from "../errors.ts";
 import type { CommandContext, Configure } from "./command.ts";
 import { createOutput } from "./output.ts";
@@ -87,8 +87,6 @@ export async function runCli(argv: readonly string[], context: CommandContext): 
     const failure = toFailure(error, context.signal);
     const output = context.output();
     output.warn(`${failure.code}: ${failure.message}\n  ${failure.hint}`);
-    // Loaded here, because its schemas are a good part of the start of every command.
-    const { debugWanted } = await import("../config/env.ts");
     if (debugWanted()) output.warn(String((failure.cause as Error | undefined)?.stack ?? failure.stack));
     return failure.exitCode;
   }
@@ -108,8 +106,7 @@ function readVersion(): string {
 
 const invokedDirectly = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
 if (invokedDirectly) {
-  // Later starts find their modules compiled in the folder for temporary files.
-  enableCompileCache();
+  keepCompiledModules();
   const controller = new AbortController();
   let signals = 0;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {

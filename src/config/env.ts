@@ -1,3 +1,7 @@
+import { enableCompileCache } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
 /** Variables by name. Reading them costs nothing here; their schemas, which cost a third of a second to load, are in settings.ts. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -5,6 +9,15 @@ export const defaultStateDir = ".serval";
 
 export function environment(): Environment {
   return process.env;
+}
+
+/**
+ * Later starts find their modules compiled: in the folder that NODE_COMPILE_CACHE names, or else that for temporary files.
+ * Threads have no such cache unless the variable says so.
+ */
+export function keepCompiledModules(): void {
+  process.env["NODE_COMPILE_CACHE"] ||= join(tmpdir(), "node-compile-cache");
+  enableCompileCache(process.env["NODE_COMPILE_CACHE"]);
 }
 
 /** Folder for runs and everything else that is nobody's result: what SERVAL_STATE_DIR says. */
