@@ -2,9 +2,12 @@ import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { ServalError, toServalError } from "../errors.ts";
 import { copyBundle, loadBundle, shortDigest, type Bundle, type BundleManifest } from "../model/bundle.ts";
-import { modelNamePattern, provenanceFile } from "../model/manifest.ts";
+import { cardFile, modelNamePattern, provenanceFile } from "../model/manifest.ts";
 import { releasedModels, releasedModelsDir } from "../model/resolve-model.ts";
 import { loadServedModel } from "../serve/served-model.ts";
+import type { AnsweredPart, Metrics } from "../train/metrics.ts";
+import { addToCard, type CardAdditions } from "../train/model-card.ts";
+import type { EvaluationSubject } from "../train/report.ts";
 import { findModel } from "./find-model.ts";
 import type { Output } from "./output.ts";
 
@@ -25,6 +28,8 @@ export interface ReleasedModel {
   readonly dir: string;
   readonly version: string;
   readonly checks: number;
+  /** Whether its card has figures on the test split from this release. */
+  readonly evaluated: boolean;
   /** False where exactly this bundle was released before. */
   readonly changed: boolean;
 }
@@ -62,13 +67,24 @@ export async function showModel(dir: string): Promise<ShownModel> {
   return { version: shortDigest(bundle), digest: bundle.digest, manifest: bundle.manifest, provenance };
 }
 
+export interface ReleaseRequest {
+  readonly cwd: string;
+  readonly bundle: string;
+  readonly name?: string | undefined;
+  /** Folder of `serval evaluate`; one of another model or split is left aside. */
+  readonly evaluation: string;
+  /** Markdown file for the card. */
+  readonly knownFailures?: string | undefined;
+}
+
 /**
- * Copies a bundle to models/NAME after its known-answer images gave the known answers. Throws E_BUNDLE_CHECKS, also for
- * a bundle without any: what nobody can check is not released.
+ * Copies a bundle to models/NAME after its known-answer images gave the known answers, with the figures on the test split
+ * in its card. Throws E_BUNDLE_CHECKS, also for a bundle without any: what nobody can check is not released.
  */
-export async function releaseModel(cwd: string, source: string, name: string | undefined, output: Output): Promise<ReleasedModel> {
-  checkName(name);
-  const { dir } = await findModel(source, cwd, output);
+export async function releaseModel(request: ReleaseRequest, output: Output): Promise<ReleasedModel> {
+  const { cwd } = request;
+  const name = checkName(request.name);
+  const { dir } = await findModel(request.bundle, cwd, output);
   const model = await loadServedModel(dir, { workers: 1 });
   await model.close();
   const { bundle } = model;
@@ -76,10 +92,38 @@ export async function releaseModel(cwd: string, source: string, name: string | u
   if (checks === 0) throw new ServalError("E_BUNDLE_CHECKS", `${dir} holds no check images, so nothing shows that it works.`);
   const released = name ?? bundle.manifest.name;
   const target = resolve(cwd, releasedModelsDir, released);
-  const result = { released, dir: relative(cwd, target), version: model.version, checks };
-  if (await isSame(bundle, target)) return { ...result, changed: false };
-  await copyBundle(bundle, target);
+  const test = await readTestFigures(resolve(cwd, request.evaluation), bundle);
+  const card = await writeCard(bundle, {
+    ...(test && { test }),
+    ...(request.knownFailures !== undefined && { knownFailures: await readText(resolve(cwd, request.knownFailures)) }),
+  });
+  const result = { released, dir: relative(cwd, target), version: model.version, checks, evaluated: test !== undefined };
+  if (await isSame(bundle, target, card)) return { ...result, changed: false };
+  await copyBundle(bundle, target, card);
   return { ...result, changed: true };
+}
+
+/** The card of a released bundle; undefined where it is sealed, as older bundles' cards are. */
+async function writeCard(bundle: Bundle, additions: CardAdditions): Promise<string | undefined> {
+  if (cardFile in bundle.manifest.files) return undefined;
+  const card = await readFile(join(bundle.dir, cardFile), "utf8").catch(() => undefined);
+  return card === undefined ? undefined : addToCard(card, additions);
+}
+
+/** What metrics.json says, where it is of this model on the test split. */
+async function readTestFigures(dir: string, bundle: Bundle): Promise<CardAdditions["test"]> {
+  const text = await readFile(join(dir, "metrics.json"), "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  const file = JSON.parse(text) as Metrics & EvaluationSubject & { readonly answered?: AnsweredPart };
+  const ofTest = "split" in file.data && file.data.split === "test";
+  if (file.model.digest !== bundle.digest || !ofTest) return undefined;
+  return { labels: bundle.manifest.labels, metrics: file, answered: file.answered };
+}
+
+async function readText(path: string): Promise<string> {
+  return await readFile(path, "utf8").catch((error: unknown) => {
+    throw new ServalError("E_USAGE", `--known-failures: ${path} cannot be read: ${(error as Error).message}`, { cause: error });
+  });
 }
 
 /** A name that a person chose, if any; throws E_USAGE where it cannot be a model's. */
@@ -88,11 +132,10 @@ export function checkName(name: string | undefined): string | undefined {
   throw new ServalError("E_USAGE", `--name: expected 1 to 63 of a-z, 0-9, dot, dash and underscore, got ${JSON.stringify(name)}.`);
 }
 
-async function isSame(bundle: Bundle, target: string): Promise<boolean> {
-  return await loadBundle(target).then(
-    ({ digest }) => digest === bundle.digest,
-    () => false,
-  );
+async function isSame(bundle: Bundle, target: string, card: string | undefined): Promise<boolean> {
+  const there = await loadBundle(target).catch(() => undefined);
+  if (there?.digest !== bundle.digest) return false;
+  return card === undefined || (await readFile(join(target, cardFile), "utf8").catch(() => undefined)) === card;
 }
 
 export function describeRows(rows: readonly ModelRow[]): string {

@@ -3,12 +3,14 @@ import { basename, dirname, join } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256, sha256File, writeFileAtomic } from "../files.ts";
 import {
+  cardFile,
   encodeManifest,
   manifestFile,
   manifestFormatVersion,
   modelFile,
   parseManifest,
   provenanceFile,
+  unsealedFiles,
   type BundleManifest,
 } from "./manifest.ts";
 import { exists, replaceFolder, setAsideFolder } from "./replace-folder.ts";
@@ -17,7 +19,7 @@ export { modelFile, weightsFile, type BundleCheck, type BundleManifest } from ".
 
 /**
  * The contract between training and service: a folder with model.onnx, bundle.json (all that the service needs to know),
- * weights.safetensors, README.md (the model card), checks/ and, outside the digest, provenance.json.
+ * weights.safetensors, checks/ and, outside the digest, README.md (the model card) and provenance.json.
  */
 export interface Bundle {
   readonly dir: string;
@@ -30,8 +32,10 @@ export interface Bundle {
 
 export interface BundleContent {
   readonly manifest: Omit<BundleManifest, "files" | "formatVersion">;
-  /** Path inside the bundle -> content: model.onnx, weights.safetensors, README.md, checks/… */
+  /** Path inside the bundle -> content: model.onnx, weights.safetensors, checks/… */
   readonly files: Readonly<Record<string, Uint8Array | string>>;
+  /** README.md. */
+  readonly card: string;
   /** When, where and from which run and commit. */
   readonly provenance: Readonly<Record<string, unknown>>;
 }
@@ -49,6 +53,7 @@ export async function writeBundle(dir: string, content: BundleContent): Promise<
   const manifest = parseManifest(text, join(dir, manifestFile));
   await replaceFolder(dir, async (temporary) => {
     for (const [path, data] of Object.entries(content.files)) await writeFileAtomic(join(temporary, path), data);
+    await writeFileAtomic(join(temporary, cardFile), content.card);
     await writeFileAtomic(join(temporary, provenanceFile), `${JSON.stringify(content.provenance, null, 2)}\n`);
     await writeFileAtomic(join(temporary, manifestFile), text);
   });
@@ -56,15 +61,22 @@ export async function writeBundle(dir: string, content: BundleContent): Promise<
   return { dir, manifest, digest: sha256(text), model: typeof model === "string" ? Buffer.from(model) : (model ?? new Uint8Array()) };
 }
 
-/** Copies a bundle, byte for byte, to `target`, and replaces whatever stood there as a whole. */
-export async function copyBundle(bundle: Bundle, target: string): Promise<Bundle> {
+/** The paths of everything in a bundle's folder that belongs to it. */
+export async function bundlePaths({ dir, manifest }: Pick<Bundle, "dir" | "manifest">): Promise<string[]> {
+  const paths = [...Object.keys(manifest.files), manifestFile];
+  // An older bundle has its card among the files.
+  for (const path of unsealedFiles) if (!paths.includes(path) && (await exists(join(dir, path)))) paths.push(path);
+  return paths;
+}
+
+/** Copies a bundle, byte for byte, to `target`, and replaces whatever stood there as a whole. `card` takes the place of its card. */
+export async function copyBundle(bundle: Bundle, target: string, card?: string): Promise<Bundle> {
   await replaceFolder(target, async (temporary) => {
-    for (const path of [...Object.keys(bundle.manifest.files), manifestFile]) {
+    for (const path of await bundlePaths(bundle)) {
       await mkdir(dirname(join(temporary, path)), { recursive: true });
       await copyFile(join(bundle.dir, path), join(temporary, path));
     }
-    const provenance = join(bundle.dir, provenanceFile);
-    if (await exists(provenance)) await copyFile(provenance, join(temporary, provenanceFile));
+    if (card !== undefined) await writeFileAtomic(join(temporary, cardFile), card);
     const copy = await readBundle(temporary);
     if (copy.digest !== bundle.digest) {
       throw new ServalError("E_BUNDLE_CORRUPT", `${bundle.dir} changed while it was copied; the copy was thrown away.`);

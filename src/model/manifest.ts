@@ -37,8 +37,12 @@ export interface BundleManifest {
 }
 
 export const manifestFile = "bundle.json";
-/** When, where and by whom: beside the manifest, outside the bundle's digest. */
+/** When, where and by whom. */
 export const provenanceFile = "provenance.json";
+/** The model card. */
+export const cardFile = "README.md";
+/** For people, and outside the bundle's digest: a card learns how the model did on the test split, and stays a card of it. */
+export const unsealedFiles: readonly string[] = [cardFile, provenanceFile];
 export const modelFile = "model.onnx";
 export const weightsFile = "weights.safetensors";
 export const manifestFormatVersion = 1;

@@ -1,9 +1,7 @@
 import { openAsBlob } from "node:fs";
 import { join } from "node:path";
-import type { Bundle } from "../model/bundle.ts";
-import { manifestFile, provenanceFile } from "../model/manifest.ts";
+import { bundlePaths, type Bundle } from "../model/bundle.ts";
 import { mlflowModelFiles } from "../model/mlflow-model.ts";
-import { exists } from "../model/replace-folder.ts";
 import type { LoggedModel, TrackingClient } from "../tracking/client.ts";
 import type { ModelVersion, RegistryClient } from "../tracking/client/registry-client.ts";
 import { accuracyTag, digestTag } from "./versions.ts";
@@ -63,7 +61,7 @@ export async function registerBundle(options: RegisterOptions): Promise<Register
 
 async function uploadBundle({ tracking, bundle, signal, onProgress }: RegisterOptions, model: LoggedModel): Promise<void> {
   const { dir, manifest } = bundle;
-  const own = [...Object.keys(manifest.files), manifestFile, ...((await exists(join(dir, provenanceFile))) ? [provenanceFile] : [])];
+  const own = await bundlePaths(bundle);
   const made = mlflowModelFiles(manifest, new Date(), { modelId: model.modelId });
   const total = own.length + Object.keys(made).length;
   let done = 0;

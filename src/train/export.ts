@@ -11,7 +11,7 @@ import { encodeModel } from "../onnx/encode.ts";
 import { startInference, type Inference } from "../runtime/inference.ts";
 import { readCentered } from "./batches.ts";
 import { chooseAbstainBelow } from "./calibration.ts";
-import { computeMetrics, metricsSummary, topLabels, type Metrics } from "./metrics.ts";
+import { answeredPart, computeMetrics, metricsSummary, topLabels, type Metrics } from "./metrics.ts";
 import { buildModelCard } from "./model-card.ts";
 import { computeReference } from "./reference.ts";
 import { fitTemperature, softenedProbabilities } from "./temperature.ts";
@@ -94,7 +94,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
     parameters: { ...config },
     epoch: input.epoch,
     metrics,
-    abstainBelow,
+    answered: answeredPart({ labels: shards.labels, truth: val.classIndex, probabilities }, abstainBelow),
     seed: config.seed,
     ...(input.init && { init: input.init }),
     ...(input.notice === undefined ? {} : { notice: input.notice }),
@@ -124,9 +124,9 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
         std: JSON.stringify(COLOUR_STD),
         temperature: String(temperature),
       }),
-      "README.md": card,
       ...Object.fromEntries(Object.entries(input.checkImages).map(([file, bytes]) => [`checks/${file}`, bytes])),
     },
+    card,
     provenance: input.provenance,
   });
   return { bundle, metrics };

@@ -1,5 +1,5 @@
 import { ServalError } from "../errors.ts";
-import { calibrationCurve, expectedCalibrationError } from "./calibration.ts";
+import { calibrationCurve, calibrationErrorInterval, expectedCalibrationError } from "./calibration.ts";
 import { rocAuc } from "./roc.ts";
 
 export interface ClassMetrics {
@@ -31,8 +31,19 @@ export interface Metrics {
   readonly rocAuc: number | null;
   /** Expected calibration error: 15 equal-width bins on the confidence of the top label. */
   readonly ece: number;
+  /** 95 % bootstrap interval of it. */
+  readonly eceInterval: readonly [low: number, high: number];
   /** Counts as [true class][predicted class]. */
   readonly confusion: readonly (readonly number[])[];
+}
+
+/** How the model does on the images that it answers when it abstains below its threshold. */
+export interface AnsweredPart {
+  readonly abstainBelow: number;
+  /** Share of the images that are answered. */
+  readonly share: number;
+  /** Accuracy on those; null where none is. */
+  readonly accuracy: number | null;
 }
 
 /** Below this a probability counts as this in the loss, so that one sure mistake costs 27.6 and not infinity. */
@@ -132,8 +143,21 @@ export function computeMetrics(labels: readonly string[], truth: ArrayLike<numbe
     perClass,
     rocAuc: classCount === 2 ? (perClass[1] as ClassMetrics).rocAuc : areas.length > 0 ? mean(areas) : null,
     ece: expectedCalibrationError(calibrationCurve(confidence, correct)),
+    eceInterval: calibrationErrorInterval(confidence, correct),
     confusion,
   };
+}
+
+/** Undefined where the model never abstains. */
+export function answeredPart(
+  evaluation: { readonly labels: readonly string[]; readonly truth: ArrayLike<number>; readonly probabilities: Float32Array },
+  abstainBelow: number | null,
+): AnsweredPart | undefined {
+  if (abstainBelow === null) return undefined;
+  const { confidence, correct } = topLabels(evaluation.truth, evaluation.probabilities, evaluation.labels.length);
+  const answered = correct.filter((_, row) => (confidence[row] as number) >= abstainBelow);
+  const share = answered.length / correct.length;
+  return { abstainBelow, share, accuracy: answered.length === 0 ? null : answered.filter(Boolean).length / answered.length };
 }
 
 /** The figures that have one number each, under the names that runs, bundles and `metrics diff` show. */

@@ -1,5 +1,5 @@
 import type { Preprocess } from "../image/preprocess.ts";
-import type { Metrics } from "./metrics.ts";
+import type { AnsweredPart, Metrics } from "./metrics.ts";
 
 export interface ModelCardInput {
   readonly name: string;
@@ -16,7 +16,8 @@ export interface ModelCardInput {
   readonly epoch: { readonly chosen: number; readonly trained: number };
   /** On the validation split. */
   readonly metrics: Metrics;
-  readonly abstainBelow: number | null;
+  /** What abstaining below the bundle's threshold does there; undefined where there is no threshold. */
+  readonly answered: AnsweredPart | undefined;
   readonly seed: number;
   /** The model that the weights came from, where they did not begin at random. */
   readonly init?: { readonly name: string; readonly digest: string; readonly keepsHead: boolean };
@@ -27,7 +28,13 @@ export interface ModelCardInput {
 /** A class this small says little about its own precision and recall. */
 const fewImages = 50;
 
-/** README.md of a bundle, a pure function of its input: no date, host or run, so that equal bundles stay equal. */
+/** More classes than this make a confusion matrix that nobody reads as a table. */
+const mostConfusionLabels = 10;
+
+const testHeading = "## Figures on the test split";
+const notesHeading = "## Known failures";
+
+/** README.md of a bundle, a pure function of its input: no date, host or run. */
 export function buildModelCard(input: ModelCardInput): string {
   const { name, labels, metrics, notice } = input;
   const sections = [
@@ -40,12 +47,11 @@ export function buildModelCard(input: ModelCardInput): string {
     `Telling ${listing(labels.map(code))} apart in pictures like those it was trained on, with one of them as the main subject. It ` +
       `answers with one of its labels whatever the picture shows: it has no label for "none of these". Not for decisions about people, ` +
       `or wherever a wrong answer does harm and nobody looks at it.`,
+    testHeading,
+    "Not measured yet. `serval evaluate` does, and `serval models release` writes them here.",
     "## Figures on the validation split",
-    metricsTable(metrics),
-    perClassTable(metrics),
-    "The validation split chose the epoch, so these figures are a little better than new pictures will give. `serval evaluate` gives " +
-      "the test split's.",
-    ...abstainText(input.abstainBelow),
+    "The validation split chose the epoch, so these figures are a little better than new pictures will give.",
+    ...figures(labels, metrics, input.answered),
     "## Data",
     `Data version \`${plain(input.dataVersion)}\` (SHA-256 of the manifest that lists every image).`,
     dataTable(input),
@@ -78,17 +84,66 @@ export function buildModelCard(input: ModelCardInput): string {
   return `${sections.join("\n\n")}\n`;
 }
 
+/** What a released model's card has besides: how it did on the test split, and what a person saw. */
+export interface CardAdditions {
+  readonly test?: { readonly labels: readonly string[]; readonly metrics: Metrics; readonly answered: AnsweredPart | undefined };
+  /** Markdown. */
+  readonly knownFailures?: string;
+}
+
+/** Puts them into a card that `buildModelCard` wrote, in place of what an earlier release put there. */
+export function addToCard(card: string, { test, knownFailures }: CardAdditions): string {
+  let result = card;
+  if (test) {
+    const text = ["The test split had no part in making the model.", ...figures(test.labels, test.metrics, test.answered)];
+    result = replaceSection(result, testHeading, text.join("\n\n"));
+  }
+  if (knownFailures !== undefined) {
+    // Its own headings would end the section.
+    const text = knownFailures.trim().replaceAll(/^#+ /gm, "### ");
+    result = result.includes(`\n${notesHeading}\n`)
+      ? replaceSection(result, notesHeading, text)
+      : result.replace("\n## Limits\n", () => `\n${notesHeading}\n\n${text}\n\n## Limits\n`);
+  }
+  return result;
+}
+
+function replaceSection(card: string, heading: string, text: string): string {
+  const start = card.indexOf(`\n${heading}\n`);
+  if (start < 0) return card;
+  const body = start + heading.length + 2;
+  const next = card.indexOf("\n## ", body);
+  return `${card.slice(0, body)}\n${text}\n${next < 0 ? "" : card.slice(next)}`;
+}
+
+function figures(labels: readonly string[], metrics: Metrics, answered: AnsweredPart | undefined): string[] {
+  return [
+    metricsTable(metrics),
+    perClassTable(metrics),
+    ...(labels.length > mostConfusionLabels ? [] : [confusionTable(labels, metrics.confusion)]),
+    ...abstainText(metrics, answered),
+  ];
+}
+
 function metricsTable(metrics: Metrics): string {
   return [
-    "| figure | value |",
-    "|---|---:|",
-    `| accuracy | ${percent(metrics.accuracy)} |`,
-    `| loss (mean negative log-likelihood) | ${metrics.loss.toFixed(4)} |`,
-    `| precision, macro | ${metrics.macroPrecision.toFixed(4)} |`,
-    `| recall, macro | ${metrics.macroRecall.toFixed(4)} |`,
-    `| F1, macro | ${metrics.macroF1.toFixed(4)} |`,
-    `| ROC-AUC | ${area(metrics.rocAuc)} |`,
-    `| expected calibration error | ${percent(metrics.ece)} |`,
+    "| figure | value | 95 % interval |",
+    "|---|---:|---:|",
+    `| accuracy (${thousands(metrics.count)} images) | ${percent(metrics.accuracy)} | ${interval(metrics.accuracyInterval)} |`,
+    `| expected calibration error, 15 bins | ${percent(metrics.ece)} | ${interval(metrics.eceInterval)} |`,
+    `| loss (mean negative log-likelihood) | ${metrics.loss.toFixed(4)} | |`,
+    `| precision, macro | ${metrics.macroPrecision.toFixed(4)} | |`,
+    `| recall, macro | ${metrics.macroRecall.toFixed(4)} | |`,
+    `| F1, macro | ${metrics.macroF1.toFixed(4)} | |`,
+    `| ROC-AUC | ${area(metrics.rocAuc)} | |`,
+  ].join("\n");
+}
+
+function confusionTable(labels: readonly string[], confusion: Metrics["confusion"]): string {
+  return [
+    `| shows, down; answered, across | ${labels.map(plain).join(" | ")} |`,
+    `|---|${labels.map(() => "---:|").join("")}`,
+    ...labels.map((label, k) => `| ${plain(label)} | ${(confusion[k] ?? []).map(thousands).join(" | ")} |`),
   ].join("\n");
 }
 
@@ -103,11 +158,12 @@ function perClassTable(metrics: Metrics): string {
   ].join("\n");
 }
 
-function abstainText(abstainBelow: number | null): string[] {
-  if (abstainBelow === null || abstainBelow === 0) return [];
+function abstainText(metrics: Metrics, answered: AnsweredPart | undefined): string[] {
+  if (answered === undefined || answered.abstainBelow === 0 || answered.accuracy === null) return [];
   return [
-    `Below a confidence of ${abstainBelow.toPrecision(4)} a picture is better looked at by a person: the threshold was chosen on the ` +
-      "validation split.",
+    `Below a confidence of ${answered.abstainBelow.toPrecision(4)} (chosen on the validation split) a picture is better looked at by a ` +
+      `person. Answered above it: ${percent(answered.share)} of these images, of which ${percent(answered.accuracy)} rightly, in place of ` +
+      `${percent(metrics.accuracy)} of all.`,
   ];
 }
 
@@ -231,6 +287,10 @@ function area(value: number | null): string {
 
 function percent(share: number): string {
   return `${(100 * share).toFixed(2)} %`;
+}
+
+function interval([low, high]: readonly [number, number]): string {
+  return `${percent(low)} to ${percent(high)}`;
 }
 
 function thousands(count: number): string {

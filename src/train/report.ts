@@ -12,7 +12,7 @@ import { renderSvg } from "../image/render.ts";
 import { calibrationCurve } from "./calibration.ts";
 import { contactSheetJpeg } from "./contact-sheet.ts";
 import type { Evaluation } from "./evaluate.ts";
-import { classScores, topLabels, type Metrics } from "./metrics.ts";
+import { answeredPart, classScores, topLabels, type Metrics } from "./metrics.ts";
 import type { EpochResult } from "./results.ts";
 import { rocCurve } from "./roc.ts";
 
@@ -25,15 +25,6 @@ export interface EvaluationSubject {
   readonly abstainBelow: number | null;
   /** The run's epochs, where they are known. */
   readonly epochs?: readonly EpochResult[];
-}
-
-/** How the model does on the images that it answers when it abstains below its threshold. */
-export interface AnsweredPart {
-  readonly abstainBelow: number;
-  /** Share of the images that are answered. */
-  readonly share: number;
-  /** Accuracy on those; null where none is. */
-  readonly accuracy: number | null;
 }
 
 /** PNGs are drawn at two pixels per unit, so that they stay sharp on the screens of today. */
@@ -115,17 +106,6 @@ function metricsDocument(evaluation: Evaluation, subject: EvaluationSubject): Re
     ...(answered === undefined ? {} : { answered }),
     ...(evaluation.skipped.length === 0 ? {} : { skipped: evaluation.skipped.length }),
   } satisfies Partial<Metrics> & Record<string, unknown>;
-}
-
-export function answeredPart(
-  evaluation: Pick<Evaluation, "labels" | "truth" | "probabilities">,
-  abstainBelow: number | null,
-): AnsweredPart | undefined {
-  if (abstainBelow === null) return undefined;
-  const { confidence, correct } = topLabels(evaluation.truth, evaluation.probabilities, evaluation.labels.length);
-  const answered = correct.filter((_, row) => (confidence[row] as number) >= abstainBelow);
-  const share = answered.length / correct.length;
-  return { abstainBelow, share, accuracy: answered.length === 0 ? null : answered.filter(Boolean).length / answered.length };
 }
 
 /** One line for each image, in the order of the rows: sha256, label, predicted, confidence, probabilities by label. */

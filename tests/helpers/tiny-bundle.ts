@@ -147,9 +147,9 @@ export async function writeTinyBundle(dir: string, options: TinyOptions = {}): P
         "conv.weight": float32Safetensor([k, 3, 1, 1], conv),
         "fc.weight": float32Safetensor([k, k], options.weights === "wrong" ? gemm.map((w) => w + 1) : gemm),
       }),
-      "README.md": "# colours\n\nTells pictures apart by their main colour.\n",
       ...pictures,
     },
+    card: "# colours\n\nTells pictures apart by their main colour.\n",
     provenance: { createdAt: "2026-01-01T00:00:00Z", run: "test" },
   });
 }

@@ -8,6 +8,8 @@ import { connectTracking } from "../tracking-connection.ts";
 
 /** What `serval train` writes: `trainedModelDir` of src/model, which loads too much for `--help`. */
 const trainedModelDir = join("artifacts", "best");
+/** What `serval evaluate` writes. */
+const evaluationDir = join("artifacts", "evaluation");
 
 // Schemas, engine and pictures take a second to load: they are imported where they are needed, and a rollback needs none.
 export const configure: Configure = (command, context) => {
@@ -126,14 +128,17 @@ function configureRelease(command: Command, context: CommandContext): void {
   command
     .argument("[BUNDLE]", "bundle folder", trainedModelDir)
     .option("--name <NAME>", "folder under models/ (default: the model's name)")
+    .option("--evaluation <DIR>", "its evaluation on the test split, for the model card", evaluationDir)
+    .option("--known-failures <FILE>", "Markdown for the model card: what it gets wrong, as a person saw it")
     .option("--json", "print the result as JSON")
-    .action(async (bundle: string, options: { name?: string; json?: boolean }) => {
-      const output = context.output(options);
+    .action(async (bundle: string, { json, ...options }: { name?: string; evaluation: string; knownFailures?: string; json?: boolean }) => {
+      const output = context.output({ json });
       const { releaseModel } = await import("../released-models.ts");
-      const released = await releaseModel(context.cwd, bundle, options.name, output);
-      const { dir, version, checks, changed } = released;
+      const released = await releaseModel({ cwd: context.cwd, bundle, ...options }, output);
+      const { dir, version, checks, changed, evaluated } = released;
       const text = changed ? `Released version ${version} as ${dir}; ${checks} checks passed.` : `${dir} is version ${version} already.`;
-      output.result(released, text);
+      const card = evaluated ? "" : "\n  Its card has no figures on the test split: `serval evaluate`, then release it again.";
+      output.result(released, `${text}${card}`);
     });
 }
 

@@ -1,10 +1,11 @@
-import { mkdtemp, readFile, rm, truncate } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
 import { loadBundle } from "../../../src/model/bundle.ts";
 import { parseSafetensors } from "../../../src/model/safetensors.ts";
+import { computeMetrics } from "../../../src/train/metrics.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 import { tinyModel, writeTinyBundle } from "../../helpers/tiny-bundle.ts";
 
@@ -18,14 +19,16 @@ async function serval(...args: string[]): Promise<{ code: number; stdout: string
   return { code, stdout: context.stdout.text, stderr: context.stderr.text };
 }
 
+const uncarded = "  Its card has no figures on the test split: `serval evaluate`, then release it again.";
+
 describe("serval models release", () => {
   test("copies the trained bundle to models/, where it is the model that everything takes", async () => {
     const trained = await writeTinyBundle(join(cwd, "artifacts", "best"));
     const version = trained.digest.slice(0, 12);
     const first = await serval("models", "release");
-    expect([first.code, first.stdout]).toEqual([0, `Released version ${version} as models/colours; 2 checks passed.\n`]);
+    expect([first.code, first.stdout]).toEqual([0, `Released version ${version} as models/colours; 2 checks passed.\n${uncarded}\n`]);
     expect((await loadBundle(join(cwd, "models", "colours"))).digest).toBe(trained.digest);
-    expect((await serval("models", "release")).stdout).toBe(`models/colours is version ${version} already.\n`);
+    expect((await serval("models", "release")).stdout).toBe(`models/colours is version ${version} already.\n${uncarded}\n`);
     expect((await serval("models", "show")).stdout).toContain(`colours, version ${version}, in models/colours`);
   });
 
@@ -40,9 +43,39 @@ describe("serval models release", () => {
       dir: "models/live",
       version: better.digest.slice(0, 12),
       checks: 2,
+      evaluated: false,
       changed: true,
     });
     expect((await loadBundle(join(cwd, "models", "live"))).digest).toBe(better.digest);
+  });
+
+  test("puts the figures on the test split and what a person saw into the card, without making another version of it", async () => {
+    const card = "# colours\n\n## Figures on the test split\n\nNot measured yet.\n\n## Limits\n\n- Some.\n";
+    const trained = await writeTinyBundle(join(cwd, "artifacts", "best"));
+    await writeFile(join(trained.dir, "README.md"), card);
+    await serval("models", "release");
+    const evaluate = async (split: string, digest: string): Promise<void> => {
+      const metrics = computeMetrics(["blue", "red"], [0, 1], Float32Array.of(1, 0, 0, 1));
+      const document = { model: { name: "colours", digest }, data: { version: "0".repeat(64), split }, ...metrics };
+      await mkdir(join(cwd, "artifacts", "evaluation"), { recursive: true });
+      await writeFile(join(cwd, "artifacts", "evaluation", "metrics.json"), JSON.stringify(document));
+    };
+    const released = async (): Promise<string> => await readFile(join(cwd, "models", "colours", "README.md"), "utf8");
+    // Neither another split nor another model.
+    await evaluate("val", trained.digest);
+    expect((await serval("models", "release")).stdout).toContain(uncarded);
+    await evaluate("test", "0".repeat(64));
+    expect((await serval("models", "release")).stdout).toContain(uncarded);
+    expect(await released()).toBe(card);
+    await evaluate("test", trained.digest);
+    await writeFile(join(cwd, "seen.md"), "Purple is told as red.\n");
+    const { code, stdout } = await serval("models", "release", "--known-failures", "seen.md");
+    expect([code, stdout]).toEqual([0, `Released version ${trained.digest.slice(0, 12)} as models/colours; 2 checks passed.\n`]);
+    expect(await released()).toContain("| accuracy (2 images) | 100.00 % |");
+    expect(await released()).toContain("## Known failures\n\nPurple is told as red.\n\n## Limits\n");
+    expect((await loadBundle(join(cwd, "models", "colours"))).digest).toBe(trained.digest);
+    const missing = await serval("models", "release", "--known-failures", "nowhere.md");
+    expect([missing.code, missing.stderr]).toEqual([2, expect.stringContaining("nowhere.md cannot be read") as string]);
   });
 
   test("does not release a model that misses its known answers, and leaves the earlier release", async () => {

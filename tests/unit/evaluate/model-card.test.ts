@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { computeMetrics } from "../../../src/train/metrics.ts";
-import { buildModelCard, type ModelCardInput } from "../../../src/train/model-card.ts";
+import { addToCard, buildModelCard, type ModelCardInput } from "../../../src/train/model-card.ts";
 
 const input: ModelCardInput = {
   name: "insects",
@@ -12,7 +12,7 @@ const input: ModelCardInput = {
   parameters: { epochs: 12, channels: [32, 64], optimizer: "sgd" },
   epoch: { chosen: 11, trained: 12 },
   metrics: computeMetrics(["ant", "bee"], [0, 0, 1, 1], Float32Array.of(0.9, 0.1, 0.8, 0.2, 0.3, 0.7, 0.6, 0.4)),
-  abstainBelow: 0.87654321,
+  answered: { abstainBelow: 0.87654321, share: 0.5, accuracy: 1 },
   seed: 42,
 };
 
@@ -30,6 +30,9 @@ describe("buildModelCard", () => {
     expect(card).toContain("Network `cnn4`, 389,410 parameters, weights of epoch 11 of 12, seed 42.");
     expect(card).toContain("| `channels` | [32,64] |");
     expect(card).toContain("Below a confidence of 0.8765");
+    expect(card).toContain("Answered above it: 50.00 % of these images, of which 100.00 % rightly, in place of 75.00 % of all.");
+    expect(card).toContain("| shows, down; answered, across | ant | bee |\n|---|---:|---:|\n| ant | 2 | 0 |\n| bee | 1 | 1 |\n");
+    expect(card).toMatch(/\| expected calibration error, 15 bins \| 30\.00 % \| \d+\.\d\d % to \d+\.\d\d % \|/);
     expect(card).toContain("curl -F file=@picture.jpg localhost:8000/predict");
   });
 
@@ -53,8 +56,8 @@ describe("buildModelCard", () => {
   });
 
   it("leaves out a threshold that never abstains and puts a notice first", () => {
-    expect(buildModelCard({ ...input, abstainBelow: null })).not.toContain("Below a confidence");
-    expect(buildModelCard({ ...input, abstainBelow: 0 })).not.toContain("Below a confidence");
+    expect(buildModelCard({ ...input, answered: undefined })).not.toContain("Below a confidence");
+    expect(buildModelCard({ ...input, answered: { abstainBelow: 0, share: 1, accuracy: 0.75 } })).not.toContain("Below a confidence");
     expect(buildModelCard({ ...input, notice: "Trained on drawings." })).toMatch(/^# insects\n\n> \*\*Trained on drawings\.\*\*\n/);
   });
 
@@ -76,5 +79,30 @@ describe("buildModelCard", () => {
     expect(text).toContain(step);
     expect(text).not.toContain("exif_transpose");
     expect(text).toContain("uint8 [N, 110, 112, 3]");
+  });
+});
+
+describe("addToCard", () => {
+  const card = buildModelCard(input);
+  const metrics = computeMetrics(["ant", "bee"], [0, 1], Float32Array.of(0.9, 0.1, 0.2, 0.8));
+  const test = { labels: ["ant", "bee"], metrics, answered: undefined };
+  const section = (text: string, heading: string): string => text.split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? "";
+
+  it("puts the test split's figures where the card says that they are missing, and nothing else", () => {
+    expect(section(card, "Figures on the test split")).toContain("Not measured yet.");
+    const added = addToCard(card, { test });
+    expect(section(added, "Figures on the test split")).toContain("| accuracy (2 images) | 100.00 % | 34.24 % to 100.00 % |");
+    expect(section(added, "Figures on the test split")).not.toContain("Not measured yet.");
+    const rest = (text: string): string => text.replace(section(text, "Figures on the test split"), "");
+    expect(rest(added)).toBe(rest(card));
+  });
+
+  it("puts what a person saw before the limits, with headings that do not end it, and replaces it the next time", () => {
+    const first = addToCard(card, { knownFailures: "# Ants\n\nRed ones, $& and $1.\n" });
+    expect(section(first, "Known failures")).toBe("\n### Ants\n\nRed ones, $& and $1.\n");
+    expect(first.indexOf("## Known failures")).toBeLessThan(first.indexOf("## Limits"));
+    const second = addToCard(first, { knownFailures: "Bees." });
+    expect(section(second, "Known failures")).toBe("\nBees.\n");
+    expect(second).not.toContain("Ants");
   });
 });

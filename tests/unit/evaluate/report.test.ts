@@ -5,9 +5,9 @@ import sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { contactSheetSvg } from "../../../src/train/contact-sheet.ts";
 import type { Evaluation } from "../../../src/train/evaluate.ts";
-import { computeMetrics } from "../../../src/train/metrics.ts";
+import { answeredPart, computeMetrics } from "../../../src/train/metrics.ts";
 import { createMistakeList } from "../../../src/train/mistakes.ts";
-import { answeredPart, formatPredictions, writeEvaluation, writeResultsChart } from "../../../src/train/report.ts";
+import { formatPredictions, writeEvaluation, writeResultsChart } from "../../../src/train/report.ts";
 
 const labels = ["ant", "bee"];
 

@@ -61,11 +61,12 @@ describe("writeBundle", () => {
     const shuffled = Object.fromEntries(
       Object.entries({ ...manifest, reference: { b: { z: 1, y: 2 }, a: 1 } }).toReversed(),
     ) as typeof manifest;
-    const first = await writeBundle(join(root, "first"), { manifest: shuffled, files, provenance: { at: 1 } });
+    const first = await writeBundle(join(root, "first"), { manifest: shuffled, files, card: "first", provenance: { at: 1 } });
     const straight = { ...manifest, reference: { a: 1, b: { y: 2, z: 1 } } };
     const second = await writeBundle(join(root, "second"), {
       manifest: straight,
       files: Object.fromEntries(Object.entries(files).toReversed()),
+      card: "second",
       provenance: { at: 2 },
     });
     expect(second.digest).toBe(first.digest);
@@ -100,10 +101,11 @@ describe("writeBundle", () => {
     const notANumber = writeBundle(dir, {
       manifest: { ...manifest, checks: [], metrics: { loss: Number.NaN } },
       files: model,
+      card: "",
       provenance: {},
     });
     expect((await failure(notANumber)).message).toContain("metrics.loss");
-    const outside = writeBundle(dir, { manifest: { ...manifest, checks: [] }, files: { ...model, "../x": "x" }, provenance: {} });
+    const outside = writeBundle(dir, { manifest: { ...manifest, checks: [] }, files: { ...model, "../x": "x" }, card: "", provenance: {} });
     expect((await failure(outside)).message).toContain('"../x" is not a path inside the bundle');
     expect(existsSync(dir)).toBe(false);
   });
@@ -120,19 +122,16 @@ describe("loadBundle", () => {
     expect(error.message).toContain(join(root, "nowhere"));
   });
 
-  it.each(["model.onnx", "weights.safetensors", "README.md", "checks/blue.jpg"])(
-    "refuses a bundle whose %s was changed, by its name",
-    async (name) => {
-      const dir = await copy();
-      const bytes = await readFile(join(dir, name));
-      bytes[bytes.length >> 1]! ^= 1;
-      await writeFile(join(dir, name), bytes);
-      const error = await failure(loadBundle(dir));
-      expect(error.code).toBe("E_BUNDLE_CORRUPT");
-      expect(error.message).toContain(join(dir, name));
-      expect(error.details["file"]).toBe(join(dir, name));
-    },
-  );
+  it.each(["model.onnx", "weights.safetensors", "checks/blue.jpg"])("refuses a bundle whose %s was changed, by its name", async (name) => {
+    const dir = await copy();
+    const bytes = await readFile(join(dir, name));
+    bytes[bytes.length >> 1]! ^= 1;
+    await writeFile(join(dir, name), bytes);
+    const error = await failure(loadBundle(dir));
+    expect(error.code).toBe("E_BUNDLE_CORRUPT");
+    expect(error.message).toContain(join(dir, name));
+    expect(error.details["file"]).toBe(join(dir, name));
+  });
 
   it.each([
     ["cut in half", async (file: string) => await truncate(file, 100)],
@@ -167,12 +166,12 @@ describe("loadBundle", () => {
     ],
     [
       "a check of too few probabilities",
-      (m) => ({ ...m, checks: [{ file: "README.md", probabilities: [1], tolerance: 0.1 }] }),
+      (m) => ({ ...m, checks: [{ file: "weights.safetensors", probabilities: [1], tolerance: 0.1 }] }),
       "checks.0.probabilities: expected 2",
     ],
     [
       "a check that does not sum to 1",
-      (m) => ({ ...m, checks: [{ file: "README.md", probabilities: [1, 1], tolerance: 0.1 }] }),
+      (m) => ({ ...m, checks: [{ file: "weights.safetensors", probabilities: [1, 1], tolerance: 0.1 }] }),
       "expected a sum of 1, got 2",
     ],
     [
@@ -234,6 +233,14 @@ describe("loadBundle", () => {
 });
 
 describe("copyBundle", () => {
+  it("takes the card along, or another one in its place, and leaves the digest as it is", async () => {
+    const same = await copyBundle(original, join(root, "same"));
+    expect(await readFile(join(same.dir, "README.md"))).toEqual(await readFile(join(original.dir, "README.md")));
+    const other = await copyBundle(original, join(root, "other"), "# Another card");
+    expect(await readFile(join(other.dir, "README.md"), "utf8")).toBe("# Another card");
+    expect((await loadBundle(other.dir)).digest).toBe(original.digest);
+  });
+
   it("copies every byte, provenance included, so that the digest stays", async () => {
     const target = join(root, "models", "colours");
     await copyBundle(original, target);

@@ -1,6 +1,11 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { calibrationCurve, chooseAbstainBelow, expectedCalibrationError } from "../../../src/train/calibration.ts";
+import {
+  calibrationCurve,
+  calibrationErrorInterval,
+  chooseAbstainBelow,
+  expectedCalibrationError,
+} from "../../../src/train/calibration.ts";
 
 describe("calibrationCurve", () => {
   it("puts a confidence on a border into the lower bin and 0 and 1 into the outer ones", () => {
@@ -82,5 +87,22 @@ describe("chooseAbstainBelow", () => {
         expect(lower.filter(reaches)).toEqual([]);
       }),
     );
+  });
+});
+
+describe("calibrationErrorInterval", () => {
+  it("holds the error of one bin with the width that its binomial has", () => {
+    const confidence = new Array<number>(400).fill(0.8);
+    const correct = confidence.map((_, i) => i % 2 === 0);
+    const [low, high] = calibrationErrorInterval(confidence, correct);
+    // The gap is 0.3; half of 400 coins lie within 1.96 * sqrt(0.25 / 400) = 0.049 in 95 % of the samples.
+    expect(low).toBeCloseTo(0.3 - 0.049, 2);
+    expect(high).toBeCloseTo(0.3 + 0.049, 2);
+    expect(calibrationErrorInterval(confidence, correct)).toEqual([low, high]);
+  });
+
+  it("is nothing where every answer is sure and right, and everything where there is none", () => {
+    expect(calibrationErrorInterval([1, 1, 1], [true, true, true])).toEqual([0, 0]);
+    expect(calibrationErrorInterval([], [])).toEqual([0, 1]);
   });
 });
