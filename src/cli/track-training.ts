@@ -39,8 +39,8 @@ export interface TrainingData {
 
 /** The outcome of a training's tracking, with what it cost. */
 export interface TrainingTracking extends TrackingOutcome {
-  /** Time inside logging calls over the time of the training steps. */
-  readonly loggingShare: number;
+  /** Time inside logging calls over the time of the training steps; null where there were none. */
+  readonly loggingShare: number | null;
 }
 
 /** A training as the tracking server sees it. Only `finish` and `abandon` wait for the server, and not for long. */
@@ -124,7 +124,7 @@ export async function trackTraining(options: TrackTrainingOptions, output: Outpu
       const { loggingSeconds } = tracked;
       tracked.logMetrics({ step_seconds: stepSeconds, logging_seconds: loggingSeconds }, outcome.epochs);
       const ended = await end("FINISHED", finishWithinMs);
-      return { ...ended, loggingShare: ended.loggingSeconds / Math.max(stepSeconds, 1e-9) };
+      return { ...ended, loggingShare: stepSeconds > 0 ? ended.loggingSeconds / stepSeconds : null };
     },
     async abandon(status) {
       await end(status, abandonWithinMs);
@@ -136,9 +136,10 @@ export async function trackTraining(options: TrackTrainingOptions, output: Outpu
 export function describeTracking(run: string, tracking: TrainingTracking | null): string[] {
   if (tracking === null) return [];
   if (tracking.delivered) {
-    const share = `${(100 * tracking.loggingShare).toFixed(2)} % of the time of the training steps`;
+    const { loggingShare } = tracking;
+    const share = loggingShare === null ? "" : ` (in ${(100 * loggingShare).toFixed(2)} % of the time of the training steps)`;
     const store = /^https?:/.test(tracking.server) ? "" : `${tracking.server}, which \`serval track\` shows at `;
-    return [`  logged to ${store}${tracking.page ?? tracking.server} (in ${share})`];
+    return [`  logged to ${store}${tracking.page ?? tracking.server}${share}`];
   }
   return [`  not all of run ${run} has reached ${tracking.server}: it is kept, and the next \`serval train\` sends it`];
 }

@@ -178,13 +178,14 @@ const train = Type.Object(
       description: "Mirror training images left to right at random. Switch it off where left and right matter.",
     }),
     cropScale: Type.Number({
-      default: 0.5,
+      default: 1,
       exclusiveMinimum: 0,
       maximum: 1,
-      description: "Smallest share of an image's area that a random crop keeps in training; 1 shows whole images.",
+      description:
+        "Smallest share of an image's area that a random crop keeps in training; 1 shows whole images. Small crops ask for many epochs: in a training of 13, a share of 0.5 costs accuracy.",
     }),
     colorJitter: share(
-      0.2,
+      0,
       "Largest change of brightness, contrast and saturation in training, as a share; white balance by a quarter of it.",
     ),
     erasing: share(0, "Probability that a random rectangle of a training image is blotted out."),

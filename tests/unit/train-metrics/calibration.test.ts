@@ -92,7 +92,7 @@ describe("chooseAbstainBelow", () => {
 
 describe("calibrationErrorInterval", () => {
   it("holds the error of one bin with the width that its binomial has", () => {
-    const confidence = new Array<number>(400).fill(0.8);
+    const confidence = Array.from({ length: 400 }, () => 0.8);
     const correct = confidence.map((_, i) => i % 2 === 0);
     const [low, high] = calibrationErrorInterval(confidence, correct);
     // The gap is 0.3; half of 400 coins lie within 1.96 * sqrt(0.25 / 400) = 0.049 in 95 % of the samples.
