@@ -68,7 +68,12 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     name: "SERVAL_LOG_LEVEL",
     schema: Type.Enum([...logLevels], { default: "info", description: "Least level that is logged. debug also prints stack traces." }),
   },
-  logFile: { name: "SERVAL_LOG_FILE", schema: Type.String({ description: "File that the request log is also written to." }) },
+  logFile: {
+    name: "SERVAL_LOG_FILE",
+    schema: Type.String({
+      description: "File that the request log is also written to; at 10 MB it is put aside, and five of those are kept.",
+    }),
+  },
   workers: {
     name: "SERVAL_WORKERS",
     schema: Type.Integer({
