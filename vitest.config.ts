@@ -7,7 +7,14 @@ const config: ViteUserConfig = defineConfig({
     hookTimeout: 60_000,
     // A busy machine is slow, not wrong.
     expect: { poll: { timeout: 20_000 } },
-    coverage: { provider: "v8", include: ["src/**"], reporter: ["text-summary", "lcov"] },
+    coverage: {
+      provider: "v8",
+      include: ["src/**"],
+      reporter: ["text-summary", "lcov"],
+      // Threads and child processes count as well: what trains, answers and runs as a command is in them.
+      autoAttachSubprocess: true,
+      thresholds: { lines: 90 },
+    },
     projects: [
       {
         extends: true,
