@@ -63,8 +63,8 @@ export async function eventually<T>(get: () => Promise<T>, passes: (value: T) =>
   }
 }
 
-/** The compose projects of these tests. Both use the network mlops-network, so that only one may stand at a time. */
-export const composeProjects = { compose: "serval-compose-test", deploy: "serval-deploy-test" } as const;
+/** The compose projects of these tests. All use the network mlops-network, so that only one may stand at a time. */
+export const composeProjects = { compose: "serval-compose-test", deploy: "serval-deploy-test", backup: "serval-backup-test" } as const;
 
 /**
  * Removes what the projects left on the engine. Called before a suite as well as after it: containers restart with the
