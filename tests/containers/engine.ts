@@ -26,7 +26,8 @@ export async function run(program: string, args: readonly string[], options: Run
     env: { ...process.env, DOCKER_BUILDKIT: "1", ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
   });
-  child.stdin.end(options.input ?? "");
+  // A program that reads nothing may be gone before this is written.
+  child.stdin.once("error", () => undefined).end(options.input ?? "");
   let output = "";
   child.stdout.on("data", (chunk) => (output += String(chunk)));
   child.stderr.on("data", (chunk) => (output += String(chunk)));
