@@ -45,7 +45,8 @@ export function medianSeconds({ durations }: Counters): number | null {
   if (total === 0) return null;
   let [lowBound, lowCount] = [0, 0];
   for (const [bound, count] of durations) {
-    if (count >= total / 2) return bound === Infinity ? lowBound : lowBound + (bound - lowBound) * ((total / 2 - lowCount) / (count - lowCount));
+    if (count >= total / 2)
+      return bound === Infinity ? lowBound : lowBound + (bound - lowBound) * ((total / 2 - lowCount) / (count - lowCount));
     [lowBound, lowCount] = [bound, count];
   }
   return lowBound;

@@ -13,7 +13,7 @@ export interface Release {
 export interface Standing {
   /** What answers requests now. */
   readonly serving: Release | null;
-  /** What served before it, for an undo. */
+  /** What served before it, for an undo. Its `imageId` is empty where the image was removed from the engine. */
   readonly previous: Release | null;
   /** What was done about the remains of a deploy that was killed; empty when there were none. */
   readonly repaired: readonly string[];
@@ -29,17 +29,19 @@ export interface Observation {
 }
 
 /**
- * A place to deploy to. `rollOut` calls these in this order, and `takeBack` when anything fails. Whatever a target has to
+ * A place to deploy to; opening one throws E_DEPLOY_NOT_READY where the engine or its configuration is not ready. `rollOut` calls these in this order, and `takeBack` when anything fails. Whatever a target has to
  * remember it keeps in the engine (labels, tags, aliases), so that a deploy that was killed after any of them, or a
  * machine that lost power, is put right by the next `recover`.
  */
 export interface Target {
   readonly name: string;
-  /** Throws E_DEPLOY_NOT_READY where the engine or the configuration is not ready. Changes nothing. */
-  check(): Promise<void>;
+  /** Name of what only one deploy may change at a time. */
+  readonly lock: string;
+  /** What stands; `repaired` says what `recover` would do. Changes nothing. */
+  survey(): Promise<Standing>;
   /** Undoes what a killed deploy did not finish: afterwards one version serves, or none. */
   recover(): Promise<Standing>;
-  /** Brings the image to the engine. Throws E_DEPLOY_REFUSED; what serves is not touched. */
+  /** Brings the image to the engine. Throws E_DEPLOY_REFUSED, or E_DEPLOY_NOT_READY for no image; what serves is not touched. */
   fetch(version: string, options: { readonly pull: boolean; readonly model?: string | undefined }): Promise<Release>;
   /** Starts the release where no request reaches it but by the address that is returned. */
   start(release: Release): Promise<{ readonly url: string }>;
@@ -58,6 +60,6 @@ export interface Target {
   takeBack(): Promise<Release | null>;
   /** Address of the service as its users see it, by the proxy. */
   publicAddress(): Promise<string>;
-  /** The last lines that the new version logged, for a report of what went wrong. */
+  /** The last lines that the new version logged; empty where there are none. */
   log(): Promise<string>;
 }
