@@ -63,7 +63,7 @@ class ComposeTarget implements Target {
 
   async survey(): Promise<Standing> {
     const survey = await this.#survey();
-    return await this.#standing(survey.good, describeRemains(survey));
+    return await this.#standing(survey.good, survey, describeRemains(survey));
   }
 
   async recover(): Promise<Standing> {
@@ -89,7 +89,7 @@ class ComposeTarget implements Target {
       await this.#forget(container.imageId, good?.imageId);
     }
     if (good) await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
-    const standing = await this.#standing(good, repaired);
+    const standing = await this.#standing(good, survey, repaired);
     this.#before = good && standing.serving ? { id: good.id, release: standing.serving } : null;
     return standing;
   }
@@ -201,14 +201,15 @@ class ComposeTarget implements Target {
     return surveyContainers(await listContainers(this.#engine, this.#project), await this.#imageId(this.#marks.current));
   }
 
-  async #standing(good: ServiceContainer | null, repaired: readonly string[]): Promise<Standing> {
+  async #standing(good: ServiceContainer | null, { unfinished, unproven }: Survey, repaired: readonly string[]): Promise<Standing> {
     const tags = good === null ? [] : await this.#tagsOf(good.imageId);
     const serving = good && {
       version: this.#marks.read("current", tags) ?? tags.find((tag) => !tag.startsWith("serval-deploy/")) ?? good.imageId,
       imageId: good.imageId,
       model: good.model,
     };
-    return { serving, previous: await this.#previous(tags), repaired };
+    const undone = unfinished.length + unproven.length > 0;
+    return { serving, previous: await this.#previous(tags), repaired, undone };
   }
 
   /** What the notes on the image that serves say about the one before. */

@@ -84,7 +84,7 @@ class Rollout {
         return [found, [...found.repaired, `serving: ${describeRelease(found.serving)}`].join(" ")] as const;
       });
       this.#before = standing.serving;
-      if (this.#undoes() && standing.repaired.length > 0) return this.#report("deployed", standing.serving, null);
+      if (this.#undoes() && standing.undone) return this.#report("deployed", standing.serving, null);
       release = await this.#step("fetch", async () => {
         const got = await this.#fetch(standing);
         return [got, `${got.imageId.slice(7, 19)}${got.model === "" ? "" : `, model ${got.model}`}`] as const;

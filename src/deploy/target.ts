@@ -24,6 +24,8 @@ export interface Standing {
   readonly previous: PreviousRelease | null;
   /** What was done about the remains of a deploy that was killed; empty when there were none. */
   readonly repaired: readonly string[];
+  /** Whether a version that was never found good was among them: an undo has nothing more to do then. */
+  readonly undone: boolean;
 }
 
 /** What is asked of the new version, and of the one before, while both serve. Counters grow for as long as a container lives. */
