@@ -3,7 +3,7 @@
  * and prints how long it took, what became of the requests and what serves at the end. Fails when one ends otherwise
  * than it should.
  *
- *     npm run long:rollouts -- [--only NAME] [--project serval-rollouts] [--port 8120] [--base cats-dogs-classifier:latest]
+ *     npm run long:rollouts -- [--only REGEX] [--project serval-rollouts] [--port 8120] [--base cats-dogs-classifier:latest]
  *
  * Wants the images of docs/deployment.md on the engine: the service, and HAProxy (tests/containers/make-proxy-base.sh).
  */
@@ -126,7 +126,7 @@ try {
   const first = await lab.deploy(lab.versions.v1, "--no-pull", "--watch", "0");
   if (first.code !== 0) throw new Error(`the first version does not come up:\n${first.output}`);
   const initial: Scenario = good("a good version", "v2");
-  const chosen = scenarios.filter(({ name }) => name.includes(values.only));
+  const chosen = scenarios.filter(({ name }) => new RegExp(values.only).test(name));
   for (const scenario of values.only === "" ? chosen : [initial, ...chosen]) {
     const load = await lab.load();
     const started = performance.now();

@@ -26,6 +26,8 @@ export async function run(program: string, args: readonly string[], options: Run
     env: { ...process.env, DOCKER_BUILDKIT: "1", ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
   });
+  // It may end without having read anything.
+  child.stdin.on("error", () => undefined);
   child.stdin.end(options.input ?? "");
   let output = "";
   child.stdout.on("data", (chunk) => (output += String(chunk)));

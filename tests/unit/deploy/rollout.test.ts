@@ -105,7 +105,10 @@ describe("a rollout", () => {
     target.onCall = (name) => {
       if (name === "admit") target.failsAt = "brokenBy";
     };
-    expect(await roll(target, { watchSeconds: 30 })).toMatchObject({ outcome: "refused", error: { message: "It does not serve any more: it ended." } });
+    expect(await roll(target, { watchSeconds: 30 })).toMatchObject({
+      outcome: "refused",
+      error: { message: "It does not serve any more: it ended." },
+    });
     expect(target.asked).toContain("takeBack");
   });
 
@@ -114,7 +117,11 @@ describe("a rollout", () => {
     target.onCall = (name) => {
       if (name === "admit") controller.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGINT."));
     };
-    expect(await roll(target, { watchSeconds: 30, signal: controller.signal })).toMatchObject({ outcome: "refused", serving: v1, error: { code: "E_INTERRUPTED" } });
+    expect(await roll(target, { watchSeconds: 30, signal: controller.signal })).toMatchObject({
+      outcome: "refused",
+      serving: v1,
+      error: { code: "E_INTERRUPTED" },
+    });
     expect(target.asked.at(-1)).toBe("takeBack");
   });
 
@@ -155,9 +162,14 @@ describe("an undo", () => {
 
   test("says that there is nothing to go back to, or that its image is gone, and touches nothing", async () => {
     const target = new NotingTarget();
-    await expect(roll(target, undo)).rejects.toMatchObject({ code: "E_DEPLOY_NOT_READY", message: expect.stringContaining("none served here before") as string });
+    await expect(roll(target, undo)).rejects.toMatchObject({
+      code: "E_DEPLOY_NOT_READY",
+      message: expect.stringContaining("none served here before") as string,
+    });
     target.previous = { ...v2, imageId: "", there: false, origin: null };
-    await expect(roll(target, undo)).rejects.toMatchObject({ message: "The image of app:v2, the version before, was removed from this machine, and came from no registry." });
+    await expect(roll(target, undo)).rejects.toMatchObject({
+      message: "The image of app:v2, the version before, was removed from this machine, and came from no registry.",
+    });
     expect(target.asked).toEqual(["recover", "recover"]);
   });
 

@@ -4,7 +4,15 @@ import { findFault } from "../../../src/deploy/watch.ts";
 
 /** So many requests, all of which took between `seconds` and the same again. */
 function counters(requests: number, failed: number, seconds: number): Counters {
-  return { requests, failed, durations: [[seconds, 0], [2 * seconds, requests], [Infinity, requests]] };
+  return {
+    requests,
+    failed,
+    durations: [
+      [seconds, 0],
+      [2 * seconds, requests],
+      [Infinity, requests],
+    ],
+  };
 }
 
 test("a version that answers like the one before has no fault, and neither has one that nobody asked", () => {
