@@ -4,6 +4,7 @@ import { runSmoke, type SmokeCheck, type SmokeReport } from "../../deploy/smoke.
 import { ServalError } from "../../errors.ts";
 import type { Configure } from "../command.ts";
 import type { Output } from "../output.ts";
+import { parseAmount } from "../parse-amount.ts";
 
 export interface SmokeCommandOptions {
   /** The working repository. */
@@ -52,10 +53,4 @@ export async function smoke(options: SmokeCommandOptions, output: Output, signal
 
 function describeCheck({ name, passed, message, durationMs }: SmokeCheck): string {
   return `${passed ? "ok  " : "FAIL"}  ${name.padEnd(13)}  ${message} (${durationMs} ms)`;
-}
-
-function parseAmount(option: string, text: string): number {
-  const amount = Number(text);
-  if (/^\d+(\.\d+)?$/.test(text) && amount <= 86_400_000) return amount;
-  throw new ServalError("E_USAGE", `${option}: expected a number that is not negative, got ${JSON.stringify(text)}.`);
 }
