@@ -8,10 +8,12 @@
  * The folder gets report.md (verdict, metrics and parameters against the last commit), its pictures, and verdict.json. When
  * nothing was due there is no folder afterwards. Ends with 0 whatever the verdict is, and otherwise as the command that failed.
  */
-import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Writable } from "node:stream";
 import { parseArgs } from "node:util";
+import { runCli } from "../src/cli/main.ts";
+import { createOutput } from "../src/cli/output.ts";
 import { compareModels, points, reasonAgainst, type Comparison } from "../src/registry/compare.ts";
 import { pairPredictions, readPredictions } from "../src/registry/predictions.ts";
 
@@ -25,7 +27,6 @@ interface Verdict {
 
 type Changes = Readonly<Record<string, Readonly<Record<string, { readonly old: unknown; readonly new: unknown; readonly diff?: number }>>>>;
 
-const main = join(import.meta.dirname, "../src/cli/main.ts");
 const pictures = ["confusion-matrix.png", "roc.png", "reliability.png", "curves.png"];
 const championDir = join(".serval", "evaluations", "champion");
 
@@ -37,16 +38,32 @@ class CommandFailed extends Error {
   }
 }
 
+const controller = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => controller.abort());
+
 /** Runs `serval ARGS`; what it says on stderr is seen by who watches. */
-function serval(...args: string[]): { readonly code: number; readonly stdout: string; readonly stderr: string } {
+async function serval(...args: string[]): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
   console.error(`$ serval ${args.join(" ")}`);
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { encoding: "utf8", maxBuffer: 1 << 28 });
-  process.stderr.write(stderr);
-  return { code: status ?? 1, stdout, stderr };
+  const said = { stdout: "", stderr: "" };
+  const stream = (name: "stdout" | "stderr"): Writable =>
+    new Writable({
+      decodeStrings: false,
+      write(chunk: string, _encoding, done) {
+        said[name] += chunk;
+        if (name === "stderr") process.stderr.write(chunk);
+        done();
+      },
+    });
+  const code = await runCli(args, {
+    cwd: process.cwd(),
+    signal: controller.signal,
+    output: (options) => createOutput({ json: options?.json ?? false, stdout: stream("stdout"), stderr: stream("stderr") }),
+  });
+  return { code, ...said };
 }
 
-function mustServal(...args: string[]): string {
-  const { code, stdout } = serval(...args);
+async function mustServal(...args: string[]): Promise<string> {
+  const { code, stdout } = await serval(...args);
   if (code === 0) return stdout;
   process.stderr.write(stdout);
   throw new CommandFailed(code);
@@ -57,21 +74,21 @@ async function retrain(out: string): Promise<void> {
   const lock = (): string => (existsSync("dvc.lock") ? readFileSync("dvc.lock", "utf8") : "");
   const hasRemote = /^\s*\['?remote /m.test(existsSync(".dvc/config") ? readFileSync(".dvc/config", "utf8") : "");
   if (hasRemote) {
-    const { code, stderr } = serval("pull");
+    const { code, stderr } = await serval("pull");
     // What the remote lacks is made anew below.
     if (code !== 0 && !stderr.includes("E_REMOTE_MISSING")) throw new CommandFailed(code);
   }
   const before = lock();
-  mustServal("repro");
+  await mustServal("repro");
   if (lock() === before) {
     console.log("Nothing was due: the model is that of the data and the parameters.");
     return;
   }
-  const metrics = JSON.parse(mustServal("metrics", "diff", "--json")) as Changes;
-  const params = JSON.parse(mustServal("params", "diff", "--json")) as Changes;
+  const metrics = JSON.parse(await mustServal("metrics", "diff", "--json")) as Changes;
+  const params = JSON.parse(await mustServal("params", "diff", "--json")) as Changes;
   const verdict = await compareWithReleased();
-  if (verdict.released) mustServal("models", "release");
-  if (hasRemote) mustServal("push");
+  if (verdict.released) await mustServal("models", "release");
+  if (hasRemote) await mustServal("push");
 
   mkdirSync(out, { recursive: true });
   const drawn = pictures.filter((name) => existsSync(join("artifacts/evaluation", name)));
@@ -89,7 +106,7 @@ async function compareWithReleased(): Promise<Verdict> {
   if (!existsSync(join(champion, "bundle.json"))) {
     return { model, released: true, reason: "It is the first one: there was none to compare with.", comparison: null };
   }
-  const { code, stderr } = serval("evaluate", "--model", champion, "--out", championDir);
+  const { code, stderr } = await serval("evaluate", "--model", champion, "--out", championDir);
   if (code !== 0) {
     // Such as other labels: people decide then.
     const [line = "it cannot be evaluated"] = stderr.split("\n").filter((text) => text.startsWith("E_"));

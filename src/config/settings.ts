@@ -24,6 +24,7 @@ export interface Settings {
   readonly maxBatchSize: number;
   readonly maxDelayMs: number;
   readonly apiKeysFile: string | null;
+  readonly apiKey: string | null;
   readonly rateLimit: number;
   readonly proxies: number;
   readonly corsOrigins: string | null;
@@ -145,6 +146,10 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   apiKeysFile: {
     name: "SERVAL_API_KEYS_FILE",
     schema: Type.String({ description: "File with a name and the SHA-256 of an API key on each line; without it everybody may ask." }),
+  },
+  apiKey: {
+    name: "SERVAL_API_KEY",
+    schema: Type.String({ description: "API key that `smoke` and `deploy` ask a service with." }),
   },
   rateLimit: {
     name: "SERVAL_RATE_LIMIT",

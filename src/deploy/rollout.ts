@@ -19,6 +19,8 @@ export interface RolloutOptions {
   readonly watchSeconds: number;
   /** Bound for the median time of a prediction in the smoke test. */
   readonly maxLatencyMs: number;
+  /** Where the service wants one. */
+  readonly apiKey?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called after each step. */
   readonly onStep?: ((step: RolloutStep) => void) | undefined;
@@ -106,7 +108,7 @@ class Rollout {
   }
 
   async #bringIn(release: Release): Promise<void> {
-    const { waitMs, maxLatencyMs, watchSeconds, signal } = this.#options;
+    const { waitMs, watchSeconds, apiKey, signal } = this.#options;
     const target = this.#target;
     const countersAtFirst = (await target.observe().catch(() => null))?.before ?? null;
     const url = await this.#step("start", async () => {
@@ -118,8 +120,11 @@ class Rollout {
       "ready",
       async () => [await waitUntilReady(url, { waitMs, brokenBy: () => target.brokenBy(), signal }), "answers"] as const,
     );
-    await this.#step("smoke", async () => [undefined, await smoke(url, maxLatencyMs, signal)] as const);
-    await this.#step("latency", async () => [undefined, await compareLatency(url, await target.addressBefore(), signal)] as const);
+    await this.#step("smoke", async () => [undefined, await smoke(url, this.#options)] as const);
+    await this.#step(
+      "latency",
+      async () => [undefined, await compareLatency(url, await target.addressBefore(), { apiKey, signal })] as const,
+    );
     const earlier = between(countersAtFirst, (await target.observe()).before);
     await this.#step("admit", async () => [await target.admit(), "requests reach both versions"] as const);
     await this.#watch("watch", watchSeconds, earlier);
@@ -211,8 +216,8 @@ class Rollout {
   }
 }
 
-async function smoke(url: string, maxLatencyMs: number, signal: AbortSignal | undefined): Promise<string> {
-  const { checks } = await runSmoke({ url, waitMs: 0, maxLatencyMs, signal });
+async function smoke(url: string, { maxLatencyMs, apiKey, signal }: RolloutOptions): Promise<string> {
+  const { checks } = await runSmoke({ url, waitMs: 0, maxLatencyMs, apiKey, signal });
   const failed = checks.filter(({ passed }) => !passed);
   if (failed.length === 0) return `${checks.length} checks passed`;
   throw new ServalError("E_SMOKE", failed.map(({ name, message }) => `${name}: ${message}`).join("; "));

@@ -10,6 +10,8 @@ export interface SmokeOptions {
   readonly waitMs: number;
   /** Bound for the median time of one prediction. */
   readonly maxLatencyMs: number;
+  /** Where the service wants one. */
+  readonly apiKey?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called after each check. */
   readonly onCheck?: ((check: SmokeCheck) => void) | undefined;
@@ -55,7 +57,9 @@ const drawnPng =
  */
 export async function runSmoke(options: SmokeOptions): Promise<SmokeReport> {
   const base = parseAddress(options.url);
-  const ask = async (path: string, init: RequestInit = {}): Promise<Reply> => await request(`${base}${path}`, init, options.signal);
+  const headers = keyHeader(options.apiKey);
+  const ask = async (path: string, init: RequestInit = {}): Promise<Reply> =>
+    await request(`${base}${path}`, { ...init, headers }, options.signal);
   const picture = options.picture ?? drawnPicture();
   const rest: readonly (readonly [name: string, check: Check])[] = [
     ["docs", async () => await checkDocs(ask)],
@@ -193,6 +197,11 @@ function isRight({ expected, got, tolerance }: KnownAnswer): boolean {
 /** A picture that every service can be asked about. */
 export function drawnPicture(): Uint8Array {
   return Buffer.from(drawnPng, "base64");
+}
+
+/** What a request shows its API key with; nothing without one. */
+export function keyHeader(apiKey: string | undefined): Record<string, string> {
+  return apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
 }
 
 /** A request to /predict with an image file. */

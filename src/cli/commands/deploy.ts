@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { commandEnvironment } from "../../config/env.ts";
+import { apiKey, commandEnvironment } from "../../config/env.ts";
 import { openComposeTarget, type ComposeTargetOptions } from "../../deploy/compose-target.ts";
 import { withDeployLock } from "../../deploy/lock.ts";
 import { describeRelease, rollOut, type Outcome, type RolloutReport, type RolloutStep } from "../../deploy/rollout.ts";
@@ -111,6 +111,7 @@ export async function deploy(options: DeployOptions, output: Output, signal?: Ab
         waitMs,
         watchSeconds: options.watch ?? (options.version === undefined ? 0 : defaultWatchSeconds),
         maxLatencyMs: options.maxLatency,
+        apiKey: apiKey(),
         signal,
         onStep: (step) => output.line(describeStep(step)),
       }),

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { apiKey } from "../../config/env.ts";
 import { runSmoke, type SmokeCheck, type SmokeReport } from "../../deploy/smoke.ts";
 import { ServalError } from "../../errors.ts";
 import type { Configure } from "../command.ts";
@@ -42,6 +43,7 @@ export async function smoke(options: SmokeCommandOptions, output: Output, signal
     ...(picture ? { picture } : {}),
     waitMs: options.wait * 1000,
     maxLatencyMs: options.maxLatency,
+    apiKey: apiKey(),
     signal,
     onCheck: (check) => output.line(describeCheck(check)),
   });

@@ -18,15 +18,15 @@ test(".env.example names every variable that docker-compose.yml reads, and no ot
   expect(explained).toEqual([...read, ...ofComposeItself].sort());
 });
 
-test("the service takes every setting of its own from .env, except those that the image decides", () => {
+test("the service takes every setting of its own from .env, except those that the image decides or others read", () => {
   const { services } = parse(compose) as { services: Record<string, { environment: Record<string, string> }> };
   const ofTheService = Object.values(variables)
     .map(({ name }) => name)
     .filter((name) => name.startsWith("SERVAL_"));
   const ofTheImage = ["SERVAL_HOST", "SERVAL_PORT", "SERVAL_STATE_DIR"];
-  const reserved = ["SERVAL_KEEP_IMAGES"];
+  const others = ["SERVAL_KEEP_IMAGES", "SERVAL_API_KEY"];
   const passed = Object.keys(services["cats-dogs-classifier"]?.environment ?? {});
-  expect(ofTheService.filter((name) => !passed.includes(name)).sort()).toEqual([...ofTheImage, ...reserved].sort());
+  expect(ofTheService.filter((name) => !passed.includes(name)).sort()).toEqual([...ofTheImage, ...others].sort());
 });
 
 test("defaults in .env.example are those of the program", () => {

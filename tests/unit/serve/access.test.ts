@@ -5,6 +5,8 @@ import { json } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { sha256 } from "../../../src/files.ts";
+import { compareLatency } from "../../../src/deploy/latency.ts";
+import { runSmoke } from "../../../src/deploy/smoke.ts";
 import { readApiKeys, type ApiKeys } from "../../../src/serve/api-keys.ts";
 import {
   form,
@@ -42,6 +44,18 @@ const post = async ({ url }: TestService, path: string, headers: Record<string, 
 describe("API keys", () => {
   const twoKeys = async (): Promise<ApiKeys> =>
     await keysOf(`# ours\nalice ${sha256("key-of-alice")}\n\nbob  ${sha256("key-of-bob").toUpperCase()} # until May\n`);
+
+  it("are what `serval smoke` and a deploy ask with", async () => {
+    const { url } = await start({ keys: await twoKeys() });
+    const failed = async (apiKey?: string): Promise<string[]> => {
+      const { checks } = await runSmoke({ url, waitMs: 0, maxLatencyMs: 10_000, apiKey });
+      return checks.filter(({ passed }) => !passed).map(({ name }) => name);
+    };
+    expect(await failed("key-of-bob")).toEqual([]);
+    expect(await failed()).toEqual(["known answers", "prediction", "latency"]);
+    expect(await compareLatency(url, url, { apiKey: "key-of-bob" })).toMatch(/^median of 15 predictions/);
+    expect(await compareLatency(url, url)).toContain("the version before does not answer");
+  });
 
   it("let in who has one, by either header, and nobody else", async () => {
     const guarded = await start({ keys: await twoKeys() });
