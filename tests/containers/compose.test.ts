@@ -1,5 +1,6 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { preparePatterns } from "../helpers/pattern-project.ts";
@@ -164,6 +165,18 @@ test("a training logs to MLflow by its published port, and its run outlives the 
   );
   const kept = models.filter(({ info }) => info.source_run_id === id).map(({ info }) => `${info.name}: ${info.status}`);
   expect(kept.sort()).toEqual(["best: LOGGED_MODEL_READY", "final: LOGGED_MODEL_READY"]);
+});
+
+test("a backup made while MLflow answers holds its finished run, with its files", async () => {
+  const folder = join(dir, "backups");
+  const { code, output, stdout } = await run("scripts/backup.sh", [folder], { env });
+  expect(code, output).toBe(0);
+  const listed = await run("tar", ["--extract", "--verbose", "--gzip", "--file", stdout.split("\n").at(-1) ?? "", "--directory", folder]);
+  expect(listed.stdout).toMatch(/^files\/tracking\/artifacts\/.*\/results\.png$/m);
+  expect(listed.stdout).not.toMatch(/^files\/.*(\.db|\.log)$/m);
+  const db = new DatabaseSync(join(folder, "databases/tracking/mlflow.db"), { readOnly: true });
+  expect(db.prepare("SELECT status FROM runs").all()).toEqual([{ status: "FINISHED" }]);
+  db.close();
 });
 
 test("MLflow answers to its name in mlops-network and to this machine's, and to no other name or page", async () => {
