@@ -50,7 +50,10 @@ beforeAll(async () => {
   await writeFile(at(".dvc/config"), `[core]\n    remote = team\n['remote "team"']\n    url = ${join(dir, "remote")}\n`);
   // In place of GitHub's command: keeps what it is asked.
   await mkdir(join(dir, "bin"));
-  await writeFile(join(dir, "bin/gh"), `#!/bin/sh\nfor arg; do echo "$arg"; if [ -f "$arg" ]; then cat "$arg"; fi; done > ${join(dir, "asked")}\n`);
+  await writeFile(
+    join(dir, "bin/gh"),
+    `#!/bin/sh\nfor arg; do echo "$arg"; if [ -f "$arg" ]; then cat "$arg"; fi; done > ${join(dir, "asked")}\n`,
+  );
   await chmod(join(dir, "bin/gh"), 0o755);
   await git("init", "--quiet", "--initial-branch", "main");
   await git("init", "--quiet", "--bare", join(dir, "origin.git"));
