@@ -53,6 +53,10 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   models: { summary: "List, show, release, register and promote models.", load: () => import("./commands/models.ts") },
   serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
+  deploy: {
+    summary: "Replace the version that serves without a lost request, and go back by itself when the new one is worse.",
+    load: () => import("./commands/deploy.ts"),
+  },
   smoke: { summary: "Check from outside that a running service works.", load: () => import("./commands/smoke.ts") },
 };
 

@@ -36,6 +36,11 @@ export function commandEnvironment(): { readonly env: Environment; readonly shel
   return { env, shell: env["SHELL"] || "/bin/sh" };
 }
 
+/** API key to ask a service with: what SERVAL_API_KEY says. */
+export function apiKey(env: Environment = environment()): string | undefined {
+  return env["SERVAL_API_KEY"]?.trim() || undefined;
+}
+
 /** Address of the MLflow server: what MLFLOW_TRACKING_URI says. */
 export function trackingUri(env: Environment = environment()): string | null {
   return env["MLFLOW_TRACKING_URI"]?.trim() || null;

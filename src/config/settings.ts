@@ -24,7 +24,9 @@ export interface Settings {
   readonly maxBatchSize: number;
   readonly maxDelayMs: number;
   readonly apiKeysFile: string | null;
+  readonly apiKey: string | null;
   readonly rateLimit: number;
+  readonly proxies: number;
   readonly corsOrigins: string | null;
   readonly abstain: boolean;
   readonly drainMs: number;
@@ -68,7 +70,12 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     name: "SERVAL_LOG_LEVEL",
     schema: Type.Enum([...logLevels], { default: "info", description: "Least level that is logged. debug also prints stack traces." }),
   },
-  logFile: { name: "SERVAL_LOG_FILE", schema: Type.String({ description: "File that the request log is also written to." }) },
+  logFile: {
+    name: "SERVAL_LOG_FILE",
+    schema: Type.String({
+      description: "File that the request log is also written to; at 10 MB it is put aside, and five of those are kept.",
+    }),
+  },
   workers: {
     name: "SERVAL_WORKERS",
     schema: Type.Integer({
@@ -140,6 +147,10 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     name: "SERVAL_API_KEYS_FILE",
     schema: Type.String({ description: "File with a name and the SHA-256 of an API key on each line; without it everybody may ask." }),
   },
+  apiKey: {
+    name: "SERVAL_API_KEY",
+    schema: Type.String({ description: "API key that `smoke` and `deploy` ask a service with." }),
+  },
   rateLimit: {
     name: "SERVAL_RATE_LIMIT",
     schema: Type.Integer({
@@ -147,6 +158,16 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       minimum: 0,
       maximum: 1_000_000_000,
       description: "Requests a minute for each API key, or for each address where there are no keys; 0 for no limit.",
+    }),
+  },
+  proxies: {
+    name: "SERVAL_PROXIES",
+    schema: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 10,
+      description:
+        "Proxies in front of the service: a client's address is then the one that the outermost of them wrote into X-Forwarded-For.",
     }),
   },
   corsOrigins: {

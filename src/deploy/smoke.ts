@@ -10,6 +10,8 @@ export interface SmokeOptions {
   readonly waitMs: number;
   /** Bound for the median time of one prediction. */
   readonly maxLatencyMs: number;
+  /** Where the service wants one. */
+  readonly apiKey?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called after each check. */
   readonly onCheck?: ((check: SmokeCheck) => void) | undefined;
@@ -45,7 +47,7 @@ const requestTimeoutMs = 10_000;
 const pollEveryMs = 200;
 const latencySamples = 9;
 /** 24x16 pixels in 24 colours, as PNG. */
-const drawnPicture =
+const drawnPng =
   "iVBORw0KGgoAAAANSUhEUgAAABgAAAAQCAMAAAA7+k+nAAAASFBMVEXcjIC0UICMUIBkUIA8jIAUjIDcUIC0jICMjIBkjIA8UIAUUIDcFIC0FICMFIBkFIA8FIAUFIDcyIC0yICMyIBkyIA8yIAUyICX6N4c" +
   "AAAACXBIWXMAAAPoAAAD6AG1e1JrAAAAOklEQVQY063JRwGAMBAAsLI3ZePfKcHD5Zu0s5FZWZhJgTExUlFS0BIZDTUDPR3pFxgvDzcXJweB8QE8RBFB4guCewAAAABJRU5ErkJggg==";
 
@@ -55,8 +57,10 @@ const drawnPicture =
  */
 export async function runSmoke(options: SmokeOptions): Promise<SmokeReport> {
   const base = parseAddress(options.url);
-  const ask = async (path: string, init: RequestInit = {}): Promise<Reply> => await request(`${base}${path}`, init, options.signal);
-  const picture = options.picture ?? Buffer.from(drawnPicture, "base64");
+  const headers = keyHeader(options.apiKey);
+  const ask = async (path: string, init: RequestInit = {}): Promise<Reply> =>
+    await request(`${base}${path}`, { ...init, headers }, options.signal);
+  const picture = options.picture ?? drawnPicture();
   const rest: readonly (readonly [name: string, check: Check])[] = [
     ["docs", async () => await checkDocs(ask)],
     ["known answers", async () => await checkKnownAnswers(ask)],
@@ -190,14 +194,25 @@ function isRight({ expected, got, tolerance }: KnownAnswer): boolean {
   return lists && expected.every((p, k) => Math.abs(p - (got[k] ?? NaN)) <= tolerance);
 }
 
-function upload(bytes: Uint8Array, name: string): RequestInit {
+/** A picture that every service can be asked about. */
+export function drawnPicture(): Uint8Array {
+  return Buffer.from(drawnPng, "base64");
+}
+
+/** What a request shows its API key with; nothing without one. */
+export function keyHeader(apiKey: string | undefined): Record<string, string> {
+  return apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
+}
+
+/** A request to /predict with an image file. */
+export function uploadPicture(bytes: Uint8Array, name: string): RequestInit {
   const form = new FormData();
   form.append("file", new Blob([new Uint8Array(bytes)]), name);
   return { method: "POST", body: form };
 }
 
 async function checkPrediction(ask: Ask, picture: Uint8Array): Promise<string> {
-  const reply = await ask("/predict", upload(picture, "smoke.png"));
+  const reply = await ask("/predict", uploadPicture(picture, "smoke.png"));
   expectStatus("POST /predict", reply, 200);
   const { label, confidence, probabilities } = reply.json;
   const values = Object.entries((probabilities ?? {}) as Readonly<Record<string, number>>);
@@ -211,7 +226,7 @@ async function checkPrediction(ask: Ask, picture: Uint8Array): Promise<string> {
 }
 
 async function checkBadUpload(ask: Ask): Promise<string> {
-  const { status, json, text } = await ask("/predict", upload(Buffer.from("This is no image."), "smoke.jpg"));
+  const { status, json, text } = await ask("/predict", uploadPicture(Buffer.from("This is no image."), "smoke.jpg"));
   expectThat(status >= 400 && status < 500, `POST /predict with text for an image: expected 4xx, got ${status}: ${text.slice(0, 120)}`);
   const code = (json["error"] as Fields | undefined)?.["code"];
   expectThat(typeof code === "string", `POST /predict with text for an image: expected an error code, got ${text.slice(0, 120)}`);
@@ -222,7 +237,7 @@ async function checkLatency(ask: Ask, picture: Uint8Array, maxLatencyMs: number)
   const times: number[] = [];
   for (let i = 0; i < latencySamples; i++) {
     const startedAt = performance.now();
-    expectStatus("POST /predict", await ask("/predict", upload(picture, "smoke.png")), 200);
+    expectStatus("POST /predict", await ask("/predict", uploadPicture(picture, "smoke.png")), 200);
     times.push(performance.now() - startedAt);
   }
   // The median: one hiccup of a busy host is no reason to take a release back.

@@ -1,13 +1,14 @@
-import { createWriteStream, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import type { LogStream } from "./app.ts";
+import { logRotation, openRotatingFile } from "./rotating-file.ts";
 
 export interface ServiceLog extends LogStream {
   close(): Promise<void>;
 }
 
 /**
- * Writes log lines to `output` and, with `file`, to the end of that file as well. One that cannot be written any more
+ * Writes log lines to `output` and, with `file`, to the end of that file as well, which begins anew when it is large. One that cannot be written any more
  * (disk full, no permission, the reader of a pipe has gone) is reported once through `warn` and left out: a service does
  * not stop over its log.
  */
@@ -43,5 +44,5 @@ function openFile(file: string, warn: (message: string) => void): NodeJS.Writabl
     warn(`The folder of the log file ${file} cannot be made, so there is none: ${(error as Error).message}.`);
     return undefined;
   }
-  return createWriteStream(file, { flags: "a" });
+  return openRotatingFile(file, logRotation);
 }

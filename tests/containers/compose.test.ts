@@ -1,5 +1,6 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { preparePatterns } from "../helpers/pattern-project.ts";
@@ -20,7 +21,7 @@ import {
 const project = composeProjects.compose;
 const env = { COMPOSE_PROJECT_NAME: project, GRAFANA_ADMIN_PASSWORD: "unused" };
 // Grafana's image is pulled from Docker Hub, which these tests do without.
-const services = ["cats-dogs-classifier", "mlflow", "prometheus"];
+const services = ["cats-dogs-classifier", "proxy", "mlflow", "prometheus"];
 const [service, mlflow, prometheus] = ["http://localhost:8000", "http://localhost:5001", "http://localhost:9090"] as const;
 
 async function compose(...args: string[]): Promise<string> {
@@ -166,6 +167,18 @@ test("a training logs to MLflow by its published port, and its run outlives the 
   expect(kept.sort()).toEqual(["best: LOGGED_MODEL_READY", "final: LOGGED_MODEL_READY"]);
 });
 
+test("a backup made while MLflow answers holds its finished run, with its files", async () => {
+  const folder = join(dir, "backups");
+  const { code, output, stdout } = await run("scripts/backup.sh", [folder], { env });
+  expect(code, output).toBe(0);
+  const listed = await run("tar", ["--extract", "--verbose", "--gzip", "--file", stdout.split("\n").at(-1) ?? "", "--directory", folder]);
+  expect(listed.stdout).toMatch(/^files\/tracking\/artifacts\/.*\/results\.png$/m);
+  expect(listed.stdout).not.toMatch(/^files\/.*(\.db|\.log)$/m);
+  const db = new DatabaseSync(join(folder, "databases/tracking/mlflow.db"), { readOnly: true });
+  expect(db.prepare("SELECT status FROM runs").all()).toEqual([{ status: "FINISHED" }]);
+  db.close();
+});
+
 test("MLflow answers to its name in mlops-network and to this machine's, and to no other name or page", async () => {
   const search = "/api/2.0/mlflow/experiments/search";
   const ask = async (host: string, origin?: string): Promise<string> => {
@@ -191,7 +204,7 @@ test("MLflow answers to its name in mlops-network and to this machine's, and to 
   expect(await docker("exec", await container("cats-dogs-classifier"), "node", "-e", program)).toBe("200 true");
 });
 
-test("no service has rights that it does not need, and only the classifier listens beyond this machine", async () => {
+test("no service has rights that it does not need, and only the proxy listens beyond this machine", async () => {
   const ports: Record<string, string> = {};
   for (const name of services) {
     const id = await container(name);
@@ -199,7 +212,8 @@ test("no service has rights that it does not need, and only the classifier liste
     ports[name] = (await docker("port", id)).split("\n")[0] ?? "";
   }
   expect(ports).toEqual({
-    "cats-dogs-classifier": "8000/tcp -> 0.0.0.0:8000",
+    "cats-dogs-classifier": expect.stringMatching(/^8000\/tcp -> 127\.0\.0\.1:\d+$/) as string,
+    proxy: "8000/tcp -> 0.0.0.0:8000",
     mlflow: "5001/tcp -> 127.0.0.1:5001",
     prometheus: "9090/tcp -> 127.0.0.1:9090",
   });

@@ -1,9 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { apiKey } from "../../config/env.ts";
 import { runSmoke, type SmokeCheck, type SmokeReport } from "../../deploy/smoke.ts";
 import { ServalError } from "../../errors.ts";
 import type { Configure } from "../command.ts";
 import type { Output } from "../output.ts";
+import { parseAmount } from "../parse-amount.ts";
 
 export interface SmokeCommandOptions {
   /** The working repository. */
@@ -41,6 +43,7 @@ export async function smoke(options: SmokeCommandOptions, output: Output, signal
     ...(picture ? { picture } : {}),
     waitMs: options.wait * 1000,
     maxLatencyMs: options.maxLatency,
+    apiKey: apiKey(),
     signal,
     onCheck: (check) => output.line(describeCheck(check)),
   });
@@ -52,10 +55,4 @@ export async function smoke(options: SmokeCommandOptions, output: Output, signal
 
 function describeCheck({ name, passed, message, durationMs }: SmokeCheck): string {
   return `${passed ? "ok  " : "FAIL"}  ${name.padEnd(13)}  ${message} (${durationMs} ms)`;
-}
-
-function parseAmount(option: string, text: string): number {
-  const amount = Number(text);
-  if (/^\d+(\.\d+)?$/.test(text) && amount <= 86_400_000) return amount;
-  throw new ServalError("E_USAGE", `${option}: expected a number that is not negative, got ${JSON.stringify(text)}.`);
 }

@@ -5,6 +5,8 @@ import { json } from "node:stream/consumers";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { sha256 } from "../../../src/files.ts";
+import { compareLatency } from "../../../src/deploy/latency.ts";
+import { runSmoke } from "../../../src/deploy/smoke.ts";
 import { readApiKeys, type ApiKeys } from "../../../src/serve/api-keys.ts";
 import {
   form,
@@ -42,6 +44,18 @@ const post = async ({ url }: TestService, path: string, headers: Record<string, 
 describe("API keys", () => {
   const twoKeys = async (): Promise<ApiKeys> =>
     await keysOf(`# ours\nalice ${sha256("key-of-alice")}\n\nbob  ${sha256("key-of-bob").toUpperCase()} # until May\n`);
+
+  it("are what `serval smoke` and a deploy ask with", async () => {
+    const { url } = await start({ keys: await twoKeys() });
+    const failed = async (apiKey?: string): Promise<string[]> => {
+      const { checks } = await runSmoke({ url, waitMs: 0, maxLatencyMs: 10_000, apiKey });
+      return checks.filter(({ passed }) => !passed).map(({ name }) => name);
+    };
+    expect(await failed("key-of-bob")).toEqual([]);
+    expect(await failed()).toEqual(["known answers", "prediction", "latency"]);
+    expect(await compareLatency(url, url, { apiKey: "key-of-bob" })).toMatch(/^median of 15 predictions/);
+    expect(await compareLatency(url, url)).toContain("the version before does not answer");
+  });
 
   it("let in who has one, by either header, and nobody else", async () => {
     const guarded = await start({ keys: await twoKeys() });
@@ -137,6 +151,19 @@ describe("the rate limit", () => {
     expect(Number(refused.headers.get("retry-after"))).toBeGreaterThan(0);
     expect((await getJson(limited, "/model", { "x-api-key": "b" })).status).toBe(200);
     for (let i = 0; i < 9; i++) expect((await getJson(limited, "/health")).status).toBe(200);
+  });
+
+  it("is counted for each address that the proxy in front saw, and not for what a client says of itself", async () => {
+    const ask = async (from: string): Promise<number> => (await getJson(behind, "/model", { "x-forwarded-for": from })).status;
+    const behind = await start({ rateLimitPerMinute: 2, proxies: 1 });
+    expect([await ask("192.0.2.1"), await ask("198.51.100.1, 192.0.2.1"), await ask("198.51.100.2, 192.0.2.1")]).toEqual([200, 200, 429]);
+    expect(await ask("192.0.2.2")).toBe(200);
+    await service?.close();
+    const open = await start({ rateLimitPerMinute: 2 });
+    const statuses: number[] = [];
+    for (const from of ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
+      statuses.push((await getJson(open, "/model", { "x-forwarded-for": from })).status);
+    expect(statuses).toEqual([200, 200, 429]);
   });
 });
 

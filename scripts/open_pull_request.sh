@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Commits what scripts/retrain.ts made to a branch of its own and opens a pull request with its report; a draft where the
+# released model stays. Does nothing when nothing was due. Wants gh, logged in (GH_TOKEN), and a remote `origin`.
+#   scripts/open_pull_request.sh BRANCH WEB_ADDRESS      such as retrain-42 https://github.com/OWNER/NAME
+set -euo pipefail
+[[ $# == 2 ]] || { echo "Usage: scripts/open_pull_request.sh BRANCH WEB_ADDRESS" >&2; exit 2; }
+branch=$1 address=$2 folder=reports/retrain
+[[ -f $folder/report.md ]] || { echo "Nothing was due, so there is nothing to propose."; exit 0; }
+
+base=$(git branch --show-current)
+model=$(node -p 'JSON.parse(fs.readFileSync("reports/retrain/verdict.json", "utf8")).model')
+released=$(node -p 'JSON.parse(fs.readFileSync("reports/retrain/verdict.json", "utf8")).released')
+git switch --create "$branch"
+for path in dvc.lock models docs/accuracy.md "$folder"; do [[ ! -e $path ]] || git add "$path"; done
+git -c user.name="retraining" -c user.email="retraining@users.noreply.github.com" commit --quiet --message "models: train $model anew"
+git push --quiet origin "$branch"
+
+# A description knows no files of the branch: pictures need their whole address, which holds for this commit.
+raw="$address/raw/$(git rev-parse HEAD)/$folder"
+body=$(mktemp)
+sed -E "s|\]\(([a-z-]+\.png)\)|](${raw}/\1)|" "$folder/report.md" > "$body"
+title="$model, trained anew: $([[ $released == true ]] && echo "as good as the released one or better" || echo "the released one stays")"
+gh pr create --base "$base" --head "$branch" --title "$title" --body-file "$body" $([[ $released == true ]] || echo --draft)

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Puts a backup of scripts/backup.sh back into the volumes of deployment/docker-compose.yml, on this machine or another.
+#   scripts/restore.sh ARCHIVE              into volumes that are not there, or empty
+#   scripts/restore.sh --replace ARCHIVE    in place of what they hold
+# Stop what uses them first (docker compose stop). What a volume holds is removed only after the whole archive was unpacked.
+#   COMPOSE_PROJECT_NAME, SERVAL_IMAGE: as for backup.sh
+set -euo pipefail
+replace=no
+if [[ ${1:-} == --replace ]]; then
+  replace=yes
+  shift
+fi
+[[ $# == 1 && $1 != -* ]] || { echo "Usage: scripts/restore.sh [--replace] ARCHIVE" >&2; exit 2; }
+[[ -f $1 ]] || { echo "There is no file $1." >&2; exit 2; }
+archive=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+cd "$(dirname "$0")/.."
+. scripts/volumes.sh
+
+listed=$(tar --list --gzip --file "$archive" 2>&1) || die "$archive is damaged or no backup: $(grep --max-count 1 -E '^(gzip|tar):' <<<"$listed"). Nothing was changed."
+mounts=()
+for volume in "${volumes[@]}"; do
+  grep --quiet "^files/$volume/" <<<"$listed" || continue
+  users=$(docker ps --filter "volume=${project}_$volume" --format '{{.Names}}' | tr '\n' ' ')
+  [[ -z $users ]] || die "${project}_$volume is in use by ${users}: stop it first. Nothing was changed."
+  mounts+=(--volume "${project}_$volume:/files/$volume")
+  # With the labels that Compose looks for, so that it takes the volume for its own.
+  volume_exists "$volume" || docker volume create --label "com.docker.compose.project=$project" \
+    --label "com.docker.compose.volume=$volume" "${project}_$volume" >/dev/null
+done
+[[ ${#mounts[@]} -gt 0 ]] || die "$archive holds none of these volumes: ${volumes[*]}. Nothing was changed."
+
+docker run --rm --interactive --user 0 --network none --entrypoint bash "${mounts[@]}" --volume "$archive:/archive:ro" \
+  "$image" -euo pipefail -s -- "$replace" "$(grep --only-matching '^databases/[^/]*/' <<<"$listed" | sort --unique)" <<'INSIDE' || die "Nothing was restored: see above."
+trap 'rm -rf /files/*/.restored' EXIT
+rm -rf /files/*/.restored
+for folder in /files/*; do
+  if [[ $1 == no && -n $(ls -A "$folder") ]]; then
+    echo "The volume ${folder#/files/} is not empty. Look at what it holds; --replace removes it." >&2
+    exit 1
+  fi
+done
+for folder in /files/*; do
+  volume=${folder#/files/}
+  mkdir "$folder/.restored"
+  unpack() { tar --extract --gzip --file /archive --directory "$folder/.restored" --strip-components 1 "$@"; }
+  unpack "files/$volume"
+  # Over the files the databases as they were at one moment; the folders keep their owners.
+  ! grep --quiet "^databases/$volume/" <<<"$2" || unpack --no-overwrite-dir "databases/$volume"
+done
+sync
+for folder in /files/*; do
+  find "$folder" -mindepth 1 -maxdepth 1 ! -name .restored -exec rm -rf {} +
+  whole=$folder/.restored/${folder#/files/}
+  find "$whole" -mindepth 1 -maxdepth 1 -exec mv --target-directory "$folder" {} +
+  # A volume that was made just now belongs to root.
+  chown --reference "$whole" "$folder"
+  chmod --reference "$whole" "$folder"
+done
+rm -rf /files/*/.restored
+sync
+INSIDE
+echo "Restored to the project $project from $archive."

@@ -1,0 +1,39 @@
+import type { ServiceContainer } from "./compose-containers.ts";
+
+/** What stands in the engine, and what each container is there for. */
+export interface Survey {
+  /** The container of the version that passed last. It may be stopped, where a deploy was killed after that. */
+  readonly good: ServiceContainer | null;
+  /** Never reached by a request: a deploy was killed before it let them in. */
+  readonly unfinished: readonly ServiceContainer[];
+  /** A newer version that got requests and was never found good. */
+  readonly unproven: readonly ServiceContainer[];
+  /** Older versions that should have gone when the good one was found good. */
+  readonly replaced: readonly ServiceContainer[];
+}
+
+/**
+ * Sorts the containers of the service. `currentImage` is the image that passed last: the tag moves only when a deploy has
+ * succeeded, so the container of that image is the good one, whatever else stands. Where none is of that image, somebody
+ * started one by hand: then the oldest that runs is what there is to keep.
+ */
+export function surveyContainers(containers: readonly ServiceContainer[], currentImage: string | null): Survey {
+  const unfinished = containers.filter(({ admitted }) => !admitted);
+  const admitted = containers.filter((container) => container.admitted);
+  const passed = admitted.filter(({ imageId }) => imageId === currentImage);
+  const good = passed.find(({ running }) => running) ?? passed[0] ?? admitted.find(({ running }) => running) ?? admitted[0] ?? null;
+  const others = admitted.filter((container) => container !== good);
+  const older = (container: ServiceContainer): boolean => good !== null && container.createdAt < good.createdAt;
+  return { good, unfinished, unproven: others.filter((container) => !older(container)), replaced: others.filter(older) };
+}
+
+/** For people: what a killed deploy left; empty where there is nothing. */
+export function describeRemains({ good, unfinished, unproven, replaced }: Survey): string[] {
+  const lines: string[] = [];
+  if (unfinished.length > 0) lines.push("A deploy was cut short before the new version got a request: the new version is removed.");
+  if (unproven.length > 0) lines.push("A deploy was cut short before the new version was found good: the version before serves again.");
+  if (replaced.length > 0) lines.push("A deploy was cut short when it had succeeded: the version before it is removed.");
+  if (good && !good.running && unproven.length === 0)
+    lines.push(`The container of the service was not running (${good.state}): it is started.`);
+  return lines;
+}

@@ -1,0 +1,240 @@
+import { ServalError, toServalError, type ErrorCode } from "../errors.ts";
+import { countersBetween, type Counters } from "./counters.ts";
+import { compareLatency } from "./latency.ts";
+import { waitUntilReady } from "./readiness.ts";
+import { runSmoke } from "./smoke.ts";
+import type { Release, Standing, Target } from "./target.ts";
+import { watchRollout, type Seen, type WatchReport } from "./watch.ts";
+
+export interface RolloutOptions {
+  /** An image, or `undo` for the version before. */
+  readonly version: string | { readonly undo: true };
+  /** False: the image is on this engine already. */
+  readonly pull: boolean;
+  /** Model that the new version serves in place of the one that the configuration names. */
+  readonly model?: string | undefined;
+  /** How long the new version may take to become ready. */
+  readonly waitMs: number;
+  /** How long it is watched beside the one before; a third of it once more when it serves alone. */
+  readonly watchSeconds: number;
+  /** Bound for the median time of a prediction in the smoke test. */
+  readonly maxLatencyMs: number;
+  /** Where the service wants one. */
+  readonly apiKey?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each step. */
+  readonly onStep?: ((step: RolloutStep) => void) | undefined;
+}
+
+export interface RolloutStep {
+  readonly name: string;
+  readonly passed: boolean;
+  /** What was seen. */
+  readonly message: string;
+  readonly seconds: number;
+}
+
+/** deployed: the new version serves; refused: the version before does; down: none does. */
+export type Outcome = "deployed" | "refused" | "down";
+
+export interface RolloutReport {
+  readonly target: string;
+  readonly outcome: Outcome;
+  readonly version: string | null;
+  /** What serves at the end. */
+  readonly serving: Release | null;
+  /** What served at the beginning. */
+  readonly before: Release | null;
+  readonly steps: readonly RolloutStep[];
+  readonly watch: { readonly candidate: Seen; readonly beside: Seen | null } | null;
+  readonly seconds: number;
+  /** Why the new version does not serve. */
+  readonly error: { readonly code: ErrorCode; readonly message: string; readonly hint: string } | null;
+}
+
+/**
+ * Replaces the version that serves, without a lost request: what a killed deploy left is put right, the new version is
+ * started beside the old one and tested, gets requests beside it, and alone. When anything fails, or `signal` aborts, the version
+ * before serves as it did. Throws E_DEPLOY_NOT_READY and E_USAGE, with nothing changed; all else is in the report.
+ */
+export async function rollOut(target: Target, options: RolloutOptions): Promise<RolloutReport> {
+  return await new Rollout(target, options).run();
+}
+
+class Rollout {
+  readonly #target: Target;
+  readonly #options: RolloutOptions;
+  readonly #startedAt = performance.now();
+  readonly #steps: RolloutStep[] = [];
+  #version: string | null = null;
+  #before: Release | null = null;
+  #watched: WatchReport | null = null;
+
+  constructor(target: Target, options: RolloutOptions) {
+    this.#target = target;
+    this.#options = options;
+    this.#version = typeof options.version === "string" ? options.version : null;
+  }
+
+  async run(): Promise<RolloutReport> {
+    const { signal } = this.#options;
+    let release: Release;
+    let standing: Standing;
+    try {
+      standing = await this.#step("stand", async () => {
+        const found = await this.#target.recover();
+        return [found, [...found.repaired, `serving: ${describeRelease(found.serving)}`].join(" ")] as const;
+      });
+      this.#before = standing.serving;
+      if (this.#undoes() && standing.undone) return this.#report("deployed", standing.serving, null);
+      release = await this.#step("fetch", async () => {
+        const got = await this.#fetch(standing);
+        return [got, `${got.imageId.slice(7, 19)}${got.model === "" ? "" : `, model ${got.model}`}`] as const;
+      });
+      this.#version = release.version;
+    } catch (error) {
+      const known = toServalError(error);
+      if (known.code === "E_DEPLOY_NOT_READY" || known.code === "E_USAGE") throw error;
+      return this.#report(this.#before ? "refused" : "down", this.#before, error);
+    }
+    try {
+      await this.#bringIn(release);
+      signal?.throwIfAborted();
+      await this.#step("commit", async () => [await this.#target.commit(), `${release.version} is the version that passed last`] as const);
+      return this.#report("deployed", release, null);
+    } catch (error) {
+      return await this.#takeBack(error);
+    }
+  }
+
+  async #bringIn(release: Release): Promise<void> {
+    const { waitMs, watchSeconds, apiKey, signal } = this.#options;
+    const target = this.#target;
+    const countersAtFirst = (await target.observe().catch(() => null))?.before ?? null;
+    const url = await this.#step("start", async () => {
+      signal?.throwIfAborted();
+      const started = await target.start(release);
+      return [started.url, `beside the version before, at ${started.url}`] as const;
+    });
+    await this.#step(
+      "ready",
+      async () => [await waitUntilReady(url, { waitMs, brokenBy: () => target.brokenBy(), signal }), "answers"] as const,
+    );
+    await this.#step("smoke", async () => [undefined, await smoke(url, this.#options)] as const);
+    await this.#step(
+      "latency",
+      async () => [undefined, await compareLatency(url, await target.addressBefore(), { apiKey, signal })] as const,
+    );
+    const earlier = between(countersAtFirst, (await target.observe()).before);
+    await this.#step("admit", async () => [await target.admit(), "requests reach both versions"] as const);
+    await this.#watch("watch", watchSeconds, earlier);
+    if (this.#before) {
+      await this.#step("retire", async () => [await target.retire(), "the version before answered what it had, and stopped"] as const);
+      await this.#watch("alone", watchSeconds / 3, earlier);
+    }
+    await this.#step("public", async () => {
+      const address = await target.publicAddress();
+      return [await waitUntilReady(address, { waitMs: 5000, brokenBy: () => target.brokenBy(), signal }), `answers at ${address}`] as const;
+    });
+  }
+
+  async #watch(name: string, seconds: number, before: Counters | null): Promise<void> {
+    await this.#step(name, async () => {
+      const report = await watchRollout(this.#target, { seconds, before, signal: this.#options.signal });
+      this.#watched = this.#watched === null ? report : { ...report, beside: this.#watched.beside };
+      return [undefined, describeWatch(report)] as const;
+    });
+  }
+
+  async #takeBack(error: unknown): Promise<RolloutReport> {
+    const log = await this.#target.log().catch(() => "");
+    if (log !== "") this.#note("log", false, log);
+    try {
+      const serving = await this.#step("take back", async () => {
+        const release = await this.#target.takeBack();
+        return [release, release === null ? "there is no version to go back to" : `${describeRelease(release)} serves`] as const;
+      });
+      return this.#report(serving === null ? "down" : "refused", serving, error);
+    } catch {
+      return this.#report("down", null, error);
+    }
+  }
+
+  async #fetch({ previous }: Standing): Promise<Release> {
+    const { version, pull, model } = this.#options;
+    if (typeof version === "string") return await this.#target.fetch(version, { pull, model });
+    if (previous === null)
+      throw new ServalError("E_DEPLOY_NOT_READY", "There is no version to go back to: none served here before this one.");
+    if (previous.there) return previous;
+    const hint = "Deploy any other version by its name: `serval deploy VERSION`.";
+    const gone = `The image of ${previous.version}, the version before, was removed from this machine`;
+    if (previous.origin === null) throw new ServalError("E_DEPLOY_NOT_READY", `${gone}, and came from no registry.`, { hint });
+    try {
+      const { imageId } = await this.#target.fetch(previous.origin, { pull: true, model: previous.model });
+      return { version: previous.version, imageId, model: previous.model };
+    } catch (cause) {
+      throw new ServalError("E_DEPLOY_NOT_READY", `${gone}. ${toServalError(cause).message}`, { cause, hint });
+    }
+  }
+
+  #undoes(): boolean {
+    return typeof this.#options.version !== "string";
+  }
+
+  async #step<T>(name: string, work: () => Promise<readonly [T, string]>): Promise<T> {
+    const startedAt = performance.now();
+    try {
+      const [value, message] = await work();
+      this.#note(name, true, message, startedAt);
+      return value;
+    } catch (error) {
+      this.#note(name, false, toServalError(error).message, startedAt);
+      throw error;
+    }
+  }
+
+  #note(name: string, passed: boolean, message: string, startedAt: number = performance.now()): void {
+    const step = { name, passed, message, seconds: Number(((performance.now() - startedAt) / 1000).toFixed(1)) };
+    this.#steps.push(step);
+    this.#options.onStep?.(step);
+  }
+
+  #report(outcome: Outcome, serving: Release | null, error: unknown): RolloutReport {
+    const { signal } = this.#options;
+    const known = error === null ? null : toServalError(signal?.aborted ? signal.reason : error);
+    return {
+      target: this.#target.name,
+      outcome,
+      version: this.#version,
+      serving,
+      before: this.#before,
+      steps: this.#steps,
+      watch: this.#watched && { candidate: this.#watched.candidate, beside: this.#watched.beside },
+      seconds: Number(((performance.now() - this.#startedAt) / 1000).toFixed(1)),
+      error: known && { code: known.code, message: known.message, hint: known.hint },
+    };
+  }
+}
+
+async function smoke(url: string, { maxLatencyMs, apiKey, signal }: RolloutOptions): Promise<string> {
+  const { checks } = await runSmoke({ url, waitMs: 0, maxLatencyMs, apiKey, signal });
+  const failed = checks.filter(({ passed }) => !passed);
+  if (failed.length === 0) return `${checks.length} checks passed`;
+  throw new ServalError("E_SMOKE", failed.map(({ name, message }) => `${name}: ${message}`).join("; "));
+}
+
+function between(earlier: Counters | null, later: Counters | null): Counters | null {
+  return later && countersBetween(earlier, later);
+}
+
+/** For people: the version, and its model where one is named. */
+export function describeRelease(release: Release | null): string {
+  if (release === null) return "nothing";
+  return release.model === "" ? release.version : `${release.version} with model ${release.model}`;
+}
+
+function describeWatch({ seconds, candidate, beside }: WatchReport): string {
+  const one = ({ requests, failed, medianMs }: Seen): string =>
+    `${requests} requests, ${failed} failed${medianMs === null ? "" : `, median ${medianMs} ms`}`;
+  return `${seconds.toFixed(0)} s: ${one(candidate)}${beside ? `; the version before ${one(beside)}` : ""}`;
+}

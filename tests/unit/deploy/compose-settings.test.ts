@@ -1,0 +1,49 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { parse } from "yaml";
+import { variables } from "../../../src/config/settings.ts";
+
+const folder = join(import.meta.dirname, "../../../deployment");
+const compose = readFileSync(join(folder, "docker-compose.yml"), "utf8");
+const example = readFileSync(join(folder, ".env.example"), "utf8");
+const namesIn = (pattern: RegExp, text: string): string[] => [...new Set([...text.matchAll(pattern)].map(([, name]) => name ?? ""))].sort();
+
+test(".env.example names every variable that docker-compose.yml reads, and no other", () => {
+  const explained = namesIn(/^#?([A-Z_]+)=/gm, example);
+  const ofComposeItself = ["COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"];
+  // For tests that need a network of their own; nobody else sets it.
+  const notExplained = ["SERVAL_NETWORK"];
+  const read = namesIn(/\$\{([A-Z_]+)/g, compose).filter((name) => !notExplained.includes(name));
+  expect(explained).toEqual([...read, ...ofComposeItself].sort());
+});
+
+test("the service takes every setting of its own from .env, except those that the image decides or others read", () => {
+  const { services } = parse(compose) as { services: Record<string, { environment: Record<string, string> }> };
+  const ofTheService = Object.values(variables)
+    .map(({ name }) => name)
+    .filter((name) => name.startsWith("SERVAL_"));
+  const ofTheImage = ["SERVAL_HOST", "SERVAL_PORT", "SERVAL_STATE_DIR"];
+  const others = ["SERVAL_KEEP_IMAGES", "SERVAL_API_KEY"];
+  const passed = Object.keys(services["cats-dogs-classifier"]?.environment ?? {});
+  expect(ofTheService.filter((name) => !passed.includes(name)).sort()).toEqual([...ofTheImage, ...others].sort());
+});
+
+test("defaults in .env.example are those of the program", () => {
+  const defaults = Object.fromEntries(
+    Object.values(variables).map(({ name, schema }) => [name, (schema as { default?: string | number | boolean }).default]),
+  );
+  for (const [, name = "", value = ""] of example.matchAll(/^#(SERVAL_[A-Z_]+)=(.*)$/gm)) {
+    // Of compose alone, or another one than the program's: behind the proxy of compose there is one.
+    if (["SERVAL_IMAGE", "SERVAL_MODEL", "SERVAL_API_KEYS_FILE", "SERVAL_KEYS_DIR", "SERVAL_PROXIES"].includes(name)) continue;
+    expect(`${name}=${value}`).toBe(`${name}=${defaults[name] ?? ""}`);
+  }
+});
+
+test("every service is in the network, has its logs rotated by the engine, and comes back after a restart", () => {
+  const { services } = parse(compose) as { services: Record<string, Record<string, unknown>> };
+  for (const [name, service] of Object.entries(services)) {
+    expect([name, service["networks"], service["restart"]]).toEqual([name, ["mlops-network"], "unless-stopped"]);
+    expect([name, service["logging"]]).toEqual([name, { driver: "json-file", options: { "max-size": "10m", "max-file": "5" } }]);
+  }
+});
