@@ -1,0 +1,54 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { runCli } from "../../../src/cli/main.ts";
+import type { PromotionReport } from "../../../src/cli/promote-model.ts";
+import { shadedPicture } from "../../helpers/colour-repository.ts";
+import { recordedContext } from "../../helpers/recorded-output.ts";
+import { writeTinyBundle } from "../../helpers/tiny-bundle.ts";
+
+let cwd: string;
+beforeAll(async () => {
+  cwd = await mkdtemp(join(tmpdir(), "serval-promote-"));
+  await writeTinyBundle(join(cwd, "first"));
+  await writeTinyBundle(join(cwd, "second"), { sharpness: 3 });
+  for (const colour of ["red", "blue"] as const) {
+    await mkdir(join(cwd, "pictures", colour), { recursive: true });
+    for (let i = 0; i < 4; i++) await writeFile(join(cwd, "pictures", colour, `${i}.jpg`), await shadedPicture(colour, i));
+  }
+});
+afterAll(async () => await rm(cwd, { recursive: true }));
+
+async function models(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  const context = recordedContext(cwd);
+  const code = await runCli(["models", ...args], context);
+  return { code, stdout: context.stdout.text, stderr: context.stderr.text };
+}
+async function promoted(...args: string[]): Promise<PromotionReport> {
+  const { code, stdout, stderr } = await models("promote", "--json", ...args);
+  expect(code, stderr).toBe(0);
+  return JSON.parse(stdout) as PromotionReport;
+}
+
+test("the first version is the champion; the next is compared with it on the same images, or forced for a reason", async () => {
+  expect((await models("register", "first")).code).toBe(0);
+  expect(await promoted("colours")).toMatchObject({ version: "1", promoted: true, over: null, comparison: null });
+  expect((await models("register", "second")).code).toBe(0);
+  expect(await promoted("colours", "--data", "pictures")).toMatchObject({
+    version: "2",
+    promoted: true,
+    over: "1",
+    refusal: null,
+    comparison: { images: 8, bothRight: 8, difference: 0, interval: [0, 0], mcnemarP: 1 },
+    standing: { champion: "2", previous: "1" },
+  });
+  expect((await models("promote", "colours")).stdout).toMatch(/^Version 2 of \S+ is the champion already\.\n$/);
+
+  // Without images to compare on.
+  const refused = await models("promote", "colours/1");
+  expect([refused.code === 0, refused.stderr.length > 0]).toEqual([false, true]);
+  const forced = await models("promote", "colours/1", "--force", "--reason", "the shop asked for it");
+  expect([forced.code, forced.stderr]).toEqual([0, expect.stringContaining("Not compared: ")]);
+  expect(forced.stdout).toContain("the shop asked for it");
+});
