@@ -7,8 +7,7 @@
  *
  * Wants the images of docs/deployment.md on the engine: the service, and HAProxy (tests/containers/make-proxy-base.sh).
  */
-import { parseArgs } from "node:util";
-import { isDeepStrictEqual } from "node:util";
+import { isDeepStrictEqual, parseArgs } from "node:util";
 import { openRolloutLab, type Deployed, type RolloutLab } from "../tests/containers/rollout-lab.ts";
 import { docker } from "../tests/containers/engine.ts";
 import type { LoadResult } from "../tests/containers/steady-load.ts";

@@ -15,7 +15,7 @@ export interface ComposeProject {
   readonly image: string;
   /** SERVAL_MODEL that the file gives the service. */
   readonly model: string;
-  compose(args: readonly string[], options?: CommandOptions): Promise<string>;
+  readonly compose: (args: readonly string[], options?: CommandOptions) => Promise<string>;
 }
 
 interface ComposeService {

@@ -229,7 +229,9 @@ class ComposeTarget implements Target {
     } catch (error) {
       signal?.throwIfAborted();
       const said =
-        error instanceof ServalError ? String(error.details["said"] ?? error.message) : `no end within ${pullLimitMs / 60_000} minutes`;
+        error instanceof ServalError
+          ? ((error.details["said"] as string | undefined) ?? error.message)
+          : `no end within ${pullLimitMs / 60_000} minutes`;
       const full = /no space left/i.test(said);
       throw new ServalError("E_DEPLOY_REFUSED", `${version} cannot be pulled: ${said}`, {
         cause: error,

@@ -146,7 +146,7 @@ class Rollout {
     });
   }
 
-  async #takeBack(error: unknown): Promise<RolloutReport> {
+  async #takeBack(failure: unknown): Promise<RolloutReport> {
     const log = await this.#target.log().catch(() => "");
     if (log !== "") this.#note("log", false, log);
     try {
@@ -154,9 +154,9 @@ class Rollout {
         const release = await this.#target.takeBack();
         return [release, release === null ? "there is no version to go back to" : `${describeRelease(release)} serves`] as const;
       });
-      return this.#report(serving === null ? "down" : "refused", serving, error);
+      return this.#report(serving === null ? "down" : "refused", serving, failure);
     } catch {
-      return this.#report("down", null, error);
+      return this.#report("down", null, failure);
     }
   }
 
