@@ -19,24 +19,35 @@ export interface FoundModel extends ResolvedModel {
 /** Asks the registry once more which version the address stands for, and brings that one. */
 export type FetchAgain = (signal: AbortSignal) => Promise<FetchedModel>;
 
+export interface FindOptions {
+  /** A registry that refuses, or a damaged version, is no reason not to start: the version that was had last is taken. */
+  readonly lastGood?: boolean;
+}
+
 /**
  * Finds the bundle that a person means by `name`, as `resolveModel` does, or by a `models:/` address: that of the registry,
  * or of the disk while the registry does not answer, with a remark.
  */
-export async function findModel(name: string | undefined, cwd: string, output: Output, signal?: AbortSignal): Promise<FoundModel> {
+export async function findModel(
+  name: string | undefined,
+  cwd: string,
+  output: Output,
+  signal?: AbortSignal,
+  { lastGood = false }: FindOptions = {},
+): Promise<FoundModel> {
   if (name?.startsWith("models:") !== true) return { ...(await resolveModel(name, cwd)), registered: null };
   const settings = loadSettings();
   const { registry } = await connectTracking(cwd, settings.mlflowTrackingUri, settings.stateDir);
   const reference = parseModelUri(name);
   const cacheDir = registryCacheDir(cwd, settings);
-  const fetchModel = async (stop?: AbortSignal): Promise<FetchedModel> =>
-    await fetchRegisteredModel({ registry, reference, cacheDir, ...(stop && { signal: stop }) });
-  const registered = await fetchModel(signal);
+  const fetchModel = async (stop?: AbortSignal, first = false): Promise<FetchedModel> =>
+    await fetchRegisteredModel({ registry, reference, cacheDir, lastGood: first && lastGood, ...(stop && { signal: stop }) });
+  const registered = await fetchModel(signal, true);
   const { dir, version, trouble } = registered;
   if (trouble) {
     output.warn(
       `${trouble.code}: ${trouble.message}\n  Going on with version ${version}, which ${name} was when the registry last answered.`,
     );
   }
-  return { dir, released: null, registered: { ...registered, again: fetchModel } };
+  return { dir, released: null, registered: { ...registered, again: async (stop) => await fetchModel(stop) } };
 }

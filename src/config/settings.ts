@@ -25,6 +25,7 @@ export interface Settings {
   readonly maxDelayMs: number;
   readonly apiKeysFile: string | null;
   readonly rateLimit: number;
+  readonly proxies: number;
   readonly corsOrigins: string | null;
   readonly abstain: boolean;
   readonly drainMs: number;
@@ -147,6 +148,16 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       minimum: 0,
       maximum: 1_000_000_000,
       description: "Requests a minute for each API key, or for each address where there are no keys; 0 for no limit.",
+    }),
+  },
+  proxies: {
+    name: "SERVAL_PROXIES",
+    schema: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 10,
+      description:
+        "Proxies in front of the service: a client's address is then the one that the outermost of them wrote into X-Forwarded-For.",
     }),
   },
   corsOrigins: {

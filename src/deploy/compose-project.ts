@@ -36,7 +36,10 @@ export async function readComposeProject(
   });
   const project = env["COMPOSE_PROJECT_NAME"] || (await namedInDotenv(dir)) || folderName(dir);
   const compose: ComposeProject["compose"] = async (args, options) =>
-    await engine.compose(["--project-directory", dir, "--project-name", project, "--file", file, ...args], options);
+    await engine.compose(["--project-directory", dir, "--project-name", project, "--file", file, ...args], {
+      label: `docker compose ${args[0]}`,
+      ...options,
+    });
   const text = await compose(["config"]).catch((error: unknown) => {
     if (!(error instanceof ServalError) || error.code !== "E_ENGINE_COMMAND") throw error;
     throw new ServalError("E_DEPLOY_NOT_READY", `${file} cannot be used: ${String(error.details["said"])}`, {

@@ -8,7 +8,7 @@ import { createEngine, type Engine, type EngineOptions } from "./engine.ts";
 import { readProxied } from "./proxy-status.ts";
 import { waitUntilReady } from "./readiness.ts";
 import { createMarks, longestModel, type Marks } from "./release-marks.ts";
-import type { Observation, Release, Standing, Target } from "./target.ts";
+import type { Observation, PreviousRelease, Release, Standing, Target } from "./target.ts";
 
 export interface ComposeTargetOptions extends EngineOptions {
   /** Folder of docker-compose.yml. */
@@ -63,7 +63,7 @@ class ComposeTarget implements Target {
 
   async survey(): Promise<Standing> {
     const survey = await this.#survey();
-    return await this.#standing(survey.good, describeRemains(survey));
+    return await this.#standing(survey.good, survey, describeRemains(survey));
   }
 
   async recover(): Promise<Standing> {
@@ -89,7 +89,7 @@ class ComposeTarget implements Target {
       await this.#forget(container.imageId, good?.imageId);
     }
     if (good) await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
-    const standing = await this.#standing(good, repaired);
+    const standing = await this.#standing(good, survey, repaired);
     this.#before = good && standing.serving ? { id: good.id, release: standing.serving } : null;
     return standing;
   }
@@ -158,6 +158,8 @@ class ComposeTarget implements Target {
       if (before) {
         await docker(["tag", release.imageId, this.#marks.note("previous", before.version)]);
         await docker(["tag", release.imageId, this.#marks.note("previous-model", before.model)]);
+        const origin = await this.#originOf(before.imageId);
+        if (origin) await docker(["tag", release.imageId, this.#marks.note("origin", origin)]);
       }
     }
     await docker(["tag", release.imageId, this.#marks.note("current", release.version)]);
@@ -199,23 +201,24 @@ class ComposeTarget implements Target {
     return surveyContainers(await listContainers(this.#engine, this.#project), await this.#imageId(this.#marks.current));
   }
 
-  async #standing(good: ServiceContainer | null, repaired: readonly string[]): Promise<Standing> {
+  async #standing(good: ServiceContainer | null, { unfinished, unproven }: Survey, repaired: readonly string[]): Promise<Standing> {
     const tags = good === null ? [] : await this.#tagsOf(good.imageId);
     const serving = good && {
       version: this.#marks.read("current", tags) ?? tags.find((tag) => !tag.startsWith("serval-deploy/")) ?? good.imageId,
       imageId: good.imageId,
       model: good.model,
     };
+    const undone = unfinished.length + unproven.length > 0;
+    return { serving, previous: await this.#previous(tags), repaired, undone };
+  }
+
+  /** What the notes on the image that serves say about the one before. */
+  async #previous(tags: readonly string[]): Promise<PreviousRelease | null> {
     const version = this.#marks.read("previous", tags);
-    const previous =
-      version === undefined
-        ? null
-        : {
-            version,
-            imageId: (await this.#imageId(this.#marks.previous)) ?? "",
-            model: this.#marks.read("previous-model", tags) ?? "",
-          };
-    return { serving, previous, repaired };
+    if (version === undefined) return null;
+    const imageId = await this.#imageId(this.#marks.previous);
+    const origin = this.#marks.read("origin", tags) ?? null;
+    return { version, imageId: imageId ?? "", model: this.#marks.read("previous-model", tags) ?? "", there: imageId !== null, origin };
   }
 
   async #pull(version: string): Promise<void> {
@@ -357,6 +360,12 @@ class ComposeTarget implements Target {
 
   async #imageId(name: string): Promise<string | null> {
     return await this.#engine.ask(["image", "inspect", "--format", "{{.Id}}", name]);
+  }
+
+  /** Where the engine pulled an image from: NAME@sha256:…; null for one that was built here. */
+  async #originOf(imageId: string): Promise<string | null> {
+    const text = await this.#engine.ask(["image", "inspect", "--format", "{{json .RepoDigests}}", imageId]);
+    return (text === null ? undefined : (JSON.parse(text) as readonly string[] | null)?.[0]) ?? null;
   }
 
   async #tagsOf(imageId: string): Promise<readonly string[]> {

@@ -11,6 +11,8 @@ export interface EngineOptions {
 export interface CommandOptions {
   /** Put over the environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** What the command is called where it fails; default: its first two words. */
+  readonly label?: string;
   /** Ends the program. Without it a command runs to its end, so that nothing is left half done. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -32,7 +34,9 @@ export function createEngine({ env, cwd }: EngineOptions): Engine {
     if (code === 0) return stdout.trim();
     options.signal?.throwIfAborted();
     const said = (stderr.trim() || stdout.trim()).split("\n").slice(-5).join("\n  ");
-    throw new ServalError("E_ENGINE_COMMAND", `${command.slice(0, 4).join(" ")} … ended with ${code}: ${said}`, { details: { said } });
+    throw new ServalError("E_ENGINE_COMMAND", `${options.label ?? command.slice(0, 2).join(" ")} ended with ${code}: ${said}`, {
+      details: { said },
+    });
   };
   const docker: Engine["docker"] = async (args, options) => await run(["docker", ...args], options);
   const ask: Engine["ask"] = async (args) =>

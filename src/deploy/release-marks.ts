@@ -5,7 +5,8 @@
  *     serval-deploy/PROJECT:current               the image that passed last
  *     serval-deploy/PROJECT:previous              the one that passed before, for an undo
  *     serval-deploy/PROJECT/current/NAME:TAG      on the current image: what a person called it
- *     serval-deploy/PROJECT/previous/NAME:TAG     on the current image: what the previous one is called, to pull it again
+ *     serval-deploy/PROJECT/previous/NAME:TAG     on the current image: what a person called the previous one
+ *     serval-deploy/PROJECT/origin/NAME:sha256.…  on the current image: the previous one at its registry, to pull it again
  *     serval-deploy/PROJECT/previous-model:TEXT   on the current image: the model that was served before
  */
 export interface Marks {
@@ -19,7 +20,7 @@ export interface Marks {
   notesIn(tags: readonly string[]): readonly string[];
 }
 
-export type Note = "current" | "previous" | "previous-model";
+export type Note = "current" | "previous" | "origin" | "previous-model";
 
 export function createMarks(project: string): Marks {
   const base = `serval-deploy/${project}`;

@@ -84,7 +84,7 @@ class Rollout {
         return [found, [...found.repaired, `serving: ${describeRelease(found.serving)}`].join(" ")] as const;
       });
       this.#before = standing.serving;
-      if (this.#undoes() && standing.repaired.length > 0) return this.#report("deployed", standing.serving, null);
+      if (this.#undoes() && standing.undone) return this.#report("deployed", standing.serving, null);
       release = await this.#step("fetch", async () => {
         const got = await this.#fetch(standing);
         return [got, `${got.imageId.slice(7, 19)}${got.model === "" ? "" : `, model ${got.model}`}`] as const;
@@ -160,18 +160,15 @@ class Rollout {
     if (typeof version === "string") return await this.#target.fetch(version, { pull, model });
     if (previous === null)
       throw new ServalError("E_DEPLOY_NOT_READY", "There is no version to go back to: none served here before this one.");
-    if (previous.imageId !== "") return previous;
+    if (previous.there) return previous;
+    const hint = "Deploy any other version by its name: `serval deploy VERSION`.";
+    const gone = `The image of ${previous.version}, the version before, was removed from this machine`;
+    if (previous.origin === null) throw new ServalError("E_DEPLOY_NOT_READY", `${gone}, and came from no registry.`, { hint });
     try {
-      return await this.#target.fetch(previous.version, { pull: true, model: previous.model });
-    } catch (error) {
-      throw new ServalError(
-        "E_DEPLOY_NOT_READY",
-        `The image of the version before was removed from this machine. ${toServalError(error).message}`,
-        {
-          cause: error,
-          hint: "Deploy any other version by its name: `serval deploy VERSION`.",
-        },
-      );
+      const { imageId } = await this.#target.fetch(previous.origin, { pull: true, model: previous.model });
+      return { version: previous.version, imageId, model: previous.model };
+    } catch (cause) {
+      throw new ServalError("E_DEPLOY_NOT_READY", `${gone}. ${toServalError(cause).message}`, { cause, hint });
     }
   }
 

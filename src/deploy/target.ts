@@ -10,13 +10,22 @@ export interface Release {
   readonly model: string;
 }
 
+export interface PreviousRelease extends Release {
+  /** Whether the engine still has its image; `imageId` is empty where it does not. */
+  readonly there: boolean;
+  /** Name by which a registry gives exactly this image again (NAME@sha256:…); null for one that was built on the machine. */
+  readonly origin: string | null;
+}
+
 export interface Standing {
   /** What answers requests now. */
   readonly serving: Release | null;
-  /** What served before it, for an undo. Its `imageId` is empty where the image was removed from the engine. */
-  readonly previous: Release | null;
+  /** What served before it, for an undo. */
+  readonly previous: PreviousRelease | null;
   /** What was done about the remains of a deploy that was killed; empty when there were none. */
   readonly repaired: readonly string[];
+  /** Whether a version that was never found good was among them: an undo has nothing more to do then. */
+  readonly undone: boolean;
 }
 
 /** What is asked of the new version, and of the one before, while both serve. Counters grow for as long as a container lives. */

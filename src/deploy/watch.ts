@@ -70,18 +70,14 @@ export function findFault(candidate: Counters, beside: Counters | null, earlier:
     return `${candidate.failed} of ${candidate.requests} requests failed (${percent(share(candidate))}); before ${percent(usual)}`;
   }
   const now = reliableMedian(candidate);
-  const was = usualMedian(beside, earlier);
-  if (now === null || was === null || now <= slowestAllowed(was)) return null;
-  return `half of ${candidate.requests} requests took longer than ${milliseconds(now)}; before ${milliseconds(was)}, expected at most ${milliseconds(slowestAllowed(was))}`;
-}
-
-/**
- * The same time is what can be compared: the machine may be busier than before. But a new version that takes the cores of the
- * one beside it makes that one slow, too; so at most twice of what it was.
- */
-function usualMedian(beside: Counters | null, earlier: Counters | null): number | null {
-  const [same, was] = [beside && reliableMedian(beside), earlier && reliableMedian(earlier)];
-  return same !== null && was !== null ? Math.min(same, 2 * was) : (same ?? was);
+  const same = beside && reliableMedian(beside);
+  const was = earlier && reliableMedian(earlier);
+  // A new version that takes the cores of the one beside it makes that one slow, too: so at most twice of what it was.
+  const usualMedian = same !== null && was !== null ? Math.min(same, 2 * was) : (same ?? was);
+  if (now === null || usualMedian === null) return null;
+  const allowed = slowestAllowed(usualMedian, same !== null);
+  if (now <= allowed) return null;
+  return `half of ${candidate.requests} requests took longer than ${milliseconds(now)}; before ${milliseconds(usualMedian)}, expected at most ${milliseconds(allowed)}`;
 }
 
 function reliableMedian(counters: Counters): number | null {

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError, type ErrorCode } from "../errors.ts";
 import { sha256File, writeFileAtomic } from "../files.ts";
 import { loadBundle } from "../model/bundle.ts";
 import { manifestFile, parseManifest, provenanceFile } from "../model/manifest.ts";
@@ -14,6 +14,11 @@ export interface FetchOptions {
   readonly reference: ModelReference;
   /** Keeps what was downloaded, by digest, and which version an address last stood for. */
   readonly cacheDir: string;
+  /**
+   * Takes the version that was named last also where the registry refuses, or the new one is damaged: for a service that
+   * starts, and would not serve at all.
+   */
+  readonly lastGood?: boolean | undefined;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
 }
@@ -24,7 +29,7 @@ export interface FetchedModel {
   readonly name: string;
   readonly version: string;
   readonly digest: string;
-  /** Why the registry was not asked, where it does not answer: then this is the version that it named last. */
+  /** Why this is not what the registry names now, but the version that it named last; null where it is. */
   readonly trouble: ServalError | null;
 }
 
@@ -56,12 +61,16 @@ export async function fetchRegisteredModel(options: FetchOptions): Promise<Fetch
     if ((await readFile(refPath, "utf8").catch(() => "")) !== text) await writeFileAtomic(refPath, text);
     return { dir, name: version.name, version: version.version, digest, trouble: null };
   } catch (error) {
-    if (!(error instanceof ServalError) || error.code !== "E_TRACKING_UNREACHABLE") throw error;
+    if (!(error instanceof ServalError) || !fallbackCodes(options).includes(error.code)) throw error;
     const known = await readKnown(refPath);
     if (known?.server !== registry.server || !(await isWhole(join(cacheDir, known.digest), known.digest))) throw error;
     const { name, version, digest } = known;
     return { dir: join(cacheDir, digest), name, version, digest, trouble: error };
   }
+}
+
+function fallbackCodes({ lastGood = false }: FetchOptions): readonly ErrorCode[] {
+  return lastGood ? ["E_TRACKING_UNREACHABLE", "E_TRACKING_REFUSED", "E_REGISTRY_CORRUPT"] : ["E_TRACKING_UNREACHABLE"];
 }
 
 async function readKnown(path: string): Promise<KnownVersion | undefined> {

@@ -53,13 +53,15 @@ const headersTimeoutMs = 20_000;
 
 /** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
 export async function buildApp(options: AppOptions): Promise<ServeApp> {
-  const { slot, limits, metrics, log, predictionLog, abstain = false, draining = () => false, version = "0" } = options;
+  const { slot, limits, metrics, log, predictionLog, abstain = false, draining = () => false, proxies = 0, version = "0" } = options;
   const uploadTimeoutMs = limits.uploadTimeoutMs ?? defaultUploadTimeoutMs;
   const app: ServeApp = fastify({
     logger: log === undefined ? false : loggerOptions(log),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
     genReqId: () => randomUUID(),
     requestTimeout: uploadTimeoutMs,
+    // Hop 0 is whoever is connected; Fastify takes a number for untrusted, because it cannot know who that is.
+    ...(proxies > 0 && { trustProxy: (_address: string, hop: number) => hop < proxies }),
     http: {
       // Node exchanges the two limits where this one is the larger.
       headersTimeout: Math.min(headersTimeoutMs, uploadTimeoutMs),

@@ -5,113 +5,91 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
-import {
-  buildImage,
-  buildServiceImage,
-  composeProjects,
-  docker,
-  eventually,
-  removeComposeProjects,
-  report,
-  root,
-  run,
-  serviceImage,
-  type Finished,
-} from "./engine.ts";
+import { buildServiceImage, composeProjects, docker, eventually, removeComposeProjects, report, run, serviceImage } from "./engine.ts";
+import { openRolloutLab, type Deployed, type RolloutLab } from "./rollout-lab.ts";
+import type { LoadResult } from "./steady-load.ts";
 
-const project = composeProjects.deploy;
-const port = "8037";
-const env = { COMPOSE_PROJECT_NAME: project, SERVAL_PUBLISH: port, GRAFANA_ADMIN_PASSWORD: "unused", DEPLOY_WAIT: "60" };
-const [v1, v2, unhealthy, wrong] = ["v1", "v2", "unhealthy", "wrong"].map((tag) => `serval-test:${tag}`) as [
-  string,
-  string,
-  string,
-  string,
-];
+const port = 8037;
+const noneLost: Partial<LoadResult> = { failed: {} };
 
+let lab: RolloutLab;
 let folder: string;
 beforeAll(async () => {
   await removeComposeProjects();
   await buildServiceImage();
   folder = await mkdtemp(join(tmpdir(), "serval-deploy-"));
-  await writeTinyBundle(join(folder, "good"));
-  const { manifest } = await writeTinyBundle(join(folder, "unsure"), { sharpness: 1 });
-  await writeTinyBundle(join(folder, "wrong"), { manifest: { checks: manifest.checks } });
-  await buildImage(v1, `FROM ${serviceImage}\nENV RELEASE=1`);
-  await buildImage(v2, `FROM ${serviceImage}\nENV RELEASE=2`);
-  await buildImage(unhealthy, `FROM ${serviceImage}\nUSER root\nRUN rm -r models/*\nUSER node`);
-  // A model whose answers are not its known ones, and a service that does not mind: healthy, and wrong.
-  await buildImage(
-    wrong,
-    `FROM ${serviceImage}
-USER root
-RUN sed -i 's/if (failed.length === 0) return;/return;/' src/model/checks.ts && rm -r models/*
-COPY wrong models/wrong
-USER node`,
-    folder,
-  );
+  lab = await openRolloutLab({ project: composeProjects.deploy, port, base: serviceImage });
 });
 afterAll(async () => {
-  await removeComposeProjects();
-  for (const tag of [v1, v2, unhealthy, wrong, `serval-deploy/${project}:last-good`]) await run("docker", ["rmi", "--force", tag]);
+  await lab.close();
   await rm(folder, { recursive: true });
 });
 
-/** Deploys, and prints what it came to and how long it took. */
-async function deploy(...args: string[]): Promise<Finished> {
-  const started = performance.now();
-  const finished = await run("scripts/deploy.sh", args, { env });
-  const times = [
-    ...finished.output.matchAll(/Healthy after \d+ s\.|\S+ serves, after \d+ s in all\.|The version before serves again after \d+ s\./g),
-  ].map(([text]) => text);
-  report(
-    ["deploy", ...args, `ended with ${finished.code} after ${((performance.now() - started) / 1000).toFixed(1)} s.`, ...times].join(" "),
-  );
-  return finished;
+/** Deploys what this engine has, watched for `seconds`, and prints how long it took. */
+async function deploy(version: string, seconds = 1): Promise<Deployed> {
+  return printed(version, await lab.deploy("--no-pull", version, "--watch", String(seconds)));
 }
 
-/** Which release answers on the port, by the image of the container; undefined when /health does not. */
-async function serving(): Promise<string | undefined> {
-  const health = await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined);
-  if (health?.status !== 200) return undefined;
-  const id = await docker("ps", "--quiet", "--filter", `label=com.docker.compose.project=${project}`);
-  const image = await docker("inspect", "--format", "{{.Image}}", id);
-  for (const tag of [v1, v2, unhealthy, wrong]) if ((await docker("image", "inspect", "--format", "{{.Id}}", tag)) === image) return tag;
-  return image;
+function printed(what: string, deployed: Deployed): Deployed {
+  const steps = deployed.report?.steps.flatMap(({ name, seconds }) => (seconds >= 1 ? [`${name} ${seconds} s`] : [])) ?? [];
+  report(`deploy ${what} ended with ${deployed.code} after ${deployed.seconds.toFixed(1)} s. ${steps.join(", ")}`);
+  return deployed;
 }
 
-test("the port is taken on the first deploy: says so, leaves nothing behind, and ends with 3", async () => {
-  const other = createServer().listen(Number(port), "0.0.0.0");
+/** Under a steady load of predictions by the proxy; says what became of them. */
+async function loaded<T>(work: () => Promise<T>): Promise<readonly [T, LoadResult]> {
+  const load = await lab.load();
+  const result = await work();
+  const seen = await load.stop();
+  report(`${seen.answered} of ${seen.sent} requests answered, failed: ${JSON.stringify(seen.failed)}, slowest ${seen.slowestMs} ms`);
+  return [result, seen];
+}
+
+test("the port is taken on the first deploy: says so, leaves no version behind, and ends with 3", async () => {
+  const other = createServer().listen(port, "0.0.0.0");
   await once(other, "listening");
-  const { code, output } = await deploy("--no-pull", v1);
+  const { code, output } = await deploy(lab.versions.v1);
   other.close();
   expect(output).toMatch(/address already in use|port is already allocated/);
-  expect(output).toContain("No version passed here before, so none serves now.");
   expect(code).toBe(3);
-  expect(await docker("ps", "--all", "--quiet", "--filter", `label=com.docker.compose.project=${project}`)).toBe("");
+  expect(await docker("ps", "--all", "--quiet", "--filter", "label=serval.role=service")).toBe("");
 });
 
-test("a good version is started, and replaced by another", async () => {
-  const first = await deploy("--no-pull", v1);
-  expect(first.output).toContain("7 passed, 0 failed");
-  expect([first.code, await serving()]).toEqual([0, v1]);
-  const second = await deploy("--no-pull", v2);
-  expect([second.code, await serving()]).toEqual([0, v2]);
+test("a good version is started, and replaced by another without a lost request", async () => {
+  const first = await deploy(lab.versions.v1, 0);
+  expect([first.code, await lab.serving()], first.output).toEqual([0, ["v1"]]);
+  const [second, seen] = await loaded(async () => await deploy(lab.versions.v2));
+  expect([second.code, await lab.serving()], second.output).toEqual([0, ["v2"]]);
+  expect(seen).toMatchObject(noneLost);
+  expect(second.report).toMatchObject({ outcome: "deployed", before: { version: lab.versions.v1 }, serving: { version: lab.versions.v2 } });
+  // The container is compose's own, as if compose had started it: by hand nothing would change.
+  const { output } = await lab.compose("up", "-d", "--no-build", "--no-deps", "cats-dogs-classifier");
+  expect(output).toContain("is up-to-date");
 });
 
-test("a version that does not become healthy is rolled back", async () => {
-  const { code, output } = await deploy("--no-pull", unhealthy);
-  expect(output).toContain("E_BUNDLE_MISSING");
-  expect(output).toMatch(/The version before serves again after \d+ s\./);
-  expect([code, await serving()]).toEqual([1, v2]);
+test.each([
+  ["ends at once", "empty", /ready +It does not become ready: its container/, /E_BUNDLE_MISSING/],
+  ["is healthy and answers wrong", "wrong", /smoke +known answers: 2 of 2 wrong/, /"\/model\/checks"/],
+  ["is healthy and ten times slower", "slow", /latency +median of 15 predictions/, /"\/predict"/],
+] as const)("a version that %s gets no request, and the one before serves on", async (_what, version, failure, logged) => {
+  const [{ code, report: said }, seen] = await loaded(async () => await deploy(lab.versions[version]));
+  expect([code, await lab.serving(), said?.outcome]).toEqual([1, ["v2"], "refused"]);
+  const text = said?.steps.filter(({ passed }) => !passed).map(({ name, message }) => `${name} ${message}`) ?? [];
+  expect(text[0]).toMatch(failure);
+  expect(text[1]).toMatch(logged);
+  expect(said?.steps.map(({ name }) => name)).not.toContain("admit");
+  expect(seen).toMatchObject(noneLost);
 });
 
-test("a version that is healthy and answers wrong is rolled back", async () => {
-  const { code, output } = await deploy("--no-pull", wrong);
-  expect(output).toMatch(/Healthy after \d+ s\.[\s\S]*FAIL {2}known answers {2}2 of 2 wrong/);
-  expect(output).toMatch(/The version before serves again after \d+ s\./);
-  expect([code, await serving()]).toEqual([1, v2]);
+test("a version that fails under load only is taken back while it is watched", async () => {
+  const [{ code, report: said }, seen] = await loaded(async () => await deploy(lab.versions.failsLater, 30));
+  expect([code, await lab.serving()]).toEqual([1, ["v2"]]);
+  expect(said?.steps.find(({ passed }) => !passed)).toMatchObject({
+    name: "watch",
+    message: expect.stringContaining("requests failed") as string,
+  });
+  // Nothing but what that version itself answered.
+  expect(Object.keys(seen.failed)).toEqual(["500"]);
 });
 
 test("a published version is pulled and deployed; with the registry down nothing changes, and the exit code is 1", async ({
@@ -132,7 +110,7 @@ test("a published version is pulled and deployed; with the registry down nothing
     async () => (await fetch(`http://${address}/v2/`)).status,
     (status) => status === 200,
   );
-  await docker("tag", v1, serviceImage);
+  await docker("tag", lab.versions.v1, serviceImage);
   const pushed = await run("scripts/push_image.sh", ["feature/x", "c0ffee"], {
     env: { DOCKER_REGISTRY: address, DOCKER_USERNAME: "someone" },
   });
@@ -140,60 +118,53 @@ test("a published version is pulled and deployed; with the registry down nothing
   const { tags } = (await (await fetch(`http://${address}/v2/someone/cats-dogs-classifier/tags/list`)).json()) as { tags: string[] };
   expect(tags.sort()).toEqual(["c0ffee", "feature-x", "latest"]);
   await docker("rmi", ...tags.map((tag) => `${name}:${tag}`));
-  expect([(await deploy(`${name}:c0ffee`)).code, await serving()]).toEqual([0, v1]);
+  // As cd.yml does it, by the script of docs/deployment.md.
+  const deployed = await run("scripts/deploy.sh", [`${name}:c0ffee`, "--watch", "1"], { env: lab.env });
+  expect([deployed.code, await lab.serving()], deployed.output).toEqual([0, ["v1"]]);
 
   registry.kill();
   await ended;
-  const before = await docker("ps", "--quiet", "--filter", `label=com.docker.compose.project=${project}`);
-  const { code, output } = await deploy(`${name}:beef`);
-  expect(output).toContain(`${name}:beef cannot be pulled. Nothing was changed: ${name}:c0ffee goes on serving.`);
-  expect([code, await serving()]).toEqual([1, v1]);
-  expect(await docker("ps", "--quiet", "--filter", `label=com.docker.compose.project=${project}`)).toBe(before);
+  const before = await docker("ps", "--quiet", "--filter", "label=serval.role=service");
+  const { code, output } = await lab.deploy(`${name}:beef`);
+  expect(output).toContain(`${name}:beef cannot be pulled: `);
+  expect([code, await lab.serving()]).toEqual([1, ["v1"]]);
+  expect(await docker("ps", "--quiet", "--filter", "label=serval.role=service")).toBe(before);
   await docker("rmi", `${name}:c0ffee`);
 });
 
-/** Starts a deploy and kills it, with everything that it started, as soon as its container runs. */
-async function killedDeploy(image: string): Promise<void> {
-  const id = await docker("image", "inspect", "--format", "{{.Id}}", image);
-  const child = spawn(join(root, "scripts/deploy.sh"), ["--no-pull", image], {
-    cwd: root,
-    env: { ...process.env, ...env },
-    detached: true,
-    stdio: "ignore",
+test("a deploy that was killed while both versions serve is undone by --undo, and finished by running it again", async () => {
+  const { v2 } = lab.versions;
+  const [undone, seen] = await loaded(async () => {
+    await lab.deployKilled("admit", 0, v2, "--no-pull");
+    expect((await lab.serving()).sort()).toEqual(["v1", "v2"]);
+    const deployed = printed("--undo", await lab.deploy("--undo"));
+    expect([deployed.code, await lab.serving()], deployed.output).toEqual([0, ["v1"]]);
+    await lab.deployKilled("retire", 0, v2, "--no-pull", "--watch", "1");
+    return await deploy(v2);
   });
-  const ended = once(child, "exit");
-  await eventually(
-    async () =>
-      await docker("ps", "--quiet", "--no-trunc", "--filter", `ancestor=${id}`, "--filter", `label=com.docker.compose.project=${project}`),
-    (running) => running !== "",
-  );
-  process.kill(-(child.pid as number), "SIGKILL");
-  await ended;
-}
-
-test("a deploy that was killed half way is finished by running it again", async () => {
-  await killedDeploy(v1);
-  const { code } = await deploy("--no-pull", v1);
-  expect([code, await serving()]).toEqual([0, v1]);
+  expect([undone.code, await lab.serving()], undone.output).toEqual([0, ["v2"]]);
+  expect(undone.report?.steps[0]?.message).toContain("the version before serves again");
+  expect(seen).toMatchObject(noneLost);
 });
 
-test("a deploy of a wrong version that was killed half way goes back to the good one, by --undo or by the next deploy", async () => {
-  await killedDeploy(wrong);
-  const undone = await deploy("--undo");
-  expect([undone.code, await serving()]).toEqual([0, v1]);
-  await killedDeploy(wrong);
-  const again = await deploy("--no-pull", wrong);
-  expect(again.output).toContain("The running version never passed: a deploy was cut short.");
-  expect([again.code, await serving()]).toEqual([1, v1]);
+test("--undo goes back to the version before, and says so where its image was pruned", async () => {
+  const { v1, v2 } = lab.versions;
+  const first = printed("--undo", await lab.deploy("--undo"));
+  expect([first.code, await lab.serving()], first.output).toEqual([0, ["v1"]]);
+  await run("docker", ["rmi", "--force", v2, `serval-deploy/${lab.project}:previous`]);
+  const second = await lab.deploy("--undo");
+  expect([second.code, await lab.serving()]).toEqual([2, ["v1"]]);
+  expect(second.output).toContain(`The image of ${v2}, the version before, was removed from this machine, and came from no registry.`);
+  expect(v1).not.toBe(v2);
 });
 
-test("says what is wrong with the command line, an image that is not there and a missing password", async () => {
-  expect((await deploy()).code).toBe(2);
-  expect(await deploy("--no-pull", "serval-test:none")).toMatchObject({
-    code: 2,
-    output: expect.stringContaining("no image serval-test:none"),
-  });
-  const open = await run("scripts/deploy.sh", ["--no-pull", v2], { env: { ...env, GRAFANA_ADMIN_PASSWORD: "" } });
+test("says what is wrong with the command line, an image that is not there, a missing password and a second deploy", async () => {
+  expect((await lab.deploy()).code).toBe(2);
+  const absent = await lab.deploy("--no-pull", "serval-test:none");
+  expect([absent.code, absent.output]).toEqual([2, expect.stringContaining("no image serval-test:none")]);
+  const open = await run("scripts/deploy.sh", ["--no-pull", lab.versions.v1], { env: { ...lab.env, GRAFANA_ADMIN_PASSWORD: "" } });
   expect([open.code, open.output.includes("GRAFANA_ADMIN_PASSWORD")]).toEqual([2, true]);
-  expect(await serving()).toBe(v1);
+  const [first, second] = await Promise.all([lab.deploy("--no-pull", lab.versions.v1, "--watch", "0"), lab.deploy("--undo")]);
+  expect([first.code, second.code].sort()).toEqual([0, 2]);
+  expect(await lab.serving()).toEqual(["v1"]);
 });

@@ -26,6 +26,8 @@ export async function run(program: string, args: readonly string[], options: Run
     env: { ...process.env, DOCKER_BUILDKIT: "1", ...options.env },
     stdio: ["pipe", "pipe", "pipe"],
   });
+  // It may end without having read anything.
+  child.stdin.on("error", () => undefined);
   child.stdin.end(options.input ?? "");
   let output = "";
   child.stdout.on("data", (chunk) => (output += String(chunk)));
@@ -66,16 +68,19 @@ export async function eventually<T>(get: () => Promise<T>, passes: (value: T) =>
 /** The compose projects of these tests. Both use the network mlops-network, so that only one may stand at a time. */
 export const composeProjects = { compose: "serval-compose-test", deploy: "serval-deploy-test" } as const;
 
+/** Removes what the projects of these tests left on the engine. */
+export async function removeComposeProjects(): Promise<void> {
+  for (const project of Object.values(composeProjects)) await removeProject(project);
+}
+
 /**
- * Removes what the projects left on the engine. Called before a suite as well as after it: containers restart with the
+ * Removes what a project left on the engine. Called before a suite as well as after it: containers restart with the
  * engine, so those of a run that was killed would hold the ports of the next one and answer by the service's name.
  */
-export async function removeComposeProjects(): Promise<void> {
+export async function removeProject(project: string): Promise<void> {
   const left = async (kind: string, ...args: string[]): Promise<string[]> => {
-    const lists = Object.values(composeProjects).map(
-      async (project) => await docker(kind, "ls", "--quiet", "--filter", `label=com.docker.compose.project=${project}`, ...args),
-    );
-    return (await Promise.all(lists)).flatMap((list) => list.split("\n")).filter((id) => id !== "");
+    const list = await docker(kind, "ls", "--quiet", "--filter", `label=com.docker.compose.project=${project}`, ...args);
+    return list.split("\n").filter((id) => id !== "");
   };
   for (const id of await left("container", "--all")) await docker("container", "rm", "--force", "--volumes", id);
   for (const id of await left("volume")) await docker("volume", "rm", id);

@@ -125,7 +125,7 @@ async function describeDry(target: Target, { version }: DeployOptions, output: O
   const lines = [
     ...repaired.map((line) => `To be put right first. ${line}`),
     `Serving: ${describeRelease(serving)}.`,
-    `Before it: ${describeRelease(previous)}${previous?.imageId === "" ? " (its image was removed from this machine)" : ""}.`,
+    `Before it: ${describeRelease(previous)}${previous?.there === false ? " (its image was removed from this machine)" : ""}.`,
     version === undefined ? "Name a VERSION to deploy, or --undo." : `${version} would be deployed to ${target.name}.`,
   ];
   output.result({ target: target.name, serving, previous, repaired, version: version ?? null }, lines.join("\n"));

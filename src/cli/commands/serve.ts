@@ -34,6 +34,7 @@ const serveSettings = [
   "maxDelayMs",
   "apiKeysFile",
   "rateLimit",
+  "proxies",
   "corsOrigins",
   "abstain",
   "drainMs",
@@ -87,9 +88,9 @@ export async function serveModel(options: ServeCommandOptions, output: Output, s
 /** Starts the service that the settings ask for; the JSON log goes to stdout and to SERVAL_LOG_FILE. */
 export async function startModelService({ cwd, model, settings }: ServeCommandOptions, output: Output): Promise<Service> {
   const wanted = model ?? settings.model ?? undefined;
-  const { dir, registered } = await findModel(wanted, cwd, output);
+  const { dir, registered } = await findModel(wanted, cwd, output, undefined, { lastGood: true });
   const { host, port, maxBodyBytes, maxPixels, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } = settings;
-  const { maxBatchSize, maxDelayMs, rateLimit, corsOrigins, abstain, drainMs } = settings;
+  const { maxBatchSize, maxDelayMs, rateLimit, proxies, corsOrigins, abstain, drainMs } = settings;
   const workers = settings.workers || availableParallelism();
   // What waits longer than half a second is hardly worth its answer; a thread answers some sixty in a second.
   const queueLimit = settings.queueLimit || queuePerWorker * workers;
@@ -108,6 +109,7 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
     maxDelayMs,
     keys,
     rateLimitPerMinute: rateLimit,
+    proxies,
     corsOrigins: (corsOrigins ?? "").split(",").flatMap((origin) => origin.trim() || []),
     abstain,
     drainMs,

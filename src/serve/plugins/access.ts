@@ -11,6 +11,8 @@ export interface AccessOptions {
   readonly keys?: ApiKeys | undefined;
   /** Requests a minute for each key, or for each address without keys; 0: as many as they like. */
   readonly rateLimitPerMinute?: number | undefined;
+  /** How many proxies stand in front, so that the client's address is the one that the outermost of them saw. */
+  readonly proxies?: number | undefined;
   /** Web pages of these origins may ask from a browser; none by default. */
   readonly corsOrigins?: readonly string[] | undefined;
 }

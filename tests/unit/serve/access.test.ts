@@ -138,6 +138,19 @@ describe("the rate limit", () => {
     expect((await getJson(limited, "/model", { "x-api-key": "b" })).status).toBe(200);
     for (let i = 0; i < 9; i++) expect((await getJson(limited, "/health")).status).toBe(200);
   });
+
+  it("is counted for each address that the proxy in front saw, and not for what a client says of itself", async () => {
+    const ask = async (from: string): Promise<number> => (await getJson(behind, "/model", { "x-forwarded-for": from })).status;
+    const behind = await start({ rateLimitPerMinute: 2, proxies: 1 });
+    expect([await ask("192.0.2.1"), await ask("198.51.100.1, 192.0.2.1"), await ask("198.51.100.2, 192.0.2.1")]).toEqual([200, 200, 429]);
+    expect(await ask("192.0.2.2")).toBe(200);
+    await service?.close();
+    const open = await start({ rateLimitPerMinute: 2 });
+    const statuses: number[] = [];
+    for (const from of ["192.0.2.1", "192.0.2.2", "192.0.2.3"])
+      statuses.push((await getJson(open, "/model", { "x-forwarded-for": from })).status);
+    expect(statuses).toEqual([200, 200, 429]);
+  });
 });
 
 describe("browsers", () => {

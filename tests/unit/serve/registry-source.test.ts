@@ -10,6 +10,7 @@ import { followRegistry } from "../../../src/serve/registry-source.ts";
 import { createTrackingClient } from "../../../src/tracking/client.ts";
 import { createRegistryClient } from "../../../src/tracking/client/registry-client.ts";
 import { openEmbeddedTracking } from "../../../src/tracking/server/tracking-server.ts";
+import { startServal } from "../../helpers/serval-process.ts";
 import { getJson, startTestService } from "../../helpers/service.ts";
 import { writeTinyBundle } from "../../helpers/tiny-bundle.ts";
 
@@ -59,4 +60,43 @@ test("a service follows the champion of a registry: promoted, rolled back, down,
   await server.close();
   expect(await serves()).toBe("1");
   expect((await fetchModel()).trouble).toMatchObject({ code: "E_TRACKING_UNREACHABLE" });
+});
+
+test("a service that starts takes the model that was had last while the registry is down or names a damaged version", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "serval-start-"));
+  const server = await openEmbeddedTracking(join(dir, "tracking"));
+  let open = true;
+  onTestFinished(async () => {
+    if (open) await server.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+  const [tracking, registry] = [createTrackingClient(server.url), createRegistryClient(server.url)];
+  const makeChampion = async (version: string, sharpness: number): Promise<void> => {
+    const bundle = await writeTinyBundle(join(dir, version), { sharpness });
+    await registerBundle({ tracking, registry, bundle, name: "colours" });
+    await promote({ registry, name: "colours", version, comparison: null });
+  };
+  /** Starts a service, and says which version it serves and what it remarked. */
+  const start = async (): Promise<{ version: unknown; remarks: string }> => {
+    const args = ["serve", "--port", "0", "--model", `models:/colours@${championAlias}`];
+    const serving = startServal(dir, args, { MLFLOW_TRACKING_URI: server.url, SERVAL_STATE_DIR: join(dir, "state") });
+    const health = (await (await fetch(`${await serving.address()}/health`)).json()) as { model: { version: unknown } };
+    const { stderr } = await serving.stop("SIGTERM");
+    return { version: health.model.version, remarks: stderr };
+  };
+  await makeChampion("1", 4);
+  expect((await start()).version).toBe("1");
+
+  await makeChampion("2", 3);
+  const root = await registry.artifactRootOf("colours", "2");
+  await writeFile(join(dir, "tracking/artifacts", new URL(root).pathname, "model.onnx"), "other bytes");
+  const damaged = await start();
+  expect(damaged.version).toBe("1");
+  expect(damaged.remarks).toMatch(/E_REGISTRY_CORRUPT: Version 2 of "colours"[\s\S]*Going on with version 1/);
+
+  open = false;
+  await server.close();
+  const down = await start();
+  expect(down.version).toBe("1");
+  expect(down.remarks).toMatch(/E_TRACKING_UNREACHABLE: [\s\S]*Going on with version 1/);
 });

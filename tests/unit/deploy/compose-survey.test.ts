@@ -1,0 +1,66 @@
+import { describe, expect, test } from "vitest";
+import type { ServiceContainer } from "../../../src/deploy/compose-containers.ts";
+import { describeRemains, surveyContainers } from "../../../src/deploy/compose-survey.ts";
+
+/** A container that serves; the later made, the newer. */
+function container(imageId: string, createdAt: number, changes: Partial<ServiceContainer> = {}): ServiceContainer {
+  return {
+    id: `${imageId}-${createdAt}`,
+    imageId,
+    running: true,
+    state: "running",
+    restarts: 0,
+    createdAt,
+    admitted: true,
+    model: "",
+    networks: {},
+    published: {},
+    ...changes,
+  };
+}
+
+describe("what a killed deploy left is read off the containers", () => {
+  const old = container("old", 1);
+  test.each([
+    ["nothing: one serves", [old], "old", { good: old }, 0],
+    ["nothing: none was ever started", [], null, { good: null }, 0],
+    [
+      "a container that was made and not started",
+      [old, container("new", 2, { running: false, admitted: false })],
+      "old",
+      { good: old, unfinished: 1 },
+      1,
+    ],
+    ["a container that was being tested", [old, container("new", 2, { admitted: false })], "old", { good: old, unfinished: 1 }, 1],
+    ["both get requests", [old, container("new", 2)], "old", { good: old, unproven: 1 }, 1],
+    ["the old one was stopped already", [container("old", 1, { running: false }), container("new", 2)], "old", { unproven: 1 }, 1],
+    [
+      "the new one was found good, the old one not yet removed",
+      [container("old", 1, { running: false }), container("new", 2)],
+      "new",
+      { replaced: 1 },
+      1,
+    ],
+    ["two of one image: the one that runs", [container("old", 1, { running: false }), container("old", 2)], "old", { replaced: 1 }, 1],
+    ["one that somebody started by hand", [container("hand", 3)], "old", { good: container("hand", 3) }, 0],
+  ] as const)("%s", (_name, containers, current, expected, remarks) => {
+    const found = surveyContainers(containers, current);
+    const {
+      good,
+      unfinished = 0,
+      unproven = 0,
+      replaced = 0,
+    } = expected as Partial<Record<"unfinished" | "unproven" | "replaced", number>> & {
+      good?: ServiceContainer | null;
+    };
+    if (good !== undefined) expect(found.good).toEqual(good);
+    expect([found.unfinished.length, found.unproven.length, found.replaced.length]).toEqual([unfinished, unproven, replaced]);
+    expect(describeRemains(found)).toHaveLength(remarks);
+  });
+
+  test("a version that passed is kept, whichever is newer and whichever runs", () => {
+    const [stopped, unproven] = [container("old", 1, { running: false }), container("new", 2)];
+    expect(surveyContainers([stopped, unproven], "old").good).toBe(stopped);
+    expect(surveyContainers([stopped, unproven], "new").good).toBe(unproven);
+  });
+});

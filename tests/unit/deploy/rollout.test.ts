@@ -1,0 +1,184 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ServalError } from "../../../src/errors.ts";
+import type { Counters } from "../../../src/deploy/counters.ts";
+import { rollOut, type RolloutOptions, type RolloutReport } from "../../../src/deploy/rollout.ts";
+import type { Observation, PreviousRelease, Release, Standing, Target } from "../../../src/deploy/target.ts";
+import { startTestService, type TestService } from "../../helpers/service.ts";
+
+let service: TestService;
+beforeAll(async () => void (service = await startTestService()));
+afterAll(async () => await service.close());
+
+const release = (version: string): Release => ({ version, imageId: `sha256:${version.padEnd(64, "0")}`, model: "" });
+const [v1, v2] = [release("app:v1"), release("app:v2")];
+const none: Counters = { requests: 0, failed: 0, durations: [] };
+
+/** A place that keeps no containers: it notes what is asked of it, and fails where it is told to. */
+class NotingTarget implements Target {
+  readonly name = "notes";
+  readonly lock = "notes";
+  readonly asked: string[] = [];
+  serving: Release | null = v1;
+  previous: PreviousRelease | null = null;
+  repaired: string[] = [];
+  undone = false;
+  failsAt = "";
+  candidate: Counters = none;
+  onCall: (name: string) => void = () => undefined;
+
+  #note(name: string): void {
+    this.asked.push(name);
+    this.onCall(name);
+    if (name === this.failsAt) throw new ServalError("E_DEPLOY_REFUSED", `${name} fails.`);
+  }
+  async survey(): Promise<Standing> {
+    return await this.recover();
+  }
+  async recover(): Promise<Standing> {
+    this.#note("recover");
+    return { serving: this.serving, previous: this.previous, repaired: this.repaired, undone: this.undone };
+  }
+  async fetch(version: string): Promise<Release> {
+    this.#note(`fetch ${version}`);
+    return release(version);
+  }
+  async start(): Promise<{ url: string }> {
+    this.#note("start");
+    return { url: service.url };
+  }
+  async addressBefore(): Promise<string | null> {
+    return this.serving && service.url;
+  }
+  async brokenBy(): Promise<string | null> {
+    return this.failsAt === "brokenBy" ? "it ended" : null;
+  }
+  async admit(): Promise<void> {
+    this.#note("admit");
+  }
+  async observe(): Promise<Observation> {
+    return { broken: await this.brokenBy(), candidate: this.candidate, before: this.serving && none };
+  }
+  async retire(): Promise<void> {
+    this.#note("retire");
+  }
+  async commit(): Promise<void> {
+    this.#note("commit");
+  }
+  async takeBack(): Promise<Release | null> {
+    this.#note("takeBack");
+    return this.serving;
+  }
+  async publicAddress(): Promise<string> {
+    return service.url;
+  }
+  async log(): Promise<string> {
+    return "";
+  }
+}
+
+async function roll(target: NotingTarget, options: Partial<RolloutOptions> = {}): Promise<RolloutReport> {
+  const always = { version: v2.version, pull: true, waitMs: 5000, watchSeconds: 0, maxLatencyMs: 10_000 };
+  return await rollOut(target, { ...always, ...options });
+}
+
+describe("a rollout", () => {
+  test("goes step by step, and the last one is what makes the version good", async () => {
+    const target = new NotingTarget();
+    const report = await roll(target);
+    expect(report).toMatchObject({ outcome: "deployed", version: "app:v2", serving: v2, before: v1, error: null });
+    expect(target.asked).toEqual(["recover", "fetch app:v2", "start", "admit", "retire", "commit"]);
+    const names = ["stand", "fetch", "start", "ready", "smoke", "latency", "admit", "watch", "retire", "alone", "public", "commit"];
+    expect(report.steps.map(({ name, passed }) => [name, passed])).toEqual(names.map((name) => [name, true]));
+  });
+
+  test.each(["start", "admit", "retire", "commit"])("that fails at %s is taken back", async (step) => {
+    const target = new NotingTarget();
+    target.failsAt = step;
+    const report = await roll(target);
+    expect(report).toMatchObject({ outcome: "refused", serving: v1, error: { code: "E_DEPLOY_REFUSED", message: `${step} fails.` } });
+    expect(target.asked.slice(-2)).toEqual([step, "takeBack"]);
+    expect(report.steps.at(-2)).toMatchObject({ name: step, passed: false });
+  });
+
+  test("whose version ends while it is watched is taken back", async () => {
+    const target = new NotingTarget();
+    target.onCall = (name) => {
+      if (name === "admit") target.failsAt = "brokenBy";
+    };
+    expect(await roll(target, { watchSeconds: 30 })).toMatchObject({
+      outcome: "refused",
+      error: { message: "It does not serve any more: it ended." },
+    });
+    expect(target.asked).toContain("takeBack");
+  });
+
+  test("that is interrupted is taken back, and says so", async () => {
+    const [target, controller] = [new NotingTarget(), new AbortController()];
+    target.onCall = (name) => {
+      if (name === "admit") controller.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGINT."));
+    };
+    expect(await roll(target, { watchSeconds: 30, signal: controller.signal })).toMatchObject({
+      outcome: "refused",
+      serving: v1,
+      error: { code: "E_INTERRUPTED" },
+    });
+    expect(target.asked.at(-1)).toBe("takeBack");
+  });
+
+  test("that fails where nothing served, or whose way back fails, leaves nothing", async () => {
+    const first = new NotingTarget();
+    first.serving = null;
+    first.failsAt = "admit";
+    expect(await roll(first)).toMatchObject({ outcome: "down", serving: null });
+    const stuck = new NotingTarget();
+    stuck.failsAt = "retire";
+    stuck.onCall = (name) => {
+      if (name === "takeBack") stuck.failsAt = name;
+    };
+    expect(await roll(stuck)).toMatchObject({ outcome: "down", serving: null, error: { message: "retire fails." } });
+  });
+
+  test("that cannot get the image touches nothing", async () => {
+    const target = new NotingTarget();
+    target.failsAt = "fetch app:v2";
+    expect(await roll(target)).toMatchObject({ outcome: "refused", serving: v1 });
+    expect(target.asked).toEqual(["recover", "fetch app:v2"]);
+  });
+});
+
+describe("an undo", () => {
+  const undo = { version: { undo: true } } as const;
+
+  test("brings the version before through the same steps, pulled by its digest where its image was pruned", async () => {
+    const target = new NotingTarget();
+    target.previous = { ...v2, there: true, origin: null };
+    expect(await roll(target, undo)).toMatchObject({ outcome: "deployed", serving: v2 });
+    expect(target.asked).toEqual(["recover", "start", "admit", "retire", "commit"]);
+    const pruned = new NotingTarget();
+    pruned.previous = { ...v2, imageId: "", there: false, origin: "app@sha256:abc" };
+    expect(await roll(pruned, undo)).toMatchObject({ outcome: "deployed", serving: { version: "app:v2" } });
+    expect(pruned.asked).toContain("fetch app@sha256:abc");
+  });
+
+  test("says that there is nothing to go back to, or that its image is gone, and touches nothing", async () => {
+    const target = new NotingTarget();
+    await expect(roll(target, undo)).rejects.toMatchObject({
+      code: "E_DEPLOY_NOT_READY",
+      message: expect.stringContaining("none served here before") as string,
+    });
+    target.previous = { ...v2, imageId: "", there: false, origin: null };
+    await expect(roll(target, undo)).rejects.toMatchObject({
+      message: "The image of app:v2, the version before, was removed from this machine, and came from no registry.",
+    });
+    expect(target.asked).toEqual(["recover", "recover"]);
+  });
+
+  test("of a deploy that was cut short is done when that is put right", async () => {
+    const target = new NotingTarget();
+    target.repaired = ["A deploy was cut short."];
+    target.undone = true;
+    target.previous = { ...v2, there: true, origin: null };
+    expect(await roll(target, undo)).toMatchObject({ outcome: "deployed", serving: v1 });
+    expect(target.asked).toEqual(["recover"]);
+  });
+});
