@@ -75,7 +75,7 @@ export async function openStackLab({ stack, port, replicas, base }: StackLabOpti
   return {
     versions,
     async update(image) {
-      await docker("service", "update", "--detach", "--resolve-image", "never", "--image", image, service);
+      await docker("service", "update", "--detach", "--no-resolve-image", "--image", image, service);
       const state = async (): Promise<string> => await docker("service", "inspect", "--format", "{{.UpdateStatus.State}}", service);
       return await eventually(state, (now) => ["completed", "paused", "rollback_completed", "rollback_paused"].includes(now), 280);
     },

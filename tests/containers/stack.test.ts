@@ -22,9 +22,7 @@ async function updateUnderLoad(version: string): Promise<{ state: string; failed
   const state = await lab.update(version);
   const seconds = (performance.now() - started) / 1000;
   const { sent, answered, failed, slowestMs } = await load.stop();
-  report(
-    `update to ${version}: ${state} after ${seconds.toFixed(1)} s; ${sent} requests, ${answered} answered, slowest ${slowestMs} ms`,
-  );
+  report(`update to ${version}: ${state} after ${seconds.toFixed(1)} s; ${sent} requests, ${answered} answered, slowest ${slowestMs} ms`);
   expect(answered).toBeGreaterThan(0);
   return { state, failed };
 }
