@@ -48,7 +48,11 @@ const lab = await openStackLab({ stack: values.stack, port: Number(values.port),
 
 /** Waits until a container has gone and another one serves in its place. */
 async function replaced(id: string): Promise<string> {
-  await eventually(lab.replicas, (ids) => !ids.includes(id) && ids.length === replicas, 170);
+  await eventually(
+    async () => await lab.replicas(),
+    (ids) => !ids.includes(id) && ids.length === replicas,
+    170,
+  );
   await lab.settled();
   return "replaced";
 }

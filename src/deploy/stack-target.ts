@@ -117,15 +117,11 @@ class StackTarget implements Target {
     const image = await this.#referenceTo(release.imageId);
     // Secrets are only there for replicas. Nobody but this machine reaches the trial, so it needs no keys.
     const own = [`SERVAL_MODEL=${release.model}`, "SERVAL_API_KEYS_FILE=", "SERVAL_RATE_LIMIT=0"];
-    const trial = await this.#engine.docker([
-      "run",
-      "--detach",
-      ...["--label", `serval.trial=${this.#service}`, "--publish", `127.0.0.1::${servicePort}`],
-      ...networks.slice(0, 1).flatMap((network) => ["--network", network]),
-      ...["--read-only", "--tmpfs", "/tmp", "--tmpfs", "/app/logs:mode=1777", "--cap-drop", "ALL"],
-      ...[...environment, ...own].flatMap((line) => ["--env", line]),
-      image,
-    ]);
+    const bare = ["--read-only", "--tmpfs", "/tmp", "--tmpfs", "/app/logs:mode=1777", "--cap-drop", "ALL"];
+    const place = ["--label", `serval.trial=${this.#service}`, "--publish", `127.0.0.1::${servicePort}`];
+    const network = networks.slice(0, 1).flatMap((id) => ["--network", id]);
+    const variables = [...environment, ...own].flatMap((line) => ["--env", line]);
+    const trial = await this.#engine.docker(["run", "--detach", ...place, ...network, ...bare, ...variables, image]);
     this.#candidate = { release, image, trial };
     const address = await this.#engine.docker(["port", trial, `${servicePort}/tcp`]).catch(() => "");
     if (address === "") throw new ServalError("E_DEPLOY_REFUSED", `Its container ends at once: ${await this.brokenBy()}.`);
@@ -158,12 +154,9 @@ class StackTarget implements Target {
       [notes.previousModel]: this.#before?.model ?? "",
     };
     this.#admitted = true;
-    await this.#engine.docker([
-      ...["service", "update", "--detach", "--no-resolve-image", "--with-registry-auth", "--force", "--image", image],
-      ...["--env-add", `SERVAL_MODEL=${release.model}`],
-      ...Object.entries(labels).flatMap(([name, value]) => ["--label-add", `${name}=${value}`]),
-      this.#service,
-    ]);
+    const noted = Object.entries(labels).flatMap(([name, value]) => ["--label-add", `${name}=${value}`]);
+    const change = ["--force", "--image", image, "--env-add", `SERVAL_MODEL=${release.model}`, ...noted];
+    await this.#engine.docker(["service", "update", "--detach", "--no-resolve-image", "--with-registry-auth", ...change, this.#service]);
     const update = await this.#waitForUpdate(this.#options.signal);
     if (update?.state !== "completed" || !isUnproven(await this.#read())) {
       const why = await failureOf(this.#engine, this.#service, image);
