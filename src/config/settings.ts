@@ -27,6 +27,7 @@ export interface Settings {
   readonly apiKey: string | null;
   readonly rateLimit: number;
   readonly proxies: number;
+  readonly peers: string | null;
   readonly corsOrigins: string | null;
   readonly abstain: boolean;
   readonly drainMs: number;
@@ -168,6 +169,13 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       maximum: 10,
       description:
         "Proxies in front of the service: a client's address is then the one that the outermost of them wrote into X-Forwarded-For.",
+    }),
+  },
+  peers: {
+    name: "SERVAL_PEERS",
+    schema: Type.String({
+      description:
+        "Where all replicas of the service are reached, as HOST:PORT, separated by commas; a name may stand for several. Feedback is passed on to the one that made the prediction.",
     }),
   },
   corsOrigins: {

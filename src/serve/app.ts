@@ -38,6 +38,8 @@ export interface AppOptions extends AccessOptions {
   readonly metrics: ServiceMetrics;
   /** Stays the caller's as well. Without it there is no feedback. */
   readonly predictionLog?: PredictionLog | undefined;
+  /** Where all replicas of the service are reached, as HOST:PORT: one of them knows the prediction that feedback is about. */
+  readonly peers?: readonly string[] | undefined;
   /** Answer without a label where the model is unsure, unless a request says otherwise. */
   readonly abstain?: boolean | undefined;
   /** True from the moment that the service is asked to stop. */
@@ -53,7 +55,18 @@ const headersTimeoutMs = 20_000;
 
 /** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
 export async function buildApp(options: AppOptions): Promise<ServeApp> {
-  const { slot, limits, metrics, log, predictionLog, abstain = false, draining = () => false, proxies = 0, version = "0" } = options;
+  const {
+    slot,
+    limits,
+    metrics,
+    log,
+    predictionLog,
+    peers = [],
+    abstain = false,
+    draining = () => false,
+    proxies = 0,
+    version = "0",
+  } = options;
   const uploadTimeoutMs = limits.uploadTimeoutMs ?? defaultUploadTimeoutMs;
   const app: ServeApp = fastify({
     logger: log === undefined ? false : loggerOptions(log),
@@ -75,7 +88,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   }).withTypeProvider<TypeBoxTypeProvider>();
 
   const predictor = createPredictor(slot, limits, metrics);
-  const context: ServeContext = { slot, limits, metrics, predictor, predictionLog, abstain, draining };
+  const context: ServeContext = { slot, limits, metrics, predictor, predictionLog, peers, abstain, draining };
   registerObservation(app, metrics);
   registerErrors(app);
   // A route that takes a body says which: one sent elsewhere is thrown away unread.

@@ -19,6 +19,8 @@ export interface ServeContext {
   readonly limits: ServeLimits;
   /** Without it predictions are not stored, and there is nothing that feedback could refer to. */
   readonly predictionLog: PredictionLog | undefined;
+  /** Where all replicas of the service are reached, as HOST:PORT; empty where this is the only one. */
+  readonly peers: readonly string[];
   /** Answer without a label where the model is unsure, unless the request says otherwise. */
   readonly abstain: boolean;
   /** True from the moment that the service is asked to stop. */

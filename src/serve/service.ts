@@ -24,6 +24,8 @@ export interface ServiceOptions extends AccessOptions, Omit<ServedModelOptions, 
   readonly limits: ServeLimits;
   /** SQLite file of predictions and feedback; without it there is no feedback. */
   readonly predictionLogFile?: string | undefined;
+  /** Where all replicas of the service are reached, as HOST:PORT. */
+  readonly peers?: readonly string[] | undefined;
   readonly abstain?: boolean | undefined;
   /** How long readiness fails before connections are refused, for load balancers to notice. */
   readonly drainMs?: number | undefined;

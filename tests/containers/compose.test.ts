@@ -83,11 +83,13 @@ const promtool = async (...args: string[]): Promise<Finished> =>
 
 test("promtool passes the configuration and the rules, which Prometheus has loaded", async () => {
   const { code, output } = await promtool("check", "config", "/etc/prometheus/prometheus.yml");
-  expect(output).toMatch(/is valid prometheus config file syntax[\s\S]*SUCCESS: 4 rules found/);
+  expect(output).toMatch(/is valid prometheus config file syntax[\s\S]*SUCCESS: 6 rules found/);
   expect(code).toBe(0);
   const { data } = await getJson<{ data: { groups: { rules: { name: string; health: string }[] }[] } }>(`${prometheus}/api/v1/rules`);
   expect(data.groups.flatMap(({ rules }) => rules.map(({ name }) => name))).toEqual([
     "ClassifierDown",
+    "ClassifierReplicaDown",
+    "ClassifierModelsDiffer",
     "ClassifierErrors",
     "ClassifierSlow",
     "ClassifierQueueLong",

@@ -70,6 +70,7 @@ test("holds what the service needs and nothing else: no development package, oth
     "models",
     "node_modules",
     "package.json",
+    "sbom.cdx.json",
     "src",
   ]);
   const libraries = await inside("find", "node_modules/onnxruntime-node/bin", "-type", "f");
@@ -78,6 +79,27 @@ test("holds what the service needs and nothing else: no development package, oth
   expect(packages).toContain("fastify");
   for (const name of ["vitest", "typescript", "oxlint", "playwright-core", "node"]) expect(packages).not.toContain(name);
   expect((await run("docker", ["exec", container, "touch", "/app/src/x"])).output).toContain("Permission denied");
+});
+
+test("its labels say what it is, and its bill of materials names every package with its version", async () => {
+  const { Config } = (JSON.parse(await docker("image", "inspect", serviceImage)) as [{ Config: { Labels: Record<string, string> } }])[0];
+  const label = (name: string): string | undefined => Config.Labels[`org.opencontainers.image.${name}`];
+  expect(label("licenses")).toBe("Apache-2.0");
+  expect([label("version"), label("revision")]).not.toContain(undefined);
+  const sbom = JSON.parse(await inside("cat", "sbom.cdx.json")) as {
+    readonly bomFormat: string;
+    readonly components: readonly { readonly name: string; readonly version: string }[];
+  };
+  expect(sbom.bomFormat).toBe("CycloneDX");
+  const { dependencies } = JSON.parse(await inside("cat", "package.json")) as { readonly dependencies: Readonly<Record<string, string>> };
+  const listed = new Map(sbom.components.map(({ name, version }) => [name, version]));
+  for (const [name, version] of Object.entries(dependencies)) expect(listed.get(name), name).toBe(version);
+  for (const name of ["vitest", "typescript"]) expect(listed.has(name)).toBe(false);
+});
+
+test("every file of it has the date that the build was told, so that the same files give the same layers", async () => {
+  const other = "-not ( -newermt 2024-12-31 -not -newermt 2025-01-02 )".split(" ");
+  expect(await inside("find", "/app", "/models", ...other, "-not", "-path", "/app/logs/*", "-not", "-path", "/app/logs")).toBe("");
 });
 
 test("docker stop ends it in time, with 0", async () => {

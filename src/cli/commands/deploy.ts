@@ -3,6 +3,7 @@ import { apiKey, commandEnvironment } from "../../config/env.ts";
 import { openComposeTarget, type ComposeTargetOptions } from "../../deploy/compose-target.ts";
 import { withDeployLock } from "../../deploy/lock.ts";
 import { describeRelease, rollOut, type Outcome, type RolloutReport, type RolloutStep } from "../../deploy/rollout.ts";
+import { openStackTarget } from "../../deploy/stack-target.ts";
 import type { Target } from "../../deploy/target.ts";
 import { ServalError, type ErrorCode } from "../../errors.ts";
 import type { Configure } from "../command.ts";
@@ -10,7 +11,10 @@ import type { Output } from "../output.ts";
 import { parseAmount } from "../parse-amount.ts";
 
 /** Places to deploy to, by their name on the command line. */
-const targets: Readonly<Record<string, (options: ComposeTargetOptions) => Promise<Target>>> = { compose: openComposeTarget };
+const targets: Readonly<Record<string, (options: ComposeTargetOptions) => Promise<Target>>> = {
+  compose: openComposeTarget,
+  stack: openStackTarget,
+};
 
 export interface DeployOptions {
   /** Where the programs of the engine run. */
@@ -56,7 +60,7 @@ export const configure: Configure = (command, context) => {
     .option("--wait <SECONDS>", "time that a version has to become ready", "60")
     .option("--watch <SECONDS>", `watch the new version so long beside the one before (default: ${defaultWatchSeconds}; 0 for --undo)`)
     .option("--max-latency <MS>", "longest median time of a prediction in the smoke test", "1000")
-    .option("--dir <DIR>", "folder of docker-compose.yml", "deployment")
+    .option("--dir <DIR>", "folder of docker-compose.yml, for the target compose", "deployment")
     .option("--dry", "say what serves and what would be done, and change nothing")
     .option("--json", "print the report as JSON")
     .addHelpText("after", exitCodes)

@@ -35,6 +35,7 @@ const serveSettings = [
   "apiKeysFile",
   "rateLimit",
   "proxies",
+  "peers",
   "corsOrigins",
   "abstain",
   "drainMs",
@@ -90,7 +91,7 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
   const wanted = model ?? settings.model ?? undefined;
   const { dir, registered } = await findModel(wanted, cwd, output, undefined, { lastGood: true });
   const { host, port, maxBodyBytes, maxPixels, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } = settings;
-  const { maxBatchSize, maxDelayMs, rateLimit, proxies, corsOrigins, abstain, drainMs } = settings;
+  const { maxBatchSize, maxDelayMs, rateLimit, proxies, peers, corsOrigins, abstain, drainMs } = settings;
   const workers = settings.workers || availableParallelism();
   // What waits longer than half a second is hardly worth its answer; a thread answers some sixty in a second.
   const queueLimit = settings.queueLimit || queuePerWorker * workers;
@@ -110,12 +111,17 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
     keys,
     rateLimitPerMinute: rateLimit,
     proxies,
-    corsOrigins: (corsOrigins ?? "").split(",").flatMap((origin) => origin.trim() || []),
+    corsOrigins: listed(corsOrigins),
+    peers: listed(peers),
     abstain,
     drainMs,
     predictionLogFile: join(resolve(cwd, settings.stateDir), "predictions.db"),
     log: { level: settings.logLevel, stream },
   });
+}
+
+function listed(text: string | null): readonly string[] {
+  return (text ?? "").split(",").flatMap((item) => item.trim() || []);
 }
 
 /** Where the service is and how to try it. */

@@ -1,7 +1,9 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { TypeBoxValidatorCompiler } from "@fastify/type-provider-typebox";
 import Type from "typebox";
 import { ServalError } from "../../errors.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
+import { askPeers, peerHeader } from "../peers.ts";
 import { withErrors } from "../schemas.ts";
 
 const maxBodyBytes = 4096;
@@ -17,7 +19,7 @@ const Stored = Type.Object({
 });
 
 /** POST /feedback: what a picture really shows. Answered when it is on disk. */
-export async function registerFeedback(app: ServeApp, { predictionLog }: ServeContext): Promise<void> {
+export async function registerFeedback(app: ServeApp, { predictionLog, peers }: ServeContext): Promise<void> {
   await app.register((scope: ServeApp) => {
     scope.addContentTypeParser(
       "application/json",
@@ -41,9 +43,26 @@ export async function registerFeedback(app: ServeApp, { predictionLog }: ServeCo
       async (request, reply) => {
         if (predictionLog === undefined) throw new ServalError("E_PREDICTION_LOG", "This service stores no predictions.");
         const { request_id: id, label } = request.body;
-        const stored = await predictionLog.addFeedback(id, label);
+        const stored = await predictionLog.addFeedback(id, label).catch(async (error: unknown) => {
+          const unknown = error instanceof ServalError && error.code === "E_FEEDBACK_UNKNOWN";
+          if (!unknown || peers.length === 0 || request.headers[peerHeader] !== undefined) throw error;
+          // Another replica made the prediction, and keeps what belongs to it.
+          const answer = await askPeers(peers, "/feedback", request.body, clientHeaders(request.headers));
+          if (answer === undefined) throw error;
+          if (answer.body.error) throw new ServalError("E_LABEL_UNKNOWN", answer.body.error.message);
+          return answer.status === 202 ? "new" : "same";
+        });
         return await reply.code(stored === "new" ? 202 : 200).send({ request_id: id, label, stored });
       },
     );
   });
+}
+
+/** Who the client is: its key, for a replica that asks for one as well, and its address, for limits by address. */
+function clientHeaders({ authorization, "x-api-key": key, "x-forwarded-for": from }: IncomingHttpHeaders): Record<string, string> {
+  return {
+    ...(authorization !== undefined && { authorization }),
+    ...(typeof key === "string" && { "x-api-key": key }),
+    ...(typeof from === "string" && { "x-forwarded-for": from }),
+  };
 }

@@ -1,0 +1,111 @@
+import { readFile, rm, writeFile, mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { formRequest } from "../../bench/load.ts";
+import { buildImage, docker, eventually, root, run } from "./engine.ts";
+import { startLoad, type SteadyLoad } from "./steady-load.ts";
+
+export interface StackLabOptions {
+  readonly stack: string;
+  readonly port: number;
+  readonly replicas: number;
+  /** Image of the service that the versions are made of. */
+  readonly base: string;
+}
+
+/** The repository's stack.yaml on an engine that is a Swarm of its own for as long as the lab is open. */
+export interface StackLab {
+  readonly versions: { readonly v1: string; readonly v2: string; /** Has no model, so it ends at once. */ readonly empty: string };
+  /** Asks the Swarm for another version, and waits until it says how that ended: its UpdateStatus.State. */
+  update(image: string): Promise<string>;
+  /** Waits until so many replicas run and the proxy sends requests to them. */
+  settled(): Promise<void>;
+  /** Containers of the service that run, by their ids. */
+  replicas(): Promise<readonly string[]>;
+  /** Images of the containers that run, sorted. */
+  images(): Promise<readonly string[]>;
+  /** The value of a PromQL expression that gives one number. */
+  query(expression: string): Promise<number>;
+  load(): Promise<SteadyLoad>;
+  close(): Promise<void>;
+}
+
+const classifier = "cats-dogs-classifier";
+
+export async function openStackLab({ stack, port, replicas, base }: StackLabOptions): Promise<StackLab> {
+  const service = `${stack}_${classifier}`;
+  const folder = await mkdtemp(join(tmpdir(), "serval-stack-"));
+  const versions = { v1: `${stack}:v1`, v2: `${stack}:v2`, empty: `${stack}:empty` };
+  await buildImage(versions.v1, `FROM ${base}\nENV RELEASE=1`);
+  await buildImage(versions.v2, `FROM ${base}\nENV RELEASE=2`);
+  await buildImage(versions.empty, `FROM ${base}\nUSER root\nRUN rm -r models/*\nUSER node`);
+  await leaveSwarm(stack);
+  await docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377");
+  const password = join(folder, "password");
+  await writeFile(password, "unused");
+  await docker("secret", "create", "serval-grafana-password", password);
+  // Grafana's image is pulled from Docker Hub, which these tests do without.
+  const env = {
+    SERVAL_IMAGE: versions.v1,
+    SERVAL_REPLICAS: String(replicas),
+    SERVAL_PUBLISH: String(port),
+    GRAFANA_REPLICAS: "0",
+  };
+  const up = await run("docker", ["stack", "deploy", "--resolve-image", "never", "--compose-file", "stack.yaml", stack], {
+    cwd: join(root, "deployment"),
+    env,
+  });
+  if (up.code !== 0) throw new Error(`docker stack deploy ended with ${up.code}:\n${up.output}`);
+
+  const running = async (name: string): Promise<string[]> => {
+    const ids = await docker("ps", "--quiet", "--filter", `label=com.docker.swarm.service.name=${stack}_${name}`);
+    return ids.split("\n").filter(Boolean);
+  };
+  const prometheus = async (expression: string): Promise<number> => {
+    const [id = ""] = await running("prometheus");
+    const text = await docker("exec", id, "/bin/promtool", "query", "instant", "http://127.0.0.1:9090", expression);
+    return Number(/=> (\S+) @/.exec(text)?.[1] ?? Number.NaN);
+  };
+  /** How many replicas the proxy sends requests to. */
+  const proxied = async (): Promise<number> => {
+    const [id = ""] = await running("proxy");
+    const ask = "exec 3<>/dev/tcp/127.0.0.1/8404; printf 'GET /;csv HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
+    return [...(await docker("exec", id, "bash", "-c", ask)).matchAll(/^service,service\d+,.*,UP,/gm)].length;
+  };
+  return {
+    versions,
+    async update(image) {
+      await docker("service", "update", "--detach", "--no-resolve-image", "--image", image, service);
+      const state = async (): Promise<string> => await docker("service", "inspect", "--format", "{{.UpdateStatus.State}}", service);
+      return await eventually(state, (now) => ["completed", "paused", "rollback_completed", "rollback_paused"].includes(now), 280);
+    },
+    async settled() {
+      await eventually(proxied, (count) => count === replicas, 280);
+    },
+    replicas: async () => await running(classifier),
+    async images() {
+      const ids = await running(classifier);
+      return (await Promise.all(ids.map(async (id) => await docker("inspect", "--format", "{{.Config.Image}}", id)))).sort();
+    },
+    query: prometheus,
+    async load() {
+      return startLoad(port, formRequest("/predict", await readFile(join(root, "test_image.jpg"))));
+    },
+    async close() {
+      await leaveSwarm(stack);
+      for (const tag of Object.values(versions)) await run("docker", ["rmi", "--force", tag]);
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Ends the Swarm with all that it runs; what a run that was killed left goes as well. */
+async function leaveSwarm(stack: string): Promise<void> {
+  await run("docker", ["stack", "rm", stack]);
+  const own = ["--filter", `label=com.docker.stack.namespace=${stack}`];
+  await run("docker", ["swarm", "leave", "--force"]);
+  const left = (await docker("ps", "--all", "--quiet", ...own)).split("\n").filter(Boolean);
+  if (left.length > 0) await run("docker", ["rm", "--force", "--volumes", ...left]);
+  const volumes = (await docker("volume", "ls", "--quiet", "--filter", `name=${stack}_`)).split("\n").filter(Boolean);
+  if (volumes.length > 0) await run("docker", ["volume", "rm", ...volumes]);
+}
