@@ -23,6 +23,7 @@ describe("the environment", () => {
       apiKey: null,
       rateLimit: 0,
       proxies: 0,
+      peers: null,
       corsOrigins: null,
       abstain: false,
       drainMs: 1000,
