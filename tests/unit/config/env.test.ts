@@ -21,6 +21,8 @@ describe("the environment", () => {
       maxDelayMs: 0,
       apiKeysFile: null,
       rateLimit: 0,
+      proxies: 0,
+      peers: null,
       corsOrigins: null,
       abstain: false,
       drainMs: 1000,
