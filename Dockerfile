@@ -27,17 +27,16 @@ COPY package.json LICENSE ./
 COPY src src
 COPY models models
 ARG SOURCE_DATE_EPOCH
-RUN chmod -R u=rwX,go=rX /sources && find /sources -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
+RUN mkdir -p /writable/app/logs /writable/models && chmod -R u=rwX,go=rX /sources && find /sources /writable -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 FROM ${NODE_IMAGE}
 # Decoders allocate from many threads: glibc would keep a heap of its own for each. Predictions and feedback lie beside the log.
 ENV NODE_ENV=production SERVAL_HOST=0.0.0.0 SERVAL_PORT=8000 SERVAL_STATE_DIR=/app/logs/state MALLOC_ARENA_MAX=2
+# Where volumes are mounted: a volume takes its owner from the image. /app itself is root's again after the next lines.
+COPY --from=sources --chown=node:node /writable/ /
 COPY --from=dependencies /packages/ /
 COPY --from=sources /sources/ /
 WORKDIR /app
-# Where volumes are mounted: a volume takes its owner from the image.
-ARG SOURCE_DATE_EPOCH
-RUN mkdir logs /models && chown node:node logs /models && touch -d "@$SOURCE_DATE_EPOCH" logs /models .
 USER node
 EXPOSE 8000
 # Without Node, which takes longer to start than the answer.

@@ -134,7 +134,7 @@ class StackTarget implements Target {
 
   async brokenBy(): Promise<string | null> {
     if (this.#candidate === null) return "it was never started";
-    if (this.#admitted) return await failureOf(this.#engine, this.#service, this.#candidate.image);
+    if (this.#admitted) return (await failureOf(this.#engine, this.#service, this.#candidate.image))?.why ?? null;
     const format = "{{.State.Running}} {{.State.Status}} {{.State.ExitCode}}";
     const state = await this.#engine.ask(["container", "inspect", "--format", format, this.#candidate.trial]);
     if (state === null) return "its container is gone";
@@ -159,8 +159,11 @@ class StackTarget implements Target {
     await this.#engine.docker(["service", "update", "--detach", "--no-resolve-image", "--with-registry-auth", ...change, this.#service]);
     const update = await this.#waitForUpdate(this.#options.signal);
     if (update?.state !== "completed" || !isUnproven(await this.#read())) {
-      const why = await failureOf(this.#engine, this.#service, image);
-      throw new ServalError("E_DEPLOY_REFUSED", `The Swarm did not replace the replicas (${update?.state}): ${why ?? update?.message}.`);
+      const failure = await failureOf(this.#engine, this.#service, image);
+      throw new ServalError(
+        "E_DEPLOY_REFUSED",
+        `The Swarm did not replace the replicas (${update?.state}): ${failure?.why ?? update?.message}.`,
+      );
     }
   }
 
@@ -199,10 +202,9 @@ class StackTarget implements Target {
 
   async log(): Promise<string> {
     if (this.#candidate === null) return "";
-    const logs = this.#admitted
-      ? ["service", "logs", "--raw", "--tail", "20", this.#service]
-      : ["logs", "--tail", "20", this.#candidate.trial];
-    return (await this.#engine.ask(logs)) ?? "";
+    if (!this.#admitted) return (await this.#engine.ask(["logs", "--tail", "20", this.#candidate.trial])) ?? "";
+    const failure = await failureOf(this.#engine, this.#service, this.#candidate.image);
+    return failure === null ? "" : ((await this.#engine.ask(["service", "logs", "--raw", "--tail", "20", failure.task])) ?? "");
   }
 
   async #read(): Promise<SwarmService> {

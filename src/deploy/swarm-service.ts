@@ -49,6 +49,7 @@ export function variableOf({ environment }: SwarmService, name: string): string 
 }
 
 interface Task {
+  readonly ID: string;
   readonly Spec: { readonly ContainerSpec: { readonly Image: string } };
   readonly Status: { readonly State: string; readonly Err?: string };
   readonly NetworksAttachments?: readonly { readonly Addresses: readonly string[] | null }[] | null;
@@ -59,13 +60,17 @@ async function listTasks(engine: Engine, service: string): Promise<readonly Task
   return ids.length === 0 ? [] : (JSON.parse(await engine.docker(["inspect", "--type", "task", ...ids])) as readonly Task[]);
 }
 
-/** Why a replica of that image ended by itself, the last one first; null where none did. */
-export async function failureOf(engine: Engine, service: string, image: string): Promise<string | null> {
+/** The last replica of that image that ended by itself, and why; null where none did. */
+export async function failureOf(
+  engine: Engine,
+  service: string,
+  image: string,
+): Promise<{ readonly task: string; readonly why: string } | null> {
   const tasks = await listTasks(engine, service);
   const failed = tasks.find(
     ({ Spec, Status }) => Spec.ContainerSpec.Image === image && (Status.State === "failed" || Status.State === "rejected"),
   );
-  return failed === undefined ? null : `a replica ended: ${failed.Status.Err ?? failed.Status.State}`;
+  return failed === undefined ? null : { task: failed.ID, why: `a replica ended: ${failed.Status.Err ?? failed.Status.State}` };
 }
 
 const metricsScript = `Promise.all(process.argv.slice(1).map((ip) => fetch("http://" + ip + ":8000/metrics", { signal: AbortSignal.timeout(4000) })

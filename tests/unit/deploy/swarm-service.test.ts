@@ -36,12 +36,13 @@ describe("a service of the Swarm", () => {
 
   it("tells why a replica of one image ended by itself, and nothing of those of another", async () => {
     const task = (image: string, state: string, error: string): object => ({
+      ID: `${image} ${state}`,
       Spec: { ContainerSpec: { Image: image } },
       Status: { State: state, Err: error },
     });
     const tasks = [task("old", "failed", "killed"), task("new", "running", ""), task("new", "rejected", "no such image")];
     const engine = engineSaying({ "service ps": "1\n2\n3", "inspect --type task": JSON.stringify(tasks) });
-    expect(await failureOf(engine, "app", "new")).toBe("a replica ended: no such image");
+    expect(await failureOf(engine, "app", "new")).toEqual({ task: "new rejected", why: "a replica ended: no such image" });
     expect(await failureOf(engine, "app", "newer")).toBeNull();
   });
 });
