@@ -20,11 +20,11 @@ export interface CommandOptions {
 /** The container engine, by its own command line. */
 export interface Engine {
   /** What `docker ARGS` printed, trimmed. Throws E_ENGINE_COMMAND with what the engine said. */
-  docker(args: readonly string[], options?: CommandOptions): Promise<string>;
+  readonly docker: (args: readonly string[], options?: CommandOptions) => Promise<string>;
   /** The same, or null where the engine refuses: asks for what may not be there. */
-  ask(args: readonly string[]): Promise<string | null>;
+  readonly ask: (args: readonly string[]) => Promise<string | null>;
   /** `docker compose ARGS`, or `docker-compose ARGS` where the engine has no such plugin. */
-  compose(args: readonly string[], options?: CommandOptions): Promise<string>;
+  readonly compose: (args: readonly string[], options?: CommandOptions) => Promise<string>;
 }
 
 export function createEngine({ env, cwd }: EngineOptions): Engine {
@@ -52,6 +52,12 @@ export function createEngine({ env, cwd }: EngineOptions): Engine {
       return await run([...(await composeCommand), ...args], options);
     },
   };
+}
+
+/** The engine's own words in an E_ENGINE_COMMAND; the message of any other error. */
+export function whatWasSaid({ details, message }: ServalError): string {
+  const said = details["said"];
+  return typeof said === "string" ? said : message;
 }
 
 interface Finished {

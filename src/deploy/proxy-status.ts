@@ -3,7 +3,7 @@ import { ServalError } from "../errors.ts";
 /** Addresses (IP:port) of the containers that the proxy sends requests to now, from its statistics at `url`. */
 export async function readProxied(url: string, backend = "service"): Promise<readonly string[]> {
   const response = await fetch(`${url}/;csv`, { signal: AbortSignal.timeout(5000) }).catch((cause: unknown) => {
-    throw new ServalError("E_DEPLOY_REFUSED", `The proxy does not answer at ${url}: ${String((cause as Error).message)}.`, { cause });
+    throw new ServalError("E_DEPLOY_REFUSED", `The proxy does not answer at ${url}: ${(cause as Error).message}.`, { cause });
   });
   return parseProxied(await response.text(), backend);
 }

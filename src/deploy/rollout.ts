@@ -141,7 +141,7 @@ class Rollout {
     });
   }
 
-  async #takeBack(error: unknown): Promise<RolloutReport> {
+  async #takeBack(reason: unknown): Promise<RolloutReport> {
     const log = await this.#target.log().catch(() => "");
     if (log !== "") this.#note("log", false, log);
     try {
@@ -149,9 +149,9 @@ class Rollout {
         const release = await this.#target.takeBack();
         return [release, release === null ? "there is no version to go back to" : `${describeRelease(release)} serves`] as const;
       });
-      return this.#report(serving === null ? "down" : "refused", serving, error);
+      return this.#report(serving === null ? "down" : "refused", serving, reason);
     } catch {
-      return this.#report("down", null, error);
+      return this.#report("down", null, reason);
     }
   }
 

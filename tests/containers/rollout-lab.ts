@@ -41,14 +41,14 @@ export interface RolloutLab {
   readonly versions: Versions;
   readonly env: Readonly<Record<string, string>>;
   /** Runs `serval deploy ARGS --json` to its end. */
-  deploy(...args: readonly string[]): Promise<Deployed>;
+  readonly deploy: (...args: readonly string[]) => Promise<Deployed>;
   /** Starts it, and kills it `afterMs` after the step of that name is reported. */
-  deployKilled(step: string, afterMs: number, ...args: readonly string[]): Promise<void>;
+  readonly deployKilled: (step: string, afterMs: number, ...args: readonly string[]) => Promise<void>;
   /** Which version's containers run; empty for none. */
-  serving(): Promise<string[]>;
-  load(): Promise<SteadyLoad>;
-  compose(...args: readonly string[]): Promise<Finished>;
-  close(): Promise<void>;
+  readonly serving: () => Promise<string[]>;
+  readonly load: () => Promise<SteadyLoad>;
+  readonly compose: (...args: readonly string[]) => Promise<Finished>;
+  readonly close: () => Promise<void>;
 }
 
 export interface Deployed extends Finished {
@@ -123,7 +123,7 @@ export async function openRolloutLab({ project, port, base }: LabOptions): Promi
     },
     async close() {
       await removeProject(project);
-      await removeTags(`${project}`, `serval-deploy/${project}`);
+      await removeTags(project, `serval-deploy/${project}`);
       await rm(folder, { recursive: true, force: true });
     },
   };
