@@ -2,7 +2,7 @@ import { access, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { parse } from "yaml";
 import { ServalError } from "../errors.ts";
-import type { CommandOptions, Engine } from "./engine.ts";
+import { whatWasSaid, type CommandOptions, type Engine } from "./engine.ts";
 
 /** The compose file and what a deploy has to know of it. */
 export interface ComposeProject {
@@ -42,7 +42,7 @@ export async function readComposeProject(
     });
   const text = await compose(["config"]).catch((error: unknown) => {
     if (!(error instanceof ServalError) || error.code !== "E_ENGINE_COMMAND") throw error;
-    throw new ServalError("E_DEPLOY_NOT_READY", `${file} cannot be used: ${String(error.details["said"])}`, {
+    throw new ServalError("E_DEPLOY_NOT_READY", `${file} cannot be used: ${whatWasSaid(error)}`, {
       cause: error,
       hint: "Fill in .env beside it, as .env.example says.",
     });

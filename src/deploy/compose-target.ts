@@ -4,7 +4,7 @@ import { inspectContainer, listContainers, setAdmitted, type ServiceContainer } 
 import { readComposeProject, type ComposeProject } from "./compose-project.ts";
 import { describeRemains, surveyContainers, type Survey } from "./compose-survey.ts";
 import { parseCounters, type Counters } from "./counters.ts";
-import { createEngine, type Engine, type EngineOptions } from "./engine.ts";
+import { createEngine, whatWasSaid, type Engine, type EngineOptions } from "./engine.ts";
 import { readProxied } from "./proxy-status.ts";
 import { waitUntilReady } from "./readiness.ts";
 import { createMarks, longestModel, type Marks } from "./release-marks.ts";
@@ -24,6 +24,7 @@ const statisticsPort = 8404;
 const pollMs = 200;
 /** The proxy asks the engine's DNS twice a second and each container once a second. */
 const proxyWaitMs = 15_000;
+const mostStarts = 3;
 const pullLimitMs = 15 * 60_000;
 
 /**
@@ -70,24 +71,14 @@ class ComposeTarget implements Target {
     const survey = await this.#survey();
     const repaired = describeRemains(survey);
     for (const { id } of survey.unfinished) await this.#remove(id);
-    let good = survey.good;
-    if (good && !good.running) {
-      const [other] = survey.unproven.filter(({ running }) => running);
-      try {
-        await this.#startAgain(good.id);
-      } catch (error) {
-        // What got requests until now is better than nothing; it is judged by the next deploy.
-        if (other === undefined) throw error;
-        repaired.push(`The version before does not start any more (${toServalError(error).message}), so the one that runs is kept.`);
-        await this.#remove(good.id);
-        good = other;
-      }
-    }
+    const good = await this.#keepServing(survey, repaired);
     for (const container of [...survey.unproven, ...survey.replaced].filter(({ id }) => id !== good?.id)) {
       await this.#drain(container.id);
       await this.#finishReplaced(container, good, survey);
       await this.#forget(container.imageId, good?.imageId);
     }
+    // The engine may still have been stopping it for the deploy that was killed.
+    if (good && survey.unproven.length > 0) await this.#startAgain(good.id);
     if (good) await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
     const standing = await this.#standing(good, survey, repaired);
     this.#before = good && standing.serving ? { id: good.id, release: standing.serving } : null;
@@ -201,6 +192,25 @@ class ComposeTarget implements Target {
     return surveyContainers(await listContainers(this.#engine, this.#project), await this.#imageId(this.#marks.current));
   }
 
+  /** Sees to it that the good container serves before any other goes. Returns it, or what is kept in its place. */
+  async #keepServing({ good, unproven }: Survey, repaired: string[]): Promise<ServiceContainer | null> {
+    if (good === null || repaired.length === 0) return good;
+    try {
+      await this.#startAgain(good.id);
+      return good;
+    } catch (error) {
+      // What got requests until now is better than nothing; it is judged by the next deploy.
+      const other = unproven.find(({ running }) => running);
+      if (other === undefined) {
+        repaired.push(`It does not start any more: ${toServalError(error).message}`);
+        return good;
+      }
+      repaired.push(`The version before does not start any more (${toServalError(error).message}), so the one that runs is kept.`);
+      await this.#remove(good.id);
+      return other;
+    }
+  }
+
   async #standing(good: ServiceContainer | null, { unfinished, unproven }: Survey, repaired: readonly string[]): Promise<Standing> {
     const tags = good === null ? [] : await this.#tagsOf(good.imageId);
     const serving = good && {
@@ -228,10 +238,7 @@ class ComposeTarget implements Target {
       await this.#engine.docker(["pull", version], { signal: signal ? AbortSignal.any([signal, limit]) : limit });
     } catch (error) {
       signal?.throwIfAborted();
-      const said =
-        error instanceof ServalError
-          ? ((error.details["said"] as string | undefined) ?? error.message)
-          : `no end within ${pullLimitMs / 60_000} minutes`;
+      const said = error instanceof ServalError ? whatWasSaid(error) : `no end within ${pullLimitMs / 60_000} minutes`;
       const full = /no space left/i.test(said);
       throw new ServalError("E_DEPLOY_REFUSED", `${version} cannot be pulled: ${said}`, {
         cause: error,
@@ -263,18 +270,26 @@ class ComposeTarget implements Target {
     throw new ServalError("E_DEPLOY_REFUSED", `Compose made no container of ${release.version}.`);
   }
 
+  /** Sees to it that a container that was found good serves; one that is being stopped is started when it has ended. */
   async #startAgain(id: string): Promise<void> {
-    const container = await this.#inspect(id);
-    if (!container.running) await this.#engine.docker(["start", id]);
-    const url = await this.#addressOf(id);
-    await waitUntilReady(url, {
-      waitMs: this.#options.waitMs,
-      brokenBy: async () => {
-        const now = await inspectContainer(this.#engine, id, this.#project.service);
-        return now?.running ? null : `its container is ${now?.state ?? "gone"}`;
-      },
-    });
-    await this.#waitUntilProxied(id);
+    const state = async (): Promise<ServiceContainer | undefined> => await inspectContainer(this.#engine, id, this.#project.service);
+    for (let tried = 1; ; tried++) {
+      if (!(await this.#inspect(id)).running) await this.#engine.docker(["start", id]);
+      let ended = false;
+      const brokenBy = async (): Promise<string | null> => {
+        const now = await state();
+        ended = now?.running !== true;
+        return ended ? `its container is ${now?.state ?? "gone"}` : null;
+      };
+      try {
+        await waitUntilReady(await this.#addressOf(id), { waitMs: this.#options.waitMs, brokenBy });
+        await this.#waitUntilProxied(id);
+        return;
+      } catch (error) {
+        ended ||= (await state())?.running === false;
+        if (!ended || tried === mostStarts) throw error;
+      }
+    }
   }
 
   /** Stops a container after it answered what it has, and removes it. One that was never started is only removed. */

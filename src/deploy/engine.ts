@@ -54,6 +54,12 @@ export function createEngine({ env, cwd }: EngineOptions): Engine {
   };
 }
 
+/** The engine's own words in an E_ENGINE_COMMAND; the message of any other error. */
+export function whatWasSaid({ details, message }: ServalError): string {
+  const said = details["said"];
+  return typeof said === "string" ? said : message;
+}
+
 interface Finished {
   readonly code: number;
   readonly stdout: string;

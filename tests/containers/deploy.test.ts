@@ -89,7 +89,7 @@ test("a version that fails under load only is taken back while it is watched", a
     message: expect.stringContaining("requests failed") as string,
   });
   // Nothing but what that version itself answered.
-  expect(Object.keys(seen.failed)).toEqual(["500"]);
+  expect(Object.keys(seen.failed)).toEqual(["500 E_INTERNAL"]);
 });
 
 test("a published version is pulled and deployed; with the registry down nothing changes, and the exit code is 1", async ({

@@ -4,7 +4,7 @@ export interface LoadResult {
   readonly sent: number;
   /** With 200. */
   readonly answered: number;
-  /** Status, or `broken` for a connection that ended without an answer -> how often. */
+  /** Status and error code (`proxy` where the service did not answer itself), or `broken` for a connection that ended without an answer -> how often. */
   readonly failed: Readonly<Record<string, number>>;
   readonly slowestMs: number;
 }
@@ -22,19 +22,20 @@ export function startLoad(port: number, request: Buffer): SteadyLoad {
   const pending = new Set<Promise<void>>();
   const failed: Record<string, number> = {};
   let [sent, answered, slowestMs] = [0, 0, 0];
+  const fail = (how: string): void => void (failed[how] = (failed[how] ?? 0) + 1);
   const ask = async (): Promise<void> => {
     let connection = idle.pop();
     while (connection?.closed) connection = idle.pop();
     connection ??= new Connection(port);
     try {
-      const { status, latencyMs } = await connection.ask(request);
+      const { status, latencyMs, body } = await connection.ask(request);
       slowestMs = Math.max(slowestMs, latencyMs);
       if (status === 200) answered++;
-      else failed[status] = (failed[status] ?? 0) + 1;
+      else fail(`${status} ${/"code":"(\w+)"/.exec(body)?.[1] ?? "proxy"}`);
       if (connection.closed) connection.end();
       else idle.push(connection);
     } catch {
-      failed["broken"] = (failed["broken"] ?? 0) + 1;
+      fail("broken");
     }
   };
   const timer = setInterval(() => {
