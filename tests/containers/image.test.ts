@@ -21,6 +21,11 @@ const curl = async (...args: string[]): Promise<Record<string, unknown>> => {
 };
 
 test("the image runs, becomes healthy by its own check, and answers the documented curl lines", async () => {
+  await eventually(
+    async () => (await fetch("http://127.0.0.1:8000/health/ready")).status,
+    (status) => status === 200,
+  );
+  report(`docker run: ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
   const health = async (): Promise<string> => await docker("inspect", "--format", "{{.State.Health.Status}}", container);
   await eventually(health, (status) => status !== "starting");
   expect(await health()).toBe("healthy");
