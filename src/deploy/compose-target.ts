@@ -184,8 +184,7 @@ class ComposeTarget implements Target {
 
   async log(): Promise<string> {
     if (this.#candidate === null) return "";
-    // What the service logged before it ended is on stderr as well.
-    return await this.#engine.docker(["logs", "--tail", "20", this.#candidate.id]).catch(() => "");
+    return await this.#engine.docker(["logs", "--tail", "20", this.#candidate.id], { both: true }).catch(() => "");
   }
 
   async #survey(): Promise<Survey> {

@@ -11,6 +11,8 @@ export interface EngineOptions {
 export interface CommandOptions {
   /** Put over the environment. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Also what it wrote to stderr: logs of containers go both ways. */
+  readonly both?: boolean;
   /** What the command is called where it fails; default: its first two words. */
   readonly label?: string;
   /** Ends the program. Without it a command runs to its end, so that nothing is left half done. */
@@ -31,7 +33,7 @@ export function createEngine({ env, cwd }: EngineOptions): Engine {
   let composeCommand: Promise<readonly string[]> | undefined;
   const run = async (command: readonly string[], options: CommandOptions = {}): Promise<string> => {
     const { code, stdout, stderr } = await finish(command, { cwd, env: { ...env, ...options.env }, signal: options.signal });
-    if (code === 0) return stdout.trim();
+    if (code === 0) return (options.both ? `${stdout}${stderr}` : stdout).trim();
     options.signal?.throwIfAborted();
     const said = (stderr.trim() || stdout.trim()).split("\n").slice(-5).join("\n  ");
     throw new ServalError("E_ENGINE_COMMAND", `${options.label ?? command.slice(0, 2).join(" ")} ended with ${code}: ${said}`, {

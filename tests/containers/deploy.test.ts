@@ -132,18 +132,15 @@ test("a published version is pulled and deployed; with the registry down nothing
   await docker("rmi", `${name}:c0ffee`);
 });
 
-test("a deploy that was killed while both versions serve is undone by --undo, and finished by running it again", async () => {
+test("a deploy that was killed while both versions serve is undone and done by running it again, without a lost request", async () => {
   const { v2 } = lab.versions;
-  const [undone, seen] = await loaded(async () => {
+  const [again, seen] = await loaded(async () => {
     await lab.deployKilled("admit", 0, v2, "--no-pull");
     expect((await lab.serving()).sort()).toEqual(["v1", "v2"]);
-    const deployed = printed("--undo", await lab.deploy("--undo"));
-    expect([deployed.code, await lab.serving()], deployed.output).toEqual([0, ["v1"]]);
-    await lab.deployKilled("retire", 0, v2, "--no-pull", "--watch", "1");
     return await deploy(v2);
   });
-  expect([undone.code, await lab.serving()], undone.output).toEqual([0, ["v2"]]);
-  expect(undone.report?.steps[0]?.message).toContain("the version before serves again");
+  expect([again.code, await lab.serving()], again.output).toEqual([0, ["v2"]]);
+  expect(again.report?.steps[0]?.message).toContain("the version before serves again");
   expect(seen).toMatchObject(noneLost);
 });
 
@@ -164,7 +161,8 @@ test("says what is wrong with the command line, an image that is not there, a mi
   expect([absent.code, absent.output]).toEqual([2, expect.stringContaining("no image serval-test:none")]);
   const open = await run("scripts/deploy.sh", ["--no-pull", lab.versions.v1], { env: { ...lab.env, GRAFANA_ADMIN_PASSWORD: "" } });
   expect([open.code, open.output.includes("GRAFANA_ADMIN_PASSWORD")]).toEqual([2, true]);
-  const [first, second] = await Promise.all([lab.deploy("--no-pull", lab.versions.v1, "--watch", "0"), lab.deploy("--undo")]);
-  expect(new Set([first.code, second.code])).toEqual(new Set([0, 2]));
+  const twice = [1, 2].map(async () => await lab.deploy("--no-pull", lab.versions.v1, "--watch", "0"));
+  const [first, second] = await Promise.all(twice);
+  expect(new Set([first?.code, second?.code])).toEqual(new Set([0, 2]));
   expect(await lab.serving()).toEqual(["v1"]);
 });
