@@ -9,6 +9,7 @@
  */
 import { isDeepStrictEqual, parseArgs } from "node:util";
 import { openRolloutLab, type Deployed, type RolloutLab } from "../tests/containers/rollout-lab.ts";
+import { startCutRegistry } from "../tests/containers/cut-registry.ts";
 import { docker } from "../tests/containers/engine.ts";
 import type { LoadResult } from "../tests/containers/steady-load.ts";
 import { printReport } from "./report.ts";
@@ -46,6 +47,18 @@ const scenarios: readonly Scenario[] = [
   bad("healthy, and answers wrong", "wrong"),
   bad("ten times slower", "slow"),
   bad("slow under load only", "slowLater"),
+  {
+    name: "the registry goes down in the middle of a pull",
+    async act({ deploy, versions }) {
+      const registry = await startCutRegistry(versions.v1, Number(values.port) + 1, 10e6);
+      try {
+        return await deploy(registry.image);
+      } finally {
+        await registry.close();
+      }
+    },
+    expected: { exit: 1, serving: ["v2"] },
+  },
   // What failed while it was watched did fail: the service itself said so.
   bad("fails under load only", "failsLater", 40),
   // What was in it when it ended is lost with it, and no proxy may ask again for a POST.

@@ -291,9 +291,9 @@ class ComposeTarget implements Target {
     }
   }
 
-  /** Stops a container after it answered what it has, and removes it. One that was never started is only removed. */
+  /** Stops a container after it answered what it has, and removes it. One that no request reaches is only removed. */
   async #drain(id: string): Promise<void> {
-    await this.#engine.docker(["stop", id]);
+    if ((await this.#inspect(id)).admitted) await this.#engine.docker(["stop", id]);
     await this.#remove(id);
   }
 
