@@ -84,6 +84,19 @@ export const migrations: readonly string[] = [
     model INTEGER NOT NULL REFERENCES registered_models(id) ON DELETE CASCADE, alias TEXT NOT NULL, version INTEGER NOT NULL,
     PRIMARY KEY (model, alias)) WITHOUT ROWID;
   `,
+  // The latest points as the API writes them, so that a search of many runs has no number to format.
+  `
+  CREATE TABLE latest_points (
+    run INTEGER NOT NULL REFERENCES runs(id), key TEXT NOT NULL,
+    value REAL NOT NULL, timestamp INTEGER NOT NULL, step INTEGER NOT NULL, is_nan INTEGER NOT NULL,
+    json TEXT GENERATED ALWAYS AS
+      (json_object('key', key, 'value', iif(is_nan, 'NaN', value), 'timestamp', timestamp, 'step', step)) STORED,
+    PRIMARY KEY (run, key)) WITHOUT ROWID;
+  INSERT INTO latest_points (run, key, value, timestamp, step, is_nan)
+    SELECT run, key, value, timestamp, step, is_nan FROM latest_metrics;
+  DROP TABLE latest_metrics;
+  ALTER TABLE latest_points RENAME TO latest_metrics;
+  `,
 ];
 
 /**

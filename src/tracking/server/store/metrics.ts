@@ -77,10 +77,10 @@ export class Metrics {
     return this.#db.arrays(`SELECT ${columns} FROM latest_metrics WHERE run = ?`, run).map(toPoint);
   }
 
-  /** Like `latest`, as JSON text that SQLite writes: without an object for each point it takes a third of the time. */
+  /** Like `latest`, as JSON text that was made when the points came: without an object for each it takes a fifth of the time. */
   latestJson(run: number): string {
-    const point = "json_object('key', key, 'value', iif(is_nan, 'NaN', value), 'timestamp', timestamp, 'step', step)";
-    return this.#db.arrays(`SELECT json_group_array(${point}) FROM latest_metrics WHERE run = ?`, run)[0]?.[0] as string;
+    const points = this.#db.arrays("SELECT group_concat(json) FROM latest_metrics WHERE run = ?", run)[0]?.[0] as string | null;
+    return `[${points ?? ""}]`;
   }
 
   /** The metrics of a run that have more than one point, so that there is a curve to draw. */

@@ -62,6 +62,25 @@ describe("the database", () => {
     expect(() => openTrackingStore(damaged)).toThrow(expect.objectContaining({ code: "E_TRACKING_STORE" }));
   });
 
+  test("of version 1 keeps the latest metrics of its runs", async () => {
+    const path = join(await temporaryFolder(), "mlflow.db");
+    const db = new DatabaseSync(path);
+    migrate(db, path, migrations.slice(0, 1));
+    db.exec(`
+      INSERT INTO experiments VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', 1, 1);
+      INSERT INTO runs VALUES (1, 'r', 0, 'old', '', 'FINISHED', 1, 2, 'mlflow-artifacts:/0/r/artifacts', 'active');
+      INSERT INTO latest_metrics VALUES (1, 'a "b"', 0.1, 5, 2, 0), (1, 'c', 0, 6, 3, 1);`);
+    db.close();
+    const store = openTrackingStore(path);
+    const { metrics } = store.runs.get("r").data;
+    expect(metrics).toEqual([
+      { key: 'a "b"', value: 0.1, timestamp: 5, step: 2 },
+      { key: "c", value: "NaN", timestamp: 6, step: 3 },
+    ]);
+    expect(JSON.parse(store.runs.metrics.latestJson(1))).toEqual(metrics);
+    store.close();
+  });
+
   test("that has no room answers 507 and loses nothing that was acknowledged", async () => {
     const dir = await temporaryFolder();
     const store = openTrackingStore(join(dir, "mlflow.db"));
