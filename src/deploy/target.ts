@@ -2,7 +2,7 @@ import type { Counters } from "./counters.ts";
 
 /** A version of the service: an image, and the model that it is told to serve. */
 export interface Release {
-  /** As a person names it, such as someone/cats-dogs-classifier:3f2a91c. */
+  /** As a person names it, such as someone/classifier:3f2a91c. */
   readonly version: string;
   /** What it is, whatever it is called: `sha256:` and 64 hex digits. */
   readonly imageId: string;

@@ -48,7 +48,7 @@ const defaultWatchSeconds = 30;
 
 export const configure: Configure = (command, context) => {
   command
-    .argument("[VERSION]", "image to deploy, such as someone/cats-dogs-classifier:COMMIT")
+    .argument("[VERSION]", "image to deploy, such as someone/classifier:COMMIT")
     .option("--target <TARGET>", `where to: ${Object.keys(targets).join(", ")}`, "compose")
     .option("--undo", "go back to the version that served before; after a deploy that was cut short, to what served when it began")
     .option("--no-pull", "take an image that this machine has")

@@ -21,6 +21,7 @@ describe("the environment", () => {
       maxDelayMs: 0,
       apiKeysFile: null,
       rateLimit: 0,
+      proxies: 0,
       corsOrigins: null,
       abstain: false,
       drainMs: 1000,
