@@ -154,7 +154,7 @@ try {
     const failed = lost === 0 ? "0" : JSON.stringify(result.failed);
     console.log(
       `${ok ? "ok  " : "FAIL"} ${scenario.name}: ${seconds.toFixed(1)} s, exit ${code}, ${serving.join(" and ") || "nothing"} serves; ` +
-        `${result.sent} sent, ${result.answered} answered, ${failed} failed, slowest ${result.slowestMs} ms${error === "" ? "" : `\n       ${error}`}`,
+        `${result.sent} sent, ${result.answered} answered, ${result.busy} refused as too many, ${failed} failed, slowest ${result.slowestMs} ms${error === "" ? "" : `\n       ${error}`}`,
     );
     if (!ok) console.log(output);
   }
@@ -163,16 +163,16 @@ try {
 }
 printReport(
   "Bad days of a deploy",
-  ["scenario", "ok", "seconds", "exit", "serves", "sent", "answered", "failed", "slowest ms"],
+  ["scenario", "ok", "seconds", "exit", "serves", "sent", "answered", "busy", "failed", "slowest ms"],
   lines.map(({ name, ok, seconds, exit, serving, load }) => {
-    const failed = load.sent - load.answered;
+    const failed = load.sent - load.answered - load.busy;
     return [
       name,
       ok ? "yes" : "NO",
       seconds.toFixed(1),
       String(exit),
       serving.join("+"),
-      ...[load.sent, load.answered, failed, load.slowestMs].map(String),
+      ...[load.sent, load.answered, load.busy, failed, load.slowestMs].map(String),
     ];
   }),
   { scenarios: lines },

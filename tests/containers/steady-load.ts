@@ -4,7 +4,9 @@ export interface LoadResult {
   readonly sent: number;
   /** With 200. */
   readonly answered: number;
-  /** Status and error code (`proxy` where the service did not answer itself), or `broken` for a connection that ended without an answer -> how often. */
+  /** Refused by the service itself, because more came than this machine can answer: not lost, and no matter of a deploy. */
+  readonly busy: number;
+  /** Of the others: status and error code (`proxy` where the service did not answer itself), or `broken` for a connection that ended without an answer -> how often. */
   readonly failed: Readonly<Record<string, number>>;
   readonly slowestMs: number;
 }
@@ -21,7 +23,7 @@ export function startLoad(port: number, request: Buffer): SteadyLoad {
   const idle: Connection[] = [];
   const pending = new Set<Promise<void>>();
   const failed: Record<string, number> = {};
-  let [sent, answered, slowestMs] = [0, 0, 0];
+  let [sent, answered, busy, slowestMs] = [0, 0, 0, 0];
   const fail = (how: string): void => void (failed[how] = (failed[how] ?? 0) + 1);
   const ask = async (): Promise<void> => {
     let connection = idle.pop();
@@ -31,6 +33,7 @@ export function startLoad(port: number, request: Buffer): SteadyLoad {
       const { status, latencyMs, body } = await connection.ask(request);
       slowestMs = Math.max(slowestMs, latencyMs);
       if (status === 200) answered++;
+      else if (status === 503 && body.includes('"code":"E_QUEUE_FULL"')) busy++;
       else fail(`${status} ${/"code":"(\w+)"/.exec(body)?.[1] ?? "proxy"}`);
       if (connection.closed) connection.end();
       else idle.push(connection);
@@ -49,7 +52,7 @@ export function startLoad(port: number, request: Buffer): SteadyLoad {
       clearInterval(timer);
       await Promise.all(pending);
       for (const connection of idle) connection.end();
-      return { sent, answered, failed, slowestMs: Math.round(slowestMs) };
+      return { sent, answered, busy, failed, slowestMs: Math.round(slowestMs) };
     },
   };
 }
