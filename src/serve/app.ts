@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, LogController, type FastifyServerOptions } from "fastify";
+import { lazySchemas } from "../http/lazy-schemas.ts";
 import type { ServiceMetrics } from "../monitor/metrics.ts";
 import type { PredictionLog } from "../monitor/prediction-log.ts";
 import type { ServeApp, ServeContext } from "./context.ts";
@@ -82,6 +83,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
       connectionsCheckingInterval: Math.min(1000, uploadTimeoutMs),
     },
     clientErrorHandler: answerBrokenConnection,
+    schemaController: lazySchemas(),
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
     // A request that got in before the last one was answered is answered too; its connection closes after it.
     return503OnClosing: false,

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, LogController, type FastifyError, type FastifyReply, type FastifyRequest } from "fastify";
 import { ServalError } from "../../errors.ts";
+import { lazySchemas } from "../../http/lazy-schemas.ts";
 import type { TrackingApp, TrackingContext } from "./context.ts";
 import { registerGuard, type GuardOptions } from "./guard.ts";
 import { registerPages } from "./pages/pages.ts";
@@ -37,6 +38,7 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
     // Nothing is sent before the headers are; a body may be large.
     requestTimeout: 0,
     routerOptions: { maxParamLength: 5000 },
+    schemaController: lazySchemas(),
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>();

@@ -1,0 +1,34 @@
+import { AjvCompiler, type BuildCompilerFromPool } from "@fastify/ajv-compiler";
+import { SerializerSelector } from "@fastify/fast-json-stringify-compiler";
+import type { FastifySchemaControllerOptions, FastifySerializerCompiler, FastifyValidationResult } from "fastify/types/schema.js";
+
+type Compilers = NonNullable<FastifySchemaControllerOptions["compilersFactory"]>;
+type Serializers = NonNullable<Compilers["buildSerializer"]>;
+type Serialize = ReturnType<FastifySerializerCompiler<unknown>>;
+
+/**
+ * Fastify's own compilers, but a schema is compiled when the first request needs it: most processes get requests on a few of
+ * their routes, and a server with all of MLflow's would spend 0.4 s before it listens. For Fastify's `schemaController`.
+ */
+export function lazySchemas(): { readonly compilersFactory: Compilers } {
+  const validators = AjvCompiler();
+  const serializers = SerializerSelector();
+  const buildValidator: BuildCompilerFromPool = (shared, options) => {
+    const compile = validators(shared, options);
+    return ((route: Parameters<typeof compile>[0]) => {
+      let validate: FastifyValidationResult | undefined;
+      return (data: unknown) => {
+        validate ??= compile(route) as FastifyValidationResult;
+        return validate(data) === false ? { error: validate.errors ?? [] } : true;
+      };
+    }) as typeof compile;
+  };
+  const buildSerializer: Serializers = (shared, options) => {
+    const compile = serializers(shared, options);
+    return (route) => {
+      let serialize: Serialize | undefined;
+      return (document) => (serialize ??= compile(route))(document);
+    };
+  };
+  return { compilersFactory: { buildValidator, buildSerializer } };
+}
