@@ -135,9 +135,10 @@ export function registerRuns(app: TrackingApp, { store }: TrackingContext): void
       maxResults: body.max_results,
       pageToken: body.page_token,
     });
-    const found = items.length > 0 ? [`"runs":[${items.join(",")}]`] : [];
-    const next = token === undefined ? [] : [`"next_page_token":${JSON.stringify(token)}`];
-    return reply.type("application/json; charset=utf-8").send(`{${[...found, ...next].join(",")}}`);
+    const next = token === undefined ? "" : `"next_page_token":${JSON.stringify(token)}`;
+    const parts = items.flatMap((item) => [comma, item]);
+    const found = items.length === 0 ? [] : [Buffer.from('"runs":['), ...parts.slice(1), Buffer.from(next === "" ? "]" : "],")];
+    return reply.type("application/json; charset=utf-8").send(Buffer.concat([Buffer.from("{"), ...found, Buffer.from(`${next}}`)]));
   });
 }
 
@@ -161,6 +162,7 @@ function toPoint({
   return { key, value: Number(value), timestamp, step, modelId, datasetName, datasetDigest };
 }
 
+const comma = Buffer.from(",");
 const modelFields = ["artifact_path", "flavors", "utc_time_created", "run_id"];
 
 /** What MLflow keeps of an MLmodel in the run's tag. */

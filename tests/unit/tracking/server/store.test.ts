@@ -77,7 +77,8 @@ describe("the database", () => {
       { key: 'a "b"', value: 0.1, timestamp: 5, step: 2 },
       { key: "c", value: "NaN", timestamp: 6, step: 3 },
     ]);
-    expect(JSON.parse(store.runs.metrics.latestJson(1))).toEqual(metrics);
+    const [json] = store.runs.searchJson({ experimentIds: ["0"], maxResults: 1 }).items;
+    expect(JSON.parse(String(json))).toEqual(store.runs.get("r"));
     store.close();
   });
 
