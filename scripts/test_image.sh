@@ -29,4 +29,4 @@ curl --fail-with-body --silent --show-error "$url/health"
 echo
 curl --fail-with-body --silent --show-error --form file=@test_image.jpg "$url/predict"
 echo
-docker exec "$container" node src/cli/main.ts smoke http://127.0.0.1:8000
+docker exec "$container" node dist/cli/main.js smoke http://127.0.0.1:8000

@@ -67,7 +67,7 @@ test("scripts/test_image.sh fails on an image without a model and shows its log"
 
 test("holds what the service needs and nothing else: no development package, other platform, test, data or right", async () => {
   const { Config } = (JSON.parse(await docker("image", "inspect", serviceImage)) as [{ Config: Record<string, unknown> }])[0];
-  expect(Config).toMatchObject({ User: "node", ExposedPorts: { "8000/tcp": {} }, Entrypoint: ["node", "src/cli/main.ts"] });
+  expect(Config).toMatchObject({ User: "node", ExposedPorts: { "8000/tcp": {} }, Entrypoint: ["node", "dist/cli/main.js"] });
   expect(await inside("id", "-un")).toBe("node");
   expect((await inside("ls", "-A", "/app")).split("\n").sort()).toEqual([
     "LICENSE",
@@ -83,7 +83,7 @@ test("holds what the service needs and nothing else: no development package, oth
   const packages = (await inside("ls", "node_modules")).split("\n");
   expect(packages).toContain("fastify");
   for (const name of ["vitest", "typescript", "oxlint", "playwright-core", "node"]) expect(packages).not.toContain(name);
-  expect((await run("docker", ["exec", container, "touch", "/app/src/x"])).output).toContain("Permission denied");
+  expect((await run("docker", ["exec", container, "touch", "/app/dist/x"])).output).toContain("Permission denied");
 });
 
 test("its labels say what it is, and its bill of materials names every package with its version", async () => {

@@ -142,8 +142,9 @@ async function buildVersions(project: string, base: string, folder: string): Pro
   await writeFile(join(folder, ".dockerignore"), "");
   const faulty = (fault: string, after: number): string => `FROM ${base}
 USER root
-COPY fault/fault.ts src/fault.ts
-RUN sed -i -e '1i import { fault } from "../../fault.ts";' -e 's/const gone = clientGone(reply);/& await fault();/' src/serve/routes/predict.ts && grep -q 'await fault' src/serve/routes/predict.ts
+COPY fault/fault.ts .
+RUN file=$(grep -l 'const gone = clientGone(reply);' dist/*.js) && \\
+    sed -i -e '1i import { fault } from "../fault.ts";' -e 's/const gone = clientGone(reply);/& await fault();/' $file
 ENV FAULT=${fault} FAULT_AFTER=${after}
 USER node`;
   const dockerfiles: Record<keyof Versions, string> = {
@@ -153,7 +154,7 @@ USER node`;
     // A model whose answers are not its known ones, and a service that does not mind.
     wrong: `FROM ${base}
 USER root
-RUN sed -i 's/if (failed.length === 0) return;/return;/' src/model/checks.ts && rm -r models/*
+RUN file=$(grep -l 'if (failed.length === 0) return;' dist/*.js) && sed -i 's/if (failed.length === 0) return;/return;/' $file && rm -r models/*
 COPY wrong models/wrong
 USER node`,
     slow: faulty("slow", 0),
