@@ -71,12 +71,12 @@ test("holds what the service needs and nothing else: no development package, oth
   expect(await inside("id", "-un")).toBe("node");
   expect((await inside("ls", "-A", "/app")).split("\n").sort()).toEqual([
     "LICENSE",
+    "dist",
     "logs",
     "models",
     "node_modules",
     "package.json",
     "sbom.cdx.json",
-    "src",
   ]);
   const libraries = await inside("find", "node_modules/onnxruntime-node/bin", "-type", "f");
   for (const path of libraries.split("\n")) expect(path).toMatch(/\/linux\/(x64|arm64)\//);
