@@ -1,13 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors.ts";
-import { preprocessImage, type ImageLimits } from "../image/preprocess.ts";
 import type { Bundle } from "./bundle.ts";
 
-/** Whatever can run the bundle's model: images uint8 [count,H,W,3] -> probabilities [count,K]. */
-export interface ModelRunner {
-  run(images: Uint8Array, count: number): Promise<{ readonly probabilities: Float32Array }>;
-}
+/** Encoded image -> probabilities [K], by the bundle's preprocessing and model. */
+export type Predict = (image: Uint8Array) => Promise<Float32Array>;
 
 export interface CheckResult {
   /** Path inside the bundle. */
@@ -20,9 +17,6 @@ export interface CheckResult {
   readonly passed: boolean;
 }
 
-// Check images are part of the bundle and were hashed when it was loaded.
-const limits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 };
-
 /** Reads the bundle's known-answer images: path inside the bundle -> bytes. */
 export async function readCheckImages(bundle: Bundle): Promise<ReadonlyMap<string, Uint8Array>> {
   return new Map(
@@ -30,14 +24,13 @@ export async function readCheckImages(bundle: Bundle): Promise<ReadonlyMap<strin
   );
 }
 
-/** Runs the bundle's known-answer images through preprocessing and the model. */
-export async function runChecks(bundle: Bundle, model: ModelRunner, images?: ReadonlyMap<string, Uint8Array>): Promise<CheckResult[]> {
-  const { checks, labels, preprocess } = bundle.manifest;
+/** Asks about the bundle's known-answer images. */
+export async function runChecks(bundle: Bundle, predict: Predict, images?: ReadonlyMap<string, Uint8Array>): Promise<CheckResult[]> {
+  const { checks, labels } = bundle.manifest;
   const pictures = images ?? (await readCheckImages(bundle));
   return await Promise.all(
     checks.map(async ({ file, probabilities: expected, tolerance }) => {
-      const pixels = await preprocessImage(pictures.get(file) ?? new Uint8Array(), preprocess, limits);
-      const { probabilities } = await model.run(pixels, 1);
+      const probabilities = await predict(pictures.get(file) ?? new Uint8Array());
       if (probabilities.length !== labels.length) {
         throw new ServalError(
           "E_BUNDLE_CORRUPT",

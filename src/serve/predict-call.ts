@@ -17,7 +17,9 @@ export interface PredictSetup {
 export type PredictTask =
   /** Encoded image -> probabilities [K]. */
   | { readonly kind: "predict"; readonly image: Uint8Array }
-  /** The same, and where in the image the class was seen; without a class the most probable one. */
+  /** The same for an image of the bundle itself: the service's limits are not about it. */
+  | { readonly kind: "check"; readonly image: Uint8Array }
+  /** As predict, and where in the image the class was seen; without a class the most probable one. */
   | { readonly kind: "explain"; readonly image: Uint8Array; readonly classIndex: number | undefined; readonly overlay: boolean }
   /** Pixels uint8 [count,H,W,3] -> logits and probabilities [count,K], features [count,C,h,w] on request. */
   | { readonly kind: "infer"; readonly images: Uint8Array; readonly count: number; readonly features: boolean };
@@ -29,6 +31,7 @@ export interface TaskTimings {
 
 export interface PredictAnswers {
   readonly predict: { readonly probabilities: Float32Array; readonly timings: TaskTimings };
+  readonly check: { readonly probabilities: Float32Array };
   readonly explain: {
     readonly probabilities: Float32Array;
     readonly classIndex: number;

@@ -12,6 +12,8 @@ export interface PoolOptions {
   readonly maxDelayMs: number;
   /** A thread that has work and gives no answer for this long is replaced. */
   readonly hangMs: number;
+  /** When the threads after the first are started; without it as soon as the first is ready. */
+  readonly othersAfter?: Promise<unknown> | undefined;
   /** Called when a thread was lost and is being replaced. */
   readonly onLost?: ((reason: ServalError) => void) | undefined;
 }
@@ -69,7 +71,7 @@ interface Lane {
  * model that kills its thread would kill every one. Throws E_ENGINE_MODEL.
  */
 export async function startPredictPool(setup: PredictSetup, options: PoolOptions): Promise<PredictPool> {
-  const { workers, maxBatchSize, maxDelayMs, hangMs, onLost } = options;
+  const { workers, maxBatchSize, maxDelayMs, hangMs, othersAfter, onLost } = options;
   const queue: Pending[] = [];
   let nextId = 0;
   let closing: Promise<void> | undefined;
@@ -202,7 +204,10 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
     await first.ended;
     throw error;
   });
-  for (const lane of lanes.slice(1)) void start(lane).catch(() => undefined); // lost, and started again later
+  void Promise.resolve(othersAfter).then(() => {
+    if (closing !== undefined) return;
+    for (const lane of lanes.slice(1)) void start(lane).catch(() => undefined); // lost, and started again later
+  });
 
   return {
     workers,

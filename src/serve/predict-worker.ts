@@ -2,13 +2,14 @@ import { on } from "node:events";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { ServalError, toServalError } from "../errors.ts";
 import { renderHeatMap } from "../image/heat-map.ts";
-import { preprocessImage } from "../image/preprocess.ts";
+import { preprocessImage, type ImageLimits } from "../image/preprocess.ts";
 import type { Session, Tensor } from "../runtime/engine.ts";
 import { onnxruntime } from "../runtime/onnxruntime.ts";
 import { classActivation } from "./class-activation.ts";
 import type { NumberedTask, PredictAnswers, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
 
 const scores = ["logits", "probabilities"];
+const checkLimits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 };
 
 /** One thread of the pool: decodes, runs the model, answers. Calls overlap where they wait for the decoder. */
 async function servePredictions(port: MessagePort, setup: PredictSetup): Promise<void> {
@@ -72,6 +73,11 @@ async function servePredictions(port: MessagePort, setup: PredictSetup): Promise
     }
   };
 
+  const check = async (image: Uint8Array, session: Session): Promise<PredictAnswers["check"]> => {
+    const outputs = await run(session, await preprocessImage(image, setup.preprocess, checkLimits), 1, ["probabilities"]);
+    return { probabilities: values(outputs, "probabilities") };
+  };
+
   const explain = async (task: PredictTask & { kind: "explain" }, session: Session): Promise<PredictAnswers["explain"]> => {
     const { classifier, preprocess, limits } = setup;
     if (classifier === null) throw new ServalError("E_EXPLAIN", "The bundle's weights hold no linear classifier (fc.weight).");
@@ -104,6 +110,7 @@ async function servePredictions(port: MessagePort, setup: PredictSetup): Promise
   const single = async ({ id, task }: NumberedTask, session: Session): Promise<void> => {
     try {
       if (task.kind === "explain") answer({ kind: "done", id, answer: await explain(task, session) });
+      else if (task.kind === "check") answer({ kind: "done", id, answer: await check(task.image, session) });
       else if (task.kind === "infer") answer({ kind: "done", id, answer: await infer(task, session) });
     } catch (error) {
       fail(id, error);

@@ -50,12 +50,12 @@ export async function startServedModel(servable: ServableBundle, options: Served
   const { bundle, classifier, checkImages } = servable;
   const { preprocess, name } = bundle.manifest;
   const cores = availableParallelism();
-  const { limits = defaultLimits, threads = cores, workers = cores, maxBatchSize = 1, maxDelayMs = 0, onLost } = options;
+  const { limits = defaultLimits, threads = cores, workers = cores, maxBatchSize = 1, maxDelayMs = 0, othersAfter, onLost } = options;
   const pool = await startPredictPool(
     { model: bundle.model, preprocess, limits: imageLimits(limits), classifier, aloneThreads: threads },
-    { workers, maxBatchSize, maxDelayMs, hangMs: limits.hangMs ?? defaultHangMs, onLost },
+    { workers, maxBatchSize, maxDelayMs, hangMs: limits.hangMs ?? defaultHangMs, othersAfter, onLost },
   );
-  const runner = { run: async (images: Uint8Array, count: number) => await pool.run({ kind: "infer", images, count, features: false }) };
+  const predict = async (image: Uint8Array): Promise<Float32Array> => (await pool.run({ kind: "check", image })).probabilities;
   let running: Promise<CheckResult[]> | undefined;
   const model: ServedModel = {
     ...servable,
@@ -63,7 +63,7 @@ export async function startServedModel(servable: ServableBundle, options: Served
     name,
     inputSize: preprocess.crop ?? preprocess,
     async check() {
-      running ??= runChecks(bundle, runner, checkImages).finally(() => (running = undefined));
+      running ??= runChecks(bundle, predict, checkImages).finally(() => (running = undefined));
       return await running;
     },
     close: async () => await pool.close(),

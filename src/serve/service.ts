@@ -11,7 +11,7 @@ import { createModelSlot, type ModelSlot, type ModelSource } from "./model-slot.
 import type { AccessOptions } from "./plugins/access.ts";
 import { readServable, startServedModel, type ServedModel, type ServedModelOptions } from "./served-model.ts";
 
-export interface ServiceOptions extends AccessOptions, Omit<ServedModelOptions, "limits" | "onLost"> {
+export interface ServiceOptions extends AccessOptions, Omit<ServedModelOptions, "limits" | "othersAfter" | "onLost"> {
   /** Bundle folder, as `resolveModel` finds it. */
   readonly modelDir: string;
   /** The registry's version of that bundle; default: the start of its digest. */
@@ -60,9 +60,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       metrics?.countError(reason.code);
     },
   };
-  // The model loads in its own thread while this one imports the web framework.
+  const listening = Promise.withResolvers<void>();
+  // The model loads in its own thread while this one imports the web framework; the other threads can wait until requests come.
   const loading = readServable(options.modelDir, options.modelVersion).then(
-    async (servable) => await startServedModel(servable, modelOptions),
+    async (servable) => await startServedModel(servable, { ...modelOptions, othersAfter: listening.promise }),
   );
   const importing = import("./app.ts");
   const storing =
@@ -101,6 +102,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       logger.error({ code }, `predictions are not stored, and there is no feedback: ${message}`);
     }
     await app.listen({ host, port });
+    listening.resolve();
     options.source?.follow(async (candidate) => await slot.offer(candidate), following.signal);
     const actual = (app.server.address() as AddressInfo).port;
     return {
