@@ -204,10 +204,12 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
     await first.ended;
     throw error;
   });
-  void Promise.resolve(othersAfter).then(() => {
+  const startOthers = async (): Promise<void> => {
+    await othersAfter;
     if (closing !== undefined) return;
     for (const lane of lanes.slice(1)) void start(lane).catch(() => undefined); // lost, and started again later
-  });
+  };
+  void startOthers();
 
   return {
     workers,
