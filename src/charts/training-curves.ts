@@ -9,14 +9,14 @@ export interface CurvePoint {
   readonly valAccuracy: number;
 }
 
-/** Loss and accuracy by epoch, training and validation side by side, with the epoch of the best validation accuracy. */
+/**
+ * Loss and accuracy by epoch, training and validation side by side, with the epoch of the best validation accuracy; of equal
+ * ones that with the lower loss, as training chooses.
+ */
 export function trainingCurves(points: readonly CurvePoint[]): Chart {
   const first = points[0]?.epoch ?? 1;
   const last = Math.max(points.at(-1)?.epoch ?? 1, first + 1);
-  const best = points.reduce<CurvePoint | undefined>(
-    (top, point) => (top && top.valAccuracy >= point.valAccuracy ? top : point),
-    undefined,
-  );
+  const best = points.toSorted((a, b) => b.valAccuracy - a.valAccuracy || a.valLoss - b.valLoss)[0];
   const epochAxis = { type: "value" as const, name: "epoch", nameGap: 28, min: first, max: last, minInterval: 1, ...axisStyle(false) };
   const line = (name: string, panel: 0 | 1, color: string, value: (point: CurvePoint) => number): LineSeriesOption => ({
     type: "line",

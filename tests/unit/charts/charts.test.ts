@@ -127,6 +127,12 @@ describe("trainingCurves", () => {
     );
   });
 
+  it("marks the epoch with the lower loss where two are equally accurate, as training chooses", () => {
+    const point = { trainLoss: 1, trainAccuracy: 0.5, valAccuracy: 0.9 };
+    const drawn = chartSvg(trainingCurves([0.4, 0.3, 0.5].map((valLoss, i) => ({ ...point, epoch: i + 1, valLoss }))));
+    expect(texts(drawn)).toContain("best validation accuracy 90.00 % in epoch 2 of 3 (dashed line)");
+  });
+
   it("draws a run that has no epoch yet", () => {
     expect(texts(chartSvg(trainingCurves([])))).toContain("Training");
   });
