@@ -1,7 +1,7 @@
 import { renderSvg } from "../../src/image/render.ts";
 import { preprocessImage, type Preprocess } from "../../src/image/preprocess.ts";
 import { writeBundle, type Bundle, type BundleManifest } from "../../src/model/bundle.ts";
-import { encodeSafetensors, float32Safetensor } from "../../src/model/safetensors.ts";
+import { encodeSafetensors, float16Safetensor, float32Safetensor } from "../../src/model/safetensors.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
 import { float32Initializer, type OnnxAttribute, type OnnxNode } from "../../src/onnx/model.ts";
 import { onnxruntime } from "../../src/runtime/onnxruntime.ts";
@@ -23,8 +23,8 @@ export interface TinyOptions {
   /** How sure the model is: the factor between mean colour and logits. */
   readonly sharpness?: number;
   readonly manifest?: Partial<BundleManifest>;
-  /** Puts weights into weights.safetensors that are not the model's. */
-  readonly weights?: "wrong";
+  /** What weights.safetensors holds: weights that are not the model's, or the model's with half as many bits. */
+  readonly weights?: "wrong" | "float16";
 }
 
 const defaultLabels: readonly Colour[] = ["blue", "red"];
@@ -145,7 +145,10 @@ export async function writeTinyBundle(dir: string, options: TinyOptions = {}): P
       "model.onnx": model,
       "weights.safetensors": encodeSafetensors({
         "conv.weight": float32Safetensor([k, 3, 1, 1], conv),
-        "fc.weight": float32Safetensor([k, k], options.weights === "wrong" ? gemm.map((w) => w + 1) : gemm),
+        "fc.weight":
+          options.weights === "float16"
+            ? float16Safetensor([k, k], gemm)
+            : float32Safetensor([k, k], options.weights === "wrong" ? gemm.map((w) => w + 1) : gemm),
       }),
       ...pictures,
     },

@@ -61,6 +61,15 @@ describe("POST /explain", () => {
     }
   });
 
+  it("explains a model with float16 weights too, as the released one has", async () => {
+    const half = await startTestService({ bundle: { preprocess: { width: 32, height: 32, crop: null }, weights: "float16" } });
+    const reply = async ({ url }: TestService): Promise<JsonReply> =>
+      await readReply(await fetch(`${url}/explain?label=red`, { method: "POST", body: form(["file", picture]) }));
+    const [got, expected] = [await reply(half), await reply(service)];
+    expect([got.status, got.body.map]).toEqual([200, expected.body.map]);
+    await half.close();
+  });
+
   it("says so where a model cannot be explained, and goes on predicting", async () => {
     // Its classifier's weights are not the ones in the file.
     const other = await startTestService({ bundle: { manifest: { labels: ["blue", "red"] }, weights: "wrong" } });
