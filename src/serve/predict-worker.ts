@@ -9,6 +9,7 @@ import { classActivation } from "./class-activation.ts";
 import type { NumberedTask, PredictAnswers, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
 
 const scores = ["logits", "probabilities"];
+// Part of the bundle and hashed when it was loaded, so a service that takes only small pictures can still check itself.
 const checkLimits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 };
 
 /** One thread of the pool: decodes, runs the model, answers. Calls overlap where they wait for the decoder. */

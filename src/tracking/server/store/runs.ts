@@ -57,7 +57,7 @@ const modelsTag = "mlflow.log-model.history";
 
 const pairs = (table: string): string =>
   `(SELECT group_concat(json_object('key', key, 'value', value)) FROM ${table} WHERE run = page.id) AS ${table}`;
-/** What a run's JSON needs beside its row; one statement for a whole page takes half the time of four for each run. */
+/** What a run's JSON needs beside its row. Metrics come as bytes, which are sent as they are: a text of megabytes would be decoded and encoded again. */
 const jsonColumns = [
   "(SELECT CAST(group_concat(json) AS BLOB) FROM latest_metrics WHERE run = page.id) AS metrics",
   pairs("params"),
