@@ -13,6 +13,11 @@ function channelsOf(x: Emitted): number {
   return x.shape[1] as number;
 }
 
+/** The memory of a blocked value, to be read in another way. */
+function memoryOf(value: Emitted): Emitted {
+  return { ...value, layout: "plain" };
+}
+
 function emit(
   builder: OnnxBuilder,
   op: string,
@@ -104,57 +109,118 @@ function conv2dInputGrad(
   );
 }
 
+/** What a product of filters reads again and again should stay in a core's cache of the second level. */
+const CACHED_BYTES = 1.25 * 2 ** 20;
+/** MLAS computes this many blocks of output channels together. */
+const FILTER_SET = 4;
+
 /**
- * im2col of the channels-last copy (one Gather whose rows are C floats; rows of a block would be B floats and copy four
- * times slower), then one product a picture, or one for the whole batch where maps are small.
+ * Also a convolution, of x by dy, so that MLAS's fastest kernel does it: the sum runs over pictures and pixels, which take the
+ * place of the input channels. A block is a row's next B pixels ("lanes"; of several pictures side by side where rows are no
+ * multiple of B), so dy in its blocked layout is a filter as it is: [o/B, 1, rows, blocks a row, B pixels, B of o]. Of x it needs, for
+ * each row, block and column of the kernel, the channels of the B pixels there, turned so that the pixels lie side by side:
+ * [rows, blocks, columns of the kernel, c, B]. Rows of the kernel are the result's rows, and its columns and c the result's columns.
+ * Against im2col and a product of matrices, x is copied `kernel` times instead of kernel x kernel, and the product itself takes
+ * two thirds of the time. There is a result for each set of pictures (and band of rows, where dy would not stay in the cache): they
+ * are summed.
  */
 function conv2dWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted {
   const { kernel, stride, padding } = attributes;
   const [n, c, height, width] = x.shape as Map4;
   const [, o, outHeight, outWidth] = dy.shape as Map4;
-  if (!fits(builder, c, o)) return portable.conv2dWeightGrad(builder, x, dy, attributes, shape);
+  const b = builder.blockSize;
+  const together = b / greatestDivisor(b, outWidth);
+  if (!fits(builder, o) || n % together !== 0) return portable.conv2dWeightGrad(builder, x, dy, attributes, shape);
+  const blocks = (together * outWidth) / b;
+  const filterBytes = Math.min(o, FILTER_SET * b) * together * outHeight * outWidth * 4;
+  const bands = divisors(outHeight).find((count) => filterBytes / count <= CACHED_BYTES) ?? outHeight;
+  const bandHeight = outHeight / bands;
+  const groups = (n / together) * bands;
+
   const [paddedHeight, paddedWidth] = [height + 2 * padding, width + 2 * padding];
-  const pixels = outHeight * outWidth;
-  const taps = kernel * kernel;
   const last = builder.channelsLast(x);
   const padded =
     padding === 0
       ? last
       : builder.node("Pad", [last, builder.ints(0, padding, padding, 0, 0, padding, padding, 0)], [n, paddedHeight, paddedWidth, c]);
-  const rows = new Int32Array(pixels * taps);
+  const rows = (bandHeight - 1) * stride + kernel;
+  const pixels = new Int32Array(bands * rows * blocks * kernel * b);
   let at = 0;
-  for (let row = 0; row < outHeight; row++)
-    for (let column = 0; column < outWidth; column++)
-      for (let tap = 0; tap < taps; tap++)
-        rows[at++] = (row * stride + Math.floor(tap / kernel)) * paddedWidth + column * stride + (tap % kernel);
-  const columns = builder.node(
+  for (let band = 0; band < bands; band++)
+    for (let row = 0; row < rows; row++)
+      for (let block = 0; block < blocks; block++)
+        for (let tap = 0; tap < kernel; tap++)
+          for (let lane = 0; lane < b; lane++) {
+            const [picture, column] = [Math.floor((block * b + lane) / outWidth), (block * b + lane) % outWidth];
+            pixels[at++] = (picture * paddedHeight + band * bandHeight * stride + row) * paddedWidth + column * stride + tap;
+          }
+  const gathered = builder.node(
     "Gather",
-    [builder.reshape(padded, [n, paddedHeight * paddedWidth, c]), builder.indices(rows)],
-    [n, pixels * taps, c],
-    {
-      attributes: { axis: 1 },
-    },
+    [builder.reshape(padded, [n / together, together * paddedHeight * paddedWidth, c]), builder.indices(pixels)],
+    [n / together, pixels.length, c],
+    { attributes: { axis: 1 } },
   );
-  const d = builder.reshape(builder.plain(dy), [n, o, pixels]);
-  let sum: Emitted;
-  if (pixels >= 1024) {
-    sum = sumFirstAxis(builder, builder.node("MatMul", [d, builder.reshape(columns, [n, pixels, taps * c])], [n, o, taps * c]));
-  } else {
-    const dRows = builder.reshape(builder.transpose(d, [1, 0, 2]), [o, n * pixels]);
-    sum = builder.node("MatMul", [dRows, builder.reshape(columns, [n * pixels, taps * c])], [o, taps * c]);
-  }
-  return builder.reshape(builder.transpose(builder.reshape(sum, [o, taps, c]), [0, 2, 1]), shape);
+  const pictures = builder.asBlocked(rowsInward(builder, gathered, groups * rows * blocks * kernel, c), [
+    1,
+    groups * b,
+    rows,
+    blocks * kernel * c,
+  ]);
+  const products = emit(builder, "Conv", [pictures, filtersOf(builder, dy, together, bands)], [1, groups * o, kernel, kernel * c], {
+    kernel_shape: [bandHeight, blocks],
+    dilations: [stride, kernel * c],
+    group: groups,
+  });
+  const sum = sumFirstAxis(builder, builder.reshape(memoryOf(products), [groups, o * kernel * kernel * c]));
+  const ordered = builder.plain(builder.asBlocked(sum, [1, o, kernel, kernel * c]));
+  return builder.reshape(tapsInward(builder, ordered, o, kernel * kernel, c), shape);
+}
+
+/** [o, taps, c] to [o, c, taps]; where c is whole blocks, they change places first and the rest is MLAS's, as in `rowsInward`. */
+function tapsInward(builder: OnnxBuilder, value: Emitted, o: number, taps: number, c: number): Emitted {
+  const b = builder.blockSize;
+  if (taps === 1) return value;
+  if (!fits(builder, c)) return builder.transpose(builder.reshape(value, [o, taps, c]), [0, 2, 1]);
+  const blocks = c / b;
+  const order = Int32Array.from({ length: taps * blocks }, (_, k) => (k % taps) * blocks + Math.floor(k / taps));
+  const byBlock = builder.node("Gather", [builder.reshape(value, [o, taps * blocks, b]), builder.indices(order)], [o, taps * blocks, b], {
+    attributes: { axis: 1 },
+  });
+  return builder.plain(builder.asBlocked(byBlock, [o, c, 1, taps]));
+}
+
+/** dy [N,O,H,W] as filters of O channels for each `together` pictures and band: [N/together, bands, O/B, H/bands, together, W, B]. */
+function filtersOf(builder: OnnxBuilder, dy: Emitted, together: number, bands: number): Emitted {
+  const [n, o, height, width] = dy.shape as Map4;
+  const b = builder.blockSize;
+  const [outBlocks, bandHeight, sets] = [o / b, height / bands, n / together];
+  const shape = [sets * bands * o, b, bandHeight, (together * width) / b];
+  const maps = memoryOf(builder.blocked(dy));
+  if (together === 1 && bands === 1) return builder.reshape(maps, shape);
+  const rows = new Int32Array(n * outBlocks * height);
+  let at = 0;
+  for (let set = 0; set < sets; set++)
+    for (let band = 0; band < bands; band++)
+      for (let block = 0; block < outBlocks; block++)
+        for (let row = band * bandHeight; row < (band + 1) * bandHeight; row++)
+          for (let picture = set * together; picture < (set + 1) * together; picture++)
+            rows[at++] = (picture * outBlocks + block) * height + row;
+  const byRow = builder.reshape(maps, [rows.length, width * b]);
+  return builder.reshape(builder.node("Gather", [byRow, builder.indices(rows)], byRow.shape), shape);
+}
+
+function divisors(count: number): number[] {
+  return Array.from({ length: count }, (_, k) => k + 1).filter((k) => count % k === 0);
+}
+
+function greatestDivisor(a: number, b: number): number {
+  return divisors(a).findLast((k) => b % k === 0) as number;
 }
 
 function maxPool2(builder: OnnxBuilder, x: Emitted): Emitted {
   const [n, c, h, w] = x.shape as Map4;
   if (!fits(builder, c)) return portable.maxPool2(builder, x);
   return emit(builder, "MaxPool", [builder.blocked(x)], [n, c, h / 2, w / 2], { kernel_shape: [2, 2], strides: [2, 2] });
-}
-
-function upsample2(builder: OnnxBuilder, x: Emitted): Emitted {
-  const [n, c, h, w] = x.shape as Map4;
-  return emit(builder, "Upsample", [builder.blocked(x)], [n, c, h * 2, w * 2], { scales: [1, 1, 2, 2] });
 }
 
 function vector(builder: OnnxBuilder, channels: number, value: number): Emitted {
@@ -175,17 +241,43 @@ function depthwise(
   return emit(builder, "Conv", inputs, x.shape, { group: c, kernel_shape: [1, 1], ...activation });
 }
 
-/** As in the portable lowering, but the difference and its step function are one depthwise convolution. */
+/**
+ * As in the portable lowering, but the difference and its step function are one depthwise convolution. Pixels are doubled by
+ * Gather, because MLAS's operator for it uses a single thread; the rows of `d` by the product, which reads each of them twice.
+ */
 function maxPool2Grad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emitted): Emitted {
-  const c = channelsOf(x);
+  const [n, c, h, w] = x.shape as Map4;
   if (!fits(builder, c)) return portable.maxPool2Grad(builder, x, pooled, d);
+  const b = builder.blockSize;
   const zero = vector(builder, c, 0);
-  const negative = depthwise(builder, pooled, vector(builder, c, -1), zero, undefined, {});
-  const mask = depthwise(builder, x, vector(builder, c, 1), zero, upsample2(builder, negative), {
+  const negative = memoryOf(depthwise(builder, pooled, vector(builder, c, -1), zero, undefined, {}));
+  const pixels = Int32Array.from({ length: h * w }, (_, k) => Math.floor(Math.floor(k / w) / 2) * (w / 2) + Math.floor((k % w) / 2));
+  const maxima = builder.node(
+    "Gather",
+    [builder.reshape(negative, [(n * c) / b, (h * w) / 4, b]), builder.indices(pixels)],
+    [(n * c) / b, h * w, b],
+    {
+      attributes: { axis: 1 },
+    },
+  );
+  const mask = depthwise(builder, x, vector(builder, c, 1), zero, builder.asBlocked(maxima, x.shape), {
     activation: "HardSigmoid",
     activation_params: { floats: [STEP_ALPHA, 1] },
   });
-  return multiply(builder, mask, upsample2(builder, d));
+  const rows = (n * c * h) / b / 2;
+  const columns = Int32Array.from({ length: w }, (_, k) => Math.floor(k / 2));
+  const wide = builder.node(
+    "Gather",
+    [builder.reshape(memoryOf(builder.blocked(d)), [rows, w / 2, b]), builder.indices(columns)],
+    [rows, w, b],
+    { attributes: { axis: 1 } },
+  );
+  const product = builder.node(
+    "Mul",
+    [builder.reshape(memoryOf(mask), [rows, 2, w * b]), builder.reshape(wide, [rows, 1, w * b])],
+    [rows, 2, w * b],
+  );
+  return builder.asBlocked(product, x.shape);
 }
 
 function spatialSum(builder: OnnxBuilder, x: Emitted): Emitted {
@@ -195,6 +287,16 @@ function spatialSum(builder: OnnxBuilder, x: Emitted): Emitted {
   const blocks = builder.reshape(builder.blocked(x), [(n * c) / b, h * w, b]);
   const sum = builder.node("ReduceSum", [blocks, builder.ints(1)], [(n * c) / b, b], { attributes: { keepdims: 0 } });
   return builder.reshape(sum, [n, c]);
+}
+
+/** One depthwise convolution of x by a kernel as large as the map, which is y: it reads both and writes [N,C]. */
+function channelDot(builder: OnnxBuilder, x: Emitted, y: Emitted): Emitted {
+  const [n, c, h, w] = x.shape as Map4;
+  if (!fits(builder, c)) return portable.channelDot(builder, x, y);
+  const maps = builder.asBlocked(memoryOf(builder.blocked(x)), [1, n * c, h, w]);
+  const kernels = builder.reshape(memoryOf(builder.blocked(y)), [n * c, 1, h, w]);
+  const products = emit(builder, "Conv", [maps, kernels], [1, n * c, 1, 1], { kernel_shape: [h, w], group: n * c });
+  return sumFirstAxis(builder, builder.reshape(memoryOf(products), [n, c]));
 }
 
 function spatialSpread(builder: OnnxBuilder, d: Emitted, shape: readonly number[]): Emitted {
@@ -235,6 +337,7 @@ export const blocked: Lowering = {
   maxPool2,
   maxPool2Grad,
   channelSum: (builder, x) => sumFirstAxis(builder, spatialSum(builder, x)),
+  channelDot,
   spatialSum,
   spatialSpread,
   affine,

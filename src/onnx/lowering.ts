@@ -37,6 +37,8 @@ export interface Lowering {
   maxPool2Grad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emitted): Emitted;
   /** Sum over N, H and W: [C]. */
   channelSum(builder: OnnxBuilder, x: Emitted): Emitted;
+  /** Sum of x*y over N, H and W: [C]. */
+  channelDot(builder: OnnxBuilder, x: Emitted, y: Emitted): Emitted;
   /** Sum over H and W: [N,C]. */
   spatialSum(builder: OnnxBuilder, x: Emitted): Emitted;
   /** Repeats d [N,C] over H and W. */

@@ -116,6 +116,10 @@ function spatialSum(builder: OnnxBuilder, x: Emitted): Emitted {
   return builder.node("ReduceSum", [builder.plain(x), builder.ints(2, 3)], [n, c], { attributes: { keepdims: 0 } });
 }
 
+function multiply(builder: OnnxBuilder, x: Emitted, y: Emitted): Emitted {
+  return builder.node("Mul", [builder.plain(x), builder.plain(y)], x.shape);
+}
+
 function affine(builder: OnnxBuilder, x: Emitted, a: Emitted, b: Emitted, options: AffineOptions = {}): Emitted {
   const scaled = builder.node("Mul", [builder.plain(x), perChannel(builder, a)], x.shape);
   const shifted = builder.node("Add", [scaled, perChannel(builder, b)], x.shape);
@@ -137,10 +141,11 @@ export const portable: Lowering = {
   maxPool2,
   maxPool2Grad,
   channelSum: (builder, x) => sumFirstAxis(builder, spatialSum(builder, x)),
+  channelDot: (builder, x, y) => sumFirstAxis(builder, spatialSum(builder, multiply(builder, x, y))),
   spatialSum,
   spatialSpread,
   affine,
-  multiply: (builder, x, y) => builder.node("Mul", [builder.plain(x), builder.plain(y)], x.shape),
+  multiply,
   positiveMask: (builder, x) =>
     builder.node("HardSigmoid", [builder.plain(x)], x.shape, { attributes: { alpha: { float: STEP_ALPHA }, beta: { float: 0 } } }),
 };

@@ -21,18 +21,17 @@ export const normalizeImages: OpSpec<NormalizeAttributes> = {
     return [result];
   },
   gradient: { none: "pictures are data" },
-  lower(builder, _lowering, [x], { mean, std }, [shape]) {
-    // Bytes are moved before they become four times as large, and one number a whole plane broadcasts fast.
-    const planes = builder.transpose(x as Emitted, [0, 3, 1, 2]);
-    const floats = builder.node("Cast", [planes], planes.shape, { attributes: { to: 1 } });
-    const scale = builder.floats(
-      Float32Array.from(std, (value) => 1 / (255 * value)),
-      [1, std.length, 1, 1],
-    );
-    const offset = builder.floats(
-      Float32Array.from(mean, (value, colour) => -value / (std[colour] as number)),
-      [1, mean.length, 1, 1],
-    );
-    return [builder.node("Add", [builder.node("Mul", [floats, scale], planes.shape), offset], shape as readonly number[])];
+  lower(builder, _lowering, [x], { mean, std }) {
+    const [n, h, w, c] = (x as Emitted).shape as [number, number, number, number];
+    // One number a colour, repeated for a row: three numbers broadcast ten times slower than a row of them.
+    const row = (values: readonly number[]): Emitted =>
+      builder.floats(
+        Float32Array.from({ length: w * c }, (_, k) => values[k % c] as number),
+        [1, 1, w, c],
+      );
+    const floats = builder.node("Cast", [x as Emitted], [n, h, w, c], { attributes: { to: 1 } });
+    const scaled = builder.node("Mul", [floats, row(std.map((value) => 1 / (255 * value)))], floats.shape);
+    const normalised = builder.node("Add", [scaled, row(mean.map((value, colour) => -value / (std[colour] as number)))], floats.shape);
+    return [builder.transpose(normalised, [0, 3, 1, 2])];
   },
 };

@@ -140,7 +140,7 @@ export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes> = {
     const [n, c, h, w] = x.shape as Map4;
     const d = lowering.multiply(builder, dy, lowering.positiveMask(builder, y));
     const dBeta = lowering.channelSum(builder, d);
-    const dotPooled = lowering.channelSum(builder, lowering.multiply(builder, d, pooled));
+    const dotPooled = lowering.channelDot(builder, d, pooled);
     const dGamma = op.multiply(inverse, op.subtract(dotPooled, op.multiply(mean, dBeta)));
     // The formula of the reference, collected into dx = slope*x + offset + unpooled(a*d): one affine pass over x.
     const a = op.multiply(gamma, inverse);
@@ -240,7 +240,7 @@ export const batchNormGrad: OpSpec<Pick<ResidualNormAttributes, "relu">> = {
     const [n, c, h, w] = x.shape as Map4;
     const d = relu ? lowering.multiply(builder, dy, lowering.positiveMask(builder, y)) : dy;
     const dBeta = lowering.channelSum(builder, d);
-    const dot = lowering.channelSum(builder, lowering.multiply(builder, d, x));
+    const dot = lowering.channelDot(builder, d, x);
     const dGamma = op.multiply(inverse, op.subtract(dot, op.multiply(mean, dBeta)));
     // The formula of the reference, collected into dx = a*d + slope*x + offset.
     const a = op.multiply(gamma, inverse);
@@ -278,7 +278,7 @@ function lowerMoments(
   const sum = lowering.channelSum(builder, x);
   const op = vectorOps(builder, sum);
   const mean = op.scale(sum, 1 / (n * h * w));
-  const meanSquare = op.scale(lowering.channelSum(builder, lowering.multiply(builder, x, x)), 1 / (n * h * w));
+  const meanSquare = op.scale(lowering.channelDot(builder, x, x), 1 / (n * h * w));
   const variance = builder.node("Max", [op.subtract(meanSquare, op.multiply(mean, mean)), builder.scalar(0)], [c]);
   const inverse = builder.node("Reciprocal", [builder.node("Sqrt", [op.add(variance, builder.scalar(epsilon))], [c])], [c]);
   return { mean, variance, inverse };

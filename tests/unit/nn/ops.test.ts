@@ -77,9 +77,14 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [of(2, 16, 3, 3), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1, inputShape: [2, 16, 5, 6] } },
   ],
   conv2dWeightGrad: [
+    // Rows of whole blocks; then the rows of two, four and sixteen pictures side by side fill blocks.
+    { inputs: [of(2, 16, 3, 16), of(2, 32, 3, 16)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+    { inputs: [of(2, 16, 9, 15), of(2, 16, 5, 8)], attributes: { kernel: 3, stride: 2, padding: 1 } },
+    { inputs: [of(8, 32, 12, 12), of(8, 16, 12, 12)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+    { inputs: [of(16, 16, 5, 5), of(16, 32, 5, 5)], attributes: { kernel: 1, stride: 1, padding: 0 } },
+    // Too few pictures for that; and a first layer whose maps are worked on in bands.
     { inputs: [of(2, 16, 5, 5), of(2, 16, 5, 5)], attributes: { kernel: 3, stride: 1, padding: 1 } },
-    // Large maps take one product a picture in the blocked lowering.
-    { inputs: [of(2, 16, 34, 34), of(2, 16, 34, 34)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+    { inputs: [of(2, 3, 72, 72), of(2, 32, 72, 72)], attributes: { kernel: 3, stride: 1, padding: 1 } },
   ],
   maxPool2: [
     { inputs: [apart(2, 16, 4, 6)], attributes: {} },
