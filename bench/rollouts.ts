@@ -50,7 +50,7 @@ const scenarios: readonly Scenario[] = [
   {
     name: "the registry goes down in the middle of a pull",
     async act({ deploy, versions }) {
-      const registry = await startCutRegistry(versions.v1, Number(values.port) + 1, 10e6);
+      const registry = await startCutRegistry(Number(values.port) + 1, 10e6);
       try {
         return await deploy(registry.image);
       } finally {

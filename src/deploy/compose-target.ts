@@ -5,6 +5,7 @@ import { readComposeProject, type ComposeProject } from "./compose-project.ts";
 import { describeRemains, surveyContainers, type Survey } from "./compose-survey.ts";
 import { parseCounters, type Counters } from "./counters.ts";
 import { createEngine, whatWasSaid, type Engine, type EngineOptions } from "./engine.ts";
+import { pullImage } from "./pull-image.ts";
 import { readProxied } from "./proxy-status.ts";
 import { waitUntilReady } from "./readiness.ts";
 import { createMarks, longestModel, type Marks } from "./release-marks.ts";
@@ -25,7 +26,6 @@ const pollMs = 200;
 /** The proxy asks the engine's DNS twice a second and each container once a second. */
 const proxyWaitMs = 15_000;
 const mostStarts = 3;
-const pullLimitMs = 15 * 60_000;
 
 /**
  * One host with Docker Compose: the new container stands beside the old one and answers to the service's name only once it
@@ -89,7 +89,7 @@ class ComposeTarget implements Target {
     if (model !== undefined && Buffer.byteLength(model) > longestModel) {
       throw new ServalError("E_USAGE", `The address of the model is longer than ${longestModel} bytes: ${model}`);
     }
-    if (pull) await this.#pull(version);
+    if (pull) await pullImage(this.#engine, version, this.#options.signal);
     const imageId = await this.#imageId(version);
     if (imageId === null) {
       throw new ServalError("E_DEPLOY_NOT_READY", `There is no image ${version} on this machine.`, {
@@ -228,24 +228,6 @@ class ComposeTarget implements Target {
     const imageId = await this.#imageId(this.#marks.previous);
     const origin = this.#marks.read("origin", tags) ?? null;
     return { version, imageId: imageId ?? "", model: this.#marks.read("previous-model", tags) ?? "", there: imageId !== null, origin };
-  }
-
-  async #pull(version: string): Promise<void> {
-    const limit = AbortSignal.timeout(pullLimitMs);
-    const { signal } = this.#options;
-    try {
-      await this.#engine.docker(["pull", version], { signal: signal ? AbortSignal.any([signal, limit]) : limit });
-    } catch (error) {
-      signal?.throwIfAborted();
-      const said = error instanceof ServalError ? whatWasSaid(error) : `no end within ${pullLimitMs / 60_000} minutes`;
-      const full = /no space left/i.test(said);
-      throw new ServalError("E_DEPLOY_REFUSED", `${version} cannot be pulled: ${said}`, {
-        cause: error,
-        hint: full
-          ? "Free some space (`docker image prune`, `docker system df`), then deploy again."
-          : "Check its name, the registry and `docker login`, then deploy again.",
-      });
-    }
   }
 
   /** Has compose make a container of the release, as its file says, and does not start it. */

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ServalError, toServalError } from "../errors.ts";
 import { createEngine, type Engine, type EngineOptions } from "./engine.ts";
+import { pullImage } from "./pull-image.ts";
 import { countersOf, failureOf, readService, variableOf, type SwarmService } from "./swarm-service.ts";
 import type { Observation, PreviousRelease, Release, Standing, Target } from "./target.ts";
 
@@ -93,16 +94,7 @@ class StackTarget implements Target {
   }
 
   async fetch(version: string, { pull, model }: { pull: boolean; model?: string | undefined }): Promise<Release> {
-    if (pull) {
-      const { signal } = this.#options;
-      await this.#engine.docker(["pull", version], { signal }).catch((cause: unknown) => {
-        signal?.throwIfAborted();
-        throw new ServalError("E_DEPLOY_REFUSED", `${version} cannot be pulled: ${toServalError(cause).message}`, {
-          cause,
-          hint: "Check its name, the registry and `docker login`, then deploy again.",
-        });
-      });
-    }
+    if (pull) await pullImage(this.#engine, version, this.#options.signal);
     const imageId = await this.#imageId(version);
     if (imageId === null) {
       throw new ServalError("E_DEPLOY_NOT_READY", `There is no image ${version} on this machine.`, {

@@ -18,7 +18,7 @@ const layerMegabytes = 40;
  * A registry that goes down, and stays down, when it has given out `cutAfterBytes`: Debian's docker-registry on `port`, and in
  * front of it, on the port after it, a wire that is cut.
  */
-export async function startCutRegistry(base: string, port: number, cutAfterBytes: number): Promise<CutRegistry> {
+export async function startCutRegistry(port: number, cutAfterBytes: number): Promise<CutRegistry> {
   const folder = await mkdtemp(join(tmpdir(), "serval-registry-"));
   const config = join(folder, "registry.json");
   const settings = { version: 0.1, storage: { filesystem: { rootdirectory: join(folder, "data") } }, http: { addr: `127.0.0.1:${port}` } };
@@ -30,11 +30,10 @@ export async function startCutRegistry(base: string, port: number, cutAfterBytes
     (status) => status === 200,
   );
   const direct = `127.0.0.1:${port}/someone/app:big`;
-  // By hand and not by a build, whose cache would keep the layer on the engine.
-  const container = await docker("create", "--entrypoint", "sh", base, "-c", `head -c ${layerMegabytes}M /dev/urandom > /tmp/big`);
-  await docker("start", "--attach", container);
-  await docker("commit", container, direct);
-  await docker("rm", container);
+  // Not by a build, whose cache would keep the layer on the engine.
+  const layer = `head -c ${layerMegabytes}M /dev/urandom > big && tar -c big | docker import - ${direct} && rm big`;
+  const imported = await run("sh", ["-c", layer], { cwd: folder });
+  if (imported.code !== 0) throw new Error(`docker import ended with ${imported.code}:\n${imported.output}`);
   await docker("push", direct);
   await docker("rmi", direct);
 

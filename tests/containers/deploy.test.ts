@@ -5,6 +5,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { startCutRegistry } from "./cut-registry.ts";
 import { buildServiceImage, composeProjects, docker, eventually, removeComposeProjects, report, run, serviceImage } from "./engine.ts";
 import { openRolloutLab, type Deployed, type RolloutLab } from "./rollout-lab.ts";
 import type { LoadResult } from "./steady-load.ts";
@@ -131,6 +132,33 @@ test("a published version is pulled and deployed; with the registry down nothing
   expect([code, await lab.serving()]).toEqual([1, ["v1"]]);
   expect(await docker("ps", "--quiet", "--filter", "label=serval.role=service")).toBe(before);
   await docker("rmi", `${name}:c0ffee`);
+});
+
+test("the disk fills in the middle of a pull: says so and changes nothing, and with room again the same pull goes through", async ({
+  onTestFinished,
+}) => {
+  const registry = await startCutRegistry(5039, Number.POSITIVE_INFINITY);
+  onTestFinished(async () => await registry.close());
+  // Where the engine keeps what arrives has room for a fifth of the layer.
+  const incoming = join(await docker("info", "--format", "{{.DockerRootDir}}"), "tmp");
+  expect((await run("mount", ["-t", "tmpfs", "-o", "size=8m", "serval-full-disk", incoming])).output).toBe("");
+  let mounted = true;
+  const unmount = async (): Promise<void> => {
+    if (mounted) expect((await run("umount", [incoming])).output).toBe("");
+    mounted = false;
+  };
+  onTestFinished(unmount);
+  const running = async (): Promise<string> => await docker("ps", "--quiet", "--filter", "label=serval.role=service");
+  const before = await running();
+  expect(before).not.toBe("");
+  const [{ code, output }, seen] = await loaded(async () => await lab.deploy(registry.image));
+  expect(output).toMatch(/ cannot be pulled: [^]*no space left on device/);
+  expect(output).toContain("docker image prune");
+  expect([code, await running()]).toEqual([1, before]);
+  expect(seen.failed).toEqual({});
+  await unmount();
+  await docker("pull", registry.image);
+  await docker("rmi", registry.image);
 });
 
 test("a deploy that was killed while both versions serve is undone and done by running it again, without a lost request", async () => {
