@@ -58,10 +58,10 @@ async function replaced(id: string): Promise<string> {
 }
 
 const scenarios: readonly Scenario[] = [
-  { name: "rolling update", act: async () => await lab.update(lab.versions.v2), ends: "completed", image: "v2", mostFailed: 0 },
+  { name: "rolling update", act: async () => await lab.update("--image", lab.versions.v2), ends: "completed", image: "v2", mostFailed: 0 },
   {
     name: "a version that does not start",
-    act: async () => await lab.update(lab.versions.empty),
+    act: async () => await lab.update("--image", lab.versions.empty),
     ends: "rollback_completed",
     image: "v2",
     mostFailed: 0,

@@ -16,14 +16,18 @@ export interface StackLabOptions {
 /** The repository's stack.yaml on an engine that is a Swarm of its own for as long as the lab is open. */
 export interface StackLab {
   readonly versions: { readonly v1: string; readonly v2: string; /** Has no model, so it ends at once. */ readonly empty: string };
-  /** Asks the Swarm for another version, and waits until it says how that ended: its UpdateStatus.State. */
-  update(image: string): Promise<string>;
+  /** Has the Swarm change the service (`docker service update ARGS`), and waits until it says how that ended: its UpdateStatus.State. */
+  update(...args: readonly string[]): Promise<string>;
   /** Waits until so many replicas run and the proxy sends requests to them. */
   settled(): Promise<void>;
   /** Containers of the service that run, by their ids. */
   replicas(): Promise<readonly string[]>;
   /** Images of the containers that run, sorted. */
   images(): Promise<readonly string[]>;
+  /** Which version of its model each replica serves, sorted; the name of the bundle's version where it is none of a registry. */
+  models(): Promise<readonly string[]>;
+  /** Starts `serval track` beside the replicas, where they reach it as `address`; `url` is its address from here. */
+  trackingServer(): Promise<{ readonly address: string; readonly url: string; stop(): Promise<void> }>;
   /** The value of a PromQL expression that gives one number. */
   query(expression: string): Promise<number>;
   load(): Promise<SteadyLoad>;
@@ -74,8 +78,8 @@ export async function openStackLab({ stack, port, replicas, base }: StackLabOpti
   };
   return {
     versions,
-    async update(image) {
-      await docker("service", "update", "--detach", "--no-resolve-image", "--image", image, service);
+    async update(...args) {
+      await docker("service", "update", "--detach", "--no-resolve-image", ...args, service);
       const state = async (): Promise<string> => await docker("service", "inspect", "--format", "{{.UpdateStatus.State}}", service);
       return await eventually(state, (now) => ["completed", "paused", "rollback_completed", "rollback_paused"].includes(now), 280);
     },
@@ -86,6 +90,31 @@ export async function openStackLab({ stack, port, replicas, base }: StackLabOpti
     async images() {
       const ids = await running(classifier);
       return (await Promise.all(ids.map(async (id) => await docker("inspect", "--format", "{{.Config.Image}}", id)))).sort();
+    },
+    async models() {
+      const ask = `fetch("http://127.0.0.1:8000/health").then(async (answer) => console.log((await answer.json()).model.version))`;
+      return (await Promise.all((await running(classifier)).map(async (id) => await docker("exec", id, "node", "-e", ask)))).sort();
+    },
+    async trackingServer() {
+      const id = await docker(
+        ...[
+          "run",
+          "--detach",
+          "--label",
+          `com.docker.stack.namespace=${stack}`,
+          "--network",
+          `${stack}_service`,
+          "--network-alias",
+          "tracking",
+        ],
+        ...["--publish", `127.0.0.1:${port + 1}:5001`, "--env", "SERVAL_PORT=5001", base, "track", "--allowed-hosts", "tracking:5001"],
+      );
+      const url = `http://127.0.0.1:${port + 1}`;
+      await eventually(
+        async () => (await fetch(`${url}/health`)).status,
+        (status) => status === 200,
+      );
+      return { address: "http://tracking:5001", url, stop: async () => void (await docker("rm", "--force", "--volumes", id)) };
     },
     query: prometheus,
     async load() {

@@ -1,5 +1,13 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { buildServiceImage, report, run, serviceImage } from "./engine.ts";
+import { promote } from "../../src/registry/promote.ts";
+import { registerBundle } from "../../src/registry/register.ts";
+import { createTrackingClient } from "../../src/tracking/client.ts";
+import { createRegistryClient } from "../../src/tracking/client/registry-client.ts";
+import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
+import { buildServiceImage, docker, eventually, report, run, serviceImage } from "./engine.ts";
 import { openStackLab, type StackLab } from "./stack-lab.ts";
 
 let lab: StackLab;
@@ -15,16 +23,20 @@ afterAll(async () => {
   await lab?.close();
 });
 
-/** Updates to a version under load; what the Swarm said, and what became of the requests. */
-async function updateUnderLoad(version: string): Promise<{ state: string; failed: Readonly<Record<string, number>> }> {
+/** Does something under load; what came of it, and of the requests. */
+async function underLoad<T>(what: string, act: () => Promise<T>): Promise<{ result: T; failed: Readonly<Record<string, number>> }> {
   const load = await lab.load();
   const started = performance.now();
-  const state = await lab.update(version);
+  const result = await act();
   const seconds = (performance.now() - started) / 1000;
   const { sent, answered, failed, slowestMs } = await load.stop();
-  report(`update to ${version}: ${state} after ${seconds.toFixed(1)} s; ${sent} requests, ${answered} answered, slowest ${slowestMs} ms`);
+  report(`${what}: ${String(result)} after ${seconds.toFixed(1)} s; ${sent} requests, ${answered} answered, slowest ${slowestMs} ms`);
   expect(answered).toBeGreaterThan(0);
-  return { state, failed };
+  return { result, failed };
+}
+
+async function updateUnderLoad(version: string): ReturnType<typeof underLoad<string>> {
+  return await underLoad(`update to ${version}`, async () => await lab.update("--image", version));
 }
 
 test("Prometheus finds every replica by the DNS of the Swarm", async () => {
@@ -32,11 +44,46 @@ test("Prometheus finds every replica by the DNS of the Swarm", async () => {
 });
 
 test("a rolling update loses no request", async () => {
-  expect(await updateUnderLoad(lab.versions.v2)).toEqual({ state: "completed", failed: {} });
+  expect(await updateUnderLoad(lab.versions.v2)).toEqual({ result: "completed", failed: {} });
   expect(await lab.images()).toEqual([lab.versions.v2, lab.versions.v2]);
 });
 
 test("a version that does not start is rolled back by the Swarm, and no request is lost", async () => {
-  expect(await updateUnderLoad(lab.versions.empty)).toEqual({ state: "rollback_completed", failed: {} });
+  expect(await updateUnderLoad(lab.versions.empty)).toEqual({ result: "rollback_completed", failed: {} });
   expect(await lab.images()).toEqual([lab.versions.v2, lab.versions.v2]);
+});
+
+test("replicas serve the registry's champion, follow it, and start with the one they had while it is down, without a lost request", async ({
+  onTestFinished,
+}) => {
+  const dir = await mkdtemp(join(tmpdir(), "serval-stack-registry-"));
+  onTestFinished(async () => await rm(dir, { recursive: true }));
+  const server = await lab.trackingServer();
+  const [tracking, registry] = [createTrackingClient(server.url), createRegistryClient(server.url)];
+  const makeChampion = async (version: string, sharpness: number): Promise<void> => {
+    const bundle = await writeTinyBundle(join(dir, version), { sharpness });
+    await registerBundle({ tracking, registry, bundle, name: "colours" });
+    await promote({ registry, name: "colours", version, comparison: null });
+  };
+  const settings = ["SERVAL_MODEL=models:/colours@champion", `MLFLOW_TRACKING_URI=${server.address}`, "SERVAL_MODEL_POLL_MS=1000"];
+  await makeChampion("1", 4);
+  const moved = await underLoad("to the registry", async () => await lab.update(...settings.flatMap((setting) => ["--env-add", setting])));
+  expect(moved).toEqual({ result: "completed", failed: {} });
+  expect(await lab.models()).toEqual(["1", "1"]);
+
+  const promoted = await underLoad("a promotion", async () => {
+    await makeChampion("2", 3);
+    return await eventually(lab.models, (models) => models.join() === "2,2");
+  });
+  expect(promoted.failed).toEqual({});
+
+  const replaced = await underLoad("a replica killed while the registry is down", async () => {
+    await server.stop();
+    const [id = ""] = await lab.replicas();
+    await docker("kill", id);
+    await eventually(lab.replicas, (ids) => !ids.includes(id) && ids.length === 2, 170);
+    await lab.settled();
+    return await lab.models();
+  });
+  expect(replaced).toEqual({ result: ["2", "2"], failed: {} });
 });
