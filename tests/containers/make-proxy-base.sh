@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Where no registry can be reached: a stand-in for the image of HAProxy that deployment/docker-compose.yml names, with
-# Debian's HAProxy on the debian:bookworm-slim that is there. It starts as the official image does.
+# the HAProxy 3.0 of Debian 13 on the debian:bookworm-slim that is there. It starts as the official image does.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 image=$(sed -n 's/^ *image: \(haproxy:.*\)$/\1/p' deployment/docker-compose.yml)
 docker image inspect "$image" >/dev/null 2>&1 || docker build --quiet --tag "$image" - <<'DOCKERFILE'
 FROM debian:bookworm-slim
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/*
+RUN sed -i s/bookworm/trixie/ /etc/apt/sources.list.d/* \
+    && apt-get update -qq && apt-get install -y -qq --no-install-recommends haproxy && rm -rf /var/lib/apt/lists/* && haproxy -v | grep -q 'version 3[.]0'
 USER haproxy
 STOPSIGNAL SIGUSR1
 ENTRYPOINT ["haproxy"]
