@@ -6,13 +6,14 @@
 #   COMPOSE_PROJECT_NAME, SERVAL_IMAGE: as for backup.sh
 set -euo pipefail
 replace=no
-if [[ ${1:-} == --replace ]]; then
-  replace=yes
-  shift
-fi
-[[ $# == 1 && $1 != -* ]] || { echo "Usage: scripts/restore.sh [--replace] ARCHIVE" >&2; exit 2; }
-[[ -f $1 ]] || { echo "There is no file $1." >&2; exit 2; }
-archive=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
+archives=()
+for argument in "$@"; do
+  if [[ $argument == --replace ]]; then replace=yes; else archives+=("$argument"); fi
+done
+archive=${archives[0]:-}
+[[ ${#archives[@]} == 1 && $archive != -* ]] || { echo "Usage: scripts/restore.sh [--replace] ARCHIVE" >&2; exit 2; }
+[[ -f $archive ]] || { echo "There is no file $archive." >&2; exit 2; }
+archive=$(cd "$(dirname "$archive")" && pwd)/$(basename "$archive")
 cd "$(dirname "$0")/.."
 . scripts/volumes.sh
 

@@ -150,7 +150,7 @@ test("a full disk is said, and leaves neither an archive nor a part of one", asy
 test("an archive that was cut off, or is none, is refused before anything changes", async () => {
   const archive = join(folder, (await readdir(folder)).find((name) => name.endsWith(".tar.gz")) ?? "");
   await truncate(archive, 1_000_000);
-  const { code, output } = await script("restore.sh", "--replace", archive);
+  const { code, output } = await script("restore.sh", archive, "--replace");
   expect([code, output]).toEqual([1, expect.stringContaining("is damaged or no backup")]);
   expect((await script("restore.sh", join(root, "package.json"))).output).toContain("is damaged or no backup");
   expect(await script("restore.sh")).toMatchObject({ code: 2, output: expect.stringContaining("Usage:") as string });
