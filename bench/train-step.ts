@@ -41,7 +41,7 @@ const pictures = 192;
 const threads = 2;
 const networks: Readonly<Record<string, { readonly channels: readonly number[]; readonly blocks: number }>> = {
   cnn4: { channels: [32, 64, 128, 256], blocks: 0 },
-  resnet: { channels: [16, 32, 64, 128, 256], blocks: 2 },
+  resnet: { channels: [16, 32, 64, 128, 192], blocks: 2 },
 };
 
 interface Contestant {
