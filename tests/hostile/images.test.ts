@@ -11,7 +11,7 @@ import { pngClaiming } from "../helpers/pictures.ts";
 import { getJson, predictBody, predictForm, startTestService, type TestService } from "../helpers/service.ts";
 
 const root = join(import.meta.dirname, "../..");
-/** A picture that the released model is sure about, and upright: turned, it would get another answer. */
+/** A picture that the released model is sure about, and upright: lying on its side, it would get another answer. */
 let upright: Buffer;
 let expected: number;
 let service: TestService;
@@ -79,7 +79,7 @@ describe("an odd picture that shows the same gets the same answer", () => {
   });
 
   it("would get another answer if its orientation were ignored", async () => {
-    const lying = await sharp(await sharp(upright).rotate(180).toBuffer())
+    const lying = await sharp(await sharp(upright).rotate(270).toBuffer())
       .jpeg({ quality: 100 })
       .toBuffer();
     expect(Math.abs((await catOf(lying)) - expected)).toBeGreaterThan(0.05);
