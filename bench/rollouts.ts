@@ -49,7 +49,7 @@ const scenarios: readonly Scenario[] = [
   bad("slow under load only", "slowLater"),
   {
     name: "the registry goes down in the middle of a pull",
-    async act({ deploy, versions }) {
+    async act({ deploy }) {
       const registry = await startCutRegistry(Number(values.port) + 1, 10e6);
       try {
         return await deploy(registry.image);

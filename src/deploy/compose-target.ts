@@ -4,7 +4,7 @@ import { inspectContainer, listContainers, setAdmitted, type ServiceContainer } 
 import { readComposeProject, type ComposeProject } from "./compose-project.ts";
 import { describeRemains, surveyContainers, type Survey } from "./compose-survey.ts";
 import { parseCounters, type Counters } from "./counters.ts";
-import { createEngine, whatWasSaid, type Engine, type EngineOptions } from "./engine.ts";
+import { createEngine, type Engine, type EngineOptions } from "./engine.ts";
 import { pullImage } from "./pull-image.ts";
 import { readProxied } from "./proxy-status.ts";
 import { waitUntilReady } from "./readiness.ts";

@@ -96,19 +96,9 @@ export async function openStackLab({ stack, port, replicas, base }: StackLabOpti
       return (await Promise.all((await running(classifier)).map(async (id) => await docker("exec", id, "node", "-e", ask)))).sort();
     },
     async trackingServer() {
-      const id = await docker(
-        ...[
-          "run",
-          "--detach",
-          "--label",
-          `com.docker.stack.namespace=${stack}`,
-          "--network",
-          `${stack}_service`,
-          "--network-alias",
-          "tracking",
-        ],
-        ...["--publish", `127.0.0.1:${port + 1}:5001`, "--env", "SERVAL_PORT=5001", base, "track", "--allowed-hosts", "tracking:5001"],
-      );
+      const options = ["--detach", "--label", `com.docker.stack.namespace=${stack}`, "--env", "SERVAL_PORT=5001"];
+      const network = ["--network", `${stack}_service`, "--network-alias", "tracking", "--publish", `127.0.0.1:${port + 1}:5001`];
+      const id = await docker("run", ...options, ...network, base, "track", "--allowed-hosts", "tracking:5001");
       const url = `http://127.0.0.1:${port + 1}`;
       await eventually(
         async () => (await fetch(`${url}/health`)).status,

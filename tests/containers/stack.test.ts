@@ -73,7 +73,10 @@ test("replicas serve the registry's champion, follow it, and start with the one 
 
   const promoted = await underLoad("a promotion", async () => {
     await makeChampion("2", 3);
-    return await eventually(lab.models, (models) => models.join() === "2,2");
+    return await eventually(
+      async () => await lab.models(),
+      (models) => models.join() === "2,2",
+    );
   });
   expect(promoted.failed).toEqual({});
 
@@ -81,7 +84,11 @@ test("replicas serve the registry's champion, follow it, and start with the one 
     await server.stop();
     const [id = ""] = await lab.replicas();
     await docker("kill", id);
-    await eventually(lab.replicas, (ids) => !ids.includes(id) && ids.length === 2, 170);
+    await eventually(
+      async () => await lab.replicas(),
+      (ids) => !ids.includes(id) && ids.length === 2,
+      170,
+    );
     await lab.settled();
     return await lab.models();
   });
