@@ -13,11 +13,6 @@ function channelsOf(x: Emitted): number {
   return x.shape[1] as number;
 }
 
-/** The memory of a blocked value, to be read in another way. */
-function memoryOf(value: Emitted): Emitted {
-  return { ...value, layout: "plain" };
-}
-
 function emit(
   builder: OnnxBuilder,
   op: string,
@@ -26,6 +21,12 @@ function emit(
   attributes: Record<string, AttributeValue>,
 ): Emitted {
   return builder.node(op, inputs, shape, { domain: NCHWC_DOMAIN, layout: "blocked", attributes });
+}
+
+/** Rows of [batch, rows, width] in another order, some of them repeated: [batch, order.length, width]. */
+function rowsAt(builder: OnnxBuilder, value: Emitted, [batch, rows, width]: readonly [number, number, number], order: Int32Array): Emitted {
+  const from = builder.reshape(value, [batch, rows, width]);
+  return builder.node("Gather", [from, builder.indices(order)], [batch, order.length, width], { attributes: { axis: 1 } });
 }
 
 /**
@@ -54,13 +55,13 @@ function blockTurnedWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
   const b = builder.blockSize;
   const [outBlocks, inBlocks, taps] = [o / b, c / b, k * k];
   const squares = outBlocks * inBlocks * taps;
-  const exchanged = builder.reshape(rowsInward(builder, blockWeight(builder, weight), squares, b), [squares, b * b]);
+  const exchanged = rowsInward(builder, blockWeight(builder, weight), squares, b);
   const order = new Int32Array(squares);
   let at = 0;
   for (let inBlock = 0; inBlock < inBlocks; inBlock++)
     for (let outBlock = 0; outBlock < outBlocks; outBlock++)
       for (let tap = taps - 1; tap >= 0; tap--) order[at++] = (outBlock * inBlocks + inBlock) * taps + tap;
-  return builder.reshape(builder.node("Gather", [exchanged, builder.indices(order)], [squares, b * b]), [c, o, k, k]);
+  return builder.reshape(rowsAt(builder, exchanged, [1, squares, b * b], order), [c, o, k, k]);
 }
 
 /** [O,C,K,K] with C below the block size to OIHWBo, for a first layer that reads plain NCHW pictures. */
@@ -125,8 +126,8 @@ const FILTER_SET = 4;
  * are summed.
  */
 function conv2dWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted {
-  const { kernel, stride, padding } = attributes;
-  const [n, c, height, width] = x.shape as Map4;
+  const { kernel, stride } = attributes;
+  const [n, c] = x.shape as Map4;
   const [, o, outHeight, outWidth] = dy.shape as Map4;
   const b = builder.blockSize;
   const together = b / greatestDivisor(b, outWidth);
@@ -137,41 +138,15 @@ function conv2dWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attribu
   const bandHeight = outHeight / bands;
   const groups = (n / together) * bands;
 
-  const [paddedHeight, paddedWidth] = [height + 2 * padding, width + 2 * padding];
-  const last = builder.channelsLast(x);
-  const padded =
-    padding === 0
-      ? last
-      : builder.node("Pad", [last, builder.ints(0, padding, padding, 0, 0, padding, padding, 0)], [n, paddedHeight, paddedWidth, c]);
   const rows = (bandHeight - 1) * stride + kernel;
-  const pixels = new Int32Array(bands * rows * blocks * kernel * b);
-  let at = 0;
-  for (let band = 0; band < bands; band++)
-    for (let row = 0; row < rows; row++)
-      for (let block = 0; block < blocks; block++)
-        for (let tap = 0; tap < kernel; tap++)
-          for (let lane = 0; lane < b; lane++) {
-            const [picture, column] = [Math.floor((block * b + lane) / outWidth), (block * b + lane) % outWidth];
-            pixels[at++] = (picture * paddedHeight + band * bandHeight * stride + row) * paddedWidth + column * stride + tap;
-          }
-  const gathered = builder.node(
-    "Gather",
-    [builder.reshape(padded, [n / together, together * paddedHeight * paddedWidth, c]), builder.indices(pixels)],
-    [n / together, pixels.length, c],
-    { attributes: { axis: 1 } },
-  );
-  const pictures = builder.asBlocked(rowsInward(builder, gathered, groups * rows * blocks * kernel, c), [
-    1,
-    groups * b,
-    rows,
-    blocks * kernel * c,
-  ]);
+  const windows = windowsOf(builder, x, { attributes, together, bands, bandHeight, outWidth });
+  const pictures = builder.asBlocked(windows, [1, groups * b, rows, blocks * kernel * c]);
   const products = emit(builder, "Conv", [pictures, filtersOf(builder, dy, together, bands)], [1, groups * o, kernel, kernel * c], {
     kernel_shape: [bandHeight, blocks],
     dilations: [stride, kernel * c],
     group: groups,
   });
-  const sum = sumFirstAxis(builder, builder.reshape(memoryOf(products), [groups, o * kernel * kernel * c]));
+  const sum = sumFirstAxis(builder, builder.reshape(products, [groups, o * kernel * kernel * c]));
   const ordered = builder.plain(builder.asBlocked(sum, [1, o, kernel, kernel * c]));
   return builder.reshape(tapsInward(builder, ordered, o, kernel * kernel, c), shape);
 }
@@ -183,10 +158,44 @@ function tapsInward(builder: OnnxBuilder, value: Emitted, o: number, taps: numbe
   if (!fits(builder, c)) return builder.transpose(builder.reshape(value, [o, taps, c]), [0, 2, 1]);
   const blocks = c / b;
   const order = Int32Array.from({ length: taps * blocks }, (_, k) => (k % taps) * blocks + Math.floor(k / taps));
-  const byBlock = builder.node("Gather", [builder.reshape(value, [o, taps * blocks, b]), builder.indices(order)], [o, taps * blocks, b], {
-    attributes: { axis: 1 },
-  });
+  const byBlock = rowsAt(builder, value, [o, taps * blocks, b], order);
   return builder.plain(builder.asBlocked(byBlock, [o, c, 1, taps]));
+}
+
+interface Windows {
+  readonly attributes: ConvAttributes;
+  readonly together: number;
+  readonly bands: number;
+  readonly bandHeight: number;
+  readonly outWidth: number;
+}
+
+/** What the filters of dy step over in x [N,C,H,W]: [N/together, bands, rows, blocks, columns of the kernel, C, B pixels]. */
+function windowsOf(builder: OnnxBuilder, x: Emitted, { attributes, together, bands, bandHeight, outWidth }: Windows): Emitted {
+  const { kernel, stride, padding } = attributes;
+  const [n, c, height, width] = x.shape as Map4;
+  const b = builder.blockSize;
+  const [paddedHeight, paddedWidth] = [height + 2 * padding, width + 2 * padding];
+  const last = builder.channelsLast(x);
+  const padded =
+    padding === 0
+      ? last
+      : builder.node("Pad", [last, builder.ints(0, padding, padding, 0, 0, padding, padding, 0)], [n, paddedHeight, paddedWidth, c]);
+  const rows = (bandHeight - 1) * stride + kernel;
+  const blocks = (together * outWidth) / b;
+  const pixels = new Int32Array(bands * rows * blocks * kernel * b);
+  let at = 0;
+  for (let band = 0; band < bands; band++)
+    for (let row = 0; row < rows; row++)
+      for (let block = 0; block < blocks; block++)
+        for (let tap = 0; tap < kernel; tap++)
+          for (let lane = 0; lane < b; lane++) {
+            const [picture, column] = [Math.floor((block * b + lane) / outWidth), (block * b + lane) % outWidth];
+            pixels[at++] = (picture * paddedHeight + band * bandHeight * stride + row) * paddedWidth + column * stride + tap;
+          }
+  const sets = n / together;
+  const gathered = rowsAt(builder, padded, [sets, together * paddedHeight * paddedWidth, c], pixels);
+  return rowsInward(builder, gathered, (sets * pixels.length) / b, c);
 }
 
 /** dy [N,O,H,W] as filters of O channels for each `together` pictures and band: [N/together, bands, O/B, H/bands, together, W, B]. */
@@ -195,7 +204,7 @@ function filtersOf(builder: OnnxBuilder, dy: Emitted, together: number, bands: n
   const b = builder.blockSize;
   const [outBlocks, bandHeight, sets] = [o / b, height / bands, n / together];
   const shape = [sets * bands * o, b, bandHeight, (together * width) / b];
-  const maps = memoryOf(builder.blocked(dy));
+  const maps = builder.blocked(dy);
   if (together === 1 && bands === 1) return builder.reshape(maps, shape);
   const rows = new Int32Array(n * outBlocks * height);
   let at = 0;
@@ -205,8 +214,7 @@ function filtersOf(builder: OnnxBuilder, dy: Emitted, together: number, bands: n
         for (let row = band * bandHeight; row < (band + 1) * bandHeight; row++)
           for (let picture = set * together; picture < (set + 1) * together; picture++)
             rows[at++] = (picture * outBlocks + block) * height + row;
-  const byRow = builder.reshape(maps, [rows.length, width * b]);
-  return builder.reshape(builder.node("Gather", [byRow, builder.indices(rows)], byRow.shape), shape);
+  return builder.reshape(rowsAt(builder, maps, [1, rows.length, width * b], rows), shape);
 }
 
 function divisors(count: number): number[] {
@@ -250,33 +258,17 @@ function maxPool2Grad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emit
   if (!fits(builder, c)) return portable.maxPool2Grad(builder, x, pooled, d);
   const b = builder.blockSize;
   const zero = vector(builder, c, 0);
-  const negative = memoryOf(depthwise(builder, pooled, vector(builder, c, -1), zero, undefined, {}));
+  const negative = depthwise(builder, pooled, vector(builder, c, -1), zero, undefined, {});
   const pixels = Int32Array.from({ length: h * w }, (_, k) => Math.floor(Math.floor(k / w) / 2) * (w / 2) + Math.floor((k % w) / 2));
-  const maxima = builder.node(
-    "Gather",
-    [builder.reshape(negative, [(n * c) / b, (h * w) / 4, b]), builder.indices(pixels)],
-    [(n * c) / b, h * w, b],
-    {
-      attributes: { axis: 1 },
-    },
-  );
+  const maxima = rowsAt(builder, negative, [(n * c) / b, (h * w) / 4, b], pixels);
   const mask = depthwise(builder, x, vector(builder, c, 1), zero, builder.asBlocked(maxima, x.shape), {
     activation: "HardSigmoid",
     activation_params: { floats: [STEP_ALPHA, 1] },
   });
   const rows = (n * c * h) / b / 2;
   const columns = Int32Array.from({ length: w }, (_, k) => Math.floor(k / 2));
-  const wide = builder.node(
-    "Gather",
-    [builder.reshape(memoryOf(builder.blocked(d)), [rows, w / 2, b]), builder.indices(columns)],
-    [rows, w, b],
-    { attributes: { axis: 1 } },
-  );
-  const product = builder.node(
-    "Mul",
-    [builder.reshape(memoryOf(mask), [rows, 2, w * b]), builder.reshape(wide, [rows, 1, w * b])],
-    [rows, 2, w * b],
-  );
+  const wide = rowsAt(builder, builder.blocked(d), [rows, w / 2, b], columns);
+  const product = builder.node("Mul", [builder.reshape(mask, [rows, 2, w * b]), builder.reshape(wide, [rows, 1, w * b])], [rows, 2, w * b]);
   return builder.asBlocked(product, x.shape);
 }
 
@@ -293,10 +285,10 @@ function spatialSum(builder: OnnxBuilder, x: Emitted): Emitted {
 function channelDot(builder: OnnxBuilder, x: Emitted, y: Emitted): Emitted {
   const [n, c, h, w] = x.shape as Map4;
   if (!fits(builder, c)) return portable.channelDot(builder, x, y);
-  const maps = builder.asBlocked(memoryOf(builder.blocked(x)), [1, n * c, h, w]);
-  const kernels = builder.reshape(memoryOf(builder.blocked(y)), [n * c, 1, h, w]);
+  const maps = builder.asBlocked(builder.blocked(x), [1, n * c, h, w]);
+  const kernels = builder.reshape(builder.blocked(y), [n * c, 1, h, w]);
   const products = emit(builder, "Conv", [maps, kernels], [1, n * c, 1, 1], { kernel_shape: [h, w], group: n * c });
-  return sumFirstAxis(builder, builder.reshape(memoryOf(products), [n, c]));
+  return sumFirstAxis(builder, builder.reshape(products, [n, c]));
 }
 
 function spatialSpread(builder: OnnxBuilder, d: Emitted, shape: readonly number[]): Emitted {
