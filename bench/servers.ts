@@ -62,7 +62,7 @@ export async function startServer(
   });
   const abandon = (): void => void child.kill("SIGKILL");
   process.once("exit", abandon);
-  await firstAnswer(child, port, formRequest("/predict", image));
+  await waitForAnswer(child, port, formRequest("/predict", image));
   const coldStartMs = performance.now() - startedAt;
   return {
     name: kind,
@@ -78,7 +78,7 @@ export async function startServer(
   };
 }
 
-async function firstAnswer(child: ChildProcess, port: number, request: Buffer): Promise<void> {
+async function waitForAnswer(child: ChildProcess, port: number, request: Buffer): Promise<void> {
   for (;;) {
     if (child.exitCode !== null) throw new Error(`${child.spawnargs.join(" ")} ended with ${child.exitCode}`);
     const connection = new Connection(port);

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import torch
 from fastapi import FastAPI, File, Request, UploadFile
-from network import Model
+from model import Model
 from PIL import Image
 
 app = FastAPI()

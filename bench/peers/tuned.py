@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from fastapi import FastAPI, File, Request, UploadFile
 from fastapi.responses import JSONResponse
-from network import Model
+from model import Model
 from PIL import Image
 
 torch.set_num_threads(1)
