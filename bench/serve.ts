@@ -1,16 +1,18 @@
 /**
  * Requests per second and latency of the service against FastAPI + uvicorn + PyTorch + PIL, plain and tuned, with the same
- * network and weights, in turn on the same cores as the load generator.
+ * network and weights, in turn on the same cores as the load generator. Measures the released model and the default
+ * network, which is trained for an epoch on the drawn sample: how fast it is does not depend on its weights.
  *
  *     npm run bench:serve -- [--photos ZIP] [--model BUNDLE] [--rounds N] [--seconds S]
  *
  * The peers need bench/peers/requirements.txt. Without --photos or SERVAL_TEST_PHOTOS the pictures are the drawn sample's.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { loadBundle } from "../src/model/bundle.ts";
+import { loadBundle, type Bundle } from "../src/model/bundle.ts";
 import { preprocessImage } from "../src/image/preprocess.ts";
 import { closedLoop, Connection, formRequest, rawRequest } from "./load.ts";
 import { printReport, summarize } from "./report.ts";
@@ -20,20 +22,42 @@ const root = join(import.meta.dirname, "..");
 const { values } = parseArgs({
   options: {
     photos: { type: "string", default: process.env["SERVAL_TEST_PHOTOS"] ?? "sample" },
-    model: { type: "string", default: join(root, "models/cats-dogs") },
+    model: { type: "string" },
     rounds: { type: "string", default: "3" },
     seconds: { type: "string", default: "2.5" },
   },
 });
 const [rounds, durationMs] = [Number(values.rounds), Number(values.seconds) * 1000];
 const { native, enlarged } = await readImages(values.photos, 64);
-const bundle = await loadBundle(values.model);
 const state = mkdtempSync(join(tmpdir(), "serval-bench-serve-"));
 const kinds = ["serval", "plain", "tuned"] as const;
 const first = enlarged[0] as Buffer;
+const say = (text: string): void => void process.stderr.write(`${(performance.now() / 1000).toFixed(0).padStart(4)} s  ${text}\n`);
+try {
+  const dirs = values.model === undefined ? [trainDefaultNetwork(), join(root, "models/cats-dogs")] : [values.model];
+  for (const dir of dirs) await measure(await loadBundle(dir));
+} finally {
+  rmSync(state, { recursive: true, force: true });
+}
+
+/** A bundle of the network of params.yaml. */
+function trainDefaultNetwork(): string {
+  const folder = join(state, "default-network");
+  mkdirSync(folder);
+  for (const verb of ["data import sample", "prepare", "train --set train.epochs=1 model.name=default-network"]) {
+    execFileSync(process.execPath, [join(root, "src/cli/main.ts"), ...verb.split(" ")], {
+      cwd: folder,
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+  }
+  return join(folder, "artifacts/best");
+}
 
 /** The largest difference of one probability between Serval and a peer, on equal pixels and on the pictures themselves. */
-async function compare(servers: readonly Server[]): Promise<Record<string, { pixels: number; pictures: number; labels: number }>> {
+async function compare(
+  bundle: Bundle,
+  servers: readonly Server[],
+): Promise<Record<string, { pixels: number; pictures: number; labels: number }>> {
   const { preprocess, name, labels } = bundle.manifest;
   const { width, height } = preprocess.crop ?? preprocess;
   const differences: Record<string, { pixels: number; pictures: number; labels: number }> = {};
@@ -79,9 +103,16 @@ async function phases(server: Server): Promise<Record<string, number>> {
   };
 }
 
-const servers: Server[] = [];
-const say = (text: string): void => void process.stderr.write(`${(performance.now() / 1000).toFixed(0).padStart(4)} s  ${text}\n`);
-try {
+async function measure(bundle: Bundle): Promise<void> {
+  const servers: Server[] = [];
+  try {
+    await measureServers(bundle, servers);
+  } finally {
+    for (const server of servers) await server.stop();
+  }
+}
+
+async function measureServers(bundle: Bundle, servers: Server[]): Promise<void> {
   // Cold starts first, with nothing else running but what was started before.
   const cold: Record<string, number[]> = { serval: [] };
   for (let i = 0; i < 4; i++) {
@@ -95,7 +126,7 @@ try {
     (cold[kind] ??= []).push(server.coldStartMs);
     say(`${kind} started`);
   }
-  const differences = await compare(servers);
+  const differences = await compare(bundle, servers);
 
   const cases = [
     { images: "500x375", concurrency: 1, requests: enlarged },
@@ -175,9 +206,10 @@ try {
   for (const server of servers) console.log(`Memory after load, ${server.name}: ${server.memoryMb().toFixed(0)} MB`);
   for (const [name, share] of Object.entries(shares)) console.log(`Time of a request, ${name}: ${JSON.stringify(share)}`);
   console.log(`An empty route: ${summarize(empty).median.toFixed(0)} requests/s at 8`);
+  const { width, height } = bundle.manifest.preprocess.crop ?? bundle.manifest.preprocess;
   const memory = Object.fromEntries(servers.map((server) => [server.name, server.memoryMb()]));
   printReport(
-    "Predictions over HTTP; `ratio`: requests/s of Serval over it",
+    `${bundle.manifest.name}, ${width}x${height}: predictions over HTTP; \`ratio\`: requests/s of Serval over it`,
     ["pictures", "clients", "server", "requests/s", "ratio", "p50 ms", "p95 ms", "p99 ms", "CPU ms", "samples"],
     rows,
     {
@@ -187,7 +219,4 @@ try {
       empty: summarize(empty).median,
     },
   );
-} finally {
-  for (const server of servers) await server.stop();
-  rmSync(state, { recursive: true, force: true });
 }

@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { createServer, type AddressInfo } from "node:net";
 import { once } from "node:events";
@@ -28,6 +28,15 @@ export interface Server {
 
 export type ServerKind = "serval" | "plain" | "tuned";
 
+/** What the image runs: the program in few files. Built once for each benchmark. */
+let program: string | undefined;
+
+function builtProgram(): string {
+  if (program === undefined)
+    execFileSync("npm", ["run", "--silent", "build:program"], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
+  return (program ??= join(root, "dist/cli/main.js"));
+}
+
 /** Starts a server and waits for its first prediction. `prefix`: such as `taskset -c 0`. */
 export async function startServer(
   kind: ServerKind,
@@ -38,10 +47,10 @@ export async function startServer(
 ): Promise<Server> {
   const port = await freePort();
   const uvicorn = [python, "-m", "uvicorn", `${kind}:app`, "--port", String(port), "--app-dir", join(import.meta.dirname, "peers")];
-  const commands: Readonly<Record<ServerKind, readonly string[]>> = {
-    serval: [process.execPath, join(root, "src/cli/main.ts"), "serve", "--port", String(port), "--model", bundle],
-    plain: [...uvicorn, "--log-level", "warning"],
-    tuned: [
+  const commands: Readonly<Record<ServerKind, () => readonly string[]>> = {
+    serval: () => [process.execPath, builtProgram(), "serve", "--port", String(port), "--model", bundle],
+    plain: () => [...uvicorn, "--log-level", "warning"],
+    tuned: () => [
       ...uvicorn,
       "--log-level",
       "warning",
@@ -53,9 +62,9 @@ export async function startServer(
       "httptools",
     ],
   };
-  const [program = "", ...args] = [...prefix, ...commands[kind]];
+  const [command = "", ...args] = [...prefix, ...commands[kind]()];
   const startedAt = performance.now();
-  const child = spawn(program, args, {
+  const child = spawn(command, args, {
     cwd: root,
     env: { ...process.env, BENCH_BUNDLE: bundle, SERVAL_STATE_DIR: stateDir, SERVAL_DRAIN_MS: "0", ...env },
     stdio: ["ignore", "ignore", "inherit"],

@@ -19,6 +19,8 @@ export type FeedbackResult = "new" | "same";
 
 /** Predictions and what people said about them, in SQLite, written by a thread of its own. */
 export interface PredictionLog {
+  /** Rejects with E_PREDICTION_LOG where the file cannot be opened: nothing is stored then, and feedback is refused. */
+  readonly opened: Promise<void>;
   /** Stored within a quarter of a second; a prediction is not worth a wait. */
   add(prediction: LoggedPrediction): void;
   /** Resolves when the label is on disk: it survives `kill -9` and a power cut. Throws E_FEEDBACK_UNKNOWN or E_LABEL_UNKNOWN. */
@@ -42,42 +44,48 @@ export type LogAnswer =
 const flushEveryMs = 250;
 const flushRows = 256;
 
-/**
- * Opens the log; makes the file. `warn` hears of predictions that could not be stored: a service does not stop over its
- * log. Throws E_PREDICTION_LOG where the file cannot be opened.
- */
-export async function openPredictionLog(path: string, warn: (message: string) => void): Promise<PredictionLog> {
-  const worker = new Worker(new URL(`./prediction-log-worker${extname(import.meta.url)}`, import.meta.url), {
-    workerData: path,
-    name: "serval-prediction-log",
-    // Short-lived rows: no need for the large young heap of a program.
-    resourceLimits: { maxYoungGenerationSizeMb: 4 },
-  });
+export interface PredictionLogOptions {
+  /** Hears of predictions that could not be stored: a service does not stop over its log. */
+  readonly warn: (message: string) => void;
+  /** When the thread is started; default: at once. What is added before waits. */
+  readonly after?: Promise<unknown> | undefined;
+}
+
+/** Opens the log; makes the file. */
+export function openPredictionLog(path: string, { warn, after = Promise.resolve() }: PredictionLogOptions): PredictionLog {
   const waiting = new Map<number, { resolve: (result: FeedbackResult) => void; reject: (reason: unknown) => void }>();
+  let worker: Worker | undefined;
   let rows: LoggedPrediction[] = [];
   let timer: NodeJS.Timeout | undefined;
   let nextId = 0;
   let stopped: ServalError | undefined;
+  const opened = Promise.withResolvers<void>();
   const exited = Promise.withResolvers<void>();
-  const send = (call: LogCall): void => worker.postMessage(call);
   const flush = (): void => {
     clearTimeout(timer);
     timer = undefined;
-    if (rows.length > 0) send({ kind: "predictions", rows });
+    if (rows.length > 0) start().postMessage({ kind: "predictions", rows } satisfies LogCall);
     rows = [];
   };
 
-  await new Promise<void>((resolve, reject) => {
-    worker.on("error", (error) => void (stopped = new ServalError("E_PREDICTION_LOG", `${path}: ${error.message}`, { cause: error })));
-    worker.once("exit", () => {
+  const start = (): Worker => {
+    if (worker) return worker;
+    const started = new Worker(new URL(`./prediction-log-worker${extname(import.meta.url)}`, import.meta.url), {
+      workerData: path,
+      name: "serval-prediction-log",
+      // Short-lived rows: no need for the large young heap of a program.
+      resourceLimits: { maxYoungGenerationSizeMb: 4 },
+    });
+    started.on("error", (error) => void (stopped = new ServalError("E_PREDICTION_LOG", `${path}: ${error.message}`, { cause: error })));
+    started.once("exit", () => {
       const reason = (stopped ??= new ServalError("E_PREDICTION_LOG", `${path} is closed.`));
-      reject(reason);
+      opened.reject(reason);
       for (const call of waiting.values()) call.reject(reason);
       waiting.clear();
       exited.resolve();
     });
-    worker.on("message", (message: LogAnswer) => {
-      if (message.kind === "ready") resolve();
+    started.on("message", (message: LogAnswer) => {
+      if (message.kind === "ready") opened.resolve();
       else if (message.kind === "refused") stopped = new ServalError("E_PREDICTION_LOG", `${path}: ${message.message}`);
       else if (message.kind === "lost") warn(`${message.count} predictions could not be stored in ${path}: ${message.message}`);
       else {
@@ -87,8 +95,12 @@ export async function openPredictionLog(path: string, warn: (message: string) =>
         else call?.reject(new ServalError(message.code, message.message));
       }
     });
-  });
+    return (worker = started);
+  };
+
+  void after.then(() => stopped ?? start());
   return {
+    opened: opened.promise,
     add(prediction) {
       if (stopped) return;
       rows.push(prediction);
@@ -102,13 +114,14 @@ export async function openPredictionLog(path: string, warn: (message: string) =>
       const { promise, resolve, reject } = Promise.withResolvers<FeedbackResult>();
       const id = ++nextId;
       waiting.set(id, { resolve, reject });
-      send({ kind: "feedback", id, requestId, label, atMs: Date.now() });
+      start().postMessage({ kind: "feedback", id, requestId, label, atMs: Date.now() } satisfies LogCall);
       return await promise;
     },
     async close() {
       flush();
-      send({ kind: "close" });
-      await exited.promise;
+      stopped ??= new ServalError("E_PREDICTION_LOG", `${path} is closed.`);
+      worker?.postMessage({ kind: "close" } satisfies LogCall);
+      await (worker && exited.promise);
     },
   };
 }

@@ -2,7 +2,7 @@ import type { ErrorCode } from "../errors.ts";
 import type { ImageLimits, Preprocess } from "../image/preprocess.ts";
 import type { Classifier } from "./class-activation.ts";
 
-/** What a worker thread of the pool is started with. */
+/** What a worker thread of the pool needs to know. */
 export interface PredictSetup {
   readonly model: Uint8Array;
   readonly preprocess: Preprocess;
@@ -59,8 +59,11 @@ export interface NumberedTask {
 }
 
 export type WorkerCall =
+  /** The first; answered with `ready` or `refused`. */
+  | { readonly kind: "model"; readonly setup: PredictSetup }
   /** Answered one by one; the images among them go through the model together. `alone`: nothing else is waiting or running. */
-  { readonly kind: "tasks"; readonly tasks: readonly NumberedTask[]; readonly alone: boolean } | { readonly kind: "close" };
+  | { readonly kind: "tasks"; readonly tasks: readonly NumberedTask[]; readonly alone: boolean }
+  | { readonly kind: "close" };
 
 export type WorkerAnswer =
   | { readonly kind: "ready" }

@@ -3,6 +3,27 @@ import { Worker } from "node:worker_threads";
 import { ServalError } from "../errors.ts";
 import type { AnswerOf, NumberedTask, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
 
+/** A thread that has its libraries, or is loading them, and waits for a model. */
+export interface PredictThread {
+  readonly worker: Worker;
+  /** The exit code, once it has ended, and what ended it. */
+  readonly ended: Promise<{ readonly code: number; readonly cause: unknown }>;
+}
+
+/** Starts a thread without a model: its libraries take as long to load as a model does. */
+export function startPredictThread(): PredictThread {
+  // Runs from the sources and from the emitted JavaScript alike.
+  const worker = new Worker(new URL(`./predict-worker${extname(import.meta.url)}`, import.meta.url), {
+    name: "serval-predict",
+    resourceLimits: { maxYoungGenerationSizeMb: youngMb },
+  });
+  const ended = Promise.withResolvers<{ code: number; cause: unknown }>();
+  let cause: unknown;
+  worker.on("error", (error) => void (cause = error));
+  worker.once("exit", (code) => ended.resolve({ code, cause }));
+  return { worker, ended: ended.promise };
+}
+
 export interface PoolOptions {
   /** Threads that decode and run the model. */
   readonly workers: number;
@@ -12,6 +33,8 @@ export interface PoolOptions {
   readonly maxDelayMs: number;
   /** A thread that has work and gives no answer for this long is replaced. */
   readonly hangMs: number;
+  /** The first thread, where one was started ahead; the pool takes it over. */
+  readonly thread?: PredictThread | undefined;
   /** When the threads after the first are started; without it as soon as the first is ready. */
   readonly othersAfter?: Promise<unknown> | undefined;
   /** Called when a thread was lost and is being replaced. */
@@ -29,6 +52,8 @@ export interface RunOptions {
 /** Threads with one model. What cannot start at once waits in order. */
 export interface PredictPool {
   readonly workers: number;
+  /** Settles when the first thread can answer, or has refused the model: E_ENGINE_MODEL, or E_INFERENCE_STOPPED. */
+  readonly ready: Promise<void>;
   /** False while no thread can answer. */
   readonly alive: boolean;
   /** Tasks that wait or run, also those that nobody waits for any more but that still occupy a thread. */
@@ -55,37 +80,37 @@ interface Pending extends NumberedTask {
 
 interface Lane {
   readonly setup: PredictSetup;
-  worker: Worker | undefined;
+  thread: PredictThread | undefined;
   ready: boolean;
   readonly running: Map<number, Pending>;
   /** Starts in a row that ended before anything was answered. */
   failures: number;
   hang: NodeJS.Timeout | undefined;
   restart: NodeJS.Timeout | undefined;
-  ended: Promise<void>;
 }
 
 /**
- * Starts the threads and resolves when the first is ready; the others follow. A thread that dies or hangs costs the tasks
- * that it had, and is replaced: at once where it had answered something, else after a pause that doubles, because a
- * model that kills its thread would kill every one. Throws E_ENGINE_MODEL.
+ * Starts the threads: the first at once, the others when it is ready. A thread that dies or hangs costs the tasks that it
+ * had, and is replaced: at once where it had answered something, else after a pause that doubles, because a model that
+ * kills its thread would kill every one. What is asked before the first is ready waits.
  */
-export async function startPredictPool(setup: PredictSetup, options: PoolOptions): Promise<PredictPool> {
-  const { workers, maxBatchSize, maxDelayMs, hangMs, othersAfter, onLost } = options;
+export function startPredictPool(setup: PredictSetup, options: PoolOptions): PredictPool {
+  const { workers, maxBatchSize, maxDelayMs, hangMs, thread, othersAfter, onLost } = options;
   const queue: Pending[] = [];
   let nextId = 0;
   let closing: Promise<void> | undefined;
+  /** Some thread took the model: one that is lost is worth another. */
+  let usable = false;
   let delayed: NodeJS.Timeout | undefined;
   // Only the first has a session over all cores: it gets what comes while nothing else is asked.
   const lanes: Lane[] = Array.from({ length: workers }, (_, i) => ({
     setup: i === 0 ? setup : { ...setup, aloneThreads: 1 },
-    worker: undefined,
+    thread: undefined,
     ready: false,
     running: new Map<number, Pending>(),
     failures: 0,
     hang: undefined,
     restart: undefined,
-    ended: Promise.resolve(),
   }));
   const depth = (): number => lanes.reduce((sum, { running }) => sum + running.size, queue.length);
   const idle = Promise.withResolvers<void>();
@@ -103,17 +128,17 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
 
   /** Gives a thread up, with what it had in hand, and starts another in its place. */
   const lose = (lane: Lane, reason: ServalError): void => {
-    const lost = lane.worker;
+    const lost = lane.thread;
     if (lost === undefined) return;
-    lane.worker = undefined;
+    lane.thread = undefined;
     lane.ready = false;
     clearTimeout(lane.hang);
-    lost.removeAllListeners();
+    lost.worker.removeAllListeners("message");
     // Not awaited: a thread that hangs inside the engine ends only when the engine lets go of it.
-    void lost.terminate();
+    void lost.worker.terminate();
     for (const { reject } of lane.running.values()) reject(reason);
     lane.running.clear();
-    if (closing === undefined) {
+    if (closing === undefined && usable) {
       onLost?.(reason);
       const pauseMs = lane.failures === 0 ? 0 : Math.min(lastRestartMs, firstRestartMs * 2 ** lane.failures);
       lane.failures++;
@@ -122,31 +147,23 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
       else lane.restart = setTimeout(again, pauseMs).unref();
     }
     // With no thread in sight, what waits is told now instead of at its deadline.
-    if (lanes.every(({ worker }) => worker === undefined)) for (const { reject } of queue.splice(0)) reject(reason);
+    if (lanes.every((each) => each.thread === undefined)) for (const { reject } of queue.splice(0)) reject(reason);
     settle();
   };
 
-  const start = async (lane: Lane): Promise<void> => {
-    // Runs from the sources and from the emitted JavaScript alike.
-    const worker = new Worker(new URL(`./predict-worker${extname(import.meta.url)}`, import.meta.url), {
-      workerData: lane.setup,
-      name: "serval-predict",
-      resourceLimits: { maxYoungGenerationSizeMb: youngMb },
-    });
-    lane.worker = worker;
-    const ended = Promise.withResolvers<void>();
-    lane.ended = ended.promise;
-    let cause: unknown;
+  const start = async (lane: Lane, thread: PredictThread = startPredictThread()): Promise<void> => {
+    lane.thread = thread;
     await new Promise<void>((ready, refuse) => {
-      worker.on("error", (error) => void (cause = error));
-      worker.once("exit", (code) => {
-        ended.resolve();
+      const seeEnd = async (): Promise<void> => {
+        const { code, cause } = await thread.ended;
         const why = cause instanceof Error ? ` (${cause.message})` : "";
         const reason = new ServalError("E_INFERENCE_STOPPED", `The thread that runs the model ended with code ${code}${why}.`, { cause });
         refuse(reason);
-        lose(lane, reason);
-      });
-      worker.on("message", (message: WorkerAnswer) => {
+        if (lane.thread === thread) lose(lane, reason);
+      };
+      void seeEnd();
+      thread.worker.postMessage({ kind: "model", setup: lane.setup } satisfies WorkerCall);
+      thread.worker.on("message", (message: WorkerAnswer) => {
         if (message.kind === "ready") {
           lane.ready = true;
           ready();
@@ -192,27 +209,29 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
       if (lane.running.size === taken.length) watch(lane);
       const tasks = taken.map(({ id, task }) => ({ id, task }));
       const transfer = taken.flatMap((pending) => pending.transfer ?? []);
-      lane.worker?.postMessage({ kind: "tasks", tasks, alone } satisfies WorkerCall, transfer);
+      lane.thread?.worker.postMessage({ kind: "tasks", tasks, alone } satisfies WorkerCall, transfer);
     }
   };
 
   const first = lanes[0] as Lane;
-  await start(first).catch(async (error: unknown) => {
-    // Nothing was answered yet, so nothing is restarted.
-    closing = Promise.resolve();
-    clearTimeout(first.restart);
-    await first.ended;
-    throw error;
-  });
+  const ready = start(first, thread).then(
+    () => void (usable = true),
+    (error: unknown) => {
+      closing = Promise.resolve();
+      throw error;
+    },
+  );
   const startOthers = async (): Promise<void> => {
+    await ready;
     await othersAfter;
     if (closing !== undefined) return;
     for (const lane of lanes.slice(1)) void start(lane).catch(() => undefined); // lost, and started again later
   };
-  void startOthers();
+  startOthers().catch(() => undefined); // told by `ready`
 
   return {
     workers,
+    ready,
     get alive() {
       return closing === undefined && lanes.some(({ ready }) => ready);
     },
@@ -220,7 +239,7 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
       return depth();
     },
     async run<T extends PredictTask>(task: T, { signal, timeoutMs, disposable }: RunOptions = {}) {
-      if (closing !== undefined || lanes.every(({ worker }) => worker === undefined)) {
+      if (closing !== undefined || lanes.every((lane) => lane.thread === undefined)) {
         throw new ServalError(
           "E_INFERENCE_STOPPED",
           `No thread runs the model: ${closing ? "it is closed" : "it is being started again"}.`,
@@ -268,8 +287,8 @@ export async function startPredictPool(setup: PredictSetup, options: PoolOptions
           lanes.map(async (lane) => {
             clearTimeout(lane.restart);
             clearTimeout(lane.hang);
-            lane.worker?.postMessage({ kind: "close" } satisfies WorkerCall);
-            await lane.ended;
+            lane.thread?.worker.postMessage({ kind: "close" } satisfies WorkerCall);
+            await lane.thread?.ended;
           }),
         );
       })();

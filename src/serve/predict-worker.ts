@@ -1,34 +1,50 @@
 import { on } from "node:events";
-import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { parentPort, type MessagePort } from "node:worker_threads";
 import { ServalError, toServalError } from "../errors.ts";
 import { renderHeatMap } from "../image/heat-map.ts";
 import { preprocessImage, type ImageLimits } from "../image/preprocess.ts";
-import type { Session, Tensor } from "../runtime/engine.ts";
+import type { Session, SessionOptions, Tensor } from "../runtime/engine.ts";
 import { onnxruntime } from "../runtime/onnxruntime.ts";
 import { classActivation } from "./class-activation.ts";
-import type { NumberedTask, PredictAnswers, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
+import type { NumberedTask, PredictAnswers, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
 
 const scores = ["logits", "probabilities"];
 // Part of the bundle and hashed when it was loaded, so a service that takes only small pictures can still check itself.
 const checkLimits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 };
 
 /** One thread of the pool: decodes, runs the model, answers. Calls overlap where they wait for the decoder. */
-async function servePredictions(port: MessagePort, setup: PredictSetup): Promise<void> {
+async function servePredictions(port: MessagePort): Promise<void> {
+  const calls = on(port, "message") as NodeJS.AsyncIterator<[WorkerCall]>;
+  const [first] = (await calls.next()).value as [WorkerCall];
+  if (first.kind !== "model") return port.close();
+  const { setup } = first;
   const answer = (message: WorkerAnswer): void => port.postMessage(message);
   const { width, height } = setup.preprocess.crop ?? setup.preprocess;
   let narrow: Session;
-  let wide: Session;
   try {
-    narrow = await onnxruntime.createSession(setup.model, { threads: 1 });
-    // A request that has the machine for itself is answered by all cores; they sleep when there is none.
-    wide = setup.aloneThreads > 1 ? await onnxruntime.createSession(setup.model, { threads: setup.aloneThreads, spin: false }) : narrow;
-    for (const session of new Set([narrow, wide]))
-      await session.run({ images: pixelTensor(new Uint8Array(height * width * 3), 1) }, {}, scores);
+    narrow = await open({ threads: 1 });
   } catch (error) {
     const { code, message } = toServalError(error);
     answer({ kind: "refused", code, message });
     return;
   }
+  let wide: Session | undefined;
+
+  async function open(options: SessionOptions): Promise<Session> {
+    const session = await onnxruntime.createSession(setup.model, options);
+    await session.run({ images: pixelTensor(new Uint8Array(height * width * 3), 1) }, {}, scores);
+    return session;
+  }
+
+  /**
+   * A request that has the machine for itself is answered by all cores; they sleep when there is none. Their session is made
+   * when the first such request was answered, so that nothing waits for it.
+   */
+  const widen = async (): Promise<void> => {
+    if (wide !== undefined) return;
+    wide = narrow;
+    if (setup.aloneThreads > 1) wide = await open({ threads: setup.aloneThreads, spin: false }).catch(() => narrow); // slower, no worse
+  };
 
   function pixelTensor(data: Uint8Array, count: number): Tensor {
     return { dtype: "uint8", shape: [count, height, width, 3], data };
@@ -118,20 +134,21 @@ async function servePredictions(port: MessagePort, setup: PredictSetup): Promise
     }
   };
 
-  const calls = on(port, "message") as AsyncIterable<[WorkerCall]>;
   answer({ kind: "ready" });
   const running = new Set<Promise<unknown>>();
   for await (const [call] of calls) {
-    if (call.kind === "close") break;
-    const session = call.alone ? wide : narrow;
+    if (call.kind !== "tasks") break;
+    const session = call.alone && wide ? wide : narrow;
     const images = call.tasks.flatMap(({ id, task }) => (task.kind === "predict" ? [{ id, image: task.image }] : []));
     const others = call.tasks.filter(({ task }) => task.kind !== "predict");
-    const work = Promise.all([predict(images, session), ...others.map(async (task) => await single(task, session))]);
+    const work = Promise.all([predict(images, session), ...others.map(async (task) => await single(task, session))]).then(
+      async () => await (call.alone && images.length > 0 ? widen() : undefined),
+    );
     running.add(work);
     void work.finally(() => running.delete(work));
   }
   await Promise.all(running);
-  for (const session of new Set([narrow, wide])) await session.close();
+  for (const session of new Set([narrow, wide ?? narrow])) await session.close();
   port.close();
 }
 
@@ -139,4 +156,4 @@ function values(outputs: Record<string, Tensor>, name: string): Float32Array {
   return outputs[name]?.data as Float32Array;
 }
 
-if (parentPort) await servePredictions(parentPort, workerData as PredictSetup);
+if (parentPort) await servePredictions(parentPort);

@@ -42,18 +42,33 @@ export async function readServable(path: string, version?: string): Promise<Serv
   return { bundle, version: version ?? shortDigest(bundle), checkImages, classifier };
 }
 
-/**
- * Starts the threads of a bundle and runs its known-answer images, which also warms the model up. Throws E_ENGINE_MODEL,
- * E_BUNDLE_CORRUPT or E_BUNDLE_CHECKS.
- */
-export async function startServedModel(servable: ServableBundle, options: ServedModelOptions = {}): Promise<ServedModel> {
+/** A model whose threads are being started. */
+export interface StartingModel {
+  readonly model: ServedModel;
+  /**
+   * Settles when the first thread is there and has given the known answers, which also warms the model up. Throws
+   * E_ENGINE_MODEL, E_BUNDLE_CORRUPT or E_BUNDLE_CHECKS, and has ended the threads then.
+   */
+  readonly ready: Promise<void>;
+}
+
+export function beginServedModel(servable: ServableBundle, options: ServedModelOptions = {}): StartingModel {
   const { bundle, classifier, checkImages } = servable;
   const { preprocess, name } = bundle.manifest;
   const cores = availableParallelism();
-  const { limits = defaultLimits, threads = cores, workers = cores, maxBatchSize = 1, maxDelayMs = 0, othersAfter, onLost } = options;
-  const pool = await startPredictPool(
+  const {
+    limits = defaultLimits,
+    threads = cores,
+    workers = cores,
+    maxBatchSize = 1,
+    maxDelayMs = 0,
+    thread,
+    othersAfter,
+    onLost,
+  } = options;
+  const pool = startPredictPool(
     { model: bundle.model, preprocess, limits: imageLimits(limits), classifier, aloneThreads: threads },
-    { workers, maxBatchSize, maxDelayMs, hangMs: limits.hangMs ?? defaultHangMs, othersAfter, onLost },
+    { workers, maxBatchSize, maxDelayMs, hangMs: limits.hangMs ?? defaultHangMs, thread, othersAfter, onLost },
   );
   const predict = async (image: Uint8Array): Promise<Float32Array> => (await pool.run({ kind: "check", image })).probabilities;
   let running: Promise<CheckResult[]> | undefined;
@@ -68,13 +83,26 @@ export async function startServedModel(servable: ServableBundle, options: Served
     },
     close: async () => await pool.close(),
   };
-  try {
-    assertChecks(bundle, await model.check());
-    return model;
-  } catch (error) {
-    await pool.close();
-    throw error;
-  }
+  const begin = async (): Promise<void> => {
+    try {
+      await pool.ready;
+      assertChecks(bundle, await model.check());
+    } catch (error) {
+      await pool.close();
+      throw error;
+    }
+  };
+  const ready = begin();
+  // Whoever starts a model may look at this later, when a refusal has long come.
+  ready.catch(() => undefined);
+  return { model, ready };
+}
+
+/** Resolves when the model is ready. Throws as `StartingModel.ready` does. */
+export async function startServedModel(servable: ServableBundle, options: ServedModelOptions = {}): Promise<ServedModel> {
+  const { model, ready } = beginServedModel(servable, options);
+  await ready;
+  return model;
 }
 
 /** Both in one. */

@@ -9,9 +9,10 @@ import type { ServeLimits } from "./limits.ts";
 import type { ServiceLog } from "./log-stream.ts";
 import { createModelSlot, type ModelSlot, type ModelSource } from "./model-slot.ts";
 import type { AccessOptions } from "./plugins/access.ts";
-import { readServable, startServedModel, type ServedModel, type ServedModelOptions } from "./served-model.ts";
+import { startPredictThread } from "./predict-pool.ts";
+import { beginServedModel, readServable, type ServedModel, type ServedModelOptions } from "./served-model.ts";
 
-export interface ServiceOptions extends AccessOptions, Omit<ServedModelOptions, "limits" | "othersAfter" | "onLost"> {
+export interface ServiceOptions extends AccessOptions, Omit<ServedModelOptions, "limits" | "thread" | "othersAfter" | "onLost"> {
   /** Bundle folder, as `resolveModel` finds it. */
   readonly modelDir: string;
   /** The registry's version of that bundle; default: the start of its digest. */
@@ -45,6 +46,8 @@ export interface Service {
   close(): Promise<void>;
 }
 
+const settleMs = 250;
+
 /**
  * Loads and checks the model, builds the app and listens. Throws what `loadServedModel` throws, and E_PORT_IN_USE.
  */
@@ -61,23 +64,29 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     },
   };
   const listening = Promise.withResolvers<void>();
-  // The model loads in its own thread while this one imports the web framework; the other threads can wait until requests come.
-  const loading = readServable(options.modelDir, options.modelVersion).then(
-    async (servable) => await startServedModel(servable, { ...modelOptions, othersAfter: listening.promise }),
-  );
+  // Each thread costs a tenth of a second of a core to start. The first loads its libraries while this one reads the bundle,
+  // and the model while this one builds the app; the others can wait until the first request is likely to be answered.
+  const settled = listening.promise.then(async () => await delay(settleMs, undefined, { ref: false }));
+  const thread = startPredictThread();
+  const reading = readServable(options.modelDir, options.modelVersion);
   const importing = import("./app.ts");
-  const storing =
-    predictionLogFile === undefined
-      ? Promise.resolve(undefined)
-      : openPredictionLog(predictionLogFile, (message) => logger?.error(message));
-  const [loaded, imported, stored] = await Promise.allSettled([loading, importing, storing]);
-  const predictionLog = stored.status === "fulfilled" ? stored.value : undefined;
-  if (loaded.status === "rejected") {
-    await predictionLog?.close();
-    throw loaded.reason;
+  const starting = reading.then((servable) => beginServedModel(servable, { ...modelOptions, thread, othersAfter: settled }));
+  const [started, imported] = await Promise.allSettled([starting, importing]);
+  if (started.status === "rejected") {
+    await thread.worker.terminate();
+    throw started.reason;
   }
+  const predictionLog =
+    predictionLogFile === undefined
+      ? undefined
+      : openPredictionLog(predictionLogFile, { warn: (message) => logger?.error(message), after: settled });
+  predictionLog?.opened.catch((error: unknown) => {
+    const { code, message } = toServalError(error);
+    logger?.error({ code }, `predictions are not stored, and there is no feedback: ${message}`);
+  });
   let draining = false;
-  const slot = createModelSlot(loaded.value, {
+  const { model, ready } = started.value;
+  const slot = createModelSlot(model, {
     model: modelOptions,
     onSwap(now, before) {
       metrics?.countSwap("swapped");
@@ -95,12 +104,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     if (imported.status === "rejected") throw imported.reason;
     metrics = createServiceMetrics(() => slot.depth);
     metrics.setModel({ name: slot.current.name, version: slot.current.version, labels: slot.current.bundle.manifest.labels });
-    const app = await imported.value.buildApp({ ...options, slot, metrics, predictionLog, draining: () => draining, log });
+    const building = imported.value.buildApp({ ...options, slot, metrics, predictionLog, draining: () => draining, log });
+    const [app] = await Promise.all([building, ready]);
     logger = app.log;
-    if (stored.status === "rejected") {
-      const { code, message } = toServalError(stored.reason);
-      logger.error({ code }, `predictions are not stored, and there is no feedback: ${message}`);
-    }
     await app.listen({ host, port });
     listening.resolve();
     options.source?.follow(async (candidate) => await slot.offer(candidate), following.signal);
