@@ -66,7 +66,15 @@ export async function startServer(
   const startedAt = performance.now();
   const child = spawn(command, args, {
     cwd: root,
-    env: { ...process.env, BENCH_BUNDLE: bundle, SERVAL_STATE_DIR: stateDir, SERVAL_DRAIN_MS: "0", ...env },
+    // As the image sets it; PyTorch's services are left as their images are.
+    env: {
+      ...process.env,
+      ...(kind === "serval" ? { MALLOC_ARENA_MAX: "2" } : {}),
+      BENCH_BUNDLE: bundle,
+      SERVAL_STATE_DIR: stateDir,
+      SERVAL_DRAIN_MS: "0",
+      ...env,
+    },
     stdio: ["ignore", "ignore", "inherit"],
   });
   const abandon = (): void => void child.kill("SIGKILL");

@@ -9,6 +9,8 @@ import { classActivation } from "./class-activation.ts";
 import type { NumberedTask, PredictAnswers, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
 
 const scores = ["logits", "probabilities"];
+/** The time of all cores against that of one, at most: the cores could answer as many requests in that time. */
+const worthwhile = 0.8;
 // Part of the bundle and hashed when it was loaded, so a service that takes only small pictures can still check itself.
 const checkLimits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 };
 
@@ -32,18 +34,41 @@ async function servePredictions(port: MessagePort): Promise<void> {
 
   async function open(options: SessionOptions): Promise<Session> {
     const session = await onnxruntime.createSession(setup.model, options);
-    await session.run({ images: pixelTensor(new Uint8Array(height * width * 3), 1) }, {}, scores);
+    await tryOut(session);
     return session;
   }
 
+  async function tryOut(session: Session): Promise<void> {
+    await session.run({ images: pixelTensor(new Uint8Array(height * width * 3), 1) }, {}, scores);
+  }
+
   /**
-   * A request that has the machine for itself is answered by all cores; they sleep when there is none. Their session is made
-   * when the first such request was answered, so that nothing waits for it.
+   * A request that has the machine for itself is answered by all cores, where that makes the model much faster: of many
+   * small convolutions it does not. They sleep when there is none. Their session is made when the first such request was
+   * answered, so that nothing waits for it.
    */
   const widen = async (): Promise<void> => {
     if (wide !== undefined) return;
     wide = narrow;
-    if (setup.aloneThreads > 1) wide = await open({ threads: setup.aloneThreads, spin: false }).catch(() => narrow); // slower, no worse
+    if (setup.aloneThreads < 2) return;
+    try {
+      const session = await open({ threads: setup.aloneThreads, spin: false });
+      const [widely, narrowly] = [await fastest(session), await fastest(narrow)];
+      if (widely < worthwhile * narrowly) wide = session;
+      else await session.close();
+    } catch {
+      // The narrow one answers as well.
+    }
+  };
+
+  const fastest = async (session: Session): Promise<number> => {
+    const times: number[] = [];
+    for (let i = 0; i < 5; i++) {
+      const startedAt = performance.now();
+      await tryOut(session);
+      times.push(performance.now() - startedAt);
+    }
+    return Math.min(...times);
   };
 
   function pixelTensor(data: Uint8Array, count: number): Tensor {
