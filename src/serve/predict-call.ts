@@ -4,7 +4,6 @@ import type { Classifier } from "./class-activation.ts";
 
 /** What a worker thread of the pool needs to know. */
 export interface PredictSetup {
-  readonly model: Uint8Array;
   readonly preprocess: Preprocess;
   readonly limits: ImageLimits;
   /** The last layer, for explanations; null where the bundle does not have it. */
@@ -60,7 +59,7 @@ export interface NumberedTask {
 
 export type WorkerCall =
   /** The first; answered with `ready` or `refused`. */
-  | { readonly kind: "model"; readonly setup: PredictSetup }
+  | { readonly kind: "model"; readonly model: Uint8Array; readonly setup: PredictSetup }
   /** Answered one by one; the images among them go through the model together. `alone`: nothing else is waiting or running. */
   | { readonly kind: "tasks"; readonly tasks: readonly NumberedTask[]; readonly alone: boolean }
   | { readonly kind: "close" };

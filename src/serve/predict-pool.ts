@@ -94,7 +94,7 @@ interface Lane {
  * had, and is replaced: at once where it had answered something, else after a pause that doubles, because a model that
  * kills its thread would kill every one. What is asked before the first is ready waits.
  */
-export function startPredictPool(setup: PredictSetup, options: PoolOptions): PredictPool {
+export function startPredictPool(model: Uint8Array, setup: PredictSetup, options: PoolOptions): PredictPool {
   const { workers, maxBatchSize, maxDelayMs, hangMs, thread, othersAfter, onLost } = options;
   const queue: Pending[] = [];
   let nextId = 0;
@@ -162,7 +162,7 @@ export function startPredictPool(setup: PredictSetup, options: PoolOptions): Pre
         if (lane.thread === thread) lose(lane, reason);
       };
       void seeEnd();
-      thread.worker.postMessage({ kind: "model", setup: lane.setup } satisfies WorkerCall);
+      thread.worker.postMessage({ kind: "model", model, setup: lane.setup } satisfies WorkerCall);
       thread.worker.on("message", (message: WorkerAnswer) => {
         if (message.kind === "ready") {
           lane.ready = true;

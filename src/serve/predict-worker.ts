@@ -2,81 +2,48 @@ import { on } from "node:events";
 import { parentPort, type MessagePort } from "node:worker_threads";
 import { ServalError, toServalError } from "../errors.ts";
 import { renderHeatMap } from "../image/heat-map.ts";
-import { preprocessImage, type ImageLimits } from "../image/preprocess.ts";
-import type { Session, SessionOptions, Tensor } from "../runtime/engine.ts";
-import { onnxruntime } from "../runtime/onnxruntime.ts";
+import { preprocessImage, type ImageLimits, type Size } from "../image/preprocess.ts";
+import type { Session, Tensor } from "../runtime/engine.ts";
 import { classActivation } from "./class-activation.ts";
-import type { NumberedTask, PredictAnswers, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
+import type { NumberedTask, PredictAnswers, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
+import { openSessions, pixelTensor, type Sessions } from "./sessions.ts";
 
 const scores = ["logits", "probabilities"];
-/** The time of all cores against that of one, at most: the cores could answer as many requests in that time. */
-const worthwhile = 0.8;
 // Part of the bundle and hashed when it was loaded, so a service that takes only small pictures can still check itself.
 const checkLimits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 };
 
-/** One thread of the pool: decodes, runs the model, answers. Calls overlap where they wait for the decoder. */
-async function servePredictions(port: MessagePort): Promise<void> {
-  const calls = on(port, "message") as NodeJS.AsyncIterator<[WorkerCall]>;
-  const [first] = (await calls.next()).value as [WorkerCall];
-  if (first.kind !== "model") return port.close();
-  const { setup } = first;
-  const answer = (message: WorkerAnswer): void => port.postMessage(message);
-  const { width, height } = setup.preprocess.crop ?? setup.preprocess;
-  let narrow: Session;
-  try {
-    narrow = await open({ threads: 1 });
-  } catch (error) {
-    const { code, message } = toServalError(error);
-    answer({ kind: "refused", code, message });
+type Calls = NodeJS.AsyncIterator<[WorkerCall]>;
+
+/** One thread of the pool: takes a model, then serves it. */
+async function startThread(port: MessagePort): Promise<void> {
+  const calls = on(port, "message") as Calls;
+  const [call] = (await calls.next()).value as [WorkerCall];
+  if (call.kind !== "model") {
+    port.close();
     return;
   }
-  let wide: Session | undefined;
-
-  async function open(options: SessionOptions): Promise<Session> {
-    const session = await onnxruntime.createSession(setup.model, options);
-    await tryOut(session);
-    return session;
+  const { model, setup } = call;
+  try {
+    const sessions = await openSessions(model, inputSize(setup), setup.aloneThreads);
+    // Not awaited: while this function waited, it would keep the model's bytes.
+    void servePredictions(port, calls, setup, sessions);
+  } catch (error) {
+    const { code, message } = toServalError(error);
+    port.postMessage({ kind: "refused", code, message } satisfies WorkerAnswer);
   }
+}
 
-  async function tryOut(session: Session): Promise<void> {
-    await session.run({ images: pixelTensor(new Uint8Array(height * width * 3), 1) }, {}, scores);
-  }
+function inputSize({ preprocess }: PredictSetup): Size {
+  return preprocess.crop ?? preprocess;
+}
 
-  /**
-   * A request that has the machine for itself is answered by all cores, where that makes the model much faster: of many
-   * small convolutions it does not. They sleep when there is none. Their session is made when the first such request was
-   * answered, so that nothing waits for it.
-   */
-  const widen = async (): Promise<void> => {
-    if (wide !== undefined) return;
-    wide = narrow;
-    if (setup.aloneThreads < 2) return;
-    try {
-      const session = await open({ threads: setup.aloneThreads, spin: false });
-      const [widely, narrowly] = [await fastest(session), await fastest(narrow)];
-      if (widely < worthwhile * narrowly) wide = session;
-      else await session.close();
-    } catch {
-      // The narrow one answers as well.
-    }
-  };
-
-  const fastest = async (session: Session): Promise<number> => {
-    const times: number[] = [];
-    for (let i = 0; i < 5; i++) {
-      const startedAt = performance.now();
-      await tryOut(session);
-      times.push(performance.now() - startedAt);
-    }
-    return Math.min(...times);
-  };
-
-  function pixelTensor(data: Uint8Array, count: number): Tensor {
-    return { dtype: "uint8", shape: [count, height, width, 3], data };
-  }
+/** Decodes, runs the model, answers. Calls overlap where they wait for the decoder. */
+async function servePredictions(port: MessagePort, calls: Calls, setup: PredictSetup, sessions: Sessions): Promise<void> {
+  const answer = (message: WorkerAnswer): void => port.postMessage(message);
+  const input = inputSize(setup);
 
   const run = async (session: Session, pixels: Uint8Array, count: number, names: string[]): Promise<Record<string, Tensor>> =>
-    await session.run({ images: pixelTensor(pixels, count) }, {}, names);
+    await session.run({ images: pixelTensor(input, pixels, count) }, {}, names);
 
   const decode = async (image: Uint8Array): Promise<Uint8Array> => await preprocessImage(image, setup.preprocess, setup.limits);
 
@@ -163,17 +130,18 @@ async function servePredictions(port: MessagePort): Promise<void> {
   const running = new Set<Promise<unknown>>();
   for await (const [call] of calls) {
     if (call.kind !== "tasks") break;
-    const session = call.alone && wide ? wide : narrow;
+    const session = sessions.pick(call.alone);
     const images = call.tasks.flatMap(({ id, task }) => (task.kind === "predict" ? [{ id, image: task.image }] : []));
     const others = call.tasks.filter(({ task }) => task.kind !== "predict");
     const work = Promise.all([predict(images, session), ...others.map(async (task) => await single(task, session))]).then(
-      async () => await (call.alone && images.length > 0 ? widen() : undefined),
+      // The first request is answered: now is time for what makes the next one faster.
+      async () => await (call.alone && images.length > 0 ? sessions.widen() : undefined),
     );
     running.add(work);
     void work.finally(() => running.delete(work));
   }
   await Promise.all(running);
-  for (const session of new Set([narrow, wide ?? narrow])) await session.close();
+  await sessions.close();
   port.close();
 }
 
@@ -181,4 +149,4 @@ function values(outputs: Record<string, Tensor>, name: string): Float32Array {
   return outputs[name]?.data as Float32Array;
 }
 
-if (parentPort) await servePredictions(parentPort);
+if (parentPort) await startThread(parentPort);

@@ -67,7 +67,8 @@ export function beginServedModel(servable: ServableBundle, options: ServedModelO
     onLost,
   } = options;
   const pool = startPredictPool(
-    { model: bundle.model, preprocess, limits: imageLimits(limits), classifier, aloneThreads: threads },
+    bundle.model,
+    { preprocess, limits: imageLimits(limits), classifier, aloneThreads: threads },
     { workers, maxBatchSize, maxDelayMs, hangMs: limits.hangMs ?? defaultHangMs, thread, othersAfter, onLost },
   );
   const predict = async (image: Uint8Array): Promise<Float32Array> => (await pool.run({ kind: "check", image })).probabilities;
