@@ -96,6 +96,18 @@ it("serves without feedback where nothing can be written, and says why", async (
   await rm(root, { recursive: true });
 });
 
+it("stores what it answered, also when it has only just started and closes at once", async () => {
+  const root = await mkdtemp(join(tmpdir(), "serval-brief-"));
+  const file = join(root, "predictions.db");
+  const brief = await startTestService({ service: { predictionLogFile: file } });
+  const { request_id: id } = (await predictForm(brief, await colourPicture("red"))).body;
+  await brief.close();
+  const db = new DatabaseSync(file, { readOnly: true });
+  expect(db.prepare("SELECT request_id FROM predictions").all()).toEqual([{ request_id: id }]);
+  db.close();
+  await rm(root, { recursive: true });
+});
+
 it("loses no feedback that it acknowledged when it is killed in the middle of many", async () => {
   const cwd = await mkdtemp(join(tmpdir(), "serval-killed-"));
   await mkdir(join(cwd, "models"));
