@@ -74,9 +74,10 @@ try {
     const load = await openLoop(server.port, requests, rate, windowMs);
     const sorted = [...load.latenciesMs].sort((a, b) => a - b);
     const at = (share: number): number => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0;
-    memory!.push([seconds(), server.memoryMb()]);
-    p50!.push([seconds(), at(0.5)]);
-    p99!.push([seconds(), at(0.99)]);
+    const now = Math.round(seconds());
+    memory!.push([now, server.memoryMb()]);
+    p50!.push([now, at(0.5)]);
+    p99!.push([now, at(0.99)]);
     answered += sorted.length;
     for (const [status, count] of Object.entries(load.statuses)) if (status !== "200") lost[status] = (lost[status] ?? 0) + count;
   }
