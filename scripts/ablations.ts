@@ -25,17 +25,15 @@ const tries: readonly (readonly [name: string, title: string, ...overrides: stri
   ["no-crops", "without random crops", "train.cropScale=1"],
   ["no-jitter", "without colour jitter", "train.colorJitter=0"],
   ["no-erasing", "without erasing", "train.erasing=0"],
+  [
+    "plain",
+    "without all of these, and without flips",
+    ...["emaDecay=0", "labelSmoothing=0", "cropScale=1", "colorJitter=0", "erasing=0", "flip=false"].map((set) => `train.${set}`),
+  ],
   ["mixup", "with mixup, alpha 0.2", "train.mixup=0.2"],
   ["cutmix", "with cutmix, alpha 1", "train.cutmix=1"],
   ["no-flip", "without flips", "train.flip=false"],
   ["no-decay", "without weight decay", "train.weightDecay=0"],
-  [
-    "plain",
-    "without all of these",
-    ...["emaDecay=0", "labelSmoothing=0", "cropScale=1", "colorJitter=0", "erasing=0", "flip=false", "weightDecay=0"].map(
-      (set) => `train.${set}`,
-    ),
-  ],
 ];
 
 await mkdir(folder, { recursive: true });
