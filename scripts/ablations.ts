@@ -16,7 +16,7 @@ const [source] = process.argv.slice(2);
 /** In place of the recipe's 51 epochs that end on pictures of 128 pixels. */
 const small = ["prepare.width=64", "prepare.height=64", "train.cropSize=64", "train.endSize=64", "train.epochs=10"];
 
-/** What is changed, and what stands in the table for it; the first two are the recipe, whose difference is that of chance. */
+/** What is changed, and what stands in the table for it. The first two are both the recipe: by how much chance alone makes them differ. */
 const tries: readonly (readonly [name: string, title: string, ...overrides: string[]])[] = [
   ["recipe", "the recipe"],
   ["seed", "another seed", "train.seed=43"],

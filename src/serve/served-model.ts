@@ -52,6 +52,7 @@ export interface StartingModel {
   readonly ready: Promise<void>;
 }
 
+/** Returns at once: what is asked of the model before it is ready waits, and what does not need an answer of it can be done meanwhile. */
 export function beginServedModel(servable: ServableBundle, options: ServedModelOptions = {}): StartingModel {
   const { bundle, classifier, checkImages } = servable;
   const { preprocess, name } = bundle.manifest;

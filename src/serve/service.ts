@@ -46,6 +46,7 @@ export interface Service {
   close(): Promise<void>;
 }
 
+/** After listening: long enough for a first answer, short enough that a burst soon finds every thread. */
 const settleMs = 250;
 
 /**
