@@ -1,6 +1,8 @@
 import { NCHWC_DOMAIN, type AttributeValue, type Emitted, type OnnxBuilder } from "./builder.ts";
 import { STEP_ALPHA, sumFirstAxis, type AffineOptions, type ConvAttributes, type Lowering } from "./lowering.ts";
 import { portable } from "./portable.ts";
+import { gatherRows, rowsInward } from "./rows.ts";
+import { winogradConv2d, winogradInputGrad, winogradWeightGrad } from "./winograd.ts";
 
 type Map4 = [number, number, number, number];
 
@@ -21,22 +23,6 @@ function emit(
   attributes: Record<string, AttributeValue>,
 ): Emitted {
   return builder.node(op, inputs, shape, { domain: NCHWC_DOMAIN, layout: "blocked", attributes });
-}
-
-/** Rows of [batch, rows, width] in another order, some of them repeated: [batch, order.length, width]. */
-function rowsAt(builder: OnnxBuilder, value: Emitted, [batch, rows, width]: readonly [number, number, number], order: Int32Array): Emitted {
-  const from = builder.reshape(value, [batch, rows, width]);
-  return builder.node("Gather", [from, builder.indices(order)], [batch, order.length, width], { attributes: { axis: 1 } });
-}
-
-/**
- * Moves the rows of [batch, block, columns] behind the columns: [batch, columns, block]. To MLAS these are pictures of one block of
- * channels to be reordered, which takes a tenth of the time of ONNX Runtime's Transpose.
- */
-function rowsInward(builder: OnnxBuilder, value: Emitted, batch: number, columns: number): Emitted {
-  const b = builder.blockSize;
-  const pictures = builder.reshape(value, [batch, b, 1, columns]);
-  return builder.node("ReorderInput", [pictures], [batch, 1, 1, columns, b], { domain: NCHWC_DOMAIN });
 }
 
 /** [O,C,K,K] to MLAS's OIHWBiBo: blocks of output channels, blocks of input channels, taps, then both within a block. */
@@ -61,7 +47,7 @@ function blockTurnedWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
   for (let inBlock = 0; inBlock < inBlocks; inBlock++)
     for (let outBlock = 0; outBlock < outBlocks; outBlock++)
       for (let tap = taps - 1; tap >= 0; tap--) order[at++] = (outBlock * inBlocks + inBlock) * taps + tap;
-  return builder.reshape(rowsAt(builder, exchanged, [1, squares, b * b], order), [c, o, k, k]);
+  return builder.reshape(gatherRows(builder, exchanged, [1, squares, b * b], order), [c, o, k, k]);
 }
 
 /** [O,C,K,K] with C below the block size to OIHWBo, for a first layer that reads plain NCHW pictures. */
@@ -74,6 +60,15 @@ function convAttributes({ kernel, stride, padding }: ConvAttributes): Record<str
   return { kernel_shape: [kernel, kernel], strides: [stride, stride], pads: [padding, padding, padding, padding] };
 }
 
+/** With fewer channels, moving the tiles takes more time than fewer products save. */
+const TILED_CHANNELS = 64;
+
+/** Whether a convolution with a weight of this shape, and its gradients, go by Winograd's tiles. */
+function tiled(builder: OnnxBuilder, weight: readonly number[], { kernel, stride, padding }: ConvAttributes): boolean {
+  const [o, c] = weight as Map4;
+  return kernel === 3 && stride === 1 && padding === 1 && fits(builder, o, c) && Math.min(o, c) >= TILED_CHANNELS;
+}
+
 function conv2d(
   builder: OnnxBuilder,
   x: Emitted,
@@ -83,6 +78,7 @@ function conv2d(
   shape: readonly number[],
 ): Emitted {
   const [o, c] = weight.shape as Map4;
+  if (tiled(builder, weight.shape, attributes)) return winogradConv2d(builder, x, weight, bias, shape);
   const rest = bias ? [bias] : [];
   if (fits(builder, o, c))
     return emit(builder, "Conv", [builder.blocked(x), blockWeight(builder, weight), ...rest], shape, convAttributes(attributes));
@@ -99,6 +95,7 @@ function conv2dInputGrad(
   shape: readonly number[],
 ): Emitted {
   const [o, c, k] = weight.shape as Map4;
+  if (tiled(builder, weight.shape, attributes)) return winogradInputGrad(builder, dy, weight, shape);
   if (!fits(builder, o, c) || attributes.stride !== 1) return portable.conv2dInputGrad(builder, dy, weight, attributes, shape);
   const padding = k - 1 - attributes.padding;
   return emit(
@@ -130,6 +127,7 @@ function conv2dWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attribu
   const [n, c] = x.shape as Map4;
   const [, o, outHeight, outWidth] = dy.shape as Map4;
   const b = builder.blockSize;
+  if (tiled(builder, shape, attributes)) return winogradWeightGrad(builder, x, dy, shape);
   const together = b / greatestDivisor(b, outWidth);
   if (!fits(builder, o) || n % together !== 0) return portable.conv2dWeightGrad(builder, x, dy, attributes, shape);
   const blocks = (together * outWidth) / b;
@@ -158,7 +156,7 @@ function tapsInward(builder: OnnxBuilder, value: Emitted, o: number, taps: numbe
   if (!fits(builder, c)) return builder.transpose(builder.reshape(value, [o, taps, c]), [0, 2, 1]);
   const blocks = c / b;
   const order = Int32Array.from({ length: taps * blocks }, (_, k) => (k % taps) * blocks + Math.floor(k / taps));
-  const byBlock = rowsAt(builder, value, [o, taps * blocks, b], order);
+  const byBlock = gatherRows(builder, value, [o, taps * blocks, b], order);
   return builder.plain(builder.asBlocked(byBlock, [o, c, 1, taps]));
 }
 
@@ -194,7 +192,7 @@ function windowsOf(builder: OnnxBuilder, x: Emitted, { attributes, together, ban
             pixels[at++] = (picture * paddedHeight + band * bandHeight * stride + row) * paddedWidth + column * stride + tap;
           }
   const sets = n / together;
-  const gathered = rowsAt(builder, padded, [sets, together * paddedHeight * paddedWidth, c], pixels);
+  const gathered = gatherRows(builder, padded, [sets, together * paddedHeight * paddedWidth, c], pixels);
   return rowsInward(builder, gathered, (sets * pixels.length) / b, c);
 }
 
@@ -214,7 +212,7 @@ function filtersOf(builder: OnnxBuilder, dy: Emitted, together: number, bands: n
         for (let row = band * bandHeight; row < (band + 1) * bandHeight; row++)
           for (let picture = set * together; picture < (set + 1) * together; picture++)
             rows[at++] = (picture * outBlocks + block) * height + row;
-  return builder.reshape(rowsAt(builder, maps, [1, rows.length, width * b], rows), shape);
+  return builder.reshape(gatherRows(builder, maps, [1, rows.length, width * b], rows), shape);
 }
 
 function divisors(count: number): number[] {
@@ -260,14 +258,14 @@ function maxPool2Grad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emit
   const zero = vector(builder, c, 0);
   const negative = depthwise(builder, pooled, vector(builder, c, -1), zero, undefined, {});
   const pixels = Int32Array.from({ length: h * w }, (_, k) => Math.floor(Math.floor(k / w) / 2) * (w / 2) + Math.floor((k % w) / 2));
-  const maxima = rowsAt(builder, negative, [(n * c) / b, (h * w) / 4, b], pixels);
+  const maxima = gatherRows(builder, negative, [(n * c) / b, (h * w) / 4, b], pixels);
   const mask = depthwise(builder, x, vector(builder, c, 1), zero, builder.asBlocked(maxima, x.shape), {
     activation: "HardSigmoid",
     activation_params: { floats: [STEP_ALPHA, 1] },
   });
   const rows = (n * c * h) / b / 2;
   const columns = Int32Array.from({ length: w }, (_, k) => Math.floor(k / 2));
-  const wide = rowsAt(builder, builder.blocked(d), [rows, w / 2, b], columns);
+  const wide = gatherRows(builder, builder.blocked(d), [rows, w / 2, b], columns);
   const product = builder.node("Mul", [builder.reshape(mask, [rows, 2, w * b]), builder.reshape(wide, [rows, 1, w * b])], [rows, 2, w * b]);
   return builder.asBlocked(product, x.shape);
 }

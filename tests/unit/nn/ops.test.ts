@@ -72,9 +72,12 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [of(1, 16, 6, 6), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1 } },
     { inputs: [of(2, 16, 4, 4), of(16, 16, 1, 1)], attributes: { kernel: 1, stride: 1, padding: 0 } },
     { inputs: [of(2, 5, 5, 4), of(12, 5, 3, 3), of(12)], attributes: { kernel: 3, stride: 1, padding: 0 } },
+    // From 64 channels on by Winograd's tiles, here two down, of which the second is cut, and one across.
+    { inputs: [of(1, 64, 5, 4), of(64, 64, 3, 3), of(64)], attributes: { kernel: 3, stride: 1, padding: 1 } },
   ],
   conv2dInputGrad: [
     { inputs: [of(2, 16, 3, 3), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1, inputShape: [2, 16, 5, 6] } },
+    { inputs: [of(3, 128, 9, 6), of(128, 64, 3, 3)], attributes: { kernel: 3, stride: 1, padding: 1, inputShape: [3, 64, 9, 6] } },
   ],
   conv2dWeightGrad: [
     // Rows of whole blocks; then the rows of two, four and sixteen pictures side by side fill blocks.
@@ -85,6 +88,9 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     // Too few pictures for that; and a first layer whose maps are worked on in bands.
     { inputs: [of(2, 16, 5, 5), of(2, 16, 5, 5)], attributes: { kernel: 3, stride: 1, padding: 1 } },
     { inputs: [of(2, 3, 72, 72), of(2, 32, 72, 72)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+    // By Winograd's tiles: whole ones, and cut ones.
+    { inputs: [of(3, 64, 8, 12), of(3, 128, 8, 12)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+    { inputs: [of(3, 128, 3, 5), of(3, 64, 3, 5)], attributes: { kernel: 3, stride: 1, padding: 1 } },
   ],
   maxPool2: [
     { inputs: [apart(2, 16, 4, 6)], attributes: {} },

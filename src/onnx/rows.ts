@@ -1,0 +1,22 @@
+import { NCHWC_DOMAIN, type Emitted, type OnnxBuilder } from "./builder.ts";
+
+/** Rows of [batch, rows, width] in another order, some of them repeated: [batch, order.length, width]. */
+export function gatherRows(
+  builder: OnnxBuilder,
+  value: Emitted,
+  [batch, rows, width]: readonly [number, number, number],
+  order: Int32Array,
+): Emitted {
+  const from = builder.reshape(value, [batch, rows, width]);
+  return builder.node("Gather", [from, builder.indices(order)], [batch, order.length, width], { attributes: { axis: 1 } });
+}
+
+/**
+ * Moves the rows of [batch, block, columns] behind the columns: [batch, columns, block]. To MLAS these are pictures of one block of
+ * channels to be reordered, which takes a tenth of the time of ONNX Runtime's Transpose.
+ */
+export function rowsInward(builder: OnnxBuilder, value: Emitted, batch: number, columns: number): Emitted {
+  const b = builder.blockSize;
+  const pictures = builder.reshape(value, [batch, b, 1, columns]);
+  return builder.node("ReorderInput", [pictures], [batch, 1, 1, columns, b], { domain: NCHWC_DOMAIN });
+}
