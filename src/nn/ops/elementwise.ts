@@ -1,4 +1,4 @@
-import { sameShape, type Emitted, type OnnxBuilder } from "../../onnx/builder.ts";
+import { elementCount, sameShape, type Emitted, type OnnxBuilder } from "../../onnx/builder.ts";
 import type { Lowering } from "../../onnx/lowering.ts";
 import type { NoAttributes } from "./op-attributes.ts";
 import { array64, graphError, type Array64, type GraphEditor, type OpSpec, type Value } from "./op-spec.ts";
@@ -74,7 +74,13 @@ function binary(
 function lowerBinary(builder: OnnxBuilder, op: string, a: Emitted, b: Emitted, shape: readonly number[]): Emitted {
   const blocked = sameShape(a.shape, b.shape) && (a.layout === "blocked" || b.layout === "blocked");
   if (blocked) return builder.node(op, [builder.blocked(a), builder.blocked(b)], shape, { layout: "blocked" });
-  return builder.node(op, [builder.plain(a), builder.plain(b)], shape);
+  const inputs = [builder.plain(a), builder.plain(b)];
+  // ONNX Runtime 1.30 takes a number at a time where [O,C,1,1] meets a scalar: 0.3 ms for 192x128 of them, against 9 us for a row.
+  const one = inputs.find((input) => elementCount(input.shape) === 1);
+  if (!one || shape.length < 2 || shape.at(-1) !== 1) return builder.node(op, inputs, shape);
+  const row = [elementCount(shape)];
+  const rows = inputs.map((input) => (input === one ? builder.reshape(input, []) : builder.reshape(input, row)));
+  return builder.reshape(builder.node(op, rows, row), shape);
 }
 
 function unary<A extends object>(
