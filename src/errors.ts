@@ -41,7 +41,7 @@ const table = {
     title: "The command was interrupted.",
     status: 503,
     exit: 130,
-    hint: "Run it again; `serval train --resume` goes on from the last checkpoint.",
+    hint: "Run it again. A training goes on from its last checkpoint with `serval train --resume`.",
   },
 
   E_SOURCE: {
