@@ -1,4 +1,5 @@
-"""A classifier behind FastAPI as tutorials write it: one process, PyTorch's defaults, PIL."""
+"""A classifier behind FastAPI as tutorials write it: one process, PyTorch's defaults, PIL. `def` and not `async def`, so that
+FastAPI decodes and predicts in its threads: 101 to 107 requests/s from 8 clients instead of 70 to 92."""
 
 import io
 import os
@@ -27,8 +28,8 @@ def health() -> dict:
 
 
 @app.post("/predict")
-async def predict(file: UploadFile = File(...)) -> dict:
-    image = Image.open(io.BytesIO(await file.read())).convert("RGB")
+def predict(file: UploadFile = File(...)) -> dict:
+    image = Image.open(io.BytesIO(file.file.read())).convert("RGB")
     image = image.resize(model.size, Image.Resampling.LANCZOS).crop(model.box)
     return predict_pixels(np.array(image))
 
