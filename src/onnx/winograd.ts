@@ -137,13 +137,7 @@ function assemble(builder: OnnxBuilder, products: Emitted, bias: Emitted | null,
 }
 
 /** 3x3, stride 1, padding 1; channels in whole blocks. */
-export function winogradConv2d(
-  builder: OnnxBuilder,
-  x: Emitted,
-  weight: Emitted,
-  bias: Emitted | null,
-  shape: readonly number[],
-): Emitted {
+export function winogradConv2d(builder: OnnxBuilder, x: Emitted, weight: Emitted, bias: Emitted | null, shape: readonly number[]): Emitted {
   const [o, c] = weight.shape as Map4;
   const filters = apply(builder, filterMatrix, tapsFirst(builder, weight), [c, o]);
   const products = builder.node("MatMul", [inputTiles(builder, x), filters], [POINTS, tileCount(shape as Map4), o]);
@@ -176,8 +170,7 @@ export function winogradWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted
   const order = new Int32Array((o / b) * c * TAPS);
   let at = 0;
   for (let block = 0; block < o / b; block++)
-    for (let channel = 0; channel < c; channel++)
-      for (let tap = 0; tap < TAPS; tap++) order[at++] = (tap * c + channel) * (o / b) + block;
+    for (let channel = 0; channel < c; channel++) for (let tap = 0; tap < TAPS; tap++) order[at++] = (tap * c + channel) * (o / b) + block;
   const rows = gatherRows(builder, taps, [1, order.length, b], order);
   return builder.reshape(builder.plain(builder.asBlocked(rows, [1, o, c, TAPS])), shape);
 }
