@@ -79,6 +79,8 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
       }
     } catch (error) {
       for (const { id } of decoded) fail(id, error);
+    } finally {
+      for (const { pixels } of decoded) release(pixels);
     }
   };
 
@@ -143,6 +145,14 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
   await Promise.all(running);
   await sessions.close();
   port.close();
+}
+
+/**
+ * Gives the decoder's memory back at once. V8 would do it when it tidies the whole heap of this thread, and there is so little else
+ * in that heap that it let 45 MB of pixels gather.
+ */
+function release(pixels: Uint8Array): void {
+  if (pixels.byteLength === pixels.buffer.byteLength) (pixels.buffer as ArrayBuffer).transfer(0);
 }
 
 function values(outputs: Record<string, Tensor>, name: string): Float32Array {
