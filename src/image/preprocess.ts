@@ -1,5 +1,5 @@
 import { ServalError } from "../errors.ts";
-import { decodeUnopened, openImage, rawRgb, type ImageLimits } from "./decode.ts";
+import { decodeUnopened, openImage, rawRgb, releasePixels, type ImageLimits } from "./decode.ts";
 
 export type { ImageLimits } from "./decode.ts";
 
@@ -45,7 +45,9 @@ export async function preprocessImage(bytes: Uint8Array, preprocess: Preprocess,
     throw error;
   });
   const row = toRgb(data, width * height, info.channels);
-  return crop === null ? row : centerCrop(row, { width, height }, crop);
+  const wanted = crop === null ? row : centerCrop(row, { width, height }, crop);
+  if (wanted.buffer !== data.buffer) releasePixels(data);
+  return wanted;
 }
 
 /** A decoder that was asked for raw bytes may still answer with one channel (gray) or four. */

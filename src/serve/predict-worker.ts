@@ -1,6 +1,7 @@
 import { on } from "node:events";
 import { parentPort, type MessagePort } from "node:worker_threads";
 import { ServalError, toServalError } from "../errors.ts";
+import { releasePixels } from "../image/decode.ts";
 import { renderHeatMap } from "../image/heat-map.ts";
 import { preprocessImage, type ImageLimits, type Size } from "../image/preprocess.ts";
 import type { Session, Tensor } from "../runtime/engine.ts";
@@ -80,7 +81,7 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
     } catch (error) {
       for (const { id } of decoded) fail(id, error);
     } finally {
-      for (const { pixels } of decoded) release(pixels);
+      for (const { pixels } of decoded) releasePixels(pixels);
     }
   };
 
@@ -145,14 +146,6 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
   await Promise.all(running);
   await sessions.close();
   port.close();
-}
-
-/**
- * Gives the decoder's memory back at once. V8 would do it when it tidies the whole heap of this thread, and there is so little else
- * in that heap that it let 45 MB of pixels gather.
- */
-function release(pixels: Uint8Array): void {
-  if (pixels.byteLength === pixels.buffer.byteLength) (pixels.buffer as ArrayBuffer).transfer(0);
 }
 
 function values(outputs: Record<string, Tensor>, name: string): Float32Array {
