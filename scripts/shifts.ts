@@ -2,7 +2,7 @@
  * How models do on pictures like those of other cameras, as far as that can be imitated: `npm run long:shifts -- PROJECT [MODEL...]`,
  * where PROJECT is a folder with data/raw and data/processed (default: the working directory) and MODEL a bundle (default:
  * models/cats-dogs). Alters every picture of the test split in one way at a time, evaluates the models on the altered ones,
- * and prints the table of docs/accuracy.md. About five minutes for 2,161 pictures and two models.
+ * and prints the table of docs/accuracy.md. About ten minutes for 2,161 pictures and two models.
  */
 import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
@@ -23,9 +23,9 @@ interface Picture {
   readonly index: number;
 }
 
-/** What is done to a picture, and what stands for it in the table. The first is the ruler: it is only stored again. */
+/** What is done to a picture, and what stands for it in the table. The first is the ruler. */
 const shifts: readonly (readonly [title: string, alter: (picture: Picture) => Sharp | Promise<Sharp>, quality?: number])[] = [
-  ["as they are", ({ pipeline }) => pipeline],
+  ["as they are, stored again", ({ pipeline }) => pipeline],
   ["half as wide and high", ({ pipeline, width, height }) => pipeline.resize(half(width), half(height), { fit: "fill" })],
   ["blurred, sigma 1.5 pixels", ({ pipeline }) => pipeline.blur(1.5)],
   ["noise, sigma 25 of 255", noisy],

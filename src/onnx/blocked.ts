@@ -1,7 +1,7 @@
 import { NCHWC_DOMAIN, type AttributeValue, type Emitted, type OnnxBuilder } from "./builder.ts";
 import { STEP_ALPHA, sumFirstAxis, type AffineOptions, type ConvAttributes, type Lowering } from "./lowering.ts";
 import { portable } from "./portable.ts";
-import { gatherRows, rowsInward } from "./rows.ts";
+import { gatherRows, paddedLast, rowsInward } from "./rows.ts";
 import { winogradConv2d, winogradInputGrad, winogradWeightGrad } from "./winograd.ts";
 
 type Map4 = [number, number, number, number];
@@ -171,14 +171,9 @@ interface Windows {
 /** What the filters of dy step over in x [N,C,H,W]: [N/together, bands, rows, blocks, columns of the kernel, C, B pixels]. */
 function windowsOf(builder: OnnxBuilder, x: Emitted, { attributes, together, bands, bandHeight, outWidth }: Windows): Emitted {
   const { kernel, stride, padding } = attributes;
-  const [n, c, height, width] = x.shape as Map4;
   const b = builder.blockSize;
-  const [paddedHeight, paddedWidth] = [height + 2 * padding, width + 2 * padding];
-  const last = builder.channelsLast(x);
-  const padded =
-    padding === 0
-      ? last
-      : builder.node("Pad", [last, builder.ints(0, padding, padding, 0, 0, padding, padding, 0)], [n, paddedHeight, paddedWidth, c]);
+  const padded = paddedLast(builder, x, padding, [padding, padding]);
+  const [n, paddedHeight, paddedWidth, c] = padded.shape as Map4;
   const rows = (bandHeight - 1) * stride + kernel;
   const blocks = (together * outWidth) / b;
   const pixels = new Int32Array(bands * rows * blocks * kernel * b);

@@ -11,6 +11,15 @@ export function gatherRows(
   return builder.node("Gather", [from, builder.indices(order)], [batch, order.length, width], { attributes: { axis: 1 } });
 }
 
+/** Maps [N,C,H,W] with zeros around them, pixels last: `before` above and to the left, the pair below and to the right. */
+export function paddedLast(builder: OnnxBuilder, maps: Emitted, before: number, [below, right]: readonly [number, number]): Emitted {
+  const last = builder.channelsLast(maps);
+  if (before === 0 && below === 0 && right === 0) return last;
+  const [n, height, width, c] = last.shape as [number, number, number, number];
+  const zeros = builder.ints(0, before, before, 0, 0, below, right, 0);
+  return builder.node("Pad", [last, zeros], [n, before + height + below, before + width + right, c]);
+}
+
 /**
  * Moves the rows of [batch, block, columns] behind the columns: [batch, columns, block]. To MLAS these are pictures of one block of
  * channels to be reordered, which takes a tenth of the time of ONNX Runtime's Transpose.

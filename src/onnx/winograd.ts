@@ -1,5 +1,5 @@
 import { MS_DOMAIN, NCHWC_DOMAIN, type Emitted, type OnnxBuilder } from "./builder.ts";
-import { gatherRows, rowsInward } from "./rows.ts";
+import { gatherRows, paddedLast, rowsInward } from "./rows.ts";
 
 type Map4 = [number, number, number, number];
 
@@ -70,18 +70,10 @@ function forEachTile([n, , height, width]: Map4, visit: (picture: number, row: n
 /** The tiles of maps [N,C,H,W], `side` wide, a step apart, `before` pixels of zeros in front of the first: [side x side, tiles, C]. */
 function cut(builder: OnnxBuilder, maps: Emitted, side: number, before: number): Emitted {
   const shape = maps.shape as Map4;
-  const [n, c, height, width] = shape;
-  const paddedSize = (size: number): number => (tilesAlong(size) - 1) * STEP + side;
-  const [paddedHeight, paddedWidth] = [paddedSize(height), paddedSize(width)];
-  const last = builder.channelsLast(maps);
-  const padded =
-    paddedHeight === height && paddedWidth === width
-      ? last
-      : builder.node(
-          "Pad",
-          [last, builder.ints(0, before, before, 0, 0, paddedHeight - before - height, paddedWidth - before - width, 0)],
-          [n, paddedHeight, paddedWidth, c],
-        );
+  const [, , height, width] = shape;
+  const after = (size: number): number => (tilesAlong(size) - 1) * STEP + side - before - size;
+  const padded = paddedLast(builder, maps, before, [after(height), after(width)]);
+  const [n, paddedHeight, paddedWidth, c] = padded.shape as Map4;
   const pixels = new Int32Array(side * side * tileCount(shape));
   let at = 0;
   for (let y = 0; y < side; y++)
