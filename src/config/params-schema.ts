@@ -33,6 +33,8 @@ export interface Params {
     readonly flip: boolean;
     readonly cropScale: number;
     readonly colorJitter: number;
+    readonly blur: number;
+    readonly noise: number;
     readonly erasing: number;
     readonly mixup: number;
     readonly cutmix: number;
@@ -188,6 +190,8 @@ const train = Type.Object(
       0,
       "Largest change of brightness, contrast and saturation in training, as a share; white balance by a quarter of it.",
     ),
+    blur: share(0, "Probability that a training image is out of focus, by up to 4 % of its longer side to each side."),
+    noise: share(0, "Probability that a training image is noisy, with a standard deviation of up to 40 of 255."),
     erasing: share(0, "Probability that a random rectangle of a training image is blotted out."),
     mixup: share(0, "Alpha of mixup, which blends pairs of training images and their labels; 0 is off."),
     cutmix: share(0, "Alpha of cutmix, which exchanges rectangles between pairs of training images; 0 is off."),

@@ -53,10 +53,13 @@ interface Taps {
   readonly weights: Float32Array;
 }
 
-/** Bilinear where the picture grows, a triangle as wide as the reduction where it shrinks (as Pillow and sharp do). */
-function triangleTaps(from: number, to: number): Taps {
+/**
+ * Bilinear where the picture grows, a triangle as wide as the reduction where it shrinks (as Pillow and sharp do); and at
+ * least `blur` pixels of the picture to each side.
+ */
+function triangleTaps(from: number, to: number, blur: number): Taps {
   const ratio = from / to;
-  const support = Math.max(1, ratio);
+  const support = Math.max(1, ratio, blur);
   const taps = Math.min(from, Math.ceil(support) * 2 + 1);
   const first = new Int32Array(to);
   const weights = new Float32Array(to * taps);
@@ -75,24 +78,35 @@ function triangleTaps(from: number, to: number): Taps {
 export interface Resampler {
   /**
    * Scales a window of an RGB picture (uint8 H*W*3) to a square of `side` pixels in `target` at `offset`, mirrored left
-   * to right on request, with its colours changed.
+   * to right on request, with its colours changed. Each pixel is averaged over at least `blur` pixels of the picture to
+   * each side, by a triangle: a deviation of `blur` / sqrt(6). 1 leaves it sharp.
    */
-  into(target: Uint8Array, offset: number, picture: Uint8Array, size: Size, window: Window, flip: boolean, colours: ColourMap): void;
+  into(
+    target: Uint8Array,
+    offset: number,
+    picture: Uint8Array,
+    size: Size,
+    window: Window,
+    flip: boolean,
+    colours: ColourMap,
+    blur: number,
+  ): void;
 }
 
 export function createResampler(side: number, largest: Size): Resampler {
   const narrow = new Float32Array(largest.height * side * 3);
   const line = new Float32Array(side * 3);
   // Windows repeat their few lengths all the time.
-  const known = new Map<number, Taps>();
-  const tapsOf = (length: number): Taps => {
-    const taps = known.get(length) ?? triangleTaps(length, side);
-    known.set(length, taps);
+  const known = new Map<string, Taps>();
+  const tapsOf = (length: number, blur: number): Taps => {
+    const key = `${length} ${blur}`;
+    const taps = known.get(key) ?? triangleTaps(length, side, blur);
+    known.set(key, taps);
     return taps;
   };
   return {
-    into(target, offset, picture, size, window, flip, { red, green, blue }) {
-      const columns = tapsOf(window.width);
+    into(target, offset, picture, size, window, flip, { red, green, blue }, blur) {
+      const columns = tapsOf(window.width, blur);
       for (let y = 0; y < window.height; y++) {
         const from = ((window.top + y) * size.width + window.left) * 3;
         const to = y * side * 3;
@@ -111,7 +125,7 @@ export function createResampler(side: number, largest: Size): Resampler {
           narrow[into + 2] = b;
         }
       }
-      const rows = tapsOf(window.height);
+      const rows = tapsOf(window.height, blur);
       const lineLength = side * 3;
       for (let y = 0; y < side; y++) {
         line.fill(0);
@@ -131,6 +145,12 @@ export function createResampler(side: number, largest: Size): Resampler {
       }
     },
   };
+}
+
+/** Adds noise to every value of a picture: `normals`, deviations of a normal distribution, from `start` on, times `deviation` (of 0..255). */
+export function addNoise(picture: Uint8Array, normals: Float32Array, start: number, deviation: number): void {
+  for (let k = 0; k < picture.length; k++)
+    picture[k] = byte((picture[k] as number) + deviation * (normals[(start + k) % normals.length] as number));
 }
 
 function byte(value: number): number {

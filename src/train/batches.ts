@@ -1,5 +1,6 @@
 import type { Shards, Split } from "../data/shards.ts";
 import {
+  addNoise,
   blend,
   colourMap,
   createResampler,
@@ -17,10 +18,17 @@ import type { TrainConfig } from "./train-job.ts";
 /** Streams of the seed: epoch e shuffles with shuffleStream + e, step s (of the whole training) draws with batchStream + s. */
 const shuffleStream = 1000;
 const batchStream = 0x1000_0000;
+/** Stream of the noise that pictures get pieces of. */
+const noiseStream = 1;
+
+/** Blurred pictures are blurred over up to this share of their longer side, to each side. */
+const widestBlur = 0.04;
+/** Noisy pictures get a deviation of up to this, of 255. */
+const loudestNoise = 40;
 
 export type Augmentation = Pick<
   TrainConfig,
-  "flip" | "labelSmoothing" | "cropScale" | "colorJitter" | "erasing" | "mixup" | "cutmix" | "mixProbability"
+  "flip" | "labelSmoothing" | "cropScale" | "colorJitter" | "blur" | "noise" | "erasing" | "mixup" | "cutmix" | "mixProbability"
 >;
 
 /** What a training step reads. */
@@ -46,6 +54,7 @@ export class BatchMaker {
   readonly #options: Augmentation;
   readonly #resampler: Resampler;
   readonly #row: Uint8Array;
+  readonly #normals: Float32Array;
 
   constructor(shards: Shards, seed: number, side: number, options: Augmentation) {
     this.#shards = shards;
@@ -54,6 +63,9 @@ export class BatchMaker {
     this.#options = options;
     this.#resampler = createResampler(side, shards);
     this.#row = new Uint8Array(shards.width * shards.height * 3);
+    const random = new Random(seed, noiseStream);
+    // A prime length, so that rows of pictures do not repeat it.
+    this.#normals = Float32Array.from({ length: options.noise > 0 ? 131_071 : 0 }, () => random.normal());
   }
 
   /** Fills `batch` with the rows that `order` names from `start` on. `step` counts from the start of the training. */
@@ -75,16 +87,26 @@ export class BatchMaker {
   }
 
   #augment(target: Uint8Array, offset: number, random: Random): void {
-    const { cropScale, colorJitter, erasing, flip } = this.#options;
+    const { cropScale, colorJitter, blur, noise, erasing, flip } = this.#options;
     const window = randomCrop(random, this.#shards, cropScale);
     const mirrored = random.uniform() < 0.5 && flip;
     const colours = colourMap(randomColours(random, colorJitter), meanBrightness(this.#row, this.#shards, window));
-    this.#resampler.into(target, offset, this.#row, this.#shards, window, mirrored, colours);
+    // What is off draws no numbers: other trainings see the pictures that they always saw.
+    if (noise > 0 && random.uniform() < noise)
+      addNoise(this.#row, this.#normals, random.below(this.#normals.length), loudestNoise * random.uniform());
+    const softness = blur > 0 && random.uniform() < blur ? this.#randomBlur(random) : 1;
+    this.#resampler.into(target, offset, this.#row, this.#shards, window, mirrored, colours, softness);
     if (random.uniform() < erasing) {
       const square = { width: this.#side, height: this.#side };
       const hole = randomWindow(random, square, 0.02 + 0.23 * random.uniform(), 0.3);
       eraseWindow(target, offset, this.#side, hole, [random.below(256), random.below(256), random.below(256)]);
     }
+  }
+
+  /** Whole pixels of the picture, 2 or more. */
+  #randomBlur(random: Random): number {
+    const most = Math.max(2, Math.round(widestBlur * Math.max(this.#shards.width, this.#shards.height)));
+    return 2 + random.below(most - 1);
   }
 
   /** Mixes the first picture with the last, the second with the last but one, and so on. */

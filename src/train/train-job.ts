@@ -29,6 +29,10 @@ export interface TrainConfig {
   readonly cropScale: number;
   /** Largest change of brightness, contrast and saturation, as a share. */
   readonly colorJitter: number;
+  /** Probability that a picture is out of focus. */
+  readonly blur: number;
+  /** Probability that a picture is noisy. */
+  readonly noise: number;
   /** Probability that a rectangle is blotted out. */
   readonly erasing: number;
   /** Alpha of mixup and of cutmix; 0 is off. */

@@ -44,6 +44,8 @@ describe("params.yaml", () => {
         flip: true,
         cropScale: 1,
         colorJitter: 0,
+        blur: 0,
+        noise: 0,
         erasing: 0,
         mixup: 0,
         cutmix: 0,

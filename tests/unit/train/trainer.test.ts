@@ -32,6 +32,8 @@ const config: TrainConfig = {
   flip: true,
   cropScale: 0.5,
   colorJitter: 0.2,
+  blur: 0.2,
+  noise: 0.2,
   erasing: 0.2,
   mixup: 0.2,
   cutmix: 1,
