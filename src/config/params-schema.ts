@@ -184,7 +184,7 @@ const train = Type.Object(
       exclusiveMinimum: 0,
       maximum: 1,
       description:
-        "Smallest share of an image's area that a random crop keeps in training; 1 shows whole images. Small crops ask for many epochs: in a training of 13, a share of 0.5 costs accuracy.",
+        "Smallest share of an image's area that a random crop keeps in training. Its shape is random too, so at 1 up to 13 % of one side is still cut off. Small crops ask for many epochs: in a training of 13, a share of 0.5 costs accuracy.",
     }),
     colorJitter: share(
       0,

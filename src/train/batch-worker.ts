@@ -26,7 +26,7 @@ try {
       Atomics.wait(control, word.taken, taken);
     }
     if (Atomics.load(control, word.stopped) === 1) break;
-    maker?.fill(slot(step - plan.firstStep, side), order, (step % stepsPerEpoch) * batchSize, step);
+    maker?.make(slot(step - plan.firstStep, side), order, (step % stepsPerEpoch) * batchSize, step);
     Atomics.add(control, word.made, 1);
     Atomics.notify(control, word.made);
   }

@@ -69,7 +69,7 @@ export class BatchMaker {
   }
 
   /** Fills `batch` with the rows that `order` names from `start` on. `step` counts from the start of the training. */
-  fill(batch: Batch, order: Uint32Array, start: number, step: number): void {
+  make(batch: Batch, order: Uint32Array, start: number, step: number): void {
     const random = new Random(this.#seed, batchStream + step);
     const bytes = this.#side ** 2 * 3;
     const classes = this.#shards.labels.length;

@@ -25,7 +25,7 @@ export interface TrainConfig {
   readonly warmupEpochs: number;
   readonly dropout: number;
   readonly flip: boolean;
-  /** Smallest share of a picture's area that a random crop keeps; 1 keeps all of it. */
+  /** Smallest share of a picture's area that a random crop keeps; at 1 only its shape is random. */
   readonly cropScale: number;
   /** Largest change of brightness, contrast and saturation, as a share. */
   readonly colorJitter: number;

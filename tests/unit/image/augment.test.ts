@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { blend, colourMap, createResampler, eraseWindow, exchangeWindow, meanBrightness } from "../../../src/image/augment.ts";
+import { addNoise, blend, colourMap, createResampler, eraseWindow, exchangeWindow, meanBrightness } from "../../../src/image/augment.ts";
 
 const size = { width: 6, height: 5 };
 /** Red counts columns, green rows, blue is constant. */
@@ -10,9 +10,9 @@ function pixels(bytes: Uint8Array, offset: number, count: number): number[][] {
   return Array.from({ length: count }, (_, pixel) => [...bytes.subarray(offset + pixel * 3, offset + pixel * 3 + 3)]);
 }
 
-function cut(window: { top: number; left: number; height: number; width: number }, flip: boolean, side = 2): number[][] {
+function cut(window: { top: number; left: number; height: number; width: number }, flip: boolean, side = 2, blur = 1): number[][] {
   const target = new Uint8Array(2 + side * side * 3).fill(255);
-  createResampler(side, size).into(target, 2, picture, size, window, flip, same);
+  createResampler(side, size).into(target, 2, picture, size, window, flip, same, blur);
   expect([target[0], target[1]]).toEqual([255, 255]);
   return pixels(target, 2, side * side);
 }
@@ -40,6 +40,25 @@ test("a larger window is shrunk without leaving pixels out, a smaller one is enl
   ]);
 });
 
+test("a blur averages by a triangle that many pixels wide to each side, whether the window shrinks or not", () => {
+  // Each picture pixel about columns 0, 1, 2, 3 by 1/2, 1, 1/2, cut off at the window's edge.
+  const window = { top: 0, left: 0, height: 4, width: 4 };
+  expect(
+    cut(window, false, 4, 2)
+      .slice(0, 4)
+      .map(([red]) => red),
+  ).toEqual([3, 10, 20, 27]);
+  // A triangle 2 pixels to each side is what a reduction to the half takes anyway.
+  expect(cut(window, false, 2, 2)).toEqual(cut(window, false, 2));
+  expect(cut(window, false, 2, 4)).not.toEqual(cut(window, false, 2));
+});
+
+test("noise is added in its strength, from where it is told to start, and stays within 0..255", () => {
+  const grey = Uint8Array.of(100, 100, 100, 0, 255, 100);
+  addNoise(grey, Float32Array.of(1, -1, 0.5, 2), 3, 10);
+  expect([...grey]).toEqual([120, 110, 90, 5, 255, 110]);
+});
+
 test("brightness, contrast, saturation and white balance change colours as they say", () => {
   const apply = (factors: Partial<Parameters<typeof colourMap>[0]>, mean = 0): number[] => {
     const target = new Uint8Array(3);
@@ -52,6 +71,7 @@ test("brightness, contrast, saturation and white balance change colours as they 
       { top: 0, left: 0, height: 1, width: 1 },
       false,
       colours,
+      1,
     );
     return [...target];
   };
