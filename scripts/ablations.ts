@@ -7,13 +7,14 @@
  */
 import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { sha256 } from "../src/files.ts";
 import { runVerb } from "./run-verb.ts";
 
 const root = join(import.meta.dirname, "..");
 const folder = join(root, "artifacts", "ablations");
 const [source] = process.argv.slice(2);
 
-/** In place of the recipe's 51 epochs that end on pictures of 128 pixels. */
+/** In place of the recipe's epochs, which are many, and end on pictures of 128 pixels. */
 const small = ["prepare.width=64", "prepare.height=64", "train.cropSize=64", "train.endSize=64", "train.epochs=10"];
 
 /** What is changed, and what stands in the table for it. The first two are both the recipe: by how much chance alone makes them differ. */
@@ -25,10 +26,14 @@ const tries: readonly (readonly [name: string, title: string, ...overrides: stri
   ["no-crops", "without random crops", "train.cropScale=1"],
   ["no-jitter", "without colour jitter", "train.colorJitter=0"],
   ["no-erasing", "without erasing", "train.erasing=0"],
+  ["no-blur", "without blur", "train.blur=0"],
+  ["no-noise", "without noise", "train.noise=0"],
   [
     "plain",
     "without all of these, and without flips",
-    ...["emaDecay=0", "labelSmoothing=0", "cropScale=1", "colorJitter=0", "erasing=0", "flip=false"].map((set) => `train.${set}`),
+    ...["emaDecay=0", "labelSmoothing=0", "cropScale=1", "colorJitter=0", "erasing=0", "blur=0", "noise=0", "flip=false"].map(
+      (set) => `train.${set}`,
+    ),
   ],
   ["mixup", "with mixup, alpha 0.2", "train.mixup=0.2"],
   ["cutmix", "with cutmix, alpha 1", "train.cutmix=1"],
@@ -38,13 +43,15 @@ const tries: readonly (readonly [name: string, title: string, ...overrides: stri
 
 await mkdir(folder, { recursive: true });
 await copyFile(join(root, "recipes", "cats-dogs", "params.yaml"), join(folder, "params.yaml"));
+// Tries of another recipe are not compared with those of this one.
+const evaluations = join("evaluations", sha256(await readFile(join(folder, "params.yaml"))).slice(0, 12));
 await runVerb(folder, "data", "import", ...(source === undefined ? [] : [/^[a-z0-9]+:/.test(source) ? source : resolve(source)]));
 await runVerb(folder, "prepare", "--set", ...small);
 
 const rows: string[] = [];
 let recipe: readonly Answer[] = [];
 for (const [name, title, ...overrides] of tries) {
-  const out = join("evaluations", name);
+  const out = join(evaluations, name);
   const evaluated = await answersOf(out);
   if (evaluated === undefined) {
     await rm(join(folder, "artifacts", "best"), { recursive: true, force: true });

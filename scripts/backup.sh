@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Copies what the services of deployment/docker-compose.yml keep into one archive, while they go on running.
+# Copies what the services of deployment/docker-compose.yml or stack.yaml keep on this host into one archive, while they go on running.
 #   scripts/backup.sh [FOLDER]      writes FOLDER/serval-YYYYMMDD-HHMMSS.tar.gz (FOLDER: deployment/backups) and prints its path
 # In it: predictions and feedback, models, the runs and models of MLflow and of the embedded tracking server, Grafana's settings.
 # Not in it: request logs, the metrics of Prometheus, deployment/.env and deployment/keys.
@@ -19,8 +19,8 @@ folder=$(cd "$folder" && pwd)
 name=serval-$(date -u +%Y%m%d-%H%M%S).tar.gz
 
 mounts=()
-for volume in "${volumes[@]}"; do
-  if volume_exists "$volume"; then mounts+=(--volume "${project}_$volume:/files/$volume"); fi
+for volume in $(docker volume ls --format '{{.Name}}' | sed -nE "s/^${project}_($volumes)$/\1/p"); do
+  mounts+=(--volume "${project}_$volume:/files/$volume")
 done
 [[ ${#mounts[@]} -gt 0 ]] || die "The engine has no volume of the project $project. Is COMPOSE_PROJECT_NAME right?"
 
@@ -43,7 +43,7 @@ const work = process.argv[2];
 const leftOut = [];
 for (const entry of readdirSync("/files", { recursive: true, withFileTypes: true })) {
   const path = join(entry.parentPath, entry.name);
-  if (/^\/files\/logs\/[^/]*\.log(\.|$)/.test(path)) leftOut.push(path);
+  if (/^\/files\/(logs|cats-dogs-classifier-state-\d+)\/[^/]*\.log(\.|$)/.test(path)) leftOut.push(path);
   if (!entry.isFile() || !isDatabase(path)) continue;
   const copy = join(work, "databases", path.slice("/files/".length));
   mkdirSync(dirname(copy), { recursive: true });

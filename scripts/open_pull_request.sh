@@ -11,7 +11,7 @@ base=$(git branch --show-current)
 model=$(node -p 'JSON.parse(fs.readFileSync("reports/retrain/verdict.json", "utf8")).model')
 released=$(node -p 'JSON.parse(fs.readFileSync("reports/retrain/verdict.json", "utf8")).released')
 git switch --create "$branch"
-for path in dvc.lock models docs/accuracy.md "$folder"; do [[ ! -e $path ]] || git add "$path"; done
+for path in dvc.lock downloads.lock.json models docs/accuracy.md "$folder"; do [[ ! -e $path ]] || git add "$path"; done
 git -c user.name="retraining" -c user.email="retraining@users.noreply.github.com" commit --quiet --message "models: train $model anew"
 git push --quiet origin "$branch"
 

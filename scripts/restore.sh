@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Puts a backup of scripts/backup.sh back into the volumes of deployment/docker-compose.yml, on this machine or another.
+# Puts a backup of scripts/backup.sh back into the volumes of deployment/docker-compose.yml or stack.yaml, on this machine or another.
 #   scripts/restore.sh ARCHIVE              into volumes that are not there, or empty
 #   scripts/restore.sh --replace ARCHIVE    in place of what they hold
-# Stop what uses them first (docker compose stop). What a volume holds is removed only after the whole archive was unpacked.
+# Stop what uses them first (docker compose stop; docker service scale STACK_cats-dogs-classifier=0). What a volume holds is removed only after the whole archive was unpacked.
 #   COMPOSE_PROJECT_NAME, SERVAL_IMAGE: as for backup.sh
 set -euo pipefail
 replace=no
@@ -19,8 +19,7 @@ cd "$(dirname "$0")/.."
 
 listed=$(tar --list --gzip --file "$archive" 2>&1) || die "$archive is damaged or no backup: $(grep --max-count 1 -E '^(gzip|tar):' <<<"$listed"). Nothing was changed."
 mounts=()
-for volume in "${volumes[@]}"; do
-  grep --quiet "^files/$volume/" <<<"$listed" || continue
+for volume in $(sed -nE "s#^files/($volumes)/.*#\1#p" <<<"$listed" | sort --unique); do
   users=$(docker ps --filter "volume=${project}_$volume" --format '{{.Names}}' | tr '\n' ' ')
   [[ -z $users ]] || die "${project}_$volume is in use by ${users}: stop it first. Nothing was changed."
   mounts+=(--volume "${project}_$volume:/files/$volume")
@@ -28,7 +27,7 @@ for volume in "${volumes[@]}"; do
   volume_exists "$volume" || docker volume create --label "com.docker.compose.project=$project" \
     --label "com.docker.compose.volume=$volume" "${project}_$volume" >/dev/null
 done
-[[ ${#mounts[@]} -gt 0 ]] || die "$archive holds none of these volumes: ${volumes[*]}. Nothing was changed."
+[[ ${#mounts[@]} -gt 0 ]] || die "$archive holds none of these volumes: $volumes. Nothing was changed."
 
 docker run --rm --interactive --user 0 --network none --entrypoint bash "${mounts[@]}" --volume "$archive:/archive:ro" \
   "$image" -euo pipefail -s -- "$replace" "$(grep --only-matching '^databases/[^/]*/' <<<"$listed" | sort --unique)" <<'INSIDE' || die "Nothing was restored: see above."

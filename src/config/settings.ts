@@ -32,7 +32,6 @@ export interface Settings {
   readonly abstain: boolean;
   readonly drainMs: number;
   readonly modelPollMs: number;
-  readonly keepImages: boolean;
   readonly mlflowTrackingUri: string | null;
   readonly s3EndpointUrl: string | null;
   readonly awsEndpointUrl: string | null;
@@ -209,10 +208,6 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       maximum: 86_400_000,
       description: "How often the service looks for a new version of its model, in milliseconds; 0 for never.",
     }),
-  },
-  keepImages: {
-    name: "SERVAL_KEEP_IMAGES",
-    schema: Type.Boolean({ default: false, description: "Keep the images that the service is asked about. Reserved: none are kept yet." }),
   },
   mlflowTrackingUri: {
     name: "MLFLOW_TRACKING_URI",

@@ -52,7 +52,3 @@ export interface OnnxModel {
   readonly outputs: readonly OnnxValueInfo[];
   readonly metadata: Readonly<Record<string, string>>;
 }
-
-export function float32Initializer(name: string, shape: readonly number[], values: Float32Array): OnnxInitializer {
-  return { name, dtype: "float32", shape, bytes: new Uint8Array(values.buffer, values.byteOffset, values.byteLength) };
-}

@@ -13,7 +13,7 @@ export interface ServeLimits {
   readonly hangMs?: number;
 }
 
-/** The defaults that docs/configuration.md gives for the SERVAL_ variables behind them. */
+/** The defaults that docs/configuration.md gives for the SERVAL_ variables behind them; the queue is that of two threads. */
 export const defaultLimits: ServeLimits = {
   maxBodyBytes: 16 * 1024 * 1024,
   maxPixels: 64_000_000,

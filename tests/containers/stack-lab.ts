@@ -18,6 +18,10 @@ export interface StackLab {
   readonly versions: { readonly v1: string; readonly v2: string; /** Has no model, so it ends at once. */ readonly empty: string };
   /** Has the Swarm change the service (`docker service update ARGS`), and waits until it says how that ended: its UpdateStatus.State. */
   update(...args: readonly string[]): Promise<string>;
+  /** Waits until no replica runs, and removes what is left of their containers, so that nothing holds their volumes. */
+  stopped(): Promise<void>;
+  /** Starts them again. */
+  started(): Promise<void>;
   /** Waits until so many replicas run and the proxy sends requests to them. */
   settled(): Promise<void>;
   /** Containers of the service that run, by their ids. */
@@ -76,6 +80,7 @@ export async function openStackLab({ stack, port, replicas, base }: StackLabOpti
     const ask = "exec 3<>/dev/tcp/127.0.0.1/8404; printf 'GET /;csv HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3";
     return [...(await docker("exec", id, "bash", "-c", ask)).matchAll(/^service,service\d+,.*,UP,/gm)].length;
   };
+  const settled = async (): Promise<void> => void (await eventually(proxied, (count) => count === replicas, 280));
   return {
     versions,
     async update(...args) {
@@ -83,9 +88,20 @@ export async function openStackLab({ stack, port, replicas, base }: StackLabOpti
       const state = async (): Promise<string> => await docker("service", "inspect", "--format", "{{.UpdateStatus.State}}", service);
       return await eventually(state, (now) => ["completed", "paused", "rollback_completed", "rollback_paused"].includes(now), 280);
     },
-    async settled() {
-      await eventually(proxied, (count) => count === replicas, 280);
+    async stopped() {
+      await docker("service", "scale", "--detach", `${service}=0`);
+      await eventually(
+        async () => await running(classifier),
+        (ids) => ids.length === 0,
+      );
+      const left = await docker("ps", "--all", "--quiet", "--filter", `label=com.docker.swarm.service.name=${service}`);
+      await docker("rm", "--force", ...left.split("\n").filter(Boolean));
     },
+    async started() {
+      await docker("service", "scale", "--detach", `${service}=${replicas}`);
+      await settled();
+    },
+    settled,
     replicas: async () => await running(classifier),
     async images() {
       const ids = await running(classifier);

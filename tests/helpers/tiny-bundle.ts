@@ -3,8 +3,9 @@ import { preprocessImage, type Preprocess } from "../../src/image/preprocess.ts"
 import { writeBundle, type Bundle, type BundleManifest } from "../../src/model/bundle.ts";
 import { encodeSafetensors, float16Safetensor, float32Safetensor } from "../../src/model/safetensors.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";
-import { float32Initializer, type OnnxAttribute, type OnnxNode } from "../../src/onnx/model.ts";
+import type { OnnxAttribute, OnnxNode } from "../../src/onnx/model.ts";
 import { onnxruntime } from "../../src/runtime/onnxruntime.ts";
+import { float32Initializer } from "./onnx.ts";
 
 /** What each class looks for in [R, G, B]: weights of a 1x1 convolution. */
 const COLOURS = {

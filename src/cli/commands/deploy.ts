@@ -90,6 +90,7 @@ It ends with
   1  the version before serves: the new one cannot be pulled, does not become ready, fails a test, or is worse when watched
   2  nothing was done: the command line, the engine or the configuration is not ready, or another deploy is running
   3  nothing serves: the new version failed, and there is none to go back to, or that one fails too
+  130  the version before serves: you stopped it
 `;
 
 /** Deploys and prints a line for each step. Throws after the report when the version does not serve. */
@@ -153,6 +154,6 @@ function describeOutcome(report: RolloutReport): string {
 
 /** The report's error, with the code that says what serves now. */
 function asError({ outcome, error }: RolloutReport): ServalError {
-  const code: ErrorCode = error?.code === "E_INTERRUPTED" ? "E_INTERRUPTED" : outcome === "down" ? "E_DEPLOY_DOWN" : "E_DEPLOY_REFUSED";
+  const code: ErrorCode = outcome === "down" ? "E_DEPLOY_DOWN" : error?.code === "E_INTERRUPTED" ? "E_INTERRUPTED" : "E_DEPLOY_REFUSED";
   return new ServalError(code, error?.message ?? "", code === "E_DEPLOY_REFUSED" && error ? { hint: error.hint } : {});
 }

@@ -5,12 +5,13 @@ import { paramsHash, parseParams } from "../../config/params.ts";
 import { sha256File } from "../../files.ts";
 import { loadBundle, type Bundle } from "../../model/bundle.ts";
 import { provenanceFile } from "../../model/manifest.ts";
-import { releasedModels, releasedModelsDir, resolveModel } from "../../model/resolve-model.ts";
+import { releasedModels, releasedModelsDir } from "../../model/resolve-model.ts";
 import type { OutputCache } from "../../pipeline/cache/output-cache.ts";
 import { git, readAtCommit } from "../../pipeline/git.ts";
 import { findRecorded, followUpstream, hashInside, type Recorded } from "../../pipeline/lineage.ts";
 import type { Configure } from "../command.ts";
 import { withCache } from "../data-cache.ts";
+import { findModel } from "../find-model.ts";
 
 /** One step on the way back from a model. */
 interface Link {
@@ -27,7 +28,7 @@ export const configure: Configure = (command, context) => {
     .action(async (name: string | undefined, options: { json?: boolean }) => {
       const output = context.output(options);
       const stateDir = stateDirectory();
-      const { dir } = await resolveModel(name, context.cwd);
+      const { dir } = await findModel(name, context.cwd, output, context.signal);
       const bundle = await loadBundle(dir);
       const links = await withCache(context, stateDir, output, (cache) =>
         follow(context.cwd, resolve(context.cwd, stateDir), bundle, cache),

@@ -35,7 +35,6 @@ export interface TrainCommandOptions {
   readonly checkpointEverySteps?: number | undefined;
   /** Holds runs/. Default: .serval. */
   readonly stateDir?: string | undefined;
-  /** Address of the MLflow server that the run is logged to. Default: it is not logged. */
   /** Where the run is logged; without it nowhere but in its folder. */
   readonly tracking?: TrackingClient | undefined;
   /** Stands first on the model card. */
@@ -63,7 +62,7 @@ export interface TrainReport {
   readonly waitShare: number;
   readonly lowering: string;
   readonly threads: number;
-  /** Null where no tracking server is named. */
+  /** Null where the run was not logged. */
   readonly tracking: TrainingTracking | null;
 }
 

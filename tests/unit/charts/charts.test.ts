@@ -1,9 +1,7 @@
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
 import { barOutline, percent, thousands, type Chart } from "../../../src/charts/chart.ts";
-import { classBalance } from "../../../src/charts/class-balance.ts";
 import { confusionMatrix } from "../../../src/charts/confusion-matrix.ts";
-import { histogram } from "../../../src/charts/histogram.ts";
 import { rateRange } from "../../../src/charts/rate-range.ts";
 import { reliabilityDiagram } from "../../../src/charts/reliability-diagram.ts";
 import { rocCurves } from "../../../src/charts/roc-curves.ts";
@@ -58,19 +56,6 @@ const charts: Readonly<Record<string, Chart>> = {
     0.0005,
     0.005,
   ),
-  histogram: histogram({
-    title: "Brightness",
-    valueName: "brightness (0 to 1)",
-    edges: [0, 0.5, 1],
-    series: [
-      { name: "training", counts: [30, 10] },
-      { name: "live", counts: [1, 1] },
-    ],
-  }),
-  balance: classBalance(five, [
-    { name: "train", counts: [800, 400, 200, 100, 1] },
-    { name: "val", counts: [100, 50, 25, 12, 0] },
-  ]),
 };
 
 /** The texts of a drawn SVG, in order. */
@@ -213,7 +198,7 @@ describe("rocCurves", () => {
   });
 });
 
-describe("reliabilityDiagram, histogram and classBalance", () => {
+describe("reliabilityDiagram", () => {
   it("draws a bar per bin that has images and says the error", () => {
     expect(data(charts["reliability"] as Chart, 0)).toEqual([
       [0.5, 0],
@@ -223,17 +208,6 @@ describe("reliabilityDiagram, histogram and classBalance", () => {
       [1, null],
     ]);
     expect(texts(chartSvg(charts["reliability"] as Chart))).toContain("expected calibration error 25.00 %, 1,234 images");
-  });
-
-  it("compares distributions of different totals as shares in per cent", () => {
-    expect((data(charts["histogram"] as Chart, 0) as number[][])[1]).toEqual([0, 75]);
-    expect((data(charts["histogram"] as Chart, 1) as number[][])[1]).toEqual([0, 50]);
-  });
-
-  it("says each class's total over all splits and its share", () => {
-    expect(texts(chartSvg(charts["balance"] as Chart))).toEqual(
-      expect.arrayContaining(["1,688 images, 5 classes", "900  (53.3 %)", "1  (0.1 %)", "train", "val"]),
-    );
   });
 });
 

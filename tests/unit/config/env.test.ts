@@ -28,7 +28,6 @@ describe("the environment", () => {
       abstain: false,
       drainMs: 1000,
       modelPollMs: 10_000,
-      keepImages: false,
       mlflowTrackingUri: null,
       s3EndpointUrl: null,
       awsEndpointUrl: null,
@@ -43,11 +42,11 @@ describe("the environment", () => {
       SERVAL_PORT: "0",
       SERVAL_MODEL: "models/cats",
       SERVAL_LOG_LEVEL: "debug",
-      SERVAL_KEEP_IMAGES: "Yes",
+      SERVAL_ABSTAIN: "Yes",
       MLFLOW_TRACKING_URI: "http://localhost:5001",
       SERVAL_WORKERS: " 2 ",
     });
-    expect(settings).toMatchObject({ host: "0.0.0.0", port: 0, model: "models/cats", logLevel: "debug", keepImages: true, workers: 2 });
+    expect(settings).toMatchObject({ host: "0.0.0.0", port: 0, model: "models/cats", logLevel: "debug", abstain: true, workers: 2 });
     expect(settings.mlflowTrackingUri).toBe("http://localhost:5001");
     expect(() => Object.assign(settings, { port: 1 })).toThrow(TypeError);
   });
@@ -61,7 +60,7 @@ describe("the environment", () => {
       loadSettings({
         SERVAL_PORT: "8o",
         SERVAL_WORKERS: "-1",
-        SERVAL_KEEP_IMAGES: "maybe",
+        SERVAL_ABSTAIN: "maybe",
         SERVAL_LOG_LEVEL: "loud",
         SERVAL_QUEUE_LIMIT: "1.5",
       });
@@ -73,7 +72,7 @@ describe("the environment", () => {
           'SERVAL_LOG_LEVEL: expected one of debug, info, warn, error, silent, got "loud".',
           'SERVAL_WORKERS: expected an integer from 0 to 256, got "-1".',
           'SERVAL_QUEUE_LIMIT: expected an integer from 0 to 100000, got "1.5".',
-          'SERVAL_KEEP_IMAGES: expected true or false, got "maybe".',
+          'SERVAL_ABSTAIN: expected true or false, got "maybe".',
         ].join("\n  "),
       }),
     );

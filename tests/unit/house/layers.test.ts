@@ -65,10 +65,10 @@ describe("the layer rule", () => {
     expect(breachesIn({ "serve/app.ts": `import "./gone.ts";` })).toEqual(["serve/app.ts:1: ./gone.ts does not exist"]);
   });
 
-  test("lets train import the tracking client, and neither the rest of tracking nor the client the server", () => {
+  test("lets registry import the tracking client, and neither the rest of tracking nor the client the server", () => {
     const tracking = { "tracking/client/run.ts": "", "tracking/server/app.ts": "" };
-    expect(breachesIn({ ...tracking, "train/log.ts": `import "../tracking/client/run.ts";` })).toEqual([]);
-    expect(breachesIn({ ...tracking, "train/log.ts": `import "../tracking/server/app.ts";` })).toHaveLength(1);
+    expect(breachesIn({ ...tracking, "registry/log.ts": `import "../tracking/client/run.ts";` })).toEqual([]);
+    expect(breachesIn({ ...tracking, "registry/log.ts": `import "../tracking/server/app.ts";` })).toHaveLength(1);
     expect(breachesIn({ ...tracking, "tracking/client/run.ts": `import "../server/app.ts";` })).toEqual([
       "tracking/client/run.ts:1: tracking may not import tracking (../server/app.ts)",
     ]);

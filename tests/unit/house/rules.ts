@@ -13,7 +13,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   runtime: ["onnx"],
   model: ["image", "onnx"],
   tracking: ["charts", "http"],
-  train: ["data", "nn", "onnx", "runtime", "model", "tracking/client", "image", "charts"],
+  train: ["data", "nn", "onnx", "runtime", "model", "image", "charts"],
   registry: ["tracking/client", "model"],
   monitor: ["model", "image", "charts"],
   serve: ["model", "runtime", "image", "registry", "monitor", "http"],

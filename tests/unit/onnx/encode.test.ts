@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { encodeModel } from "../../../src/onnx/encode.ts";
-import { float32Initializer, type OnnxModel } from "../../../src/onnx/model.ts";
-import { ProtobufWriter, readFields, type ProtobufField } from "../../../src/onnx/protobuf.ts";
+import type { OnnxModel } from "../../../src/onnx/model.ts";
+import { ProtobufWriter } from "../../../src/onnx/protobuf.ts";
 import { onnxruntime } from "../../../src/runtime/onnxruntime.ts";
+import { float32Initializer, readFields, type ProtobufField } from "../../helpers/onnx.ts";
 
 const model: OnnxModel = {
   irVersion: 8,
