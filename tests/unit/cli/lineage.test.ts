@@ -36,3 +36,12 @@ test("`lineage` leads from a fine-tuned model to the released one that it began 
     { link: "init", state: "unproved", text: `${text}, which is none of the models in models/` },
   ]);
 });
+
+test("`lineage` takes the address of a registered model as well", async () => {
+  const { digest } = await writeTinyBundle(join(cwd, "artifacts", "best"), { name: "colours" });
+  const context = recordedContext(cwd);
+  expect(await runCli(["models", "register", "artifacts/best"], context), context.stderr.text).toBe(0);
+  const asked = recordedContext(cwd);
+  expect(await runCli(["lineage", "models:/colours/1", "--json"], asked), asked.stderr.text).toBe(0);
+  expect(JSON.parse(asked.stdout.text)).toMatchObject({ digest });
+});
