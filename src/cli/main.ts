@@ -125,5 +125,14 @@ if (invokedDirectly) {
     signal: controller.signal,
     output: (options) => createOutput({ json: options?.json ?? false }),
   };
-  process.exit(await runCli(process.argv.slice(2), context));
+  for (const stream of [process.stdout, process.stderr]) {
+    // A reader that has gone (`| head`) is no reason to end: a training goes on without being watched.
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+    });
+  }
+  const code = await runCli(process.argv.slice(2), context);
+  // A pipe takes 64 KiB at once; what is still queued would be lost by an exit.
+  await Promise.all([process.stdout, process.stderr].map(async (stream) => await new Promise((resolve) => stream.write("", resolve))));
+  process.exit(code);
 }

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError, type ErrorCode } from "../errors.ts";
+import { ServalError, toServalError, type ErrorCode } from "../errors.ts";
 import { sha256File, writeFileAtomic } from "../files.ts";
 import { loadBundle } from "../model/bundle.ts";
-import { manifestFile, parseManifest, provenanceFile } from "../model/manifest.ts";
+import { cardFile, manifestFile, parseManifest, provenanceFile } from "../model/manifest.ts";
 import { replaceFolder } from "../model/replace-folder.ts";
 import type { ModelVersion, RegistryClient } from "../tracking/client/registry-client.ts";
 import { formatModelUri, type ModelReference } from "./model-uri.ts";
@@ -15,8 +15,8 @@ export interface FetchOptions {
   /** Keeps what was downloaded, by digest, and which version an address last stood for. */
   readonly cacheDir: string;
   /**
-   * Takes the version that was named last also where the registry refuses, or the new one is damaged: for a service that
-   * starts, and would not serve at all.
+   * Takes the version that was named last also where the registry refuses, the new one is damaged, or the disk has no room
+   * for it: for a service that starts, and would not serve at all.
    */
   readonly lastGood?: boolean | undefined;
   readonly signal?: AbortSignal;
@@ -61,16 +61,17 @@ export async function fetchRegisteredModel(options: FetchOptions): Promise<Fetch
     if ((await readFile(refPath, "utf8").catch(() => "")) !== text) await writeFileAtomic(refPath, text);
     return { dir, name: version.name, version: version.version, digest, trouble: null };
   } catch (error) {
-    if (!(error instanceof ServalError) || !fallbackCodes(options).includes(error.code)) throw error;
+    const failure = toServalError(error);
+    if (!fallbackCodes(options).includes(failure.code)) throw error;
     const known = await readKnown(refPath);
     if (known?.server !== registry.server || !(await isWhole(join(cacheDir, known.digest), known.digest))) throw error;
     const { name, version, digest } = known;
-    return { dir: join(cacheDir, digest), name, version, digest, trouble: error };
+    return { dir: join(cacheDir, digest), name, version, digest, trouble: failure };
   }
 }
 
 function fallbackCodes({ lastGood = false }: FetchOptions): readonly ErrorCode[] {
-  return lastGood ? ["E_TRACKING_UNREACHABLE", "E_TRACKING_REFUSED", "E_REGISTRY_CORRUPT"] : ["E_TRACKING_UNREACHABLE"];
+  return lastGood ? ["E_TRACKING_UNREACHABLE", "E_TRACKING_REFUSED", "E_REGISTRY_CORRUPT", "E_DISK_FULL"] : ["E_TRACKING_UNREACHABLE"];
 }
 
 async function readKnown(path: string): Promise<KnownVersion | undefined> {
@@ -125,9 +126,11 @@ async function download(options: FetchOptions, version: ModelVersion, digest: st
       }
       onProgress?.(i + 1, files.length);
     }
-    await get(provenanceFile).catch((error: unknown) => {
-      // Outside the digest, and not every bundle has one.
-      if (!(error instanceof ServalError) || error.code !== "E_REGISTRY_CORRUPT") throw error;
-    });
+    for (const name of [provenanceFile, cardFile].filter((file) => !files.some(([sealed]) => sealed === file))) {
+      await get(name).catch((error: unknown) => {
+        // Outside the digest, and not every bundle has one.
+        if (!(error instanceof ServalError) || error.code !== "E_REGISTRY_CORRUPT") throw error;
+      });
+    }
   });
 }

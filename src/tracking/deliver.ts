@@ -84,9 +84,9 @@ export class Delivery {
       case "metrics":
         return await this.#sendMetrics([entry], signal);
       case "input":
-        return await this.#unlessRefused(async () => await this.#client.logInput(run.runId, entry.input, signal));
+        return void (await this.#unlessRefused(async () => await this.#client.logInput(run.runId, entry.input, signal)));
       case "artifact":
-        return await this.#sendFile(run.artifactUri, entry.path, entry.path, signal);
+        return void (await this.#sendFile(run.artifactUri, entry.path, entry.path, signal));
       case "model":
         return await this.#sendModel(run, entry, signal);
       case "end":
@@ -106,10 +106,13 @@ export class Delivery {
     await this.#client.logOutput(run.runId, model.modelId, entry.step, signal);
     await this.#client.logBatch(run.runId, { metrics: points(entry, { modelId: model.modelId, dataset: entry.dataset }) }, signal);
     if (model.status === "READY") return;
+    let whole = true;
     for (const file of entry.files) {
-      await this.#sendFile(model.artifactUri, file, `${entry.folder}/${file}`, signal, file === modelFile ? idLines(run, model) : "");
+      const more = file === modelFile ? idLines(run, model) : "";
+      whole = (await this.#sendFile(model.artifactUri, file, `${entry.folder}/${file}`, signal, more)) && whole;
     }
-    await this.#client.finalizeLoggedModel(model.modelId, signal);
+    // A model that lacks a file is not ready: who registers it later uploads its files then.
+    if (whole) await this.#client.finalizeLoggedModel(model.modelId, signal);
   }
 
   /** The logged model of this bundle in this run, made where it is not there; null where the server has no such thing. */
@@ -124,21 +127,25 @@ export class Delivery {
     return await this.#client.createLoggedModel({ experimentId, name, sourceRunId: runId, tags, params: pairs(params) }, signal);
   }
 
-  async #sendFile(root: string, path: string, kept: string, signal: AbortSignal, more = ""): Promise<void> {
+  /** False where the server refused the file. One that is not kept any more was sent before. */
+  async #sendFile(root: string, path: string, kept: string, signal: AbortSignal, more = ""): Promise<boolean> {
     const data = await this.#spool.openKeptFile(kept);
-    if (data === undefined) return;
+    if (data === undefined) return true;
     const body = more === "" ? data : new Blob([data, more]);
-    await this.#unlessRefused(async () => await this.#client.uploadArtifact(root, path, body, signal));
-    await this.#spool.dropKeptFile(kept);
+    const sent = await this.#unlessRefused(async () => await this.#client.uploadArtifact(root, path, body, signal));
+    if (sent) await this.#spool.dropKeptFile(kept);
+    return sent;
   }
 
-  /** A file or an input that the server will never take is no reason to keep the rest of the run from it. */
-  async #unlessRefused(send: () => Promise<void>): Promise<void> {
+  /** A file or an input that the server will never take is no reason to keep the rest of the run from it. False where it was refused. */
+  async #unlessRefused(send: () => Promise<void>): Promise<boolean> {
     try {
       await send();
+      return true;
     } catch (error) {
       if (!(error instanceof ServalError) || error.code !== "E_TRACKING_REFUSED") throw error;
       this.#onRefused(error);
+      return false;
     }
   }
 }

@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import type { ServalError } from "../errors.ts";
+import { ServalError } from "../errors.ts";
 import type { RunInfo, TrackingClient } from "./client.ts";
 import { Delivery } from "./deliver.ts";
 import { Spool, spoolFile, type RunEntry } from "./spool.ts";
@@ -20,7 +20,8 @@ export interface KeptRunsOptions {
 
 /**
  * Sends what earlier runs could not: every spool for this server whose process is gone. A process that was killed wrote no
- * end: its run ends as KILLED. Stops at the first failure and throws it; what is left waits for the next time.
+ * end: its run ends as KILLED. A run that the server refuses waits for the next time, and the others are sent; throws at the
+ * first failure of another kind, such as a server that does not answer.
  */
 export async function sendKeptRuns(options: KeptRunsOptions): Promise<void> {
   const { client, runsDir, exceptRun, signal } = options;
@@ -37,10 +38,22 @@ export async function sendKeptRuns(options: KeptRunsOptions): Promise<void> {
       spool.append({ type: "end", at: Math.round(written.mtimeMs), status: "KILLED" });
     }
     const delivery = new Delivery(client, spool, options.onRefused);
-    await delivery.drain(signal);
-    await spool.remove();
-    if (delivery.run) options.onSent(name, delivery.run);
+    try {
+      await delivery.drain(signal);
+      await spool.remove();
+      if (delivery.run) options.onSent(name, delivery.run);
+    } catch (error) {
+      if (!(error instanceof ServalError) || error.code !== "E_TRACKING_REFUSED" || isAboutUs(error)) throw error;
+      options.onRefused(error);
+    } finally {
+      spool.close();
+    }
   }
+}
+
+/** Whether the server would refuse the other runs as well. */
+function isAboutUs({ details }: ServalError): boolean {
+  return details["status"] === 401 || details["status"] === 403;
 }
 
 /** Who began the run last, and whether it came to an end. */

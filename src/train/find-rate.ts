@@ -48,8 +48,9 @@ export async function findLearningRate(
     state.initialize(new Random(config.seed, weightStream));
     if (init) state.take(init.weights);
     const sizes = Array.from({ length: Math.ceil(rangeSteps / stepsPerEpoch) }, () => side);
-    const batches = new BatchSource({ shardsDir, config, batchSize, classes, stepsPerEpoch, sizes, firstStep: 0 });
     const compiled = await compileStep(engine, architecture, config, side, setup);
+    // Last, because it starts a thread that only close() ends.
+    const batches = new BatchSource({ shardsDir, config, batchSize, classes, stepsPerEpoch, sizes, firstStep: 0 });
     const points: RatePoint[] = [];
     const end = new RangeEnd();
     let diverged = false;

@@ -65,13 +65,13 @@ export async function writeConfusionChart(
 /**
  * Writes an evaluation folder: metrics.json, predictions.jsonl, confusion-matrix, roc, reliability and curves as PNG and
  * SVG, mistakes.jpg. What does not apply (no mistakes, no ROC, no known run) is removed, so that nothing stays from
- * an earlier evaluation. Returns the names of the files. A pure function of its inputs: no time, no host.
+ * an earlier evaluation. metrics.json comes last: where it stands, the others are those of the same model. Returns the names of the files. A pure function of its inputs: no time, no host.
  */
 export async function writeEvaluation(dir: string, evaluation: Evaluation, subject: EvaluationSubject): Promise<string[]> {
   await mkdir(dir, { recursive: true });
   const { labels, metrics } = evaluation;
   const written = ["metrics.json", "predictions.jsonl"];
-  await writeFileAtomic(join(dir, "metrics.json"), `${JSON.stringify(metricsDocument(evaluation, subject), null, 2)}\n`);
+  await rm(join(dir, "metrics.json"), { force: true });
   await writeFileAtomic(join(dir, "predictions.jsonl"), formatPredictions(evaluation));
 
   const roc = rocSeries(evaluation);
@@ -93,6 +93,7 @@ export async function writeEvaluation(dir: string, evaluation: Evaluation, subje
     await writeFileAtomic(join(dir, sheet), await mistakesSheet(evaluation));
     written.push(sheet);
   }
+  await writeFileAtomic(join(dir, "metrics.json"), `${JSON.stringify(metricsDocument(evaluation, subject), null, 2)}\n`);
   return written;
 }
 

@@ -153,6 +153,8 @@ class Trainer {
       this.#average = new MovingAverage(config.emaDecay, this.#state.snapshot("parameter", "statistic"));
       if (checkpoint) this.#average.restore(checkpoint.state);
     }
+    this.#results = await openResults(job.runDir, this.#epoch);
+    // Last, because it starts a thread that only close() ends.
     this.#batches = new BatchSource({
       shardsDir: job.shardsDir,
       config,
@@ -162,7 +164,6 @@ class Trainer {
       sizes: this.#sizes,
       firstStep: this.#stepsDone,
     });
-    this.#results = await openResults(job.runDir, this.#epoch);
     this.#hooks.onEvent({
       type: "start",
       steps: this.#stepsPerEpoch * config.epochs,

@@ -23,7 +23,10 @@ interface Link {
 
 export const configure: Configure = (command, context) => {
   command
-    .argument("[MODEL]", "bundle folder, model.onnx, name of a released model or models:/ address (default: the released or the trained one)")
+    .argument(
+      "[MODEL]",
+      "bundle folder, model.onnx, name of a released model or models:/ address (default: the released or the trained one)",
+    )
     .option("--json", "print the links as JSON")
     .action(async (name: string | undefined, options: { json?: boolean }) => {
       const output = context.output(options);

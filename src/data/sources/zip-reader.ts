@@ -1,9 +1,10 @@
-import { close, createReadStream, fstat, open, read } from "node:fs";
+import { close, fstat, open, read } from "node:fs";
 import { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { RandomAccessReader } from "yauzl";
 
 const blockBytes = 1 << 20;
+const chunkBytes = 1 << 18;
 const fdOpen = promisify(open);
 const fdStat = promisify(fstat);
 const fdClose = promisify(close);
@@ -57,7 +58,18 @@ export class ZipReader extends RandomAccessReader {
   /** Bytes [start, end) as a stream; small ranges come from the read-ahead. */
   async stream(start: number, end: number): Promise<Readable> {
     if (end - start <= blockBytes) return Readable.from([await this.range(start, end)]);
-    return createReadStream("", { fd: this.#fd, autoClose: false, start, end: end - 1, highWaterMark: 1 << 18 });
+    // Not a ReadStream: one that is destroyed, as behind a damaged entry, closes the file that the other entries are read from.
+    return Readable.from(this.#chunks(start, end), { objectMode: false });
+  }
+
+  async *#chunks(start: number, end: number): AsyncGenerator<Buffer> {
+    for (let at = start; at < end;) {
+      const chunk = Buffer.allocUnsafe(Math.min(chunkBytes, end - at));
+      const count = await this.#readAt(chunk, 0, at);
+      if (count === 0) return;
+      yield chunk.subarray(0, count);
+      at += count;
+    }
   }
 
   async closeFile(): Promise<void> {

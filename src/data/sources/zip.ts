@@ -139,9 +139,14 @@ async function openEntry(zip: ZipFile, reader: ZipReader, title: string, name: s
   try {
     const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
     const packed = await reader.stream(fileDataStart, fileDataStart + entry.compressedSize);
-    const streams = entry.isCompressed() ? [packed, createInflateRaw(), checkContent(where, entry)] : [packed, checkContent(where, entry)];
-    // The consumer of the last stream sees every error; the callback keeps pipeline from calling it unhandled.
-    return pipeline(streams, () => {}) as unknown as Readable;
+    const content = checkContent(where, entry);
+    // The consumer of the last stream sees every error: of the packed bytes as one of the archive, of the disk as it is.
+    const fail = (error?: NodeJS.ErrnoException | null): void => {
+      if (error) content.destroy(error.code?.startsWith("Z_") === true ? archiveError(title, error, name) : error);
+    };
+    const unpacked = entry.isCompressed() ? pipeline(packed, createInflateRaw(), fail) : packed.once("error", fail);
+    unpacked.pipe(content);
+    return content.once("close", () => packed.destroy());
   } catch (error) {
     throw archiveError(title, error, name);
   }

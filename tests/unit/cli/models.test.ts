@@ -74,6 +74,10 @@ describe("serval models release", () => {
     expect(await released()).toContain("| accuracy (2 images) | 100.00 % |");
     expect(await released()).toContain("## Known failures\n\nPurple is told as red.\n\n## Limits\n");
     expect((await loadBundle(join(cwd, "models", "colours"))).digest).toBe(trained.digest);
+    // Its card comes with it by way of the registry as well.
+    await serval("models", "register", "artifacts/best");
+    await serval("models", "release", "models:/colours/1", "--name", "fetched", "--known-failures", "seen.md");
+    expect(await readFile(join(cwd, "models", "fetched", "README.md"), "utf8")).toBe(await released());
     const missing = await serval("models", "release", "--known-failures", "nowhere.md");
     expect([missing.code, missing.stderr]).toEqual([2, expect.stringContaining("nowhere.md cannot be read") as string]);
   });

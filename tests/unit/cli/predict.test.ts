@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
+import { runServal, startServal } from "../../helpers/serval-process.ts";
 import { colourPicture, directAnswer, writeTinyBundle } from "../../helpers/tiny-bundle.ts";
 import type { Bundle } from "../../../src/model/bundle.ts";
 
@@ -34,6 +35,18 @@ test("prints file, label and a bar of the confidence for each image, in the orde
     expect.stringMatching(/^a longer name\.png {2}blue {2}█{19}[█░] {2}9\d\.\d %$/),
     "",
   ]);
+});
+
+test("prints all of a long answer into a pipe, and goes on without a reader", async () => {
+  const many = Array.from({ length: 500 }, () => "red.jpg");
+  const { code, stdout } = await runServal(cwd, ["predict", "--json", ...many]);
+  expect(code).toBe(0);
+  expect(stdout.length).toBeGreaterThan(65_536);
+  expect(JSON.parse(stdout)).toHaveLength(500);
+
+  const unread = startServal(cwd, ["predict", "--json", ...many]);
+  unread.child.stdout?.destroy();
+  expect(await unread.ended).toMatchObject({ code: 0, stderr: "" });
 });
 
 test("answers with --json what the model itself says, within 1e-6", async () => {

@@ -1,8 +1,9 @@
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { ServalError } from "../../../src/errors.ts";
 import { readEntry, type Source } from "../../../src/data/sources/source.ts";
 import { defaultZipLimits, openZip, type ZipLimits } from "../../../src/data/sources/zip.ts";
 import { zipFile, type ZipPart } from "../../helpers/zip-file.ts";
@@ -170,6 +171,33 @@ describe("a damaged archive", () => {
     await expect(contents(await open([{ name: "set/cat/1.jpg", bytes: text("xyz"), deflate: true, claimsBytes: 5 }]))).rejects.toThrow(
       '"set/cat/1.jpg" in "set.zip" holds 3 bytes and declares 5.',
     );
+  });
+
+  test.each([
+    ["small", 500],
+    ["larger than the read-ahead", 3_000_000],
+  ])("an entry whose packed bytes are damaged is an error of that entry, and the others are read: %s", async (_, size) => {
+    const archive = zipFile([
+      { name: "set/cat/1.jpg", bytes: randomBytes(size), deflate: true },
+      { name: "set/cat/2.jpg", bytes: text("whole"), deflate: true },
+    ]);
+    // The first byte behind the local header: a block of a type that there is not.
+    archive[30 + "set/cat/1.jpg".length] = 0xff;
+    const source = await open(archive);
+    const answers: string[] = [];
+    for await (const entry of source.entries()) {
+      answers.push(
+        await readEntry(entry, 1e9).then(
+          (bytes) => Buffer.from(bytes).toString(),
+          (error: ServalError) => `${error.code}: ${error.message}`,
+        ),
+      );
+    }
+    await source.close();
+    expect(answers).toEqual([
+      expect.stringMatching(/^E_ARCHIVE_CORRUPT: "set\/cat\/1\.jpg" in "set\.zip" cannot be read: invalid/) as string,
+      "whole",
+    ]);
   });
 
   test("two entries of one name are refused, because only one of them can be meant", async () => {

@@ -127,6 +127,15 @@ describe("serval evaluate on two classes", () => {
     for (const line of await readPredictions(at("artifacts", "evaluation"))) expect(bySha.get(line.sha256)).toEqual(line);
   });
 
+  it("that is cut off has no metrics.json, so that nobody takes the earlier predictions for its own", async () => {
+    const out = at("out", "cut");
+    await evaluate({ cwd: repository.cwd, out: "out/cut" });
+    await rm(join(out, "predictions.jsonl"));
+    await mkdir(join(out, "predictions.jsonl"));
+    await expect(evaluate({ cwd: repository.cwd, out: "out/cut" })).rejects.toThrow(/EISDIR|ENOTEMPTY|EEXIST/);
+    expect(await readdir(out)).not.toContain("metrics.json");
+  });
+
   it("writes the same bytes again for the same model and data", async () => {
     await evaluate({ cwd: repository.cwd, out: "out/again" });
     for (const name of first.files)

@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { championAlias } from "../../../src/registry/versions.ts";
 import { fetchRegisteredModel } from "../../../src/registry/fetch.ts";
@@ -60,6 +62,40 @@ test("a service follows the champion of a registry: promoted, rolled back, down,
   await server.close();
   expect(await serves()).toBe("1");
   expect((await fetchModel()).trouble).toMatchObject({ code: "E_TRACKING_UNREACHABLE" });
+});
+
+test("a disk without room for the new version leaves a service that starts the one that was had last", async () => {
+  const dir = await mkdtemp(join(tmpdir(), "serval-full-"));
+  const server = await openEmbeddedTracking(join(dir, "tracking"));
+  onTestFinished(async () => {
+    await server.close();
+    await rm(dir, { recursive: true, force: true });
+  });
+  const [tracking, registry] = [createTrackingClient(server.url), createRegistryClient(server.url)];
+  const makeChampion = async (version: string, sharpness: number): Promise<void> => {
+    const bundle = await writeTinyBundle(join(dir, version), { sharpness });
+    await registerBundle({ tracking, registry, bundle, name: "colours" });
+    await promote({ registry, name: "colours", version, comparison: null });
+  };
+  const [reference, cacheDir] = [{ name: "colours", alias: championAlias }, join(dir, "cache")];
+  const module = (path: string): string => JSON.stringify(join(import.meta.dirname, "../../../src", path));
+  /** Fetches in a process that may not write a file larger than this many KiB. */
+  const fetchLimited = async (kibibytes: number, lastGood: boolean): Promise<unknown> => {
+    const script = `import { fetchRegisteredModel } from ${module("registry/fetch.ts")};
+      import { createRegistryClient } from ${module("tracking/client/registry-client.ts")};
+      const options = { registry: createRegistryClient(${JSON.stringify(server.url)}), ...${JSON.stringify({ reference, cacheDir, lastGood })} };
+      try { const { version, trouble } = await fetchRegisteredModel(options); console.log(JSON.stringify([version, trouble?.code ?? null])); }
+      catch (error) { console.log(JSON.stringify([error.code])); }`;
+    const command = `ulimit -f ${kibibytes}; exec "$0" --input-type=module -e "$1"`;
+    const { stdout } = await promisify(execFile)("bash", ["-c", command, process.execPath, script]);
+    return JSON.parse(stdout);
+  };
+  await makeChampion("1", 4);
+  expect(await fetchLimited(100_000, true)).toEqual(["1", null]);
+  await makeChampion("2", 3);
+  expect(await fetchLimited(0, true)).toEqual(["1", "E_DISK_FULL"]);
+  expect(await fetchLimited(0, false)).toEqual([expect.stringMatching(/^(EFBIG|E_DISK_FULL)$/)]);
+  expect(await fetchLimited(100_000, true)).toEqual(["2", null]);
 });
 
 test("a service that starts takes the model that was had last while the registry is down or names a damaged version", async () => {

@@ -227,6 +227,17 @@ describe("on a bad day", () => {
     expect(server.requests).toHaveLength(1);
   });
 
+  test("a model whose file is refused is not made ready, and gets the rest of what it has", async () => {
+    server.misbehave = (request) => (request.method === "PUT" && request.url?.endsWith("/model.onnx") ? 413 : undefined);
+    const tracked = await startRun();
+    await logEverything(tracked);
+    expect((await tracked.finish("FINISHED", withinMs)).delivered).toBe(true);
+    expect(troubles.map(({ code }) => code)).toEqual(["E_TRACKING_REFUSED"]);
+    expect(server.models.map(({ status, files }) => [status, Object.keys(files)])).toEqual([["LOGGED_MODEL_PENDING", ["MLmodel"]]]);
+    expect(server.runs[0]?.status).toBe("FINISHED");
+    expect(await spooled()).toEqual([]);
+  });
+
   test("a server without a place for files gets the rest of the run", async () => {
     server.artifactRoot = "/var/mlruns/";
     const tracked = await startRun();
@@ -259,6 +270,16 @@ describe("kept runs", () => {
     expect(await sendKept()).toEqual(["killed"]);
     expect(server.runs.map(({ name, status }) => [name, status])).toEqual([["killed", "KILLED"]]);
     expect(server.runs[0]?.metrics).toEqual([{ key: "loss", value: 1, timestamp: 1, step: 1 }]);
+  });
+
+  test("that the server refuses wait, and those after them are sent", async () => {
+    await writeSpool("a", [begin("a", { experiment: "deleted" })]);
+    await writeSpool("b", [begin("b")]);
+    server.misbehave = (request) => (request.url?.includes("experiment_name=deleted") ? 400 : undefined);
+    expect(await sendKept()).toEqual(["b"]);
+    expect(await readdir(join(dir, "a"))).toEqual(["tracking-spool.jsonl"]);
+    server.misbehave = () => undefined;
+    expect(await sendKept()).toEqual(["a"]);
   });
 });
 

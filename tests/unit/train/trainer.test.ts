@@ -1,4 +1,4 @@
-import { appendFile, cp, mkdtemp, readdir, rm } from "node:fs/promises";
+import { appendFile, cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -9,6 +9,7 @@ import { listCheckpoints, readCheckpoint, writeCheckpoint, type Checkpoint } fro
 import { readResults } from "../../../src/train/results.ts";
 import type { TrainConfig, TrainEvent, TrainJob, TrainOutcome } from "../../../src/train/train-job.ts";
 import { runTraining } from "../../../src/train/trainer.ts";
+import { trainInThread } from "../../../src/train/training-thread.ts";
 import { makeColourRepository, type ColourRepository } from "../../helpers/colour-repository.ts";
 
 const config: TrainConfig = {
@@ -220,6 +221,22 @@ describe("a run that was stopped", () => {
     const dir = join(runDir, "checkpoints");
     for (const name of await readdir(dir)) await appendFile(join(dir, name), "x");
     await expect(train(runDir, {}, { resume: true })).rejects.toEqual(failsWith("E_CHECKPOINT_CORRUPT"));
+  });
+
+  test("ends with an error, not in silence, where results.csv is no longer what it was", async () => {
+    const runDir = await newRun();
+    await interrupt(runDir, 8);
+    await writeFile(join(runDir, "results.csv"), "epoch;time_s\n1;2\n");
+    const job = {
+      config,
+      shardsDir: join(data.cwd, "data", "processed"),
+      runDir,
+      resume: true,
+      checkpointEverySeconds: 3600,
+      checkpointEverySteps: 0,
+    };
+    const ended = trainInThread(job, () => undefined, new AbortController().signal);
+    await expect(ended).rejects.toEqual(failsWith("E_RESULTS"));
   });
 
   test("refuses to go on with other parameters", async () => {
