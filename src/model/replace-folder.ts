@@ -1,8 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { syncFolder } from "../files.ts";
-
-let replacements = 0;
 
 /** Where a folder stands for the moment between the two renames of its replacement, and after a crash in that moment. */
 export function setAsideFolder(dir: string): string {
@@ -15,7 +14,7 @@ export function setAsideFolder(dir: string): string {
  */
 export async function replaceFolder(dir: string, fill: (temporary: string) => Promise<void>): Promise<void> {
   const parent = dirname(dir);
-  const temporary = join(parent, `.${basename(dir)}.${process.pid}-${++replacements}.tmp`);
+  const temporary = join(parent, `.${basename(dir)}.${randomUUID()}.tmp`);
   await mkdir(temporary, { recursive: true });
   try {
     await fill(temporary);

@@ -1,7 +1,9 @@
-import { join } from "node:path";
+import { join, resolve } from "node:path";
+import { stateDirectory } from "../../config/env.ts";
 import { loadParams, type Params } from "../../config/params.ts";
 import { prepareShards, type PrepareReport } from "../../data/prepare.ts";
 import { splitNames } from "../../data/split.ts";
+import { takeLocks } from "../../pipeline/path-locks.ts";
 import type { Configure } from "../command.ts";
 import { formatDuration, type Output } from "../output.ts";
 
@@ -28,14 +30,19 @@ export const configure: Configure = (command, context) => {
     });
 };
 
-/** Makes data/processed from data/raw as params.yaml says, with a progress bar. */
+/** Makes data/processed from data/raw as params.yaml says, with a progress bar; after another command that does so at the moment. */
 export async function prepareData(options: PrepareCommandOptions, output: Output, signal?: AbortSignal): Promise<PrepareReport> {
   const { prepare, data } = options.params;
+  const outDir = join(options.cwd, options.outDir ?? "data/processed");
+  const release = await takeLocks(resolve(options.cwd, stateDirectory(), "locks"), [{ name: `prepare ${outDir}`, mode: "write" }], {
+    signal,
+    onWait: () => output.warn("Another command prepares this data: waiting for it."),
+  });
   let progress: ReturnType<Output["progress"]> | undefined;
   try {
     const report = await prepareShards({
       rawDir: join(options.cwd, options.rawDir ?? "data/raw"),
-      outDir: join(options.cwd, options.outDir ?? "data/processed"),
+      outDir,
       width: prepare.width,
       height: prepare.height,
       fit: prepare.fit,
@@ -55,6 +62,7 @@ export async function prepareData(options: PrepareCommandOptions, output: Output
     return report;
   } finally {
     progress?.end();
+    release();
   }
 }
 

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { renameSync, rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { ServalError } from "../../errors.ts";
@@ -143,7 +144,7 @@ function checkOwner(db: DatabaseSync, path: string): void {
 /** A copy of what is committed. The caller holds the write lock and has written nothing, so nothing changes meanwhile. */
 function backUp(path: string, version: number): void {
   const target = `${path}.v${version}.backup`;
-  const temporary = `${target}.${process.pid}.tmp`;
+  const temporary = `${target}.${randomUUID()}.tmp`;
   rmSync(temporary, { force: true });
   const reader = new DatabaseSync(path, { readOnly: true });
   try {
