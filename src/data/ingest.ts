@@ -7,7 +7,7 @@ import { defaultImageLimits, inspectImage, inspectionVersion, type ImageLimits }
 import { ImportJournal, key, type JournalLine } from "./journal.ts";
 import { manifestName, readManifest, writeManifest, type ManifestRow } from "./manifest.ts";
 import { mapOrdered } from "./map-ordered.ts";
-import { moveToQuarantine, quarantinePath, updateReport, writeToQuarantine, type SetAside } from "./quarantine.ts";
+import { Quarantine, type SetAside } from "./quarantine.ts";
 import { readEntry, type Source, type SourceEntry } from "./sources/source.ts";
 
 export interface IngestOptions {
@@ -46,7 +46,9 @@ export interface IngestReport {
 export async function ingest(source: Source, options: IngestOptions): Promise<IngestReport> {
   const startedAt = performance.now();
   await mkdir(options.outDir, { recursive: true });
-  const run = new Ingestion(source, options, await ImportJournal.load(options.journalPath), await isSameFolder(source, options.outDir));
+  const quarantine = await Quarantine.open(options.quarantineDir, source.id);
+  const journal = await ImportJournal.load(options.journalPath);
+  const run = new Ingestion(source, options, journal, quarantine, await isSameFolder(source, options.outDir));
   const rows = new Map<string, ManifestRow>();
   const setAside: SetAside[] = [];
   const seen = new Set<string>();
@@ -57,10 +59,10 @@ export async function ingest(source: Source, options: IngestOptions): Promise<In
   try {
     for await (const { line, fresh } of outcomes) {
       options.signal?.throwIfAborted();
-      seen.add(quarantinePath(line.name));
+      seen.add(quarantine.pathOf(line.name));
       if (fresh) await run.journal.add(line);
       if (line.row === undefined) {
-        setAside.push({ path: quarantinePath(line.name), code: line.code ?? "E_INTERNAL", message: line.message ?? "" });
+        setAside.push({ path: quarantine.pathOf(line.name), code: line.code ?? "E_INTERNAL", message: line.message ?? "" });
       } else {
         rows.set(line.row.path, line.row);
         if (!fresh) reused++;
@@ -71,7 +73,7 @@ export async function ingest(source: Source, options: IngestOptions): Promise<In
   } finally {
     await run.journal.finish();
   }
-  await updateReport(options.quarantineDir, seen, setAside);
+  await quarantine.update(seen, setAside, run.inPlace);
   if (rows.size === 0) {
     throw new ServalError("E_SOURCE_EMPTY", `"${source.title}" holds ${done} files, none of them a readable picture in a class folder.`, {
       details: { setAside },
@@ -137,16 +139,18 @@ class Ingestion {
   readonly #source: Source;
   readonly #options: IngestOptions;
   readonly #limits: ImageLimits;
+  readonly #quarantine: Quarantine;
   readonly #owners: Map<string, string>;
   /** Paths that entries of this run took, lower case: some file systems do not tell `A.jpg` from `a.jpg`. */
   readonly #taken = new Set<string>();
   readonly #folders = new Set<string>();
 
-  constructor(source: Source, options: IngestOptions, journal: ImportJournal, inPlace: boolean) {
+  constructor(source: Source, options: IngestOptions, journal: ImportJournal, quarantine: Quarantine, inPlace: boolean) {
     this.#source = source;
     this.#options = options;
     this.#limits = options.limits ?? defaultImageLimits;
     this.journal = journal;
+    this.#quarantine = quarantine;
     this.#owners = journal.owners();
     this.inPlace = inPlace;
   }
@@ -234,9 +238,8 @@ class Ingestion {
   }
 
   async #setAside(entry: SourceEntry, bytes: Uint8Array | undefined): Promise<void> {
-    const path = quarantinePath(entry.name);
-    if (this.inPlace) await moveToQuarantine(this.#options.quarantineDir, path, join(this.#options.outDir, entry.name));
-    else if (bytes !== undefined) await writeToQuarantine(this.#options.quarantineDir, path, bytes);
+    if (this.inPlace) await this.#quarantine.take(entry.name, join(this.#options.outDir, entry.name));
+    else if (bytes !== undefined) await this.#quarantine.write(entry.name, bytes);
   }
 }
 

@@ -1,58 +1,91 @@
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { writeFileAtomic } from "../files.ts";
+import { dirname, extname, join } from "node:path";
+import { sha256, writeFileAtomic } from "../files.ts";
 import { safeName } from "./layout.ts";
 import { compareBytes } from "./manifest.ts";
 
-/** One file that was set aside, and why. `path` is its name in the source, and below data/quarantine where its bytes were kept. */
+/** One file that was set aside, and why. `path` is where its bytes lie below data/quarantine, where they were kept. */
 export interface SetAside {
   readonly path: string;
   readonly code: string;
   readonly message: string;
 }
 
+/** A line of report.jsonl. */
+interface ReportRow extends SetAside {
+  /** Id of the source; not there in reports of earlier versions. */
+  readonly source?: string;
+}
+
 const reportName = "report.jsonl";
 
-/** Where an entry's bytes lie below data/quarantine. */
-export function quarantinePath(name: string): string {
-  return name.split("/").map(safeName).join("/");
-}
+/** data/quarantine as one source sees it: what other sources brought stays as it is. */
+export class Quarantine {
+  readonly #dir: string;
+  readonly #source: string;
+  readonly #own: readonly ReportRow[];
+  readonly #others: readonly ReportRow[];
+  readonly #othersPaths: ReadonlySet<string>;
 
-export async function writeToQuarantine(dir: string, path: string, bytes: Uint8Array): Promise<void> {
-  const target = join(dir, path);
-  await mkdir(dirname(target), { recursive: true });
-  await writeFile(target, bytes);
-}
+  private constructor(dir: string, source: string, rows: readonly ReportRow[]) {
+    this.#dir = dir;
+    this.#source = source;
+    this.#own = rows.filter((row) => row.source === undefined || row.source === source);
+    this.#others = rows.filter((row) => !this.#own.includes(row));
+    this.#othersPaths = new Set(this.#others.map(({ path }) => path.toLowerCase()));
+  }
 
-/** For a file that was broken inside data/raw itself: it leaves the folder. */
-export async function moveToQuarantine(dir: string, path: string, from: string): Promise<void> {
-  const target = join(dir, path);
-  await mkdir(dirname(target), { recursive: true });
-  await rename(from, target).catch(async (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EXDEV") throw error;
-    await copyFile(from, target);
-    await rm(from);
-  });
-}
+  static async open(dir: string, source: string): Promise<Quarantine> {
+    const text = await readFile(join(dir, reportName), "utf8").catch(() => "");
+    const lines = text.split("\n").filter((line) => line !== "");
+    return new Quarantine(
+      dir,
+      source,
+      lines.map((line) => JSON.parse(line) as ReportRow),
+    );
+  }
 
-async function readReport(dir: string): Promise<SetAside[]> {
-  const text = await readFile(join(dir, reportName), "utf8").catch(() => "");
-  return text
-    .split("\n")
-    .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as SetAside);
-}
+  /** Where an entry's bytes lie below data/quarantine: under its name, with a mark where another source's file has that. */
+  pathOf(name: string): string {
+    const path = name.split("/").map(safeName).join("/");
+    if (!this.#othersPaths.has(path.toLowerCase())) return path;
+    const extension = extname(path);
+    return `${path.slice(0, path.length - extension.length)}~${sha256(`${this.#source}\n${name}`).slice(0, 8)}${extension}`;
+  }
 
-/**
- * Brings report.jsonl up to date after an import: `seen` are the quarantine paths of all entries that were looked at,
- * `setAside` those among them that are broken. Lines about other sources stay.
- */
-export async function updateReport(dir: string, seen: ReadonlySet<string>, setAside: readonly SetAside[]): Promise<void> {
-  const before = await readReport(dir);
-  const rows = [...before.filter((row) => !seen.has(row.path)), ...setAside].sort((a, b) => compareBytes(a.path, b.path));
-  const broken = new Set(setAside.map((row) => row.path));
-  for (const row of before) if (seen.has(row.path) && !broken.has(row.path)) await rm(join(dir, row.path), { force: true });
-  if (rows.length === 0 && before.length === 0) return;
-  const text = rows.map(({ path, code, message }) => `${JSON.stringify({ path, code, message })}\n`).join("");
-  await writeFileAtomic(join(dir, reportName), text);
+  async write(name: string, bytes: Uint8Array): Promise<void> {
+    await writeFile(await this.#place(name), bytes);
+  }
+
+  /** For a file that was broken inside data/raw itself: it leaves the folder. */
+  async take(name: string, from: string): Promise<void> {
+    const target = await this.#place(name);
+    await rename(from, target).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EXDEV") throw error;
+      await copyFile(from, target);
+      await rm(from);
+    });
+  }
+
+  async #place(name: string): Promise<string> {
+    const target = join(this.#dir, this.pathOf(name));
+    await mkdir(dirname(target), { recursive: true });
+    return target;
+  }
+
+  /**
+   * Brings report.jsonl up to date after an import: `seen` are the paths of all entries that were looked at, `setAside`
+   * those among them that are broken. The bytes of an entry that is whole now go, unless they are the only copy.
+   */
+  async update(seen: ReadonlySet<string>, setAside: readonly SetAside[], onlyCopy: boolean): Promise<void> {
+    const broken = new Set(setAside.map(({ path }) => path));
+    const unseen = this.#own.filter(({ path }) => !seen.has(path));
+    for (const { path } of this.#own)
+      if (!onlyCopy && seen.has(path) && !broken.has(path)) await rm(join(this.#dir, path), { force: true });
+    const own = setAside.map((row): ReportRow => ({ ...row, source: this.#source }));
+    const rows = [...this.#others, ...unseen, ...own].sort((a, b) => compareBytes(a.path, b.path));
+    if (rows.length === 0 && this.#own.length === 0) return;
+    const text = rows.map(({ path, code, message, source }) => `${JSON.stringify({ path, code, message, source })}\n`).join("");
+    await writeFileAtomic(join(this.#dir, reportName), text);
+  }
 }

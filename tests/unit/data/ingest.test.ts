@@ -48,7 +48,10 @@ async function report(): Promise<{ path: string; code: string; message: string }
   return text
     .trim()
     .split("\n")
-    .map((line) => JSON.parse(line) as { path: string; code: string; message: string });
+    .map((line) => {
+      const { path, code, message } = JSON.parse(line) as { path: string; code: string; message: string };
+      return { path, code, message };
+    });
 }
 
 /** Counts which entries are opened. */
@@ -303,6 +306,26 @@ describe("importing a folder", () => {
     expect(await readFile(quarantine("a/bad.jpg"), "utf8")).toBe("bad");
     await expect(stat(raw("a/bad.jpg"))).rejects.toThrow("ENOENT");
     expect(await run(await openFolder(raw()))).toMatchObject({ changed: false });
+  });
+
+  test("what one source set aside stays when another has a file of that name, whole or broken", async () => {
+    await put(raw("a/1.jpg"), await jpeg("one"));
+    await put(raw("a/bad.jpg"), Buffer.from("the only copy"));
+    await run(await openFolder(raw()));
+    // Whole, in another source; then broken, in a third.
+    await run(await zip("other.zip", [{ name: "a/bad.jpg", bytes: await jpeg("bad") }]));
+    await expect(run(await zip("third.zip", [{ name: "a/bad.jpg", bytes: Buffer.from("third") }]))).rejects.toMatchObject({
+      code: "E_SOURCE_EMPTY",
+    });
+    expect(await readFile(quarantine("a/bad.jpg"), "utf8")).toBe("the only copy");
+    const [first, second] = (await report()).map(({ path }) => path) as [string, string];
+    expect([first, second]).toEqual(["a/bad.jpg", expect.stringMatching(/^a\/bad~[0-9a-f]{8}\.jpg$/)]);
+    expect(await readFile(quarantine(second), "utf8")).toBe("third");
+    // A whole one in its place in data/raw itself: the broken one is still the only copy of what it was.
+    await put(raw("a/bad.jpg"), await jpeg("mended"));
+    await run(await openFolder(raw()));
+    expect((await report()).map(({ path }) => path)).toEqual([second]);
+    expect(await readFile(quarantine("a/bad.jpg"), "utf8")).toBe("the only copy");
   });
 
   test("a folder around data/raw is refused, because it would import its own copies", async () => {
