@@ -14,13 +14,16 @@ export interface Survey {
 
 /**
  * Sorts the containers of the service. `currentImage` is the image that passed last: the tag moves only when a deploy has
- * succeeded, so the container of that image is the good one, whatever else stands. Where none is of that image, somebody
- * started one by hand: then the oldest that runs is what there is to keep.
+ * succeeded, so the container of that image is the good one, whatever else stands; of several, that of `currentModel`, the
+ * model that passed with it, where that was noted. Where none is of that image, somebody started one by hand: then the
+ * oldest that runs is what there is to keep.
  */
-export function surveyContainers(containers: readonly ServiceContainer[], currentImage: string | null): Survey {
+export function surveyContainers(containers: readonly ServiceContainer[], currentImage: string | null, currentModel?: string): Survey {
   const unfinished = containers.filter(({ admitted }) => !admitted);
   const admitted = containers.filter((container) => container.admitted);
-  const passed = admitted.filter(({ imageId }) => imageId === currentImage);
+  const ofImage = admitted.filter(({ imageId }) => imageId === currentImage);
+  const ofModel = ofImage.filter(({ model }) => model === currentModel);
+  const passed = ofModel.length > 0 ? ofModel : ofImage;
   const good = passed.find(({ running }) => running) ?? passed[0] ?? admitted.find(({ running }) => running) ?? admitted[0] ?? null;
   const others = admitted.filter((container) => container !== good);
   const older = (container: ServiceContainer): boolean => good !== null && container.createdAt < good.createdAt;

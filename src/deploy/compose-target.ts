@@ -79,7 +79,10 @@ class ComposeTarget implements Target {
     }
     // The engine may still have been stopping it for the deploy that was killed.
     if (good && survey.unproven.length > 0) await this.#startAgain(good.id);
-    if (good) await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
+    if (good) {
+      await this.#noteModel(good);
+      await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
+    }
     const standing = await this.#standing(good, survey, repaired);
     this.#before = good && standing.serving ? { id: good.id, release: standing.serving } : null;
     return standing;
@@ -153,6 +156,8 @@ class ComposeTarget implements Target {
         if (origin) await docker(["tag", release.imageId, this.#marks.note("origin", origin)]);
       }
     }
+    // With the same image, this note is what says which container is good.
+    await this.#noteModel(release);
     await docker(["tag", release.imageId, this.#marks.note("current", release.version)]);
     await docker(["tag", release.imageId, this.#marks.current]);
     if (before && !same) await docker(["tag", before.imageId, this.#marks.previous]);
@@ -188,7 +193,9 @@ class ComposeTarget implements Target {
   }
 
   async #survey(): Promise<Survey> {
-    return surveyContainers(await listContainers(this.#engine, this.#project), await this.#imageId(this.#marks.current));
+    const current = await this.#imageId(this.#marks.current);
+    const model = current === null ? undefined : this.#marks.read("current-model", await this.#tagsOf(current));
+    return surveyContainers(await listContainers(this.#engine, this.#project), current, model);
   }
 
   /** Sees to it that the good container serves before any other goes. Returns it, or what is kept in its place. */
@@ -288,6 +295,14 @@ class ComposeTarget implements Target {
     if (replaced.includes(container) && good && container.imageId !== good.imageId) {
       await this.#engine.docker(["tag", container.imageId, this.#marks.previous]);
     }
+  }
+
+  /** Notes the model that passed with an image, in place of one that was noted before. */
+  async #noteModel({ imageId, model }: Pick<Release, "imageId" | "model">): Promise<void> {
+    const noted = this.#marks.read("current-model", await this.#tagsOf(imageId));
+    if (noted === model) return;
+    if (noted !== undefined) await this.#engine.docker(["rmi", "--force", this.#marks.note("current-model", noted)]);
+    await this.#engine.docker(["tag", imageId, this.#marks.note("current-model", model)]);
   }
 
   /** Removes the notes from an image that does not serve, unless it is the image that does. */

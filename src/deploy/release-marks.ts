@@ -7,6 +7,7 @@
  *     serval-deploy/PROJECT/current/NAME:TAG      on the current image: what a person called it
  *     serval-deploy/PROJECT/previous/NAME:TAG     on the current image: what a person called the previous one
  *     serval-deploy/PROJECT/origin/NAME:sha256.…  on the current image: the previous one at its registry, to pull it again
+ *     serval-deploy/PROJECT/current-model:TEXT    on the current image: the model that passed with it
  *     serval-deploy/PROJECT/previous-model:TEXT   on the current image: the model that was served before
  */
 export interface Marks {
@@ -20,19 +21,24 @@ export interface Marks {
   notesIn(tags: readonly string[]): readonly string[];
 }
 
-export type Note = "current" | "previous" | "origin" | "previous-model";
+export type Note = "current" | "previous" | "origin" | ModelNote;
+type ModelNote = "current-model" | "previous-model";
+
+function isOfModel(kind: Note): kind is ModelNote {
+  return kind.endsWith("-model");
+}
 
 export function createMarks(project: string): Marks {
   const base = `serval-deploy/${project}`;
   return {
     current: `${base}:current`,
     previous: `${base}:previous`,
-    note: (kind, text) => (kind === "previous-model" ? `${base}/${kind}:m${encodeText(text)}` : `${base}/${kind}/${encodeName(text)}`),
+    note: (kind, text) => (isOfModel(kind) ? `${base}/${kind}:m${encodeText(text)}` : `${base}/${kind}/${encodeName(text)}`),
     read(kind, tags) {
-      const start = kind === "previous-model" ? `${base}/${kind}:m` : `${base}/${kind}/`;
+      const start = isOfModel(kind) ? `${base}/${kind}:m` : `${base}/${kind}/`;
       const found = tags.find((tag) => tag.startsWith(start))?.slice(start.length);
       if (found === undefined) return undefined;
-      return kind === "previous-model" ? Buffer.from(found, "base64url").toString() : decodeName(found);
+      return isOfModel(kind) ? Buffer.from(found, "base64url").toString() : decodeName(found);
     },
     notesIn: (tags) => tags.filter((tag) => tag.startsWith(`${base}/`)),
   };

@@ -4,6 +4,7 @@ import { fastify, LogController, type FastifyServerOptions } from "fastify";
 import { lazySchemas } from "../http/lazy-schemas.ts";
 import type { ServiceMetrics } from "../monitor/metrics.ts";
 import type { PredictionLog } from "../monitor/prediction-log.ts";
+import { BodyBudget } from "./body-budget.ts";
 import type { ServeApp, ServeContext } from "./context.ts";
 import type { ServeLimits } from "./limits.ts";
 import type { ModelSlot } from "./model-slot.ts";
@@ -90,7 +91,17 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   }).withTypeProvider<TypeBoxTypeProvider>();
 
   const predictor = createPredictor(slot, limits, metrics);
-  const context: ServeContext = { slot, limits, metrics, predictor, predictionLog, peers, abstain, draining };
+  const context: ServeContext = {
+    slot,
+    limits,
+    bodies: new BodyBudget(limits.maxBodyBytes),
+    metrics,
+    predictor,
+    predictionLog,
+    peers,
+    abstain,
+    draining,
+  };
   registerObservation(app, metrics);
   registerErrors(app);
   // A route that takes a body says which: one sent elsewhere is thrown away unread.

@@ -4,6 +4,7 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyReply } from "fastify";
 import { ServalError } from "../errors.ts";
 import type { ServiceMetrics } from "../monitor/metrics.ts";
 import type { PredictionLog } from "../monitor/prediction-log.ts";
+import type { BodyBudget } from "./body-budget.ts";
 import type { ServeLimits } from "./limits.ts";
 import type { ModelSlot } from "./model-slot.ts";
 import type { Predictor } from "./predictor.ts";
@@ -17,6 +18,7 @@ export interface ServeContext {
   readonly predictor: Predictor;
   readonly metrics: ServiceMetrics;
   readonly limits: ServeLimits;
+  readonly bodies: BodyBudget;
   /** Without it predictions are not stored, and there is nothing that feedback could refer to. */
   readonly predictionLog: PredictionLog | undefined;
   /** Where all replicas of the service are reached, as HOST:PORT; empty where this is the only one. */

@@ -1,6 +1,8 @@
+import type { Readable } from "node:stream";
 import multipart from "@fastify/multipart";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { ServalError, type ErrorCode } from "../errors.ts";
+import type { BodyAccount } from "./body-budget.ts";
 import type { ServeApp } from "./context.ts";
 
 /** The form field that holds the image. */
@@ -36,19 +38,24 @@ const formLimits = { files: 8, fields: 32, fieldSize: 4096, headerPairs: 64 };
 const batchLimits = { ...formLimits, files: 256 };
 
 /**
- * The image of a request: the multipart field `file`, or the body itself. Throws E_IMAGE_BYTES, E_UPLOAD_FIELD or
- * E_UPLOAD_BROKEN; an empty body gives zero bytes.
+ * The image of a request: the multipart field `file`, or the body itself. Throws E_IMAGE_BYTES, E_UPLOAD_FIELD,
+ * E_UPLOAD_BROKEN or E_QUEUE_FULL; an empty body gives zero bytes.
  */
-export async function readUpload(request: FastifyRequest, reply: FastifyReply, maxBytes: number): Promise<Uint8Array> {
+export async function readUpload(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  maxBytes: number,
+  account: BodyAccount,
+): Promise<Uint8Array> {
   const announced = Number(request.headers["content-length"] ?? 0);
   if (announced > maxBytes * patience) {
     void reply.header("connection", "close");
     throw tooLarge(`announces ${announced} bytes`, maxBytes);
   }
-  return request.isMultipart() ? await readForm(request, maxBytes) : await readBody(request, maxBytes);
+  return request.isMultipart() ? await readForm(request, maxBytes, account) : await readBody(request, maxBytes, account);
 }
 
-async function readForm(request: FastifyRequest, maxBytes: number): Promise<Uint8Array> {
+async function readForm(request: FastifyRequest, maxBytes: number, account: BodyAccount): Promise<Uint8Array> {
   let image: Uint8Array | undefined;
   let problem: ServalError | undefined;
   const refuse = (code: ErrorCode, message: string): void => void (problem ??= new ServalError(code, message));
@@ -63,7 +70,7 @@ async function readForm(request: FastifyRequest, maxBytes: number): Promise<Uint
         refuse("E_UPLOAD_FIELD", `The form has more than one file in the field \`${fileField}\`; expected one.`);
         part.file.resume();
       } else {
-        image = await part.toBuffer();
+        image = await readFile(part.file, account);
         if (part.file.truncated) problem ??= tooLarge("is larger", maxBytes);
       }
     }
@@ -71,24 +78,35 @@ async function readForm(request: FastifyRequest, maxBytes: number): Promise<Uint
     // What is left of the body must be thrown away, or the connection would wait for it.
     request.raw.unpipe();
     request.raw.resume();
-    problem ??= formError(error);
+    problem ??= error instanceof ServalError ? error : formError(error);
   }
   if (problem) throw problem;
   if (image === undefined) throw new ServalError("E_UPLOAD_FIELD", `The form has no file in the field \`${fileField}\`.`);
   return image;
 }
 
+async function readFile(file: Readable, account: BodyAccount): Promise<Uint8Array> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of file as AsyncIterable<Buffer>) {
+    account.add(chunk.length);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
 export interface UploadedFile {
   readonly filename: string;
+  /** Bytes that the account holds for it: its reader gives them back. */
+  readonly held: number;
   /** Its bytes, or why they are not taken. */
   readonly image: Uint8Array | ServalError;
 }
 
 /**
  * The images of a form with several, as they arrive. Throws E_UPLOAD_FIELD or E_UPLOAD_BROKEN for what is wrong with the
- * form itself, and E_MEDIA_TYPE where there is none.
+ * form itself, E_MEDIA_TYPE where there is none, and E_QUEUE_FULL.
  */
-export async function* readFiles(request: FastifyRequest, maxBytes: number): AsyncGenerator<UploadedFile, void> {
+export async function* readFiles(request: FastifyRequest, maxBytes: number, account: BodyAccount): AsyncGenerator<UploadedFile, void> {
   if (!request.isMultipart()) throw new ServalError("E_MEDIA_TYPE", "The body is one image; expected a form with several.");
   let count = 0;
   try {
@@ -101,9 +119,10 @@ export async function* readFiles(request: FastifyRequest, maxBytes: number): Asy
         );
       }
       if (part.type === "field") throw new ServalError("E_UPLOAD_FIELD", `The field \`${fileField}\` holds text, not a file.`);
-      const bytes = await part.toBuffer();
+      const bytes = await readFile(part.file, account);
       count++;
-      yield { filename: part.filename.slice(0, 255), image: part.file.truncated ? tooLarge("is larger", maxBytes) : bytes };
+      const image = part.file.truncated ? tooLarge("is larger", maxBytes) : bytes;
+      yield { filename: part.filename.slice(0, 255), held: bytes.length, image };
     }
   } catch (error) {
     request.raw.unpipe();
@@ -121,19 +140,32 @@ function formError(error: unknown): ServalError {
   return new ServalError("E_UPLOAD_BROKEN", `The multipart form cannot be read: ${message}.`, { cause: error });
 }
 
-async function readBody({ raw }: FastifyRequest, maxBytes: number): Promise<Uint8Array> {
+async function readBody({ raw }: FastifyRequest, maxBytes: number, account: BodyAccount): Promise<Uint8Array> {
   const chunks: Buffer[] = [];
   let length = 0;
+  let refused: unknown;
+  const keep = (chunk: Buffer): void => {
+    try {
+      account.add(chunk.length);
+      chunks.push(chunk);
+    } catch (error) {
+      refused = error;
+      chunks.length = 0;
+    }
+  };
   await new Promise<void>((resolve, reject) => {
     const broken = (cause?: Error): void =>
       reject(new ServalError("E_UPLOAD_BROKEN", `The body broke off after ${length} bytes.`, { cause }));
     raw.on("data", (chunk: Buffer) => {
       length += chunk.length;
-      if (length <= maxBytes) chunks.push(chunk);
-      else chunks.length = 0;
+      if (length > maxBytes) {
+        chunks.length = 0;
+        account.release();
+      } else if (refused === undefined) keep(chunk);
     });
     raw.once("end", resolve).once("error", broken).once("close", broken);
   });
+  if (refused !== undefined) throw refused;
   if (length > maxBytes) throw tooLarge(`has ${length} bytes`, maxBytes);
   return Buffer.concat(chunks, length);
 }

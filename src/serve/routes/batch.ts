@@ -40,7 +40,8 @@ export function registerBatch(scope: ServeApp, context: ServeContext): void {
       const gone = clientGone(reply);
       const abstain = request.query.abstain ?? context.abstain;
       const lines = new PassThrough();
-      const files = readFiles(request, limits.maxBodyBytes)[Symbol.asyncIterator]();
+      const account = context.bodies.open(reply);
+      const files = readFiles(request, limits.maxBodyBytes, account)[Symbol.asyncIterator]();
       // What is wrong before the first image is an error of the whole request.
       let next = await files.next();
       const work = async (): Promise<void> => {
@@ -48,8 +49,8 @@ export function registerBatch(scope: ServeApp, context: ServeContext): void {
         const write = async (): Promise<void> => void lines.write(`${await waiting.shift()}\n`);
         try {
           for (let index = 0; !next.done; index++) {
-            const { filename, image } = next.value;
-            waiting.push(line(index, filename, image, `${request.id}-${index}`));
+            const { filename, held, image } = next.value;
+            waiting.push(line(index, filename, image, `${request.id}-${index}`).finally(() => account.release(held)));
             if (waiting.length >= atOnce) await write();
             next = await files.next();
           }

@@ -2,6 +2,7 @@ import type { FastifyReply } from "fastify";
 import Type, { type Static } from "typebox";
 import { Errors } from "typebox/value";
 import { ServalError } from "../../errors.ts";
+import { countedBody } from "../body-budget.ts";
 import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
 import type { ServedModel } from "../served-model.ts";
 import { admit } from "./predict.ts";
@@ -65,6 +66,9 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
   await app.register((scope: ServeApp) => {
     const { slot, limits, draining } = context;
     const tags = ["inference protocol"];
+    scope.addHook("preParsing", (request, reply, payload, done) => {
+      done(null, request.method === "POST" ? payload.pipe(countedBody(context.bodies.open(reply))) : payload);
+    });
     // Clients send JSON under several names, or none.
     scope.addContentTypeParser("*", { parseAs: "buffer", bodyLimit: limits.maxBodyBytes }, (request, body, done) => {
       try {

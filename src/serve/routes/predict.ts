@@ -59,7 +59,7 @@ export function admit({ predictor }: ServeContext): (request: FastifyRequest, re
 
 /** POST /predict: one image, as a form or as the body, to a label with probabilities. In the scope of `registerUploads`. */
 export function registerPredict(scope: ServeApp, context: ServeContext): void {
-  const { predictor, limits } = context;
+  const { predictor, limits, bodies } = context;
   scope.post(
     "/predict",
     {
@@ -75,7 +75,8 @@ export function registerPredict(scope: ServeApp, context: ServeContext): void {
     },
     async (request, reply) => {
       const gone = clientGone(reply);
-      const prediction = await predictor.predict(await readUpload(request, reply, limits.maxBodyBytes), { signal: gone, disposable: true });
+      const image = await readUpload(request, reply, limits.maxBodyBytes, bodies.open(reply));
+      const prediction = await predictor.predict(image, { signal: gone, disposable: true });
       const body = concludePrediction(context, prediction, request.id, request.query.abstain ?? context.abstain, reply.elapsedTime);
       Object.assign(request.outcome, { label: body.label, confidence: body.confidence });
       return body;

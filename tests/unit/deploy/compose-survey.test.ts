@@ -58,6 +58,24 @@ describe("what a killed deploy left is read off the containers", () => {
     expect(describeRemains(found)).toHaveLength(remarks);
   });
 
+  test("of two of one image that one is kept whose model passed, whichever runs", () => {
+    const before = container("image", 1, { running: false, model: "models:/x/1" });
+    const unproven = container("image", 2, { model: "models:/x/2" });
+    expect(surveyContainers([before, unproven], "image", "models:/x/1")).toMatchObject({
+      good: before,
+      unproven: [unproven],
+      replaced: [],
+    });
+    // Killed after it was found good.
+    expect(surveyContainers([before, unproven], "image", "models:/x/2")).toMatchObject({
+      good: unproven,
+      unproven: [],
+      replaced: [before],
+    });
+    // Never noted, or neither of them is of that model: the one that runs.
+    for (const noted of [undefined, "other"]) expect(surveyContainers([before, unproven], "image", noted).good).toBe(unproven);
+  });
+
   test("a version that passed is kept, whichever is newer and whichever runs", () => {
     const [stopped, unproven] = [container("old", 1, { running: false }), container("new", 2)];
     expect(surveyContainers([stopped, unproven], "old").good).toBe(stopped);

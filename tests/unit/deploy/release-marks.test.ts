@@ -18,9 +18,11 @@ test.each([
 
 test("a model is noted whatever characters it has, none as well, and the longest fits into a tag", () => {
   for (const model of ["", "models:/cats dogs@champion", "/models/größe", "m".repeat(longestModel)]) {
-    const tag = marks.note("previous-model", model);
-    expect(tag).toMatch(/^serval-deploy\/deployment\/previous-model:\w[\w.-]{0,127}$/);
-    expect(marks.read("previous-model", [tag])).toBe(model);
+    for (const kind of ["current-model", "previous-model"] as const) {
+      const tag = marks.note(kind, model);
+      expect(tag).toMatch(new RegExp(`^serval-deploy/deployment/${kind}:\\w[\\w.-]{0,127}$`));
+      expect(marks.read(kind, ["a/b:1", tag])).toBe(model);
+    }
   }
 });
 

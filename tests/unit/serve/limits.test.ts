@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { defaultLimits } from "../../../src/serve/limits.ts";
 import { createPredictor } from "../../../src/serve/predictor.ts";
-import { getJson, predictForm, startTestService, type TestService, type TestServiceOptions } from "../../helpers/service.ts";
+import { form, getJson, predictForm, startTestService, type TestService, type TestServiceOptions } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
 
 let service: TestService | undefined;
@@ -56,6 +56,44 @@ describe("when too much is waiting", () => {
       expect(chunk.toString()).toMatch(/^HTTP\/1\.1 503 [^]*retry-after: 1\r\n[^]*E_QUEUE_FULL/i);
       socket.destroy();
     }
+  });
+
+  it("holds bodies of eight times the largest image, however slowly they come, and refuses what is beyond", async () => {
+    const maxBodyBytes = 100_000;
+    const service = await start({ limits: { maxBodyBytes } });
+    const most = Buffer.alloc(maxBodyBytes - 1000, 1);
+    const slow = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const socket = connect(service.port, "127.0.0.1").on("error", () => undefined);
+        await once(socket, "connect");
+        socket.write(`POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\ncontent-length: ${maxBodyBytes}\r\n\r\n`);
+        socket.write(most);
+        return socket;
+      }),
+    );
+    const send = async (path: string, body: string | Uint8Array<ArrayBuffer> | FormData, type?: string): Promise<unknown[]> => {
+      const reply = await fetch(`${service.url}${path}`, {
+        method: "POST",
+        body,
+        ...(type !== undefined && { headers: { "content-type": type } }),
+      });
+      return [reply.status, /E_[A-Z_]+/.exec(await reply.text())?.[0]];
+    };
+    const wholeForm = (): FormData => form(["file", most]);
+    const sends = {
+      body: () => send("/predict", new Uint8Array(most), "image/jpeg"),
+      form: () => send("/predict", wholeForm()),
+      explain: () => send("/explain", wholeForm()),
+      batch: () => send("/predict/batch", wholeForm()),
+    };
+    await expect.poll(sends.body, { timeout: 20_000 }).toEqual([503, "E_QUEUE_FULL"]);
+    for (const [what, sent] of Object.entries(sends)) expect([what, ...(await sent())]).toEqual([what, 503, "E_QUEUE_FULL"]);
+    expect((await send("/v2/models/colours/infer", new Uint8Array(most)))[0]).toBe(503);
+    // A small one still finds room, and with the slow ones gone all of them do.
+    expect((await predictForm(service, await colourPicture("red"))).body.label).toBe("red");
+    for (const socket of slow) socket.destroy();
+    await expect.poll(sends.body, { timeout: 20_000 }).toEqual([415, "E_IMAGE_FORMAT"]);
+    for (let i = 0; i < 20; i++) for (const sent of Object.values(sends)) expect((await sent())[1]).toBe("E_IMAGE_FORMAT");
   });
 
   it("refuses what is beyond the limit at once, and takes more when one is done", async () => {
