@@ -5,8 +5,9 @@ import { makeColourRepository } from "../../helpers/colour-repository.ts";
 import { runServal } from "../../helpers/serval-process.ts";
 
 test("two commands that prepare one folder take turns, and the second finds the work done", async () => {
-  const { cwd, remove } = await makeColourRepository({ counts: { red: 60, blue: 60 } });
-  onTestFinished(remove);
+  const repository = await makeColourRepository({ counts: { red: 60, blue: 60 } });
+  const { cwd } = repository;
+  onTestFinished(async () => await repository.remove());
   const prepare = async (): ReturnType<typeof runServal> =>
     await runServal(cwd, ["prepare", "--set", "prepare.width=256", "prepare.height=256"]);
   const ended = await Promise.all([prepare(), prepare()]);
