@@ -168,6 +168,30 @@ test("a deploy that was killed while both versions serve is undone and done by r
   expect(seen.failed).toEqual({});
 });
 
+test("a deploy of another model in the same image that was killed when only the new one ran is undone by --undo", async () => {
+  const { v2 } = lab.versions;
+  const model = "models/cats-dogs";
+  const models = async (): Promise<string[]> => {
+    const ids = await docker(
+      "ps",
+      "--quiet",
+      "--filter",
+      `label=com.docker.compose.project=${lab.project}`,
+      "--filter",
+      "label=serval.role=service",
+    );
+    const environment = async (id: string): Promise<string> => await docker("inspect", "--format", "{{json .Config.Env}}", id);
+    return (await Promise.all(ids.split("\n").filter(Boolean).map(environment))).map(
+      (env) => /"SERVAL_MODEL=([^"]*)"/.exec(env)?.[1] ?? "",
+    );
+  };
+  await lab.deployKilled("retire", 0, v2, "--no-pull", "--model", model, "--watch", "3");
+  expect(await models()).toEqual([model]);
+  const undone = await lab.deploy("--undo");
+  expect([undone.code, await models()], undone.output).toEqual([0, [""]]);
+  expect(undone.report?.steps[0]?.message).toContain("the version before serves again");
+});
+
 test("--undo goes back to the version before, and says so where its image was pruned", async () => {
   const { v1, v2 } = lab.versions;
   const first = printed("--undo", await lab.deploy("--undo"));
