@@ -8,6 +8,7 @@
  * The folder gets report.md (verdict, metrics and parameters against the last commit), its pictures, and verdict.json. When
  * nothing was due there is no folder afterwards. Ends with 0 whatever the verdict is, and otherwise as the command that failed.
  */
+import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -78,7 +79,8 @@ async function retrain(out: string): Promise<void> {
     // What the remote lacks is made anew below.
     if (code !== 0 && !stderr.includes("E_REMOTE_MISSING")) throw new CommandFailed(code);
   }
-  const before = lock();
+  // The committed one: a run that failed later on left its lock in the workspace.
+  const before = spawnSync("git", ["show", "HEAD:./dvc.lock"], { encoding: "utf8" }).stdout ?? "";
   await mustServal("repro");
   if (lock() === before) {
     console.log("Nothing was due: the model is that of the data and the parameters.");

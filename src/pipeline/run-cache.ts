@@ -2,7 +2,7 @@ import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomic } from "../files.ts";
 import { isCallback } from "./changes.ts";
-import { lockedStageToYaml, parseLockedStage, runCacheNames, type LockedStage } from "./lock-file.ts";
+import { lockedStageToYaml, parseLockedStage, readsTheSame, runCacheNames, type LockedStage } from "./lock-file.ts";
 import type { Stage } from "./stage.ts";
 import { parseYaml } from "./yaml-values.ts";
 import { renderYaml } from "./yaml-writer.ts";
@@ -31,16 +31,17 @@ export function openRunCache(cacheDir: string): RunCache {
       const folder = folderOf(runCacheNames(entry).key);
       const names = (await readdir(folder).catch(() => [])).filter((name) => /^[0-9a-f]{64}$/.test(name));
       const aged = await Promise.all(names.map(async (name) => ({ name, mtimeMs: (await stat(join(folder, name))).mtimeMs })));
-      const newest = aged.sort((a, b) => b.mtimeMs - a.mtimeMs)[0];
-      if (newest === undefined) return undefined;
-      const file = join(folder, newest.name);
-      try {
-        return parseLockedStage(parseYaml(await readFile(file, "utf8"), file, "E_DVC_FILE").value, file);
-      } catch {
-        // It can be made again by running the stage, and would be in the way for ever.
-        await rm(file, { force: true });
-        return undefined;
+      for (const { name } of aged.sort((a, b) => b.mtimeMs - a.mtimeMs)) {
+        const file = join(folder, name);
+        try {
+          const found = parseLockedStage(parseYaml(await readFile(file, "utf8"), file, "E_DVC_FILE").value, file);
+          if (readsTheSame(found, entry)) return found;
+        } catch {
+          // It can be made again by running the stage, and would be in the way for ever.
+          await rm(file, { force: true });
+        }
       }
+      return undefined;
     },
     async save(entry) {
       const { key, value } = runCacheNames(entry);

@@ -72,6 +72,7 @@ async function checkPath(
   if (/^(\.dvc|\.git|\.serval)(\/|$)/.test(path)) throw new ServalError("E_DATA_PATH", `"${path}" belongs to the tools themselves.`);
   const found = await lstat(join(root, path)).catch(() => undefined);
   if (found === undefined) throw new ServalError("E_FILE_NOT_FOUND", `"${path}" does not exist.`);
+  await checkParents(root, path);
   const ignored = loadDvcIgnore(root, posix.dirname(path) === "." ? "" : posix.dirname(path));
   if (ignored(path, found.isDirectory())) throw new ServalError("E_DATA_PATH", `"${path}" is ignored by .dvcignore.`);
   for (const [out, stage] of stageOuts) {
@@ -90,7 +91,31 @@ async function checkPath(
   if ((await git(root, "ls-files", "--error-unmatch", "--", `:(literal)${path}`)) !== undefined) {
     throw new ServalError("E_DATA_PATH", `"${path}" is in Git.`, { hint: `Take it out of Git first: git rm -r --cached -- '${path}'` });
   }
+  await checkDataFile(root, path);
   return path;
+}
+
+/** A .dvc file in a folder where nobody looks for it would keep its data from every push, and gc would remove it. */
+async function checkParents(root: string, path: string): Promise<void> {
+  const ignored = loadDvcIgnore(root, "");
+  for (let parent = posix.dirname(path); parent !== "."; parent = posix.dirname(parent)) {
+    if (ignored(parent, true)) throw new ServalError("E_DATA_PATH", `"${path}" lies in "${parent}", which .dvcignore ignores.`);
+    if ((await lstat(join(root, parent))).isSymbolicLink()) {
+      throw new ServalError("E_DATA_PATH", `"${path}" lies behind the link "${parent}", where neither Git nor DVC looks.`, {
+        hint: `Version the link itself: \`serval add ${parent}\`.`,
+      });
+    }
+  }
+}
+
+async function checkDataFile(root: string, path: string): Promise<void> {
+  const file = `${path}.dvc`;
+  const isIgnored = (await git(root, "check-ignore", "--", file)) !== undefined;
+  if (isIgnored && (await git(root, "ls-files", "--error-unmatch", "--", `:(literal)${file}`)) === undefined) {
+    throw new ServalError("E_DATA_PATH", `Git ignores "${file}", which would say what "${path}" is.`, {
+      hint: "Take its folder out of .gitignore: the data itself is ignored by a line that this command adds.",
+    });
+  }
 }
 
 function overlaps(a: string, b: string): boolean {

@@ -65,8 +65,8 @@ export interface PlaceItem {
   readonly object: string;
   readonly md5: string;
   readonly target: string;
-  /** Whether a link needs its object read and hashed first; a copy is always hashed on its way. */
-  readonly check: boolean;
+  /** What the target must still look like to be replaced; where it does not matter, undefined. */
+  readonly expected?: Stamp;
 }
 
 /** One result for each path or item, in order. */
@@ -80,6 +80,8 @@ export interface FileResult {
   readonly stamp?: Stamp;
   /** place: the object has other bytes than its name says; nothing was placed. */
   readonly corrupt?: boolean;
+  /** place: the target does not look as expected any more; nothing was placed. */
+  readonly changed?: boolean;
 }
 
 let own: { readonly parent: string; readonly dir: string } | undefined;
@@ -183,7 +185,11 @@ function nameFile({ path, md5, keep }: NameItem, work: FileWork & { kind: "name"
     inObjectFolder(object, work.shared, () => linkSync(path, object));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    return { md5, linked: false };
+    if (objectExists(work.objects, md5)) return { md5, linked: false };
+    // What has the name is damaged: the whole file takes its place.
+    const beside = `${object}.${randomUUID()}`;
+    linkSync(path, beside);
+    renameSync(beside, object);
   }
   // Until now it is not read-only, so that whoever finds it hashes it first.
   protect(object);
@@ -224,9 +230,13 @@ function placeFile(item: PlaceItem, temporary: string, types: LinkType[]): FileR
       if (type === "copy" || (type === "hardlink" && size === 0)) {
         if (!copyObject(object, md5, staged, size)) return { md5, corrupt: true };
       } else {
-        if (item.check && hashFileMd5(object) !== md5) return { md5, corrupt: true };
+        if (hashFileMd5(object) !== md5) return { md5, corrupt: true };
         if (type !== "reflink" && linkDirectly(object, target, type)) return { md5, stamp: stampOf(statSync(target, { bigint: true })) };
         linkObject(object, staged, type);
+      }
+      if (item.expected !== undefined && !looksLike(target, item.expected)) {
+        rmSync(staged, { force: true });
+        return { md5, changed: true };
       }
       moveInto(staged, target);
       // Renaming one hard link over another of the same file does nothing and leaves both.
@@ -243,6 +253,11 @@ function placeFile(item: PlaceItem, temporary: string, types: LinkType[]): FileR
       types.shift();
     }
   }
+}
+
+function looksLike(path: string, expected: Stamp): boolean {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return found !== undefined && stampOf(found) === expected;
 }
 
 /** What a file system answers that has no such links, or none to there. */

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setAside } from "./corrupt-object.ts";
 import { loadDvcConfig } from "./dvc-config.ts";
@@ -43,7 +43,12 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
     store: async (path, { asCopy = false } = {}) => describeTree(path, await storeFiles(asCopy ? copying : place, path, !asCopy)),
     unlink: async (path) => {
       const tree = await hasher.hash(path);
-      if (tree) await relinkFiles(copying, tree.files);
+      // Links of somebody's own lead elsewhere and stay.
+      if (tree)
+        await relinkFiles(
+          copying,
+          tree.files.filter(({ path: file, md5 }) => isSameFile(join(root, file), objectPath(objects, md5))),
+        );
     },
     restore: async (entry, restoreOptions = {}) => {
       const folder = entry.md5.endsWith(".dir");
@@ -66,6 +71,11 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
       void pool.close();
     },
   };
+}
+
+function isSameFile(a: string, b: string): boolean {
+  const [first, second] = [a, b].map((path) => statSync(path, { bigint: true, throwIfNoEntry: false }));
+  return first !== undefined && first.ino === second?.ino && first.dev === second.dev;
 }
 
 function describeTree(path: string, tree: HashedTree): OutEntry {

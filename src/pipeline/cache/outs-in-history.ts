@@ -55,12 +55,20 @@ export async function findOutsInHistory(root: string, scope: HistoryScope): Prom
 async function listCommits(root: string, { allBranches, allTags, allCommits }: HistoryScope): Promise<string[]> {
   const lines = (text: string): string[] => text.split("\n").filter(Boolean);
   const commits: string[] = [];
-  if (allCommits === true) commits.push(...lines(await mustGit(root, "rev-list", "--all")));
+  if (allCommits === true) {
+    if ((await mustGit(root, "rev-parse", "--is-shallow-repository")).trim() === "true") {
+      throw new ServalError("E_GC_UNSURE", `"${root}" is a shallow clone: it lacks the older commits of --all-commits.`, {
+        hint: "Bring them with `git fetch --unshallow`.",
+      });
+    }
+    commits.push(...lines(await mustGit(root, "rev-list", "--all")));
+  }
   for (const place of [...(allBranches === true ? ["refs/heads"] : []), ...(allTags === true ? ["refs/tags"] : [])]) {
     for (const id of lines(await mustGit(root, "for-each-ref", "--format=%(objectname)", place))) {
       // Of an annotated tag, what it points to; a tag may also name something that is no commit.
-      const commit = await git(root, "rev-parse", "--verify", "--quiet", `${id}^{commit}`);
-      if (commit !== undefined) commits.push(commit.trim());
+      const named = `${id}^{}`;
+      if ((await mustGit(root, "cat-file", "-t", named)).trim() === "commit")
+        commits.push((await mustGit(root, "rev-parse", named)).trim());
     }
   }
   // A checkout of no branch, and what leads to it.

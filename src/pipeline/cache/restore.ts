@@ -1,5 +1,5 @@
 import { chmodSync, lstatSync, mkdirSync, rmdirSync, rmSync, statSync, unlinkSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, posix } from "node:path";
 import { ServalError } from "../../errors.ts";
 import { setAside } from "./corrupt-object.ts";
 import { objectExists, objectPath, type FileWork, type PlaceItem } from "./file-work.ts";
@@ -37,6 +37,14 @@ export async function restoreFiles(place: CachePlace, target: RestoreTarget, opt
   const keep = new Map(wanted.map(({ path, md5 }) => [path, md5]));
   const lost = [...present.values()].filter(({ path, md5 }) => keep.get(path) !== md5);
   if (options.force !== true) refuseLoss(lost.filter(({ md5 }) => !objectExists(objects, md5)).map(({ path }) => path));
+  const links = linkedFolders(root, target.path, [...todo, ...lost]);
+  if (options.force !== true && links.length > 0) {
+    throw new ServalError("E_DATA_UNSAVED", `"${links[0]}" is a link to a folder: what is in there would be overwritten or removed.`, {
+      hint: "Put the folder itself there, or let it be made anew with --force: that removes the link, not what it leads to.",
+      details: { paths: links },
+    });
+  }
+  for (const path of links) unlinkSync(join(root, path));
   if (current !== null && current.isFolder !== target.folder)
     clear(
       join(root, target.path),
@@ -50,7 +58,6 @@ export async function restoreFiles(place: CachePlace, target: RestoreTarget, opt
       object: objectPath(objects, md5),
       md5,
       target: join(root, path),
-      check: true,
     }));
     const batches = inBatches(items).map((batch): FileWork => ({ kind: "place", items: batch, temporary, types: config.linkTypes }));
     const results = (
@@ -82,6 +89,22 @@ export async function restoreFiles(place: CachePlace, target: RestoreTarget, opt
     if ((mode & 0o100) === 0) chmodSync(full, mode | 0o100);
   }
   return true;
+}
+
+/** The folders of these files, below `top`, that are links to elsewhere. */
+function linkedFolders(root: string, top: string, files: readonly { readonly path: string }[]): string[] {
+  const folders = new Set<string>();
+  for (const { path } of files) {
+    for (let dir = posix.dirname(path); dir.length > top.length && !folders.has(dir); dir = posix.dirname(dir)) folders.add(dir);
+  }
+  return [...folders].filter((dir) => {
+    try {
+      return lstatSync(join(root, dir)).isSymbolicLink();
+    } catch {
+      // Nothing there, or a file in the place of a folder above it.
+      return false;
+    }
+  });
 }
 
 function refuseLoss(paths: readonly string[]): void {

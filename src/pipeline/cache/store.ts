@@ -2,6 +2,7 @@ import { lstatSync, mkdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
+import { setAside } from "./corrupt-object.ts";
 import type { DvcConfig } from "./dvc-config.ts";
 import { objectExists, objectPath, protect, stampOf, type FileWork, type NameItem, type PlaceItem } from "./file-work.ts";
 import { hashTree, inBatches, type FileHasher, type HashedFile, type HashedTree } from "./hash-files.ts";
@@ -78,21 +79,38 @@ export async function storeFiles(place: CachePlace, path: string, link = true): 
   return tree;
 }
 
-/** Replaces the files whose kind (copy, hard link, symbolic link) is not the one that cache.type asks for. */
+/**
+ * Replaces the files whose kind (copy, hard link, symbolic link) is not the one that cache.type asks for. Throws E_CACHE_CORRUPT
+ * where the object of a file is damaged, and E_DATA_UNSAVED where a file changed meanwhile: such files stay as they are.
+ */
 export async function relinkFiles(place: CachePlace, files: readonly HashedFile[]): Promise<void> {
   const { root, objects, hasher, config } = place;
   const wrong = files.filter((file) => needsRelink(place, file));
   if (wrong.length === 0) return;
   await withTemporaryFolder(join(root, ".dvc/tmp"), async (temporary) => {
-    const items = wrong.map(({ md5, path }): PlaceItem => ({
+    const items = wrong.map(({ md5, path, stamp }): PlaceItem => ({
       object: objectPath(objects, md5),
       md5,
       target: join(root, path),
-      check: false,
+      expected: stamp,
     }));
     const batches = inBatches(items).map((batch): FileWork => ({ kind: "place", items: batch, temporary, types: config.linkTypes }));
     const results = (await place.pool.run(batches)).flat();
     hasher.remember(wrong.flatMap((file, i) => (results[i]?.stamp === undefined ? [] : [{ ...file, stamp: results[i].stamp }])));
+    const [damaged] = wrong.filter((_, i) => results[i]?.corrupt === true).map(({ md5, path }) => setAside(root, objects, md5, path));
+    if (damaged !== undefined) {
+      throw new ServalError("E_CACHE_CORRUPT", `${damaged.message} "${root}" still has the file as it was.`, {
+        hint: "The damaged object was moved to .dvc/tmp/corrupt. Run the command again: the cache takes the file anew.",
+        details: damaged.details,
+      });
+    }
+    const changed = wrong.filter((_, i) => results[i]?.changed === true).map(({ path }) => path);
+    if (changed.length > 0) {
+      throw new ServalError("E_DATA_UNSAVED", `"${changed[0]}" changed while it was put into the cache, and was left as it is.`, {
+        hint: "Run the command again when nothing writes there.",
+        details: { paths: changed },
+      });
+    }
   });
 }
 

@@ -51,6 +51,25 @@ test("a path that is not there, is outside, in Git, ignored or inside of other d
   expect((await readdir(root)).filter((name) => name.endsWith(".dvc")).sort()).toEqual([".dvc", "photos.dvc"]);
 });
 
+test("a folder where nobody would look for the .dvc file is refused", async () => {
+  await mkdir(join(root, "ignored/by-git"), { recursive: true });
+  await writeFile(join(root, "ignored/by-git/1"), "one");
+  await mkdir(join(root, "scratch/by-dvc"), { recursive: true });
+  await writeFile(join(root, "scratch/by-dvc/1"), "one");
+  await writeFile(join(root, ".gitignore"), "/ignored/\n");
+  await writeFile(join(root, ".dvcignore"), "scratch/\n");
+  await symlink("photos", join(root, "linked"));
+  for (const [path, message] of [
+    ["ignored/by-git", 'Git ignores "ignored/by-git.dvc"'],
+    ["scratch/by-dvc", 'lies in "scratch", which .dvcignore ignores'],
+    ["linked/cat", 'lies behind the link "linked"'],
+  ] as const) {
+    const { code, stderr } = await runServal(root, ["add", path]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining(message)]);
+  }
+  expect(existsSync(join(root, ".dvc/cache"))).toBe(false);
+});
+
 test("what a stage writes is refused, also where a variable names it; a dvc.yaml with a mistake keeps nobody from adding", async () => {
   await writeFile(join(root, "dvc.yaml"), 'vars:\n  - name: photos\nstages:\n  draw:\n    cmd: go\n    outs: ["${name}"]\n');
   expect((await runServal(root, ["add", "photos"])).stderr).toContain(

@@ -98,6 +98,17 @@ describe("a pipeline of two stages", () => {
     expect(await status()).toEqual({});
   });
 
+  test("does not take the outs of a run with another parameter for those of this one, whatever it is called", async () => {
+    const pipeline = "stages:\n  one:\n    cmd: cat params.yaml > out.txt\n    params: [image]\n    outs: [out.txt]\n";
+    const withSize = async (size: number): Promise<unknown> => {
+      await write({ "dvc.yaml": pipeline, "params.yaml": `image:\n  size: ${size}\n` });
+      return [await actions(), await read("out.txt")];
+    };
+    expect(await withSize(64)).toEqual([{ one: "ran" }, "image:\n  size: 64\n"]);
+    expect(await withSize(96)).toEqual([{ one: "ran" }, "image:\n  size: 96\n"]);
+    expect(await withSize(64)).toEqual([{ one: "restored" }, "image:\n  size: 64\n"]);
+  });
+
   test("brings back an out that is gone or was changed by hand, without a run", async () => {
     await repro();
     const model = await read("model.txt");
@@ -191,6 +202,18 @@ test("outs are removed before a stage runs, unless they persist; and no link lea
     const [md5 = "", path = ""] = line.split(" ");
     expect(path.split("/").slice(-2).join("")).toBe(md5);
   }
+});
+
+test("a link of its own in an out that persists does not keep a stage from running again", async () => {
+  const command = "test -e ok.txt; code=$?; mkdir -p ck && echo 1 > ck/e1 && ln -sfn e1 ck/latest; exit $code";
+  await write({
+    "dvc.yaml": `stages:\n  train:\n    cmd: ${command}\n    deps: [in.txt]\n    outs:\n      - ck:\n          persist: true\n`,
+    "in.txt": "1",
+  });
+  await expect(repro()).rejects.toThrow();
+  await write({ "ok.txt": "" });
+  expect(await actions()).toEqual({ train: "ran" });
+  expect(await read("ck/latest")).toBe("1\n");
 });
 
 test("independent stages run at once with jobs, and what reads both waits for both", async () => {

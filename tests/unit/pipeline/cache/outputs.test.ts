@@ -196,6 +196,44 @@ describe("store and restore", () => {
     await check();
   });
 
+  test.each(["hardlink", "symlink"])("never put a damaged object in the place of a good file (%s)", async (type) => {
+    await reopen(`[cache]\n    type = ${type}\n`);
+    for (const mode of [0o444, 0o644]) {
+      await write({ "d.bin": "good" });
+      await cache.store("d.bin");
+      await flipBit(objectOf(md5("good")));
+      await chmod(objectOf(md5("good")), mode);
+      await rm(join(root, "d.bin"));
+      await write({ "d.bin": "good" });
+      // The object that looks whole is moved away; the one that does not is replaced at once.
+      const stored = cache.store("d.bin");
+      if (mode === 0o444) await expect(stored).rejects.toMatchObject({ code: "E_CACHE_CORRUPT" });
+      else await stored;
+      expect(await readFile(join(root, "d.bin"), "utf8")).toBe("good");
+      await cache.store("d.bin");
+      expect(await readFile(objectOf(md5("good")), "utf8")).toBe("good");
+      await rm(join(root, "d.bin"));
+      await rm(join(root, ".dvc/cache"), { recursive: true });
+    }
+  });
+
+  test("write through no link to a folder inside of the out, unless forced, and then remove the link alone", async () => {
+    await write({ "set/a/x": "recorded", "elsewhere/x": "somebody's" });
+    const entry = await cache.store("set");
+    await rm(join(root, "set/a"), { recursive: true });
+    await symlink("../elsewhere", join(root, "set/a"));
+    await expect(cache.restore(entry)).rejects.toMatchObject({
+      code: "E_DATA_UNSAVED",
+      message: expect.stringContaining('"set/a" is a link') as string,
+    });
+    expect(await readFile(join(root, "elsewhere/x"), "utf8")).toBe("somebody's");
+    expect(await cache.restore(entry, { force: true })).toBe(true);
+    expect([await readFile(join(root, "elsewhere/x"), "utf8"), await readFile(join(root, "set/a/x"), "utf8")]).toEqual([
+      "somebody's",
+      "recorded",
+    ]);
+  });
+
   test("restore the right to execute", async () => {
     await write({ "run.sh": "true" });
     await chmod(join(root, "run.sh"), 0o755);

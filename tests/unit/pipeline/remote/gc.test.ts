@@ -131,6 +131,14 @@ describe("serval gc", () => {
     expect((await gc("--all-commits", "--dry")).cache.removed).toEqual([]);
   });
 
+  test("does not take a shallow clone for all of the history", async () => {
+    // What `git clone --depth 1` leaves: a commit whose parents were not brought.
+    await writeFile(join(repository.root, ".git/shallow"), `${git("rev-parse", "HEAD").trim()}\n`);
+    const { code, stderr } = await repository.run("gc", "--all-commits", "--force");
+    expect([code, stderr]).toEqual([1, expect.stringContaining("is a shallow clone")]);
+    expect(await objectsOf(join(repository.root, ".dvc/cache"))).toEqual(expect.arrayContaining(objects("one", "two")));
+  });
+
   test("says that history needs Git", async () => {
     await rm(join(repository.root, ".git"), { recursive: true });
     const { code, stderr } = await repository.run("gc", "--all-branches", "--force");
