@@ -1,4 +1,4 @@
-import { Transform } from "node:stream";
+import { Transform, type Readable } from "node:stream";
 import type { FastifyReply } from "fastify";
 import { ServalError } from "../errors.ts";
 
@@ -55,9 +55,12 @@ export class BodyBudget {
   }
 }
 
-/** Passes a body on and counts what goes through. */
-export function countedBody(account: BodyAccount): Transform {
-  return new Transform({
+/**
+ * Passes a body on and counts what goes through. Where nobody wants the rest of it any more, it is thrown away: what is not
+ * read would keep the connection.
+ */
+export function countedBody(body: Readable, reply: FastifyReply, account: BodyAccount): Transform {
+  const counted = new Transform({
     transform(chunk: Buffer, _encoding, done) {
       try {
         account.add(chunk.length);
@@ -67,4 +70,11 @@ export function countedBody(account: BodyAccount): Transform {
       }
     },
   });
+  const discard = (): void => {
+    body.unpipe(counted);
+    body.resume();
+  };
+  counted.once("error", discard);
+  reply.raw.once("finish", discard);
+  return body.pipe(counted);
 }

@@ -103,15 +103,16 @@ export class Delivery {
       }
       return await this.#client.logBatch(run.runId, { metrics: points(entry) }, signal);
     }
-    await this.#client.logOutput(run.runId, model.modelId, entry.step, signal);
     await this.#client.logBatch(run.runId, { metrics: points(entry, { modelId: model.modelId, dataset: entry.dataset }) }, signal);
     if (model.status === "READY") return;
+    // Last but one, because a server counts an output as often as it is told: what fails before is tried again.
     let whole = true;
     for (const file of entry.files) {
       const more = file === modelFile ? idLines(run, model) : "";
       whole = (await this.#sendFile(model.artifactUri, file, `${entry.folder}/${file}`, signal, more)) && whole;
     }
     // A model that lacks a file is not ready: who registers it later uploads its files then.
+    await this.#client.logOutput(run.runId, model.modelId, entry.step, signal);
     if (whole) await this.#client.finalizeLoggedModel(model.modelId, signal);
   }
 

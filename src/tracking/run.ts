@@ -192,6 +192,8 @@ export class TrackedRun {
   async #drain(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    // By the sender that this one waited for.
+    if (this.#refused) return;
     try {
       await this.#delivery.drain(this.#abort.signal);
       this.#pause = this.#options.retryAfterMs ?? 1000;

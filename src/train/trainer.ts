@@ -150,7 +150,7 @@ class Trainer {
       if (job.init) this.#state.take(job.init.weights);
     }
     if (config.emaDecay > 0) {
-      this.#average = new MovingAverage(config.emaDecay, this.#state.snapshot("parameter", "statistic"));
+      this.#average = new MovingAverage(config.emaDecay, this.#stepsPerEpoch, this.#state.snapshot("parameter", "statistic"));
       if (checkpoint) this.#average.restore(checkpoint.state);
     }
     this.#results = await openResults(job.runDir, this.#epoch);

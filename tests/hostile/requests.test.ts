@@ -94,7 +94,34 @@ describe("a connection", () => {
   });
 });
 
+describe("a connection whose answer has begun", () => {
+  it("gets no second answer into the middle of it when the rest of its form does not come", async () => {
+    const socket = await open();
+    const part = `--x\r\ncontent-disposition: form-data; name="file"; filename="a.jpg"\r\ncontent-type: image/jpeg\r\n\r\n`;
+    socket.write(
+      "POST /predict/batch HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=x\r\ntransfer-encoding: chunked\r\n\r\n",
+    );
+    const chunk = (bytes: Buffer): void =>
+      void socket.write(Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from("\r\n")]));
+    // Enough whole images that the first lines of the answer are sent.
+    for (let i = 0; i < 8; i++) chunk(Buffer.concat([Buffer.from(part), picture, Buffer.from("\r\n")]));
+    const answer = await text(socket).catch(() => "");
+    expect(answer).toMatch(/^HTTP\/1\.1 200 [^]*"label":"red"/);
+    expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1);
+  });
+});
+
 describe("a tensor request", () => {
+  it("that is too large is read to its end, and its connection goes on", async () => {
+    const socket = await open();
+    const size = 20 * 1024 * 1024;
+    const replied = text(socket);
+    socket.write(`POST /v2/models/colours/infer HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${size}\r\n\r\n`);
+    socket.write(Buffer.alloc(size, " "));
+    socket.write("GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    expect((await replied).match(/HTTP\/1\.1 \d+/g)).toEqual(["HTTP/1.1 413", "HTTP/1.1 200"]);
+  });
+
   const infer = async (body: string | Buffer, headers: Record<string, string> = {}) =>
     await readReply(
       await fetch(`${service.url}/v2/models/colours/infer`, { method: "POST", body: new Uint8Array(Buffer.from(body)), headers }),

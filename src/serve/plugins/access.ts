@@ -85,11 +85,14 @@ function keyOf({ headers }: FastifyRequest): string | undefined {
   return bearer ?? (typeof own === "string" ? own : undefined);
 }
 
+const proxyHeaders = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via"] as const;
+
 /**
  * From this machine, and meant for it: a web page that was opened here could send a request to 127.0.0.1 as well, but
- * under the name of its own host (DNS rebinding), or with an Origin.
+ * under the name of its own host (DNS rebinding), or with an Origin. A proxy on this machine asks for somebody else.
  */
 function isLocal({ socket, headers }: FastifyRequest): boolean {
+  if (proxyHeaders.some((name) => headers[name] !== undefined)) return false;
   const peer = socket.remoteAddress ?? "";
   const host = (headers.host ?? "").replace(/:\d+$/, "");
   const local = (name: string): boolean => ["localhost", "127.0.0.1", "[::1]"].includes(name);

@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { ERRORS, ServalError } from "../../errors.ts";
@@ -86,7 +87,9 @@ function routePattern(url: string): RegExp {
 
 /** Answers what never became a request: bytes that are not HTTP, headers that are too long, a body that took too long. */
 export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+  // Into the middle of an answer that has begun nothing may be written.
+  const answer = (socket as Socket & { readonly _httpMessage?: ServerResponse | null })._httpMessage;
+  if (error.code === "ECONNRESET" || !socket.writable || answer?.headersSent === true) {
     socket.destroy();
     return;
   }

@@ -67,7 +67,7 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
     const { slot, limits, draining } = context;
     const tags = ["inference protocol"];
     scope.addHook("preParsing", (request, reply, payload, done) => {
-      done(null, request.method === "POST" ? payload.pipe(countedBody(context.bodies.open(reply))) : payload);
+      done(null, request.method === "POST" ? countedBody(payload, reply, context.bodies.open(reply)) : payload);
     });
     // Clients send JSON under several names, or none.
     scope.addContentTypeParser("*", { parseAs: "buffer", bodyLimit: limits.maxBodyBytes }, (request, body, done) => {

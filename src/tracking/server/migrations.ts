@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { renameSync, rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { ServalError } from "../../errors.ts";
@@ -130,8 +129,8 @@ export function migrate(db: DatabaseSync, path: string, steps: readonly string[]
   }
 }
 
-/** A database with tables that we did not make is somebody else's, such as the one of an `mlflow server`. */
-function checkOwner(db: DatabaseSync, path: string): void {
+/** A database with tables that we did not make is somebody else's, such as the one of an `mlflow server`: E_TRACKING_STORE. */
+export function checkOwner(db: DatabaseSync, path: string): void {
   if (pragma(db, "application_id") === applicationId) return;
   const tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' LIMIT 3").all();
   if (tables.length === 0) return;
@@ -144,7 +143,7 @@ function checkOwner(db: DatabaseSync, path: string): void {
 /** A copy of what is committed. The caller holds the write lock and has written nothing, so nothing changes meanwhile. */
 function backUp(path: string, version: number): void {
   const target = `${path}.v${version}.backup`;
-  const temporary = `${target}.${randomUUID()}.tmp`;
+  const temporary = `${target}.tmp`;
   rmSync(temporary, { force: true });
   const reader = new DatabaseSync(path, { readOnly: true });
   try {

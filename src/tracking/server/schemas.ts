@@ -15,7 +15,11 @@ import { invalid } from "./refusal.ts";
 export const Required: TString = Type.String({ minLength: 1 });
 export const Text: TOptional<TString> = Type.Optional(Type.String());
 export const Texts: TOptional<TArray<TString>> = Type.Optional(Type.Array(Type.String()));
-export const Whole: TOptional<TInteger> = Type.Optional(Type.Integer());
+/** A number that comes back from the store as it went in: beyond 2^53 - 1 JavaScript cannot read it. */
+export const Integer: TInteger = Type.Integer({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER });
+export const Whole: TOptional<TInteger> = Type.Optional(Integer);
+/** The step of a metric or a model. */
+export const Step: TInteger = Type.Integer({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER, default: 0 });
 
 /** protobuf's JSON mapping writes as text what JSON has no number for. */
 export const Double: TUnion<[TNumber, TLiteral<"NaN">, TLiteral<"Infinity">, TLiteral<"-Infinity">]> = Type.Union([

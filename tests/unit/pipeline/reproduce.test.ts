@@ -210,7 +210,7 @@ test("a link of its own in an out that persists does not keep a stage from runni
     "dvc.yaml": `stages:\n  train:\n    cmd: ${command}\n    deps: [in.txt]\n    outs:\n      - ck:\n          persist: true\n`,
     "in.txt": "1",
   });
-  await expect(repro()).rejects.toThrow();
+  await expect(repro()).rejects.toMatchObject({ code: "E_STAGE_FAILED" });
   await write({ "ok.txt": "" });
   expect(await actions()).toEqual({ train: "ran" });
   expect(await read("ck/latest")).toBe("1\n");

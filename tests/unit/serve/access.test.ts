@@ -130,6 +130,10 @@ describe("without API keys", () => {
       { host: "serval.example:8000" },
       { host: "localhost", origin: "https://evil.example" },
       { host: "localhost", origin: "null" },
+      // A proxy on this machine that asks under the name of this machine.
+      { host: "127.0.0.1:8000", "x-forwarded-for": "203.0.113.9" },
+      { host: "127.0.0.1:8000", forwarded: "for=203.0.113.9" },
+      { host: "127.0.0.1:8000", "x-real-ip": "127.0.0.1" },
     ]) {
       expect((await rollback(open, headers as Record<string, string>)).error.code).toBe("E_FORBIDDEN");
     }

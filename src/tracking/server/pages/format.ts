@@ -9,9 +9,13 @@ export function showNumber(value: number | "NaN" | undefined): string {
   return size >= 1e-4 && size < 1e6 ? String(Number(value.toPrecision(5))) : value.toExponential(3);
 }
 
+/** Milliseconds from 1970 that a date may have (ECMA-262, 21.4.1.1). */
+const latestTime = 8.64e15;
+
 /** `2026-11-24 23:45`, in UTC as everybody reads it. */
 export function showTime(ms: number | undefined): string {
-  return ms === undefined || ms === 0 ? "" : new Date(ms).toISOString().slice(0, 16).replace("T", " ");
+  if (ms === undefined || ms === 0 || Math.abs(ms) > latestTime) return "";
+  return new Date(ms).toISOString().slice(0, 16).replace("T", " ");
 }
 
 export function showDuration(start: number, end: number | undefined): string {

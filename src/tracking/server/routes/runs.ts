@@ -1,15 +1,15 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
 import { invalid } from "../refusal.ts";
-import { Double, Pairs, Required, RunQuery, Text, Texts, Whole } from "../schemas.ts";
+import { Double, Integer, Pairs, Required, RunQuery, Step, Text, Texts, Whole } from "../schemas.ts";
 import { runStatuses, type RunStatus } from "../store/runs.ts";
 import { readView, View } from "./view-type.ts";
 
 const Metric = Type.Object({
   key: Required,
   value: Double,
-  timestamp: Type.Integer(),
-  step: Type.Integer({ default: 0 }),
+  timestamp: Integer,
+  step: Step,
   model_id: Text,
   dataset_name: Text,
   dataset_digest: Text,
@@ -107,7 +107,7 @@ export function registerRuns(app: TrackingApp, { store }: TrackingContext): void
   });
   const Outputs = Type.Object({
     run_id: Required,
-    models: Type.Array(Type.Object({ model_id: Required, step: Type.Integer({ default: 0 }) })),
+    models: Type.Array(Type.Object({ model_id: Required, step: Step })),
   });
   app.post("/runs/outputs", { schema: { body: Outputs } }, ({ body }) => {
     db.write(() => runs.links.addModels(runs.activeIdOf(body.run_id).id, "output", body.models));

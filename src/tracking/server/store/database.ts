@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite";
 import { ServalError } from "../../../errors.ts";
-import { migrate } from "../migrations.ts";
+import { checkOwner, migrate } from "../migrations.ts";
 
 export type Row = Record<string, SQLOutputValue>;
 
@@ -26,6 +26,8 @@ export class Database {
       throw unusable(path, error);
     }
     try {
+      // Before anything is written: what is somebody else's stays as it is, byte for byte.
+      checkOwner(this.#db, path);
       this.#db.exec(`
         PRAGMA journal_mode = WAL;
         PRAGMA synchronous = FULL;

@@ -109,6 +109,7 @@ export class Metrics {
   /** At most `maxResults` points of a metric, evenly over its steps, the first and the last among them. */
   sample(run: number, key: string, maxResults: number, steps?: readonly [from: number, to: number]): Point[] {
     const [from, to] = steps ?? [-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
+    // Whole numbers, because that is how places are counted: node:sqlite gives SQLite every number as a real one.
     const rows = this.#db.arrays(
       `WITH numbered AS (
          SELECT ${columns}, row_number() OVER (ORDER BY step, timestamp, value, is_nan) - 1 AS place, count(*) OVER () AS total
@@ -120,7 +121,7 @@ export class Metrics {
       key,
       from,
       to,
-      maxResults,
+      BigInt(maxResults),
     );
     return rows.map(toPoint);
   }

@@ -176,7 +176,8 @@ export class ModelVersions {
       ),
     ]);
     const orders = (orderBy.length > 0 ? orderBy : ["last_updated_timestamp DESC", "name ASC", "version_number DESC"]).map((text) => {
-      const { key, ascending } = parseOrder(text, spec);
+      const { type, key, ascending } = parseOrder(text, spec);
+      if (type !== "attribute") throw invalid(`order_by ${JSON.stringify(text)}: model versions are ordered by attributes only.`);
       return `${spec.attributes[key]} ${ascending ? "ASC" : "DESC"}`;
     });
     const offset = readPageToken(pageToken);

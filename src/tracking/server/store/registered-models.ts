@@ -1,4 +1,4 @@
-import { refusal } from "../refusal.ts";
+import { invalid, refusal } from "../refusal.ts";
 import { checkAlias, checkAliasIsFree, checkModelName, checkRegistryTag, parseVersion } from "../names.ts";
 import { parseFilter, parseOrder, type SearchSpec } from "../search/filter.ts";
 import { checkMaxResults, cutPage, readPageToken, type Page } from "../search/page-token.ts";
@@ -91,7 +91,8 @@ export class RegisteredModels {
       ),
     ]);
     const orders = orderBy.map((text) => {
-      const { key, ascending } = parseOrder(text, spec);
+      const { type, key, ascending } = parseOrder(text, spec);
+      if (type !== "attribute") throw invalid(`order_by ${JSON.stringify(text)}: registered models are ordered by attributes only.`);
       return `${spec.attributes[key]} ${ascending ? "ASC" : "DESC"}`;
     });
     const offset = readPageToken(pageToken);

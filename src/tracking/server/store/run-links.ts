@@ -60,9 +60,12 @@ export class RunLinks {
     }
   }
 
+  /** What is logged again, by a client that lost the answer, stands once. */
   addModels(run: number, direction: "input" | "output", models: readonly { readonly model_id: string; readonly step?: number }[]): void {
+    const known = "SELECT 1 FROM model_links WHERE run = ? AND direction = ? AND model_id = ? AND step = ?";
     const sql = "INSERT INTO model_links (run, direction, model_id, step) VALUES (?, ?, ?, ?)";
-    for (const { model_id: id, step = 0 } of models) this.#db.run(sql, run, direction, id, step);
+    for (const { model_id: id, step = 0 } of models)
+      if (this.#db.get(known, run, direction, id, step) === undefined) this.#db.run(sql, run, direction, id, step);
   }
 
   of(run: number): { readonly inputs: RunInputs; readonly outputs: RunOutputs } {

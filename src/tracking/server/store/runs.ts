@@ -177,8 +177,8 @@ export class Runs {
     this.#db.write(() => {
       const id = Number(this.#activeRow(runId)["id"]);
       const before = this.#db.get("SELECT value FROM tags WHERE run = ? AND key = ?", id, modelsTag)?.["value"];
-      const models = before === undefined ? [] : (JSON.parse(String(before)) as object[]);
-      this.#putTag(id, modelsTag, JSON.stringify([...models, model]));
+      // Whole, however long it gets: half of it would be no list.
+      this.#db.run("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", id, modelsTag, JSON.stringify([...readModels(before), model]));
     });
   }
 
@@ -265,6 +265,17 @@ export class Runs {
 
   #putTag(run: number, key: string, value: string): void {
     this.#db.run("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", run, key, clipTag(value));
+  }
+}
+
+/** A tag that somebody set to something else, or that was cut, counts as none. */
+function readModels(tag: Row[string] | undefined): readonly object[] {
+  if (typeof tag !== "string") return [];
+  try {
+    const models = JSON.parse(tag) as unknown;
+    return Array.isArray(models) ? (models as object[]) : [];
+  } catch {
+    return [];
   }
 }
 

@@ -1,4 +1,4 @@
-import { readdir, writeFile } from "node:fs/promises";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, test } from "vitest";
@@ -6,7 +6,74 @@ import { buildTrackingApp } from "../../../../src/tracking/server/app.ts";
 import { ArtifactStore } from "../../../../src/tracking/server/artifacts.ts";
 import { migrate, migrations } from "../../../../src/tracking/server/migrations.ts";
 import { openTrackingStore } from "../../../../src/tracking/server/store/tracking-store.ts";
-import { createRun, get, post, startTracking, temporaryFolder } from "../../../helpers/tracking-server.ts";
+import { ask, createRun, get, post, startTracking, temporaryFolder } from "../../../helpers/tracking-server.ts";
+
+describe("what clients send", () => {
+  test("a number that could not be read back is refused, and what there was can still be read", async () => {
+    const { url } = await startTracking();
+    const run = await createRun(url);
+    const step = "9007199254740993";
+    for (const [name, body] of [
+      ["runs/outputs", `{"run_id":"${run}","models":[{"model_id":"m-1","step":${step}}]}`],
+      ["runs/log-metric", `{"run_id":"${run}","key":"k","value":1,"timestamp":${step}}`],
+      ["runs/update", `{"run_id":"${run}","end_time":${step}}`],
+    ] as const) {
+      const init = { method: "POST", headers: { "content-type": "application/json" }, body };
+      expect([name, (await ask(`${url}/api/2.0/mlflow/${name}`, init)).status]).toEqual([name, 400]);
+    }
+    // A time that no calendar has.
+    await post(url, "runs/update", { run_id: run, end_time: 9e15 });
+    expect((await get(url, "runs/get", { run_id: run })).status).toBe(200);
+    for (const path of ["/", `/runs/${run}`]) expect([path, (await ask(`${url}${path}`)).status]).toEqual([path, 200]);
+  });
+
+  test("a curve is sampled to as many points as were asked for, the first and the last among them", async () => {
+    const { url } = await startTracking();
+    const run = await createRun(url);
+    const metrics = Array.from({ length: 1000 }, (_, step) => ({ key: "loss", value: step, timestamp: 1, step }));
+    await post(url, "runs/log-batch", { run_id: run, metrics });
+    for (const [wanted, count] of [
+      [10, 10],
+      [600, 600],
+      [2000, 1000],
+    ] as const) {
+      const { body } = await get(url, "metrics/get-history-bulk-interval", {
+        run_ids: run,
+        metric_key: "loss",
+        max_results: String(wanted),
+      });
+      const steps = (body.metrics as { step: number }[]).map(({ step }) => step);
+      expect(steps.length).toBeLessThanOrEqual(count);
+      expect(steps.length).toBeGreaterThan(0.9 * count);
+      expect([steps[0], steps.at(-1)]).toEqual([0, 999]);
+    }
+  });
+
+  test("an output that is told again stands once; the note of models grows beyond a tag's length and stays a list", async () => {
+    const { url } = await startTracking();
+    const run = await createRun(url);
+    for (let i = 0; i < 3; i++) await post(url, "runs/outputs", { run_id: run, models: [{ model_id: "m-1", step: 2 }] });
+    const { body } = await get(url, "runs/get", { run_id: run });
+    expect(body.run.outputs.model_outputs).toEqual([{ model_id: "m-1", step: 2 }]);
+    for (let i = 0; i < 30; i++) {
+      const model = {
+        artifact_path: `model-${i}`,
+        utc_time_created: "2026-11-30 14:00:00",
+        run_id: run,
+        flavors: { python_function: { loader_module: "x".repeat(400) } },
+      };
+      expect((await post(url, "runs/log-model", { run_id: run, model_json: JSON.stringify(model) })).status).toBe(200);
+    }
+    const tags = (await get(url, "runs/get", { run_id: run })).body.run.data.tags as { key: string; value: string }[];
+    expect(JSON.parse(tags.find(({ key }) => key === "mlflow.log-model.history")?.value ?? "")).toHaveLength(30);
+  });
+
+  test("an order that there is not is refused with 400", async () => {
+    const { url } = await startTracking();
+    for (const what of ["registered-models", "model-versions"])
+      expect((await get(url, `${what}/search`, { order_by: "tags.colour ASC" })).status).toBe(400);
+  });
+});
 
 describe("the database", () => {
   test("of an older version is copied whole, then brought up to date", async () => {
@@ -51,12 +118,15 @@ describe("the database", () => {
     const foreign = new DatabaseSync(path);
     foreign.exec("CREATE TABLE alembic_version (version_num TEXT)");
     foreign.close();
+    const before = await readFile(path);
     expect(() => openTrackingStore(path)).toThrow(
       expect.objectContaining({
         code: "E_TRACKING_STORE",
         message: `${path} was not made by Serval: it holds the tables alembic_version, …`,
       }),
     );
+    expect((await readFile(path)).equals(before)).toBe(true);
+    expect(await readdir(dir)).toEqual(["mlflow.db"]);
     const damaged = join(dir, "damaged.db");
     await writeFile(damaged, "this is no database, but a text of some length");
     expect(() => openTrackingStore(damaged)).toThrow(expect.objectContaining({ code: "E_TRACKING_STORE" }));
