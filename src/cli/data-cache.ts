@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import type { OutputCache } from "../pipeline/cache/output-cache.ts";
+import { refuseSubfolder } from "../pipeline/cache/dvc-config.ts";
 import { openOutputCache } from "../pipeline/cache/outputs.ts";
 import type { CommandContext } from "./command.ts";
 import type { Output, Progress } from "./output.ts";
@@ -13,6 +14,7 @@ export async function withCache<T>(
   output: Output,
   use: (cache: OutputCache) => Promise<T>,
 ): Promise<T> {
+  refuseSubfolder(context.cwd);
   let bar: { step: string; total: number; progress: Progress } | undefined;
   const cache = await openOutputCache(context.cwd, {
     signal: context.signal,

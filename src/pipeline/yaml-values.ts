@@ -51,9 +51,14 @@ function toValue(node: unknown, document: Document, file: string, code: ErrorCod
   if (isAlias(node)) return inner(node.resolve(document));
   if (isSeq(node)) return node.items.map(inner);
   if (isMap(node)) {
-    const map = new Map<string, YamlValue>();
-    for (const { key, value } of node.items) map.set(String(isScalar(key) ? key.value : key), inner(value));
-    return map;
+    const own = new Map<string, YamlValue>();
+    const merged: YamlMap[] = [];
+    for (const { key, value } of node.items) {
+      // `<<: *base`, and of several the first that has a key (yaml.org/type/merge.html): DVC's parser reads it so.
+      if (isScalar(key) && key.value === "<<" && key.type === "PLAIN") merged.push(...[inner(value)].flat().filter(isYamlMap));
+      else own.set(String(isScalar(key) ? key.value : key), inner(value));
+    }
+    return new Map([...merged.toReversed(), own].flatMap((map) => [...map]));
   }
   if (!isScalar(node)) return null;
   const { value, source = "" } = node;

@@ -7,6 +7,7 @@ import { renderDvcFiles } from "../dvc-files.ts";
 import { parsePipeline } from "../dvc-yaml.ts";
 import { git, ignoreInGit } from "../git.ts";
 import { workspaceReader } from "../workspace.ts";
+import { refuseSubfolder } from "./dvc-config.ts";
 import { renderDataFile } from "./data-file.ts";
 import { loadDvcIgnore } from "./dvc-ignore.ts";
 import type { OutEntry, OutputCache } from "./output-cache.ts";
@@ -15,6 +16,7 @@ import { findFiles, findTrackedOuts } from "./tracked-outs.ts";
 /** Writes what `dvc init` writes, where a repository has no .dvc yet; whether it had none. */
 export async function ensureDvcFolder(root: string): Promise<boolean> {
   if (existsSync(join(root, ".dvc/config"))) return false;
+  refuseSubfolder(root);
   const files = renderDvcFiles({ command: "npx serval" });
   for (const path of [".dvc/config", ".dvc/.gitignore"]) {
     if (!existsSync(join(root, path))) await writeFileAtomic(join(root, path), files[path] ?? "");

@@ -1,6 +1,7 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
-import { isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, resolve } from "node:path";
 import { ServalError } from "../../errors.ts";
 
 const linkTypes = ["reflink", "hardlink", "symlink", "copy"] as const;
@@ -115,4 +116,19 @@ function resolveLocation(dir: string, location: string): string {
   if (/^\w+:\/\//.test(location) || isAbsolute(location)) return location;
   if (location === "~" || location.startsWith("~/")) return join(homedir(), location.slice(1));
   return resolve(dir, location);
+}
+
+/**
+ * Throws E_DATA_PATH in a folder of somebody's repository that is none itself: there nothing is recorded, so every command
+ * would find all in order. Looks up to the top of the Git repository.
+ */
+export function refuseSubfolder(root: string): void {
+  if (existsSync(join(root, ".dvc"))) return;
+  for (let dir = root; !existsSync(join(dir, ".git")) && dirname(dir) !== dir;) {
+    dir = dirname(dir);
+    if (!existsSync(join(dir, ".dvc/config"))) continue;
+    throw new ServalError("E_DATA_PATH", `"${root}" lies in the repository "${dir}", and is none itself.`, {
+      hint: `Run the command in "${dir}"; or make this folder a repository of its own with \`serval init\`.`,
+    });
+  }
 }

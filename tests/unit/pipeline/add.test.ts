@@ -51,6 +51,18 @@ test("a path that is not there, is outside, in Git, ignored or inside of other d
   expect((await readdir(root)).filter((name) => name.endsWith(".dvc")).sort()).toEqual([".dvc", "photos.dvc"]);
 });
 
+test("in a subfolder of the repository every command says where to run it, and makes nothing", async () => {
+  expect((await runServal(root, ["add", "photos"])).code).toBe(0);
+  const sub = join(root, "code");
+  await mkdir(sub);
+  await writeFile(join(sub, "dvc.yaml"), "stages:\n  one:\n    cmd: echo 1 > out.txt\n    outs: [out.txt]\n");
+  for (const verb of [["status"], ["push"], ["checkout"], ["repro"], ["add", "dvc.yaml"]]) {
+    const { code, stderr } = await runServal(sub, verb);
+    expect([verb[0], code, stderr]).toEqual([verb[0], 2, expect.stringContaining(`lies in the repository "${root}"`)]);
+  }
+  expect(await readdir(sub)).toEqual(["dvc.yaml"]);
+});
+
 test("a folder where nobody would look for the .dvc file is refused", async () => {
   await mkdir(join(root, "ignored/by-git"), { recursive: true });
   await writeFile(join(root, "ignored/by-git/1"), "one");

@@ -1,3 +1,4 @@
+import { parseYaml } from "../../../src/pipeline/yaml-values.ts";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -78,6 +79,19 @@ describe("a pipeline of two stages", () => {
     expect(await status()).toEqual({ train: [{ "changed deps": { "params.yaml": { "train.epochs": "modified" } } }] });
     const [train] = await repro();
     expect(train).toMatchObject({ action: "ran", reasons: ["params.yaml: train.epochs changed from 3 to 4"] });
+  });
+
+  test("reads what a parameter file merges from elsewhere in it, as DVC's parser does", async () => {
+    await repro();
+    await write({ "params.yaml": "first: &a {epochs: 3, rate: 1}\nsecond: &b {epochs: 9}\ntrain:\n  <<: [*a, *b]\n  rate: 2\n" });
+    expect(await status()).toEqual({});
+    expect(parseYaml(await read("params.yaml"), "params.yaml", "E_DVC_FILE").value).toEqual(
+      new Map([
+        ["first", new Map(Object.entries({ epochs: 3, rate: 1 }))],
+        ["second", new Map(Object.entries({ epochs: 9 }))],
+        ["train", new Map(Object.entries({ epochs: 3, rate: 2 }))],
+      ]),
+    );
   });
 
   test("leaves a stage alone whose inputs are written again with the same bytes", async () => {
