@@ -26,17 +26,15 @@ const tries: readonly (readonly [name: string, title: string, ...overrides: stri
   ["no-crops", "without random crops", "train.cropScale=1"],
   ["no-jitter", "without colour jitter", "train.colorJitter=0"],
   ["no-erasing", "without erasing", "train.erasing=0"],
-  ["no-blur", "without blur", "train.blur=0"],
-  ["no-noise", "without noise", "train.noise=0"],
   [
     "plain",
     "without all of these, and without flips",
-    ...["emaDecay=0", "labelSmoothing=0", "cropScale=1", "colorJitter=0", "erasing=0", "blur=0", "noise=0", "flip=false"].map(
-      (set) => `train.${set}`,
-    ),
+    ...["emaDecay=0", "labelSmoothing=0", "cropScale=1", "colorJitter=0", "erasing=0", "flip=false"].map((set) => `train.${set}`),
   ],
   ["mixup", "with mixup, alpha 0.2", "train.mixup=0.2"],
   ["cutmix", "with cutmix, alpha 1", "train.cutmix=1"],
+  ["blur", "with a fifth of the pictures out of focus", "train.blur=0.2"],
+  ["noise", "with a fifth of the pictures noisy", "train.noise=0.2"],
   ["no-flip", "without flips", "train.flip=false"],
   ["no-decay", "without weight decay", "train.weightDecay=0"],
 ];
