@@ -64,11 +64,13 @@ async function listCommits(root: string, { allBranches, allTags, allCommits }: H
     commits.push(...lines(await mustGit(root, "rev-list", "--all")));
   }
   for (const place of [...(allBranches === true ? ["refs/heads"] : []), ...(allTags === true ? ["refs/tags"] : [])]) {
-    for (const id of lines(await mustGit(root, "for-each-ref", "--format=%(objectname)", place))) {
+    const format = "%(objecttype) %(objectname) %(*objecttype) %(*objectname)";
+    for (const line of lines(await mustGit(root, "for-each-ref", `--format=${format}`, place))) {
+      const [type, id = "", peeledType, peeled = ""] = line.split(" ");
       // Of an annotated tag, what it points to; a tag may also name something that is no commit.
-      const named = `${id}^{}`;
-      if ((await mustGit(root, "cat-file", "-t", named)).trim() === "commit")
-        commits.push((await mustGit(root, "rev-parse", named)).trim());
+      if (type === "commit") commits.push(id);
+      else if (peeledType === "commit") commits.push(peeled);
+      else if (peeledType === "tag") commits.push((await mustGit(root, "rev-parse", `${id}^{commit}`)).trim());
     }
   }
   // A checkout of no branch, and what leads to it.
