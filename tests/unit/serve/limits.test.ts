@@ -221,11 +221,11 @@ describe("when a thread is lost", () => {
 
   it("replaces one that gives no answer for too long, and its request hears of it", async () => {
     const workers = recordWorkers();
-    const hanging = await start({ limits: { hangMs: 300 } });
+    const hanging = await start({ limits: { hangMs: 100 } });
     // 256 megapixels take a second or more.
     const { status, body } = await predictForm(hanging, await flatPicture(16_000));
     expect([status, body.error.code]).toEqual([503, "E_INFERENCE_STOPPED"]);
-    expect(body.error.message).toBe("The thread gave no answer within 300 ms and was replaced.");
+    expect(body.error.message).toBe("The thread gave no answer within 100 ms and was replaced.");
     expect(workers).toHaveLength(2);
     await expect.poll(async () => (await getJson(hanging, "/health")).status).toBe(200);
   });
