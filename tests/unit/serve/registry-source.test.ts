@@ -10,18 +10,35 @@ import { promote, rollback } from "../../../src/registry/promote.ts";
 import { registerBundle } from "../../../src/registry/register.ts";
 import { followRegistry } from "../../../src/serve/registry-source.ts";
 import { createTrackingClient } from "../../../src/tracking/client.ts";
-import { createRegistryClient } from "../../../src/tracking/client/registry-client.ts";
+import { createRegistryClient, type RegistryClient } from "../../../src/tracking/client/registry-client.ts";
 import { openEmbeddedTracking } from "../../../src/tracking/server/tracking-server.ts";
 import { startServal } from "../../helpers/serval-process.ts";
 import { getJson, startTestService } from "../../helpers/service.ts";
 import { writeTinyBundle } from "../../helpers/tiny-bundle.ts";
 
-test("a service follows the champion of a registry: promoted, rolled back, down, and a version whose files are damaged", async () => {
-  const dir = await mkdtemp(join(tmpdir(), "serval-follow-"));
+interface Registry {
+  readonly dir: string;
+  readonly url: string;
+  readonly registry: RegistryClient;
+  /** A model of its own sharpness as the next version; its bundle lies in `folder`. */
+  readonly register: (folder: string, sharpness: number) => Promise<void>;
+  readonly crown: (version: string) => Promise<void>;
+  /** Both, for a version that has the number of its folder. */
+  readonly makeChampion: (version: string, sharpness: number) => Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+/** A registry on a folder of its own; both go with the test. */
+async function startRegistry(): Promise<Registry> {
+  const dir = await mkdtemp(join(tmpdir(), "serval-registry-"));
   const server = await openEmbeddedTracking(join(dir, "tracking"));
   let open = true;
-  onTestFinished(async () => {
+  const stop = async (): Promise<void> => {
     if (open) await server.close();
+    open = false;
+  };
+  onTestFinished(async () => {
+    await stop();
     await rm(dir, { recursive: true, force: true });
   });
   const [tracking, registry] = [createTrackingClient(server.url), createRegistryClient(server.url)];
@@ -29,10 +46,19 @@ test("a service follows the champion of a registry: promoted, rolled back, down,
     const bundle = await writeTinyBundle(join(dir, folder), { sharpness });
     await registerBundle({ tracking, registry, bundle, name: "colours" });
   };
-  const makeChampion = async (version: string): Promise<unknown> => await promote({ registry, name: "colours", version, comparison: null });
+  const crown = async (version: string): Promise<void> => void (await promote({ registry, name: "colours", version, comparison: null }));
+  const makeChampion = async (version: string, sharpness: number): Promise<void> => {
+    await register(version, sharpness);
+    await crown(version);
+  };
+  return { dir, url: server.url, registry, register, crown, makeChampion, stop };
+}
+
+test("a service follows the champion of a registry: promoted, rolled back, down, and a version whose files are damaged", async () => {
+  const { dir, registry, register, crown, stop } = await startRegistry();
   await register("one", 4);
   await register("two", 3);
-  await makeChampion("1");
+  await crown("1");
 
   const reference = { name: "colours", alias: championAlias };
   const fetchModel = async (signal?: AbortSignal): ReturnType<typeof fetchRegisteredModel> =>
@@ -45,7 +71,7 @@ test("a service follows the champion of a registry: promoted, rolled back, down,
   const serves = async (): Promise<string> => (await getJson(service, "/health")).body.model.version as string;
   expect(await serves()).toBe("1");
 
-  await makeChampion("2");
+  await crown("2");
   await expect.poll(serves, { timeout: 20_000 }).toBe("2");
   await rollback(registry, "colours");
   await expect.poll(serves, { timeout: 20_000 }).toBe("1");
@@ -53,37 +79,25 @@ test("a service follows the champion of a registry: promoted, rolled back, down,
   await register("three", 2);
   const root = await registry.artifactRootOf("colours", "3");
   await writeFile(join(dir, "tracking/artifacts", new URL(root).pathname, "model.onnx"), "other bytes");
-  await makeChampion("3");
+  await crown("3");
   const refused = async (): Promise<unknown> => (await getJson(service, "/model")).body.refused as unknown;
   await expect.poll(refused, { timeout: 20_000 }).toMatchObject({ version: "3", code: "E_REGISTRY_CORRUPT" });
   expect(await serves()).toBe("1");
 
-  open = false;
-  await server.close();
+  await stop();
   expect(await serves()).toBe("1");
   expect((await fetchModel()).trouble).toMatchObject({ code: "E_TRACKING_UNREACHABLE" });
 });
 
 test("a disk without room for the new version leaves a service that starts the one that was had last", async () => {
-  const dir = await mkdtemp(join(tmpdir(), "serval-full-"));
-  const server = await openEmbeddedTracking(join(dir, "tracking"));
-  onTestFinished(async () => {
-    await server.close();
-    await rm(dir, { recursive: true, force: true });
-  });
-  const [tracking, registry] = [createTrackingClient(server.url), createRegistryClient(server.url)];
-  const makeChampion = async (version: string, sharpness: number): Promise<void> => {
-    const bundle = await writeTinyBundle(join(dir, version), { sharpness });
-    await registerBundle({ tracking, registry, bundle, name: "colours" });
-    await promote({ registry, name: "colours", version, comparison: null });
-  };
+  const { dir, url, makeChampion } = await startRegistry();
   const [reference, cacheDir] = [{ name: "colours", alias: championAlias }, join(dir, "cache")];
   const module = (path: string): string => JSON.stringify(join(import.meta.dirname, "../../../src", path));
   /** Fetches in a process that may not write a file larger than this many KiB. */
   const fetchLimited = async (kibibytes: number, lastGood: boolean): Promise<unknown> => {
     const script = `import { fetchRegisteredModel } from ${module("registry/fetch.ts")};
       import { createRegistryClient } from ${module("tracking/client/registry-client.ts")};
-      const options = { registry: createRegistryClient(${JSON.stringify(server.url)}), ...${JSON.stringify({ reference, cacheDir, lastGood })} };
+      const options = { registry: createRegistryClient(${JSON.stringify(url)}), ...${JSON.stringify({ reference, cacheDir, lastGood })} };
       try { const { version, trouble } = await fetchRegisteredModel(options); console.log(JSON.stringify([version, trouble?.code ?? null])); }
       catch (error) { console.log(JSON.stringify([error.code])); }`;
     const command = `ulimit -f ${kibibytes}; exec "$0" --input-type=module -e "$1"`;
@@ -99,23 +113,11 @@ test("a disk without room for the new version leaves a service that starts the o
 });
 
 test("a service that starts takes the model that was had last while the registry is down or names a damaged version", async () => {
-  const dir = await mkdtemp(join(tmpdir(), "serval-start-"));
-  const server = await openEmbeddedTracking(join(dir, "tracking"));
-  let open = true;
-  onTestFinished(async () => {
-    if (open) await server.close();
-    await rm(dir, { recursive: true, force: true });
-  });
-  const [tracking, registry] = [createTrackingClient(server.url), createRegistryClient(server.url)];
-  const makeChampion = async (version: string, sharpness: number): Promise<void> => {
-    const bundle = await writeTinyBundle(join(dir, version), { sharpness });
-    await registerBundle({ tracking, registry, bundle, name: "colours" });
-    await promote({ registry, name: "colours", version, comparison: null });
-  };
+  const { dir, url, registry, makeChampion, stop } = await startRegistry();
   /** Starts a service, and says which version it serves and what it remarked. */
   const start = async (): Promise<{ version: unknown; remarks: string }> => {
     const args = ["serve", "--port", "0", "--model", `models:/colours@${championAlias}`];
-    const serving = startServal(dir, args, { MLFLOW_TRACKING_URI: server.url, SERVAL_STATE_DIR: join(dir, "state") });
+    const serving = startServal(dir, args, { MLFLOW_TRACKING_URI: url, SERVAL_STATE_DIR: join(dir, "state") });
     const health = (await (await fetch(`${await serving.address()}/health`)).json()) as { model: { version: unknown } };
     const { stderr } = await serving.stop("SIGTERM");
     return { version: health.model.version, remarks: stderr };
@@ -130,8 +132,7 @@ test("a service that starts takes the model that was had last while the registry
   expect(damaged.version).toBe("1");
   expect(damaged.remarks).toMatch(/E_REGISTRY_CORRUPT: Version 2 of "colours"[\s\S]*Going on with version 1/);
 
-  open = false;
-  await server.close();
+  await stop();
   const down = await start();
   expect(down.version).toBe("1");
   expect(down.remarks).toMatch(/E_TRACKING_UNREACHABLE: [\s\S]*Going on with version 1/);
