@@ -15,7 +15,7 @@ const folder = join(root, "artifacts", "ablations");
 const [source] = process.argv.slice(2);
 
 /** In place of the recipe's epochs, which are many, and end on pictures of 128 pixels. */
-const small = ["prepare.width=64", "prepare.height=64", "train.cropSize=64", "train.endSize=64", "train.epochs=10"];
+const small = ["prepare.width=64", "prepare.height=64", "train.cropSize=64", "train.sizes=[64]", "train.epochs=10"];
 
 /** What is changed, and what stands in the table for it. The first two are both the recipe: by how much chance alone makes them differ. */
 const tries: readonly (readonly [name: string, title: string, ...overrides: string[]])[] = [

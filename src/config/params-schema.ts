@@ -19,8 +19,7 @@ export interface Params {
     readonly init: string;
     readonly freezeEpochs: number;
     readonly cropSize: number;
-    readonly startSize: number;
-    readonly endSize: number;
+    readonly sizes: readonly number[];
     readonly epochs: number;
     readonly batchSize: number;
     readonly optimizer: "sgd" | "adamw";
@@ -127,21 +126,12 @@ const train = Type.Object(
       multipleOf: 16,
       description: "Side in pixels of the square cut from the centre of each prepared image in validation and in service.",
     }),
-    startSize: Type.Integer({
-      default: 64,
-      minimum: 16,
-      maximum: 1024,
-      multipleOf: 16,
+    sizes: Type.Array(Type.Integer({ minimum: 16, maximum: 1024, multipleOf: 16 }), {
+      default: [64, 80, 96],
+      minItems: 1,
+      maxItems: 64,
       description:
-        "Side in pixels of training images in the first epochs. It grows to endSize in steps of 16, each for an equal share of the epochs.",
-    }),
-    endSize: Type.Integer({
-      default: 96,
-      minimum: 16,
-      maximum: 1024,
-      multipleOf: 16,
-      description:
-        "Side in pixels of training images in the last epochs, at most cropSize. Somewhat less is best, because random crops enlarge what they show.",
+        "Sides in pixels of training images, one after the other, each for an equal share of the epochs; [64, 128, 128] spends two thirds of them at 128. A side above cropSize counts as cropSize. With random crops, which enlarge what they show, the last is best somewhat below cropSize.",
     }),
     epochs: Type.Integer({ default: 13, minimum: 1, maximum: 10_000, description: "Passes over the training split." }),
     batchSize: Type.Integer({ default: 32, minimum: 1, maximum: 4096, description: "Images per optimizer step." }),

@@ -41,7 +41,7 @@ export async function findLearningRate(
     const architecture = checkConfig(config, shards);
     const setup = await chooseSetup(engine, config, shards);
     const { batchSize, classes } = setup;
-    const [side] = epochSizes(config, architecture.sizeMultiple({ ...config, classes })) as [number];
+    const [side] = epochSizes(config) as [number];
     const stepsPerEpoch = Math.floor(shards.splits.train.count / batchSize);
     const phases = new TrainingPhases({ config, init: undefined }, stepsPerEpoch);
     const state = new TrainingState(stateTensors(config, classes));

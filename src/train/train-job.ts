@@ -12,9 +12,8 @@ export interface TrainConfig {
   readonly freezeEpochs: number;
   /** Side in pixels of the square cut from the centre of a prepared picture: what validation and the service see. */
   readonly cropSize: number;
-  /** Side in pixels of training pictures in the first epochs, and in the last ones; it grows in steps. */
-  readonly startSize: number;
-  readonly endSize: number;
+  /** Sides in pixels of training pictures, each for an equal share of the epochs; one above cropSize counts as cropSize. */
+  readonly sizes: readonly number[];
   readonly epochs: number;
   readonly batchSize: number;
   readonly optimizer: "sgd" | "adamw";

@@ -14,12 +14,16 @@ export function checkConfig(config: TrainConfig, shards: Shards): Architecture {
       `train.architecture: expected one of ${Object.keys(ARCHITECTURES).join(", ")}; got "${config.architecture}".`,
     );
   const multiple = architecture.sizeMultiple({ ...config, classes: shards.labels.length });
-  for (const key of ["startSize", "endSize", "cropSize"] as const)
-    if (config[key] % multiple !== 0)
-      throw new ServalError(
-        "E_PARAMS",
-        `train.${key}: got ${config[key]}; expected a multiple of ${multiple}, because the network halves the maps so often.`,
-      );
+  for (const [key, sides] of [
+    ["cropSize", [config.cropSize]],
+    ["sizes", config.sizes.filter((side) => side < config.cropSize)],
+  ] as const)
+    for (const side of sides)
+      if (side % multiple !== 0)
+        throw new ServalError(
+          "E_PARAMS",
+          `train.${key}: got ${side}; expected a multiple of ${multiple}, because the network halves the maps so often.`,
+        );
   const smaller = Math.min(shards.width, shards.height);
   if (config.cropSize > smaller)
     throw new ServalError(
@@ -48,15 +52,9 @@ export function modelTensors(config: TrainConfig, classes: number): StateSpec[] 
 }
 
 /**
- * Side of the training pictures in each epoch: from startSize to endSize in equal shares of the epochs, so that most of
- * them are cheap (progressive resizing).
+ * Side of the training pictures in each epoch: equal shares of the epochs for each of the sizes, so that the first ones can
+ * be cheap (progressive resizing).
  */
-export function epochSizes(
-  { startSize, endSize, cropSize, epochs }: Pick<TrainConfig, "startSize" | "endSize" | "cropSize" | "epochs">,
-  multiple: number,
-): number[] {
-  const last = Math.min(endSize, cropSize);
-  const first = Math.min(startSize, last);
-  const sizes = Array.from({ length: (last - first) / multiple + 1 }, (_, k) => first + k * multiple);
-  return Array.from({ length: epochs }, (_, epoch) => sizes[Math.floor((epoch * sizes.length) / epochs)] as number);
+export function epochSizes({ sizes, cropSize, epochs }: Pick<TrainConfig, "sizes" | "cropSize" | "epochs">): number[] {
+  return Array.from({ length: epochs }, (_, epoch) => Math.min(cropSize, sizes[Math.floor((epoch * sizes.length) / epochs)] as number));
 }

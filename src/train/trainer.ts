@@ -79,7 +79,7 @@ class Trainer {
     const { config } = job;
     const architecture = checkConfig(config, shards);
     const setup = await chooseSetup(engine, config, shards);
-    const sizes = epochSizes(config, architecture.sizeMultiple({ ...config, classes: setup.classes }));
+    const sizes = epochSizes(config);
     const trainer = new Trainer(engine, job, shards, hooks, architecture, setup, sizes);
     await trainer.#begin();
     return trainer;

@@ -43,7 +43,7 @@ beforeAll(async () => {
     height: "32",
     channels: "[16, 16, 16, 16]",
     cropSize: "32",
-    startSize: "32",
+    sizes: "[32]",
     batchSize: "8",
     epochs: "6",
   });

@@ -51,6 +51,6 @@ export async function createDvcRepository(): Promise<DvcRepository> {
 /** What `serval init` makes for the drawn sample, with a network that trains in seconds. */
 export async function initDrawings({ cwd }: DvcRepository): Promise<void> {
   await mustRun(cwd, ["init", "--images", "sample", "--name", "drawings"]);
-  const small = { width: "32", height: "32", channels: "[16, 16, 16, 16]", cropSize: "32", startSize: "32", batchSize: "16", epochs: "2" };
+  const small = { width: "32", height: "32", channels: "[16, 16, 16, 16]", cropSize: "32", sizes: "[32]", batchSize: "16", epochs: "2" };
   await editParams(cwd, small);
 }

@@ -72,11 +72,7 @@ describe("serval train --find-lr", () => {
   });
   afterAll(() => data.remove());
 
-  const sets = [
-    "train.channels=[8,16,16,16]",
-    "train.batchSize=16",
-    ...["cropSize", "startSize", "endSize"].map((key) => `train.${key}=16`),
-  ];
+  const sets = ["train.channels=[8,16,16,16]", "train.batchSize=16", "train.cropSize=16", "train.sizes=[16]"];
   const serval = async (...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> => {
     const context = recordedContext(data.cwd);
     const code = await runCli([...args, "--set", ...sets], context);

@@ -22,8 +22,7 @@ const config: TrainConfig = {
   ...defaults,
   channels: [16, 32, 32, 64],
   cropSize: 32,
-  startSize: 32,
-  endSize: 32,
+  sizes: [32],
   epochs: 6,
   learningRate: 0.003,
   dropout: 0,
@@ -229,7 +228,7 @@ describe("what is taken from a bundle", () => {
 });
 
 describe("serval train with train.init", () => {
-  const sets = ["train.channels=[16,32,32,64]", ...["cropSize", "startSize", "endSize"].map((key) => `train.${key}=32`), "train.epochs=1"];
+  const sets = ["train.channels=[16,32,32,64]", "train.cropSize=32", "train.sizes=[32]", "train.epochs=1"];
   const run = async (init: string): Promise<string> => {
     const { cwd } = newData;
     const output = recordedContext(cwd);
