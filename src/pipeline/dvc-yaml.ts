@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import { ServalError } from "../errors.ts";
-import { hasExpression, interpolate, InterpolationProblem } from "./interpolate.ts";
+import { hasExpression, interpolate, InterpolationProblem, toText } from "./interpolate.ts";
 import type { Pipeline, PlotDefinition, Stage, StageDep, StageOut, StageParams } from "./stage.ts";
 import { isList, isYamlMap, parseYaml, sameValue, type ParsedYaml, type YamlMap, type YamlValue } from "./yaml-values.ts";
 
@@ -13,9 +13,6 @@ const stageFields = ["cmd", "wdir", "deps", "params", "outs", "metrics", "plots"
 const outFields = ["cache", "persist", "push", "remote", "desc", "type", "labels", "meta"];
 const plotFields = ["x", "y", "x_label", "y_label", "title", "template", "header"];
 const unsupported: Readonly<Record<string, string>> = {
-  foreach: "`foreach` is not supported yet",
-  do: "`foreach` is not supported yet",
-  matrix: "`matrix` is not supported yet",
   datasets: "`datasets` is not supported yet",
   checkpoint: "`checkpoint` was removed from DVC 3 and is not supported",
 };
@@ -31,6 +28,31 @@ export function parsePipeline(text: string, file: string, read: ReadText): Pipel
   const parsed = parseYaml(text, file, "E_PIPELINE");
   const reader = new Reader(parsed, file, read);
   return reader.pipeline();
+}
+
+/** Where a stage runs, and what it says of its outs, by the paths that dvc.lock has. */
+export interface StageOuts {
+  /** Relative to the repository. */
+  readonly wdir: string;
+  /** Options such as `cache: false`, with which dvc.lock does not repeat an out. */
+  readonly options: ReadonlyMap<string, YamlMap>;
+}
+
+/**
+ * What a dvc.yaml says of its stages' outs, by the stages' names, and no more: so that a field which Serval does not know is
+ * no hindrance to the data. Throws E_PIPELINE, which names the line.
+ */
+export function readStageOuts(text: string, file: string, read: ReadText): Map<string, StageOuts> {
+  return new Reader(parseYaml(text, file, "E_PIPELINE"), file, read).stageOuts(hasExpression(text));
+}
+
+/** A stage before its variables are filled in; `foreach` and `matrix` make several of one. */
+interface StageTemplate {
+  readonly name: string;
+  readonly group: string | undefined;
+  readonly body: YamlMap;
+  readonly path: Path;
+  readonly variables: YamlMap;
 }
 
 class Reader {
@@ -50,8 +72,7 @@ class Reader {
     this.checkFields(top, fileFields, []);
     const variables = this.variables(top.get("vars"), ["vars"], this.dir, new Map(), true);
     const fill = (value: YamlValue | undefined, path: Path): YamlValue => this.fill(value ?? [], variables, path);
-    const stages = this.map(top.get("stages") ?? new Map<string, YamlValue>(), ["stages"]);
-    const read = [...stages].map(([name, value]) => this.stage(name, value, variables));
+    const read = this.templates(top, variables).map((template) => this.stage(template));
     const paths = (key: string): string[] =>
       this.list(fill(top.get(key), [key]), [key]).map((item, i) => this.resolve(this.dir, this.string(item, [key, i])));
     return {
@@ -63,18 +84,68 @@ class Reader {
     };
   }
 
-  stage(name: string, value: YamlValue, fileVariables: YamlMap): { stage: Stage; plots: PlotDefinition[] } {
-    const path: Path = ["stages", name];
-    const raw = this.map(value, path);
+  /** Without `usesVariables` no file of them is read, which could be damaged. */
+  stageOuts(usesVariables: boolean): Map<string, StageOuts> {
+    const top = this.map(this.parsed.value ?? new Map<string, YamlValue>(), []);
+    const variables = usesVariables ? this.variables(top.get("vars"), ["vars"], this.dir, new Map(), true) : new Map<string, YamlValue>();
+    return new Map(
+      this.templates(top, variables).map((template): [string, StageOuts] => {
+        const { name, body, path } = template;
+        const { wdir, variables: own } = this.place(template);
+        const outs = (["outs", "metrics", "plots"] as const).flatMap((kind) =>
+          this.list(this.fill(body.get(kind) ?? [], own, [...path, kind]), [...path, kind]).map((item, i) =>
+            this.entry(item, [...path, kind, i]),
+          ),
+        );
+        return [name, { wdir, options: new Map(outs.flatMap(([out, options]) => (isYamlMap(options) ? [[out, options]] : []))) }];
+      }),
+    );
+  }
+
+  /** The stages of the file; those that `foreach` and `matrix` make of one have DVC's names, `name@key`. */
+  templates(top: YamlMap, fileVariables: YamlMap): StageTemplate[] {
+    const stages = this.map(top.get("stages") ?? new Map<string, YamlValue>(), ["stages"]);
+    return Array.from(stages, ([name, value]): StageTemplate[] => {
+      const path: Path = ["stages", name];
+      const raw = this.map(value, path);
+      if (/[$/\\@:;,#?*\s]/.test(name)) this.fail(path, `"${name}" is no name of a stage: $, /, \\, @, :, ;, # and blanks are not allowed`);
+      const make = (body: YamlMap, at: Path, items: ReadonlyMap<string, YamlMap>): StageTemplate[] =>
+        Array.from(items, ([key, item]) => ({
+          name: `${name}@${key}`,
+          group: name,
+          body,
+          path: at,
+          variables: new Map([...fileVariables, ...item]),
+        }));
+      if (raw.has("matrix")) {
+        const axes = this.map(this.fill(raw.get("matrix"), fileVariables, [...path, "matrix"]), [...path, "matrix"]);
+        const lists = Array.from(axes, ([axis, values]) => [axis, this.list(values, [...path, "matrix", axis])] as const);
+        return make(new Map([...raw].filter(([key]) => key !== "matrix")), path, combinations(lists));
+      }
+      if (raw.has("foreach") || raw.has("do")) {
+        this.checkFields(raw, ["foreach", "do"], path);
+        const values = this.fill(raw.get("foreach"), fileVariables, [...path, "foreach"]);
+        if (!isList(values) && !isYamlMap(values)) this.fail([...path, "foreach"], `expected a list or a mapping, got ${describe(values)}`);
+        return make(this.map(raw.get("do") ?? null, [...path, "do"]), [...path, "do"], iterations(values));
+      }
+      return [{ name, group: undefined, body: raw, path, variables: fileVariables }];
+    }).flat();
+  }
+
+  /** Where a stage runs, relative to the repository, and its variables with its own `vars`. */
+  place({ body, path, variables }: StageTemplate): { wdir: string; variables: YamlMap } {
+    const text = body.has("wdir") ? this.string(this.fill(body.get("wdir"), variables, [...path, "wdir"]), [...path, "wdir"]) : ".";
+    const resolved = this.resolve(this.dir, text);
+    const wdir = resolved === "." ? "" : resolved;
+    if (wdir.startsWith("..")) this.fail([...path, "wdir"], `"${text}" lies outside the repository`);
+    const own = body.get("vars");
+    return { wdir, variables: own === undefined ? variables : this.variables(own, [...path, "vars"], wdir, variables, false) };
+  }
+
+  stage(template: StageTemplate): { stage: Stage; plots: PlotDefinition[] } {
+    const { name, group, body: raw, path } = template;
     this.checkFields(raw, stageFields, path);
-    if (/[$/\\@:;,#?*\s]/.test(name)) this.fail(path, `"${name}" is no name of a stage: $, /, \\, @, :, ;, # and blanks are not allowed`);
-    const own = raw.get("vars");
-    const wdirText = raw.has("wdir")
-      ? this.string(this.fill(raw.get("wdir") ?? null, fileVariables, [...path, "wdir"]), [...path, "wdir"])
-      : ".";
-    const wdir = this.resolve(this.dir, wdirText) === "." ? "" : this.resolve(this.dir, wdirText);
-    if (wdir.startsWith("..")) this.fail([...path, "wdir"], `"${wdirText}" lies outside the repository`);
-    const variables = own === undefined ? fileVariables : this.variables(own, [...path, "vars"], wdir, fileVariables, false);
+    const { wdir, variables } = this.place(template);
     const filled = new Map<string, YamlValue>();
     for (const [key, item] of raw) {
       if (key === "vars") continue;
@@ -89,18 +160,23 @@ class Reader {
     this.checkOwnPaths(deps, outs, path);
     const stage: Stage = {
       name,
-      address: this.dir === "" ? name : `${this.file}:${name}`,
+      address: this.address(name),
+      group: group === undefined ? undefined : this.address(group),
       dir: this.dir,
       wdir,
       cmd: this.command(filled.get("cmd"), path),
       deps,
-      params: this.params(filled.get("params"), path, wdir, variables),
+      params: this.params(filled.get("params"), path, wdir),
       outs,
       frozen: this.boolean(filled, "frozen", path),
       alwaysChanged: this.boolean(filled, "always_changed", path),
       desc: filled.has("desc") ? this.string(filled.get("desc") ?? null, [...path, "desc"]) : undefined,
     };
     return { stage, plots };
+  }
+
+  address(name: string): string {
+    return this.dir === "" ? name : `${this.file}:${name}`;
   }
 
   command(value: YamlValue | undefined, path: Path): string | readonly string[] {
@@ -134,7 +210,7 @@ class Reader {
     });
   }
 
-  params(value: YamlValue | undefined, stagePath: Path, wdir: string, _variables: YamlMap): StageParams[] {
+  params(value: YamlValue | undefined, stagePath: Path, wdir: string): StageParams[] {
     const keysOf = new Map<string, string[] | null>();
     const add = (file: string, keys: readonly string[] | null): void => {
       const before = keysOf.get(file);
@@ -283,6 +359,49 @@ class Reader {
     const where = path.length === 0 ? "" : ` ${path.join(".")}:`;
     throw new ServalError("E_PIPELINE", `${this.file}:${this.parsed.line(path)}:${where} ${text}.`);
   }
+}
+
+/** What `item`, and of a mapping `key`, are in the stages of a `foreach`, by the keys in their names. */
+function iterations(values: readonly YamlValue[] | YamlMap): Map<string, YamlMap> {
+  if (isYamlMap(values))
+    return new Map(
+      Array.from(values, ([key, item]) => [
+        key,
+        new Map<string, YamlValue>([
+          ["item", item],
+          ["key", key],
+        ]),
+      ]),
+    );
+  // As in DVC: where any value is a list or a mapping they are counted, else each is its own name.
+  const counted = values.some(isCollection);
+  return new Map(values.map((item, i) => [counted ? String(i) : (toText(item, false) ?? ""), new Map([["item", item]])]));
+}
+
+/** What `item` and `key` are in the stages of a `matrix`: one for each combination, whose last list changes fastest. */
+function combinations(axes: readonly (readonly [string, readonly YamlValue[]])[]): Map<string, YamlMap> {
+  let found: { readonly names: readonly string[]; readonly item: YamlMap }[] = [{ names: [], item: new Map() }];
+  for (const [axis, values] of axes) {
+    found = found.flatMap(({ names, item }) =>
+      values.map((value, i) => ({
+        names: [...names, isCollection(value) ? `${axis}${i}` : (toText(value, false) ?? "")],
+        item: new Map([...item, [axis, value]]),
+      })),
+    );
+  }
+  return new Map(
+    found.map(({ names, item }) => [
+      names.join("-"),
+      new Map<string, YamlValue>([
+        ["item", item],
+        ["key", names.join("-")],
+      ]),
+    ]),
+  );
+}
+
+function isCollection(value: YamlValue): boolean {
+  return isList(value) || isYamlMap(value);
 }
 
 function describe(value: YamlValue): string {

@@ -97,7 +97,7 @@ function sortStages(stages: readonly Stage[], upstream: ReadonlyMap<Stage, reado
   return [...done];
 }
 
-/** The stages that `targets` name (a stage, a dvc.yaml, an out), and unless `single` all that they read from. Throws E_PIPELINE. */
+/** The stages that `targets` name (a stage, all of a `foreach` or `matrix`, a dvc.yaml, an out), and unless `single` all that they read from. Throws E_PIPELINE. */
 export function selectStages(graph: StageGraph, targets: readonly string[], single = false): Stage[] {
   const chosen = new Set<Stage>();
   const choose = (stage: Stage): void => {
@@ -110,7 +110,7 @@ export function selectStages(graph: StageGraph, targets: readonly string[], sing
     const name = posix.normalize(target.replace(/^(\.\/)?dvc\.yaml:/, "")).replace(/(?<=.)\/$/, "");
     const found = graph.stages.filter((stage) => {
       const file = stage.dir === "" ? "dvc.yaml" : `${stage.dir}/dvc.yaml`;
-      return stage.address === name || file === name || stage.outs.some(({ path }) => path === name);
+      return stage.address === name || stage.group === name || file === name || stage.outs.some(({ path }) => path === name);
     });
     if (found.length === 0) {
       const known = graph.stages.map(({ address }) => address).join(", ");

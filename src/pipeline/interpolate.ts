@@ -64,7 +64,8 @@ function select(inner: string, variables: YamlMap): YamlValue | InterpolationPro
   return at;
 }
 
-function toText(value: YamlValue, isCommand: boolean): string | undefined {
+/** A value inside of a text, as Python writes it; undefined for a list, and for a mapping that is not in a command. */
+export function toText(value: YamlValue, isCommand: boolean): string | undefined {
   if (value === null) return "None";
   if (value instanceof YamlFloat) return pythonFloat(value.value);
   if (isYamlMap(value)) return isCommand ? toArguments(value) : undefined;

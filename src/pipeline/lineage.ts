@@ -1,7 +1,7 @@
 import type { OutputCache } from "./cache/output-cache.ts";
 import { git, readAtCommit } from "./git.ts";
 import { parseLock, type LockedStage } from "./lock-file.ts";
-import { workspaceReader } from "./workspace.ts";
+import { workspaceReader } from "./workspace-files.ts";
 
 /** Where a dvc.lock records data with a given hash. */
 export interface Recorded {

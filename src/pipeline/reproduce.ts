@@ -15,7 +15,8 @@ import { takeLocks, type WantedLock } from "./path-locks.ts";
 import { isRepeatable, openRunCache } from "./run-cache.ts";
 import { runCommands } from "./run-commands.ts";
 import type { Stage } from "./stage.ts";
-import { workspaceReader, type Workspace } from "./workspace.ts";
+import { workspaceReader } from "./workspace-files.ts";
+import type { Workspace } from "./workspace.ts";
 
 export type StageEvent =
   | { readonly type: "waiting" | "recorded" | "restored" | "unchanged"; readonly stage: Stage; readonly reasons: readonly string[] }

@@ -30,6 +30,8 @@ export interface Stage {
   readonly name: string;
   /** `train` in the dvc.yaml at the top, `sub/dvc.yaml:train` elsewhere. */
   readonly address: string;
+  /** Address of the `foreach` or `matrix` that made it. */
+  readonly group: string | undefined;
   /** Folder of its dvc.yaml, relative to the repository; "" for the top. */
   readonly dir: string;
   /** Where its commands run, relative to the repository; "" for the top. */

@@ -3,7 +3,8 @@ import { selectOuts, findTrackedOuts } from "./cache/tracked-outs.ts";
 import { describeChanges, findChanges, isUpToDate, statusOf, WorkspaceHashes, type PathState } from "./changes.ts";
 import { readLockedStage } from "./lock-file.ts";
 import { selectStages } from "./graph.ts";
-import { workspaceReader, type Workspace } from "./workspace.ts";
+import { workspaceReader } from "./workspace-files.ts";
+import type { Workspace } from "./workspace.ts";
 
 export interface Status {
   /** What is out of date, by stage or .dvc file, as `dvc status --json` gives it. */

@@ -7,7 +7,8 @@ import { parsePipeline } from "./dvc-yaml.ts";
 import { isInside } from "./graph.ts";
 import { git, resolveRevision } from "./git.ts";
 import type { Pipeline } from "./stage.ts";
-import { loadWorkspace, workspaceReader } from "./workspace.ts";
+import { workspaceReader } from "./workspace-files.ts";
+import { loadWorkspace } from "./workspace.ts";
 
 /** A state of the repository that others are compared with: the workspace, or a commit with the data that the cache has of it. */
 export interface Version {

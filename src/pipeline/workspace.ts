@@ -1,27 +1,13 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseDataFile } from "./cache/data-file.ts";
-import { findFiles } from "./cache/tracked-outs.ts";
 import { parsePipeline } from "./dvc-yaml.ts";
 import { buildGraph, type StageGraph } from "./graph.ts";
 import type { Pipeline } from "./stage.ts";
+import { findFiles, workspaceReader } from "./workspace-files.ts";
 
 export interface Workspace {
   readonly root: string;
   readonly pipelines: readonly Pipeline[];
   readonly graph: StageGraph;
-}
-
-/** The text of a file of the workspace; undefined where there is none. */
-export function workspaceReader(root: string): (path: string) => string | undefined {
-  return (path) => {
-    try {
-      return readFileSync(join(root, path), "utf8");
-    } catch (error) {
-      if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
-      throw error;
-    }
-  };
 }
 
 /** Reads every dvc.yaml and .dvc file of the repository. Throws E_PIPELINE, E_DVC_FILE. */

@@ -80,6 +80,79 @@ describe("serval repro on the drawn sample", () => {
   });
 });
 
+describe("stages that foreach and matrix make", () => {
+  const names = async (): Promise<string[]> =>
+    (await repository.dvc("stage", "list", "--all", "--name-only")).split("\n").filter(Boolean).toSorted();
+  const locked = async (): Promise<string[]> => (await readFile(at("dvc.lock"), "utf8")).match(/(?<=^ {2})\S+(?=:$)/gm)?.toSorted() ?? [];
+
+  beforeAll(async () => {
+    repository = await createDvcRepository();
+    for (const dir of ["small", "large"]) await mkdir(at(dir));
+    await writeFile(at("params.yaml"), "models: [small, large]\nwhere: results\nsets:\n  day: {lux: 900.0}\n  night: {lux: 1}\n");
+    await writeFile(
+      at("dvc.yaml"),
+      `stages:
+  fit:
+    foreach: \${models}
+    do:
+      wdir: \${item}
+      cmd: echo \${item} > weights
+      outs: [weights]
+  measure:
+    matrix:
+      model: \${models}
+      set: [true, {kind: dark}]
+    cmd: mkdir -p \${where} && echo '{"n":1}' > \${where}/\${key}.json && wc \${item.model}/weights > \${key}.txt
+    deps: ["\${item.model}/weights"]
+    outs: ["\${key}.txt"]
+    metrics:
+      - \${where}/\${key}.json:
+          cache: false
+  light:
+    foreach: \${sets}
+    do:
+      cmd: echo \${item.lux} > \${key}.txt
+      params: ["sets.\${key}"]
+      outs:
+        - \${key}.txt:
+            push: false
+`,
+    );
+    await repository.serval("repro");
+  }, 120_000);
+  afterAll(() => repository.remove());
+
+  test("have the names, the commands and the lock that dvc gives them", async () => {
+    expect(await locked()).toEqual(await names());
+    expect(await locked()).toHaveLength(8);
+    expect(json(await repository.dvc("status", "--json"))).toEqual({});
+    const ours = await readFile(at("dvc.lock"), "utf8");
+    await rm(at("dvc.lock"));
+    await repository.dvc("commit", "--force", "--quiet");
+    expect(await readFile(at("dvc.lock"), "utf8")).toBe(ours);
+  });
+
+  test("give their outs to checkout and push, where variables say that they lie, and not what Git has", async () => {
+    await rm(at("small/weights"));
+    expect(await repository.serval("checkout")).toContain("8 of 8 outs");
+    expect(await readFile(at("small/weights"), "utf8")).toBe("small\n");
+    await repository.dvc("remote", "add", "--default", "shelf", at("shelf"));
+    await repository.serval("push");
+    expect(json(await repository.dvc("status", "--cloud", "--json"))).toEqual({});
+    expect(await repository.dvc("push")).toContain("Everything is up to date");
+  });
+
+  test("are targets of their own, and together by the name of the template", async () => {
+    await writeFile(at("params.yaml"), (await readFile(at("params.yaml"), "utf8")).replace("900.0", "800").replace("lux: 1", "lux: 2"));
+    expect(await repository.serval("repro", "light@night")).toContain("light@night");
+    const left = json(await repository.dvc("status", "--json"));
+    expect(Object.keys(left as object)).toEqual(["light@day"]);
+    expect(json(await repository.serval("status", "--json"))).toEqual(left);
+    await repository.serval("repro", "light");
+    expect(json(await repository.dvc("status", "--json"))).toEqual({});
+  });
+});
+
 describe("the state of a pipeline", () => {
   beforeAll(async () => {
     repository = await createDvcRepository();

@@ -6,12 +6,12 @@ import { writeFileAtomic } from "../../files.ts";
 import { renderDvcFiles } from "../dvc-files.ts";
 import { parsePipeline } from "../dvc-yaml.ts";
 import { git, ignoreInGit } from "../git.ts";
-import { workspaceReader } from "../workspace.ts";
+import { findFiles, workspaceReader } from "../workspace-files.ts";
 import { refuseSubfolder } from "./dvc-config.ts";
 import { renderDataFile } from "./data-file.ts";
 import { loadDvcIgnore } from "./dvc-ignore.ts";
 import type { OutEntry, OutputCache } from "./output-cache.ts";
-import { findFiles, findTrackedOuts } from "./tracked-outs.ts";
+import { findTrackedOuts } from "./tracked-outs.ts";
 
 /** Writes what `dvc init` writes, where a repository has no .dvc yet; whether it had none. */
 export async function ensureDvcFolder(root: string): Promise<boolean> {

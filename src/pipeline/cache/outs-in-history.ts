@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { posix } from "node:path";
 import { ServalError } from "../../errors.ts";
 import { git, readCommit } from "../git.ts";
@@ -33,12 +34,14 @@ export async function findOutsInHistory(root: string, scope: HistoryScope): Prom
       const version = `${file}\0${blob}\0${isLock ? blobs.get(pipeline) : ""}`;
       if (seen.has(version)) continue;
       seen.add(version);
-      for (const path of isLock ? [file, pipeline] : [file]) {
-        const id = blobs.get(path) ?? "";
-        if (!texts.has(id)) texts.set(id, await mustGit(root, "show", id));
-      }
+      const read = (path: string): string | undefined => {
+        const id = blobs.get(path);
+        if (id === undefined) return undefined;
+        const text = texts.get(id) ?? readBlob(root, id);
+        texts.set(id, text);
+        return text;
+      };
       try {
-        const read = (path: string): string => texts.get(blobs.get(path) ?? "") ?? "";
         outs.push(...readTrackedOuts(file, read, { skipLegacy: true }).map((out) => ({ ...out, commit })));
       } catch (error) {
         if (!(error instanceof ServalError)) throw error;
@@ -79,22 +82,34 @@ async function listCommits(root: string, { allBranches, allTags, allCommits }: H
   return [...new Set(commits)];
 }
 
-/** The .dvc, dvc.lock and dvc.yaml files of a commit, below `root`: path -> blob. */
+/** The files of a commit, below `root`: path -> blob. */
 async function listFiles(root: string, commit: string): Promise<Map<string, string>> {
   const text = await mustGit(root, "ls-tree", "-r", "-z", commit);
   return new Map(
     text.split("\0").flatMap((line): [string, string][] => {
       const [, id, path] = /^\d+ blob ([0-9a-f]+)\t(.*)$/s.exec(line) ?? [];
-      if (id === undefined || path === undefined) return [];
-      return path.endsWith(".dvc") || ["dvc.lock", "dvc.yaml"].includes(posix.basename(path)) ? [[path, id]] : [];
+      return id === undefined || path === undefined ? [] : [[path, id]];
     }),
   );
 }
 
 async function mustGit(root: string, ...args: readonly string[]): Promise<string> {
   const text = await git(root, ...args);
-  if (text !== undefined) return text;
-  throw new ServalError("E_GC_UNSURE", `"git ${args.join(" ")}" failed in "${root}".`, {
+  if (text === undefined) throw unsure(root, args);
+  return text;
+}
+
+function readBlob(root: string, id: string): string {
+  try {
+    return execFileSync("git", ["show", id], { cwd: root, encoding: "utf8", maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "ignore"] });
+  } catch (error) {
+    throw unsure(root, ["show", id], error);
+  }
+}
+
+function unsure(root: string, args: readonly string[], cause?: unknown): ServalError {
+  return new ServalError("E_GC_UNSURE", `"git ${args.join(" ")}" failed in "${root}".`, {
     hint: "--all-branches, --all-tags and --all-commits need a Git repository that is whole: try `git fsck`.",
+    cause,
   });
 }

@@ -87,7 +87,7 @@ test("what a stage writes is refused, also where a variable names it; a dvc.yaml
   expect((await runServal(root, ["add", "photos"])).stderr).toContain(
     '"photos" overlaps with "photos", which the stage "draw" of dvc.yaml writes.',
   );
-  await writeFile(join(root, "dvc.yaml"), "stages:\n  draw:\n    foreach: [1]\n");
+  await writeFile(join(root, "dvc.yaml"), "stages:\n  draw:\n    checkpoint: true\n");
   expect((await runServal(root, ["add", "photos"])).code).toBe(0);
 });
 

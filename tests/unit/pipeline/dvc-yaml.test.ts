@@ -20,8 +20,10 @@ function problem(run: () => unknown): string {
 describe("a field that Serval does not run", () => {
   test.each([
     ["wether: true", /^dvc\.yaml:4: stages\.one\.wether: unknown field "wether"; expected one of cmd, wdir, deps/],
-    ["foreach: [1, 2]", /^dvc\.yaml:4: stages\.one\.foreach: `foreach` is not supported yet\.$/],
-    ["matrix:\n  a: [1]", /^dvc\.yaml:4: stages\.one\.matrix: `matrix` is not supported yet\.$/],
+    ["foreach: [1, 2]\ndo:\n  cmd: go", /^dvc\.yaml:3: stages\.one\.cmd: unknown field "cmd"; expected one of foreach, do\.$/],
+    ["matrix: [1]", /^dvc\.yaml:4: stages\.one\.matrix: expected a mapping, got a list\.$/],
+    ["matrix:\n  a: 1", /^dvc\.yaml:5: stages\.one\.matrix\.a: expected a list, got 1\.$/],
+    ["matrix:\n  a: [1]\ndo: {}", /^dvc\.yaml:6: stages\.one\.do: unknown field "do"/],
     ["outs:\n  - a:\n      cash: true", /^dvc\.yaml:6: stages\.one\.outs\.0\.a\.cash: unknown field "cash"; expected one of cache/],
     ["deps: a", /^dvc\.yaml:4: stages\.one\.deps: expected a list, got "a"\.$/],
     ["deps: [1]", /^dvc\.yaml:4: stages\.one\.deps\.0: expected a string, got 1\.$/],
@@ -38,6 +40,57 @@ describe("a field that Serval does not run", () => {
     expect(problem(() => parse("stages: {}\nstage: {}\n"))).toMatch(/^dvc\.yaml:2: stage: unknown field "stage"/);
     expect(problem(() => parse("stages:\n  a: [\n"))).toMatch(/^dvc\.yaml:\d: /);
     expect(problem(() => parse("stages:\n  a:\n    deps: []\n"))).toMatch(/^dvc\.yaml:2: stages\.a: expected `cmd`/);
+  });
+});
+
+describe("a template of stages", () => {
+  const files = { "params.yaml": "models: [small, large]\nsets:\n  day: {lux: 900}\n  night: {lux: 1}\n" };
+  const read = (lines: string): Stage[] => parse(`stages:\n  fit:\n${lines.replaceAll(/^/gm, "    ")}\n`, files);
+  const told = ({ name, cmd, outs }: Stage): unknown[] => [name, cmd, ...outs.map(({ path }) => path)];
+
+  test("gives a stage for each value of a list", () => {
+    const stages = read("foreach: ${models}\ndo:\n  wdir: ${item}\n  cmd: go ${item}\n  outs: [out]");
+    expect(stages.map(told)).toEqual([
+      ["fit@small", "go small", "small/out"],
+      ["fit@large", "go large", "large/out"],
+    ]);
+    expect(read("foreach: [1.0, true, 1.0]\ndo:\n  cmd: go ${item}").map(told)).toEqual([
+      ["fit@1.0", "go 1.0"],
+      ["fit@true", "go true"],
+    ]);
+    expect(read("foreach: []\ndo:\n  cmd: go")).toEqual([]);
+  });
+
+  test("gives a stage for each key of a mapping, and counts values that are mappings", () => {
+    expect(read("foreach: ${sets}\ndo:\n  cmd: go ${key} ${item.lux}").map(told)).toEqual([
+      ["fit@day", "go day 900"],
+      ["fit@night", "go night 1"],
+    ]);
+    expect(read("foreach:\n  - {a: 5}\n  - {a: 6}\ndo:\n  cmd: go ${item.a}").map(told)).toEqual([
+      ["fit@0", "go 5"],
+      ["fit@1", "go 6"],
+    ]);
+  });
+
+  test("gives a stage for each combination of a matrix", () => {
+    const stages = read("matrix:\n  model: ${models}\n  set: [a, {b: 7}]\ncmd: go ${item.model}\nouts: ['${key}.txt']");
+    expect(stages.map(told)).toEqual([
+      ["fit@small-a", "go small", "small-a.txt"],
+      ["fit@small-set1", "go small", "small-set1.txt"],
+      ["fit@large-a", "go large", "large-a.txt"],
+      ["fit@large-set1", "go large", "large-set1.txt"],
+    ]);
+  });
+
+  test("is the name of all of its stages, and each of them has its own", () => {
+    const graph = buildGraph(read("foreach: ${models}\ndo:\n  cmd: go\n  outs: ['${item}']"), []);
+    expect(selectStages(graph, ["fit"]).map(({ name }) => name)).toEqual(["fit@small", "fit@large"]);
+    expect(selectStages(graph, ["fit@large"]).map(({ name }) => name)).toEqual(["fit@large"]);
+    expect(problem(() => selectStages(graph, ["fit@huge"]))).toMatch(/"fit@huge" is no stage/);
+  });
+
+  test("knows `key` only where there are keys", () => {
+    expect(problem(() => read("foreach: [a]\ndo:\n  cmd: go ${key}"))).toMatch(/^dvc\.yaml:5: stages\.fit\.do\.cmd: \$\{key\}: no file/);
   });
 });
 

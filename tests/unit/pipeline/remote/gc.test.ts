@@ -131,6 +131,20 @@ describe("serval gc", () => {
     expect((await gc("--all-commits", "--dry")).cache.removed).toEqual([]);
   });
 
+  test("reads the variables of an old version from that version, and so knows what Git has and the cache has not", async () => {
+    const md5 = "0123456789abcdef0123456789abcdef.dir";
+    await repository.write({
+      "dvc.yaml": "stages:\n  draw:\n    cmd: draw\n    outs:\n    - ${place}:\n        cache: false\n",
+      "params.yaml": "place: plots\n",
+      "dvc.lock": `schema: '2.0'\nstages:\n  draw:\n    cmd: draw\n    outs:\n    - path: plots\n      hash: md5\n      md5: ${md5}\n`,
+    });
+    git("add", "--all");
+    git("commit", "--quiet", "--message", "plots in Git");
+    git("rm", "--quiet", "dvc.yaml", "params.yaml", "dvc.lock");
+    git("commit", "--quiet", "--message", "gone");
+    expect((await gc("--all-commits", "--dry")).cache.removed).toEqual([]);
+  });
+
   test("does not take a shallow clone for all of the history", async () => {
     // What `git clone --depth 1` leaves: a commit whose parents were not brought.
     await writeFile(join(repository.root, ".git/shallow"), `${git("rev-parse", "HEAD").trim()}\n`);
