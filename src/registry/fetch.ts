@@ -1,4 +1,4 @@
-import { readFile } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError, toServalError, type ErrorCode } from "../errors.ts";
 import { sha256File, writeFileAtomic } from "../files.ts";
@@ -57,8 +57,11 @@ export async function fetchRegisteredModel(options: FetchOptions): Promise<Fetch
     const dir = join(cacheDir, digest);
     if (!(await isWhole(dir, digest))) await download(options, version, digest, dir);
     const known: KnownVersion = { server: registry.server, name: version.name, version: version.version, digest };
-    const text = `${JSON.stringify(known)}\n`;
-    if ((await readFile(refPath, "utf8").catch(() => "")) !== text) await writeFileAtomic(refPath, text);
+    const before = await readKnown(refPath);
+    if (JSON.stringify(before) !== JSON.stringify(known)) {
+      await writeFileAtomic(refPath, `${JSON.stringify(known)}\n`);
+      await removeUnnamed(cacheDir, before?.digest);
+    }
     return { dir, name: version.name, version: version.version, digest, trouble: null };
   } catch (error) {
     const failure = toServalError(error);
@@ -80,6 +83,23 @@ async function readKnown(path: string): Promise<KnownVersion | undefined> {
   } catch {
     // Never asked before, or cut off by a crash: either way nothing is known.
     return undefined;
+  }
+}
+
+/**
+ * Removes the bundles that no address names any more, so that a service which follows an alias for years does not fill its
+ * disk. What the address named before stays, because a rollback names it again; so does what is younger than an hour, which
+ * another command may be about to name.
+ */
+async function removeUnnamed(cacheDir: string, previous: string | undefined): Promise<void> {
+  const refs = await readdir(join(cacheDir, "refs"));
+  const named = new Set([previous]);
+  for (const ref of refs) named.add((await readKnown(join(cacheDir, "refs", ref)))?.digest);
+  for (const digest of await readdir(cacheDir)) {
+    if (!/^[0-9a-f]{64}$/.test(digest) || named.has(digest)) continue;
+    const dir = join(cacheDir, digest);
+    const made = await stat(dir).catch(() => undefined);
+    if (made !== undefined && Date.now() - made.mtimeMs > 3_600_000) await rm(dir, { recursive: true, force: true });
   }
 }
 

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -87,6 +87,26 @@ test("a service follows the champion of a registry: promoted, rolled back, down,
   await stop();
   expect(await serves()).toBe("1");
   expect((await fetchModel()).trouble).toMatchObject({ code: "E_TRACKING_UNREACHABLE" });
+});
+
+test("what is downloaded of a registry goes when no address names it any more, but for the version before and for what is new", async () => {
+  const { dir, registry, makeChampion } = await startRegistry();
+  const cacheDir = join(dir, "cache");
+  const fetchModel = async (reference: { alias: string } | { version: string }): Promise<string> =>
+    (await fetchRegisteredModel({ registry, reference: { name: "colours", ...reference }, cacheDir })).digest;
+  const kept = async (): Promise<string[]> => (await readdir(cacheDir)).filter((name) => name !== "refs");
+  const digests: string[] = [];
+  for (const version of ["1", "2", "3", "4", "5"]) {
+    await makeChampion(version, Number(version));
+    // The second has an address of its own as well.
+    if (version === "2") await fetchModel({ version });
+    const digest = await fetchModel({ alias: championAlias });
+    digests.push(digest);
+    // As if it had been there for two hours; the third has just come.
+    const time = Date.now() / 1000 - 7200;
+    if (version !== "3") await utimes(join(cacheDir, digest), time, time);
+  }
+  expect((await kept()).toSorted()).toEqual(digests.slice(1).toSorted());
 });
 
 test("a disk without room for the new version leaves a service that starts the one that was had last", async () => {
