@@ -405,6 +405,12 @@ const table = {
     exit: 1,
     hint: "Leave the champion, or promote it all the same with --force --reason TEXT; the reason is recorded.",
   },
+  E_PROMOTION_OVERTAKEN: {
+    title: "The champion changed while a model was compared with it.",
+    status: 409,
+    exit: 1,
+    hint: "Run the same command again: it compares with the champion of now.",
+  },
   E_SAFETENSORS: {
     title: "The bytes are not a valid safetensors file.",
     status: 400,

@@ -67,7 +67,7 @@ export async function promoteModel(options: PromoteCommandOptions, output: Outpu
   }
   const refusal = (comparison && reasonAgainst(comparison)) ?? null;
   if (refusal !== null && force === undefined) return { ...base, promoted: false, refusal, comparison, standing: before };
-  const standing = await promote({ registry, name, version, comparison, reason: force, signal });
+  const standing = await promote({ registry, name, version, over: before.champion, comparison, reason: force, signal });
   return { ...base, promoted: true, refusal, comparison, standing };
 }
 

@@ -13,6 +13,8 @@ export interface PromoteOptions {
   readonly registry: RegistryClient;
   readonly name: string;
   readonly version: string;
+  /** The champion that the version is to follow, null where there was none: the one it was compared with. */
+  readonly over: string | null;
   /** Null where there is no champion to compare with, or no data to compare on. */
   readonly comparison: Comparison | null;
   /** Why it is promoted against the comparison. */
@@ -28,17 +30,25 @@ export async function readStanding(registry: RegistryClient, name: string, signa
 /**
  * Makes a version the champion and keeps the one before it as `previous`. What it was judged by is recorded on the version
  * first. The registry has no transactions, so the order is what keeps it consistent: `previous` moves to the champion before
- * `champion` moves on. Cut off in between, the old champion is still the champion, and the same command finishes.
+ * `champion` moves on. Cut off in between, the old champion is still the champion, and the same command finishes. Throws
+ * E_PROMOTION_OVERTAKEN where the champion is not `over` any more.
  */
-export async function promote({ registry, name, version, comparison, reason, signal }: PromoteOptions): Promise<Standing> {
+export async function promote({ registry, name, version, over, comparison, reason, signal }: PromoteOptions): Promise<Standing> {
   const before = await readStanding(registry, name, signal);
   if (before.champion === version) return before;
-  const record = { at: new Date().toISOString(), over: before.champion, ...(comparison && summarize(comparison)) };
+  if (before.champion !== over) {
+    const said = (champion: string | null): string => (champion === null ? "no version" : `version ${champion}`);
+    throw new ServalError(
+      "E_PROMOTION_OVERTAKEN",
+      `Version ${version} of ${name} was not promoted: it was to follow ${said(over)}, and by now ${said(before.champion)} is the champion.`,
+    );
+  }
+  const record = { at: new Date().toISOString(), over, ...(comparison && summarize(comparison)) };
   await registry.setVersionTag(name, version, { key: promotionTag, value: JSON.stringify(record) }, signal);
   if (reason !== undefined) await registry.setVersionTag(name, version, { key: forcedTag, value: reason }, signal);
-  if (before.champion !== null) await registry.setAlias(name, previousAlias, before.champion, signal);
+  if (over !== null) await registry.setAlias(name, previousAlias, over, signal);
   await registry.setAlias(name, championAlias, version, signal);
-  return { champion: version, previous: before.champion };
+  return { champion: version, previous: over };
 }
 
 /**

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { promote } from "../../src/registry/promote.ts";
+import { promote, readStanding } from "../../src/registry/promote.ts";
 import { registerBundle } from "../../src/registry/register.ts";
 import { createTrackingClient } from "../../src/tracking/client.ts";
 import { createRegistryClient } from "../../src/tracking/client/registry-client.ts";
@@ -98,7 +98,8 @@ test("replicas serve the registry's champion, follow it, and start with the one 
   const makeChampion = async (version: string, sharpness: number): Promise<void> => {
     const bundle = await writeTinyBundle(join(dir, version), { sharpness });
     await registerBundle({ tracking, registry, bundle, name: "colours" });
-    await promote({ registry, name: "colours", version, comparison: null });
+    const { champion } = await readStanding(registry, "colours");
+    await promote({ registry, name: "colours", version, over: champion, comparison: null });
   };
   const settings = ["SERVAL_MODEL=models:/colours@champion", `MLFLOW_TRACKING_URI=${server.address}`, "SERVAL_MODEL_POLL_MS=1000"];
   await makeChampion("1", 4);

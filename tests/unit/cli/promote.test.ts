@@ -45,6 +45,18 @@ test("the first version is the champion; the next is compared with it on the sam
   });
   expect((await models("promote", "colours")).stdout).toMatch(/^Version 2 of \S+ is the champion already\.\n$/);
 
+  // Two at once: the one that is later was compared with a champion that is none any more.
+  await writeTinyBundle(join(cwd, "third"), { sharpness: 2 });
+  expect((await models("register", "third")).code).toBe(0);
+  const both = await Promise.all(["1", "3"].map((version) => models("promote", `colours/${version}`, "--data", "pictures")));
+  expect(both.map(({ code }) => code).toSorted(), both.map(({ stderr }) => stderr).join("")).toEqual([0, 1]);
+  const [winner, loser] = both[0]?.code === 0 ? ["1", "3"] : ["3", "1"];
+  expect(both.map(({ stderr }) => stderr).join("")).toContain(
+    `E_PROMOTION_OVERTAKEN: Version ${loser} of colours was not promoted: it was to follow version 2, and by now version ${winner} is the champion.`,
+  );
+  expect((await promoted(`colours/${winner}`)).standing).toEqual({ champion: winner, previous: "2" });
+  expect(await promoted("colours/2", "--data", "pictures")).toMatchObject({ promoted: true, over: winner });
+
   // Without images to compare on.
   const refused = await models("promote", "colours/1");
   expect([refused.code === 0, refused.stderr.length > 0]).toEqual([false, true]);

@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { championAlias } from "../../../src/registry/versions.ts";
 import { fetchRegisteredModel } from "../../../src/registry/fetch.ts";
-import { promote, rollback } from "../../../src/registry/promote.ts";
+import { promote, readStanding, rollback } from "../../../src/registry/promote.ts";
 import { registerBundle } from "../../../src/registry/register.ts";
 import { followRegistry } from "../../../src/serve/registry-source.ts";
 import { createTrackingClient } from "../../../src/tracking/client.ts";
@@ -46,7 +46,10 @@ async function startRegistry(): Promise<Registry> {
     const bundle = await writeTinyBundle(join(dir, folder), { sharpness });
     await registerBundle({ tracking, registry, bundle, name: "colours" });
   };
-  const crown = async (version: string): Promise<void> => void (await promote({ registry, name: "colours", version, comparison: null }));
+  const crown = async (version: string): Promise<void> => {
+    const { champion } = await readStanding(registry, "colours");
+    await promote({ registry, name: "colours", version, over: champion, comparison: null });
+  };
   const makeChampion = async (version: string, sharpness: number): Promise<void> => {
     await register(version, sharpness);
     await crown(version);
