@@ -9,9 +9,15 @@ export interface KeyValue {
 export interface ConnectionOptions {
   /** How long one request may take, in milliseconds. */
   readonly requestTimeoutMs?: number;
-  /** The same for one file, up or down. */
+  /**
+   * How long a server may be silent while it sends a file, in milliseconds. How much of a file it has taken cannot be seen, so
+   * one that is sent may take this long and, for its size, as long as a line of half a megabit a second needs.
+   */
   readonly fileTimeoutMs?: number;
 }
+
+/** Bytes a millisecond: half a megabit a second. */
+const slowestUpload = 64;
 
 /** How requests reach one server, and how its refusals become errors. */
 export interface Connection {
@@ -40,11 +46,11 @@ export function connect(uri: string, options: ConnectionOptions = {}): Connectio
     method: string,
     path: string,
     init: RequestInit,
-    timeoutMs: number,
+    limit: AbortSignal,
     use: (response: Response) => Promise<Result>,
     signal: AbortSignal | undefined,
   ): Promise<Result> => {
-    const signals = [AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])];
+    const signals = [limit, ...(signal ? [signal] : [])];
     let refused: { status: number; text: string };
     try {
       const response = await fetch(`${server}${path}`, {
@@ -68,7 +74,8 @@ export function connect(uri: string, options: ConnectionOptions = {}): Connectio
       const query = method === "GET" ? `?${new URLSearchParams(content as Record<string, string>).toString()}` : "";
       const init = method === "GET" ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(content) };
       const path = `/api/2.0/mlflow/${name}`;
-      const text = await send(method, `${path}${query}`, init, requestTimeoutMs, async (response) => await response.text(), signal);
+      const limit = AbortSignal.timeout(requestTimeoutMs);
+      const text = await send(method, `${path}${query}`, init, limit, async (response) => await response.text(), signal);
       try {
         return JSON.parse(text) as Answer;
       } catch (error) {
@@ -79,8 +86,35 @@ export function connect(uri: string, options: ConnectionOptions = {}): Connectio
         });
       }
     },
-    async transfer(method, path, body, use, signal) {
-      return await send(method, path, body === undefined ? {} : { body }, fileTimeoutMs, use, signal);
+    async transfer<Result>(
+      method: "GET" | "PUT",
+      path: string,
+      body: Blob | undefined,
+      use: (response: Response) => Promise<Result>,
+      signal?: AbortSignal,
+    ): Promise<Result> {
+      const silence = new AbortController();
+      const expire = (): void => silence.abort(new DOMException("", "TimeoutError"));
+      let quiet = setTimeout(expire, fileTimeoutMs + (body?.size ?? 0) / slowestUpload);
+      const heard = (): void => {
+        clearTimeout(quiet);
+        quiet = setTimeout(expire, fileTimeoutMs);
+      };
+      const useAsItComes = async (response: Response): Promise<Result> => {
+        heard();
+        const noticed = new TransformStream<Uint8Array, Uint8Array>({
+          transform(chunk, controller) {
+            heard();
+            controller.enqueue(chunk);
+          },
+        });
+        return await use(new Response(response.body?.pipeThrough(noticed) ?? null, response));
+      };
+      try {
+        return await send(method, path, body === undefined ? {} : { body }, silence.signal, useAsItComes, signal);
+      } finally {
+        clearTimeout(quiet);
+      }
     },
   };
 }
