@@ -258,9 +258,12 @@ function maxPool2Grad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emit
     activation: "HardSigmoid",
     activation_params: { floats: [STEP_ALPHA, 1] },
   });
+  const ones = builder.floats(new Float32Array(c * 4).fill(1), [c, 1, 2, 2]);
+  const count = emit(builder, "Conv", [mask, ones], pooled.shape, { group: c, kernel_shape: [2, 2], strides: [2, 2] });
+  const share = builder.node("Div", [builder.blocked(d), count], pooled.shape, { layout: "blocked" });
   const rows = (n * c * h) / b / 2;
   const columns = Int32Array.from({ length: w }, (_, k) => Math.floor(k / 2));
-  const wide = gatherRows(builder, builder.blocked(d), [rows, w / 2, b], columns);
+  const wide = gatherRows(builder, share, [rows, w / 2, b], columns);
   const product = builder.node("Mul", [builder.reshape(mask, [rows, 2, w * b]), builder.reshape(wide, [rows, 1, w * b])], [rows, 2, w * b]);
   return builder.asBlocked(product, x.shape);
 }

@@ -33,7 +33,7 @@ export interface Lowering {
   conv2dWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted;
   /** Maximum of each 2x2 tile; H and W even. */
   maxPool2(builder: OnnxBuilder, x: Emitted): Emitted;
-  /** Sends each value of `d` [N,C,H/2,W/2] to the maximum of its tile of `x`; equal maxima each receive it. */
+  /** Sends each value of `d` [N,C,H/2,W/2] to the maximum of its tile of `x`; equal maxima share it. */
   maxPool2Grad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emitted): Emitted;
   /** Sum over N, H and W: [C]. */
   channelSum(builder: OnnxBuilder, x: Emitted): Emitted;

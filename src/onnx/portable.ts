@@ -108,7 +108,13 @@ function upsample2(builder: OnnxBuilder, x: Emitted): Emitted {
 function maxPool2Grad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emitted): Emitted {
   const difference = builder.node("Sub", [builder.plain(x), upsample2(builder, pooled)], x.shape);
   const mask = builder.node("HardSigmoid", [difference], x.shape, { attributes: { alpha: { float: STEP_ALPHA }, beta: { float: 1 } } });
-  return builder.node("Mul", [mask, upsample2(builder, d)], x.shape);
+  const [n, c, h, w] = x.shape as Map4;
+  const ones = builder.floats(new Float32Array(c * 4).fill(1), [c, 1, 2, 2]);
+  const maxima = builder.node("Conv", [mask, ones], [n, c, h / 2, w / 2], {
+    attributes: { group: c, kernel_shape: [2, 2], strides: [2, 2] },
+  });
+  const share = builder.node("Div", [builder.plain(d), maxima], maxima.shape);
+  return builder.node("Mul", [mask, upsample2(builder, share)], x.shape);
 }
 
 function spatialSum(builder: OnnxBuilder, x: Emitted): Emitted {

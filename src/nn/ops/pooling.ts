@@ -28,12 +28,17 @@ export function evaluateMaxPool2(x: Array64): Array64 {
 
 export function evaluateMaxPool2Grad(x: Array64, pooled: Array64, d: Array64): Array64 {
   const result = array64(x.shape);
-  for (let k = 0; k < pooled.data.length; k++)
-    for (const at of tileOffsets(x.shape, k)) if (x.data[at] === pooled.data[k]) result.data[at] = d.data[k] as number;
+  for (let k = 0; k < pooled.data.length; k++) {
+    const maxima = tileOffsets(x.shape, k).filter((at) => x.data[at] === pooled.data[k]);
+    for (const at of maxima) result.data[at] = (d.data[k] as number) / maxima.length;
+  }
   return result;
 }
 
-/** Maximum of each 2x2 tile. Equal maxima each receive the gradient (they do not occur in practice among floats). */
+/**
+ * Maximum of each 2x2 tile. Equal maxima share the gradient: where a picture is of one colour all four of a tile are equal,
+ * and move together.
+ */
 export const maxPool2: OpSpec<NoAttributes> = {
   infer: ([x]) => [pooledShape("maxPool2", x ?? [])],
   evaluate: ([x]) => [evaluateMaxPool2(x as Array64)],

@@ -28,6 +28,15 @@ const of = (...shape: number[]): Input => ({ shape });
 const within = (low: number, high: number, ...shape: number[]): Input => ({ shape, range: [low, high] });
 /** Numbers no two of which are closer than the step of the central differences, so that maxima have no near ties. */
 const apart = (...shape: number[]): Input => ({ shape, values: (index) => ((index * 7919) % 1009) / 500 - 1 });
+/** Maps of 4x4 whose tiles have one, two, three and four maxima of 0.5. */
+const tied = (...shape: number[]): Input => ({
+  shape,
+  values: (index) => {
+    const [row, column] = [Math.floor(index / 4) % 4, index % 4];
+    const tile = Math.floor(index / 16) + Math.floor(row / 2) * 2 + Math.floor(column / 2);
+    return (row % 2) * 2 + (column % 2) <= tile % 4 ? 0.5 : -((index % 7) / 7);
+  },
+});
 const pooledFrom = (...shape: number[]): Input => ({ shape, values: () => 0.5 });
 
 /** At least one case an op: the type asks for it. 8 and 16 channels are whole blocks, 3, 5 and 12 are not. */
@@ -97,14 +106,8 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [apart(1, 3, 4, 4)], attributes: {} },
   ],
   maxPool2Grad: [
-    {
-      inputs: [
-        { shape: [1, 16, 4, 4], values: (index) => (index % 3 === 0 ? 0.5 : -((index % 7) / 7)) },
-        pooledFrom(1, 16, 2, 2),
-        of(1, 16, 2, 2),
-      ],
-      attributes: {},
-    },
+    { inputs: [tied(1, 16, 4, 4), pooledFrom(1, 16, 2, 2), of(1, 16, 2, 2)], attributes: {} },
+    { inputs: [tied(2, 3, 4, 4), pooledFrom(2, 3, 2, 2), of(2, 3, 2, 2)], attributes: {} },
   ],
   channelSum: [
     { inputs: [of(3, 16, 4, 2)], attributes: {} },
@@ -135,7 +138,7 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
   batchNormReluMaxPoolGrad: [
     {
       inputs: [
-        { shape: [2, 16, 4, 4], values: (index) => (index % 5 === 0 ? 0.5 : -((index % 7) / 7)) },
+        tied(2, 16, 4, 4),
         within(0.5, 1.5, 16),
         apart(2, 16, 2, 2),
         of(16),
@@ -251,6 +254,36 @@ describe("each op", () => {
       }
     }
   });
+
+  test.each(["maxPool2", "batchNormReluMaxPool"] as const)(
+    "%s after a convolution: on a picture of one colour all four of a tile move together",
+    (pool) => {
+      const graph = new Graph();
+      const [x, weight] = [graph.input("x", [2, 3, 8, 8]), graph.input("weight", [2, 3, 3, 3], { parameter: true })];
+      const vectors = ["gamma", "beta"].map((name) => graph.input(name, [2], { parameter: true }));
+      const maps = graph.apply("conv2d", [x, weight], { kernel: 3, stride: 1, padding: 1 });
+      const [pooled] = pool === "maxPool2" ? graph.applyAll(pool, [maps], {}) : graph.applyAll(pool, [maps, ...vectors], { epsilon: 1e-3 });
+      const factors = graph.constant(Float32Array.from(randomArray(64, 5)), [2, 2, 4, 4]);
+      const loss = graph.apply("sumTo", [graph.multiply(pooled as Value, factors)], { shape: [] });
+      const [gradient] = differentiate(graph, loss, [weight]);
+      graph.output("loss", loss);
+      graph.output("gradient", gradient as Value);
+      // The upper quarter is a picture, the rest one colour.
+      const data = randomArray(384, 1).map((value, k) => (k % 64 < 16 ? value : 0.25));
+      const feeds = { x: data, weight: randomArray(54, 2), gamma: Float64Array.of(1, 0.5), beta: Float64Array.of(0.2, 0.1) };
+      const lossAt = (): number => evaluateGraph(graph, feeds)["loss"]?.data[0] as number;
+      const analytic = evaluateGraph(graph, feeds)["gradient"]?.data as Float64Array;
+      for (let k = 0; k < feeds.weight.length; k += 5) {
+        const original = feeds.weight[k] as number;
+        feeds.weight[k] = original + 1e-6;
+        const above = lossAt();
+        feeds.weight[k] = original - 1e-6;
+        const numeric = (above - lossAt()) / 2e-6;
+        feeds.weight[k] = original;
+        expect(Math.abs(numeric - (analytic[k] as number)), `weight[${k}]`).toBeLessThan(1e-5);
+      }
+    },
+  );
 
   const lowerings = [
     { name: "portable", block: 0 },
