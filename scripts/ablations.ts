@@ -8,6 +8,8 @@
 import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { sha256 } from "../src/files.ts";
+import { readManifest } from "../src/data/manifest.ts";
+import { smallestProbability } from "../src/train/metrics.ts";
 import { runVerb } from "./run-verb.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -29,27 +31,32 @@ const tries: readonly (readonly [name: string, title: string, ...overrides: stri
   [
     "plain",
     "without all of these, and without flips",
-    ...["emaDecay=0", "labelSmoothing=0", "cropScale=1", "colorJitter=0", "erasing=0", "flip=false"].map((set) => `train.${set}`),
+    ...["emaDecay=0", "labelSmoothing=0", "cropScale=1", "colorJitter=0", "blur=0", "noise=0", "erasing=0", "flip=false"].map(
+      (set) => `train.${set}`,
+    ),
   ],
   ["mixup", "with mixup, alpha 0.2", "train.mixup=0.2"],
   ["cutmix", "with cutmix, alpha 1", "train.cutmix=1"],
-  ["blur", "with a fifth of the pictures out of focus", "train.blur=0.2"],
-  ["noise", "with a fifth of the pictures noisy", "train.noise=0.2"],
+  ["no-blur", "without pictures out of focus", "train.blur=0"],
+  ["no-noise", "without noise", "train.noise=0"],
   ["no-flip", "without flips", "train.flip=false"],
   ["no-decay", "without weight decay", "train.weightDecay=0"],
 ];
 
 await mkdir(folder, { recursive: true });
 await copyFile(join(root, "recipes", "cats-dogs", "params.yaml"), join(folder, "params.yaml"));
-// Tries of another recipe are not compared with those of this one.
-const evaluations = join("evaluations", sha256(await readFile(join(folder, "params.yaml"))).slice(0, 12));
 await runVerb(folder, "data", "import", ...(source === undefined ? [] : [/^[a-z0-9]+:/.test(source) ? source : resolve(source)]));
 await runVerb(folder, "prepare", "--set", ...small);
+// Tries of another recipe, or on other data, are not compared with those of this one.
+const recipeText = await readFile(join(folder, "params.yaml"), "utf8");
+const { dataVersion } = await readManifest(join(folder, "data", "raw"));
+const digest = (parts: unknown): string => sha256(JSON.stringify(parts)).slice(0, 12);
+const evaluations = join("evaluations", digest([recipeText, small, dataVersion]));
 
 const rows: string[] = [];
 let recipe: readonly Answer[] = [];
 for (const [name, title, ...overrides] of tries) {
-  const out = join(evaluations, name);
+  const out = join(evaluations, `${name}-${digest(overrides)}`);
   const evaluated = await answersOf(out);
   if (evaluated === undefined) {
     await rm(join(folder, "artifacts", "best"), { recursive: true, force: true });
@@ -77,7 +84,7 @@ async function answersOf(out: string): Promise<readonly Answer[] | undefined> {
     .split("\n")
     .map((line) => {
       const { sha256, label, predicted, probabilities } = JSON.parse(line) as Prediction;
-      return { sha256, correct: label === predicted, loss: -Math.log(Math.max(probabilities[label] ?? 0, 1e-7)) };
+      return { sha256, correct: label === predicted, loss: -Math.log(Math.max(probabilities[label] ?? 0, smallestProbability)) };
     });
 }
 

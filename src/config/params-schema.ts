@@ -131,7 +131,7 @@ const train = Type.Object(
       minItems: 1,
       maxItems: 64,
       description:
-        "Sides in pixels of training images, one after the other, each for an equal share of the epochs; [64, 128, 128] spends two thirds of them at 128. A side above cropSize counts as cropSize. With random crops, which enlarge what they show, the last is best somewhat below cropSize.",
+        "Sides in pixels of training images, one after the other, each for an equal share of the epochs (of more sizes than epochs the last ones count); [64, 128, 128] spends two thirds of them at 128. A side above cropSize counts as cropSize. With random crops, which enlarge what they show, the last is best somewhat below cropSize.",
     }),
     epochs: Type.Integer({ default: 13, minimum: 1, maximum: 10_000, description: "Passes over the training split." }),
     batchSize: Type.Integer({ default: 32, minimum: 1, maximum: 4096, description: "Images per optimizer step." }),
@@ -157,7 +157,7 @@ const train = Type.Object(
       default: 1,
       minimum: 0,
       maximum: 10_000,
-      description: "Epochs in which the learning rate rises from near 0.",
+      description: "Epochs in which the learning rate rises from near 0; at most half of those in which everything learns.",
     }),
     dropout: Type.Number({
       default: 0.2,
@@ -174,7 +174,7 @@ const train = Type.Object(
       exclusiveMinimum: 0,
       maximum: 1,
       description:
-        "Smallest share of an image's area that a random crop keeps in training. Its shape is random too, so at 1 up to 13 % of one side is still cut off. Small crops ask for many epochs: in a training of 13, a share of 0.5 costs accuracy.",
+        "Smallest share that a random crop keeps in training of the area of the largest square in an image. Its shape is random too, and what does not fit is cut: up to 13 % of one side at 1. Small crops ask for many epochs: in a training of 13, a share of 0.5 costs accuracy.",
     }),
     colorJitter: share(
       0,
@@ -197,7 +197,8 @@ const train = Type.Object(
       default: 0,
       minimum: 0,
       maximum: 10_000,
-      description: "Stop after this many epochs without a better validation result; 0 never stops early.",
+      description:
+        "Stop after this many epochs without a better validation result, counted from the last of the sizes on; 0 never stops early.",
     }),
     seed: seed("Decides the first weights, the shuffling and the augmentation."),
     threads: Type.Integer({ default: 0, minimum: 0, maximum: 1024, description: "Threads for the arithmetic; 0 uses all cores." }),

@@ -7,7 +7,7 @@ import { defaultImageLimits, type ImageLimits } from "../image/decode.ts";
 import { preprocessImage } from "../image/preprocess.ts";
 import { readManifest, type ManifestRow } from "./manifest.ts";
 import { mapOrdered } from "./map-ordered.ts";
-import { indexName, readShardIndex, type ShardIndex, type ShardRecipe } from "./shard-index.ts";
+import { indexName, readShardIndex, recipeOf, type ShardIndex, type ShardRecipe } from "./shard-index.ts";
 import { ShardWriter } from "./shard-writer.ts";
 import { checkFiles } from "./shards.ts";
 import { planRows, type PlannedRow, type ShardPlan } from "./shard-plan.ts";
@@ -72,16 +72,11 @@ export async function prepareShards(options: PrepareOptions): Promise<PrepareRep
   }
 }
 
-function recipeOf(options: ShardRecipe): ShardRecipe {
-  const { width, height, fit, kernel, orient, shares, seed, dedupe } = options;
-  return { width, height, fit, kernel, orient, shares: { train: shares.train, val: shares.val, test: shares.test }, seed, dedupe };
-}
-
 /** The index on disk if its files are all there; anything else means that the shards have to be written. */
 async function currentIndex(outDir: string): Promise<ShardIndex | undefined> {
   try {
     const index = await readShardIndex(outDir);
-    await checkFiles(outDir, index, false);
+    await checkFiles(outDir, index);
     return index;
   } catch (error) {
     if (error instanceof ServalError) return undefined;

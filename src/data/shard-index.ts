@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors.ts";
 import type { Fit, Kernel } from "../image/preprocess.ts";
-import { splitNames, type Split, type SplitShares } from "./split.ts";
+import { splitNames, type Split, type SplitRecipe } from "./split.ts";
 
 export interface ShardFile {
   readonly name: string;
@@ -11,15 +11,18 @@ export interface ShardFile {
 }
 
 /** What makes the shards what they are; equal recipes and data versions give equal shards. */
-export interface ShardRecipe {
+export interface ShardRecipe extends SplitRecipe {
   readonly width: number;
   readonly height: number;
   readonly fit: Fit;
   readonly kernel: Kernel;
   readonly orient: boolean;
-  readonly shares: SplitShares;
-  readonly seed: number;
-  readonly dedupe: boolean;
+}
+
+/** The recipe alone, in the order in which recipes are compared. */
+export function recipeOf(options: ShardRecipe): ShardRecipe {
+  const { width, height, fit, kernel, orient, shares, seed, dedupe } = options;
+  return { width, height, fit, kernel, orient, shares: { train: shares.train, val: shares.val, test: shares.test }, seed, dedupe };
 }
 
 /** A picture that is in data/raw and in no split, and why. */

@@ -3,8 +3,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256File } from "../files.ts";
-import type { Fit, Kernel } from "../image/preprocess.ts";
-import { readShardIndex, type ShardIndex } from "./shard-index.ts";
+import { readShardIndex, type ShardIndex, type ShardRecipe } from "./shard-index.ts";
 import { splitNames, type Split } from "./split.ts";
 
 export type { Split } from "./split.ts";
@@ -18,12 +17,7 @@ export interface SplitRows {
 }
 
 /** The prepared pictures: uint8 rows [height, width, 3]. */
-export interface Shards {
-  readonly width: number;
-  readonly height: number;
-  readonly fit: Fit;
-  readonly kernel: Kernel;
-  readonly orient: boolean;
+export interface Shards extends ShardRecipe {
   readonly labels: readonly string[];
   readonly dataVersion: string;
   readonly splits: Readonly<Record<Split, SplitRows>>;
@@ -40,12 +34,12 @@ interface OpenFile {
 }
 
 /**
- * Opens data/processed. The sizes of all files are checked, and their SHA-256 with `verify`. Throws E_SHARDS_MISSING or
+ * Opens data/processed. The sizes of all files are checked, and the SHA-256 of those of the splits in `verify`. Throws E_SHARDS_MISSING or
  * E_SHARDS_CORRUPT, which names the file.
  */
-export async function openShards(dir: string, options: { verify?: boolean } = {}): Promise<Shards> {
+export async function openShards(dir: string, options: { verify?: readonly Split[] } = {}): Promise<Shards> {
   const index = await readShardIndex(dir);
-  await checkFiles(dir, index, options.verify ?? false);
+  await checkFiles(dir, index, options.verify);
   const rowBytes = index.width * index.height * 3;
   const files: Record<Split, OpenFile[]> = { train: [], val: [], test: [] };
   const close = (): void => {
@@ -64,7 +58,7 @@ export async function openShards(dir: string, options: { verify?: boolean } = {}
     close();
     throw error;
   }
-  const { width, height, fit, kernel, orient, labels, dataVersion } = index;
+  const { width, height, fit, kernel, orient, shares, seed, dedupe, labels, dataVersion } = index;
   const splits = { train: splitRows(index, "train"), val: splitRows(index, "val"), test: splitRows(index, "test") };
   return {
     width,
@@ -72,6 +66,9 @@ export async function openShards(dir: string, options: { verify?: boolean } = {}
     fit,
     kernel,
     orient,
+    shares,
+    seed,
+    dedupe,
     labels,
     dataVersion,
     splits,
@@ -99,8 +96,8 @@ function splitRows(index: ShardIndex, split: Split): SplitRows {
   return { count: rows.length, sha256: rows.map(([sha256]) => sha256), classIndex };
 }
 
-/** Checks that every file of the index is there and whole. */
-export async function checkFiles(dir: string, index: ShardIndex, verify: boolean): Promise<void> {
+/** Checks that every file of the index is there and as long as it should be, and of the splits in `verify` that each byte is. */
+export async function checkFiles(dir: string, index: ShardIndex, verify: readonly Split[] = []): Promise<void> {
   const rowBytes = index.width * index.height * 3;
   for (const split of splitNames) {
     for (const file of index.splits[split].files) {
@@ -110,7 +107,7 @@ export async function checkFiles(dir: string, index: ShardIndex, verify: boolean
       if (size !== file.rows * rowBytes) {
         throw new ServalError("E_SHARDS_CORRUPT", `"${path}" has ${size} bytes; expected ${file.rows} rows of ${rowBytes}.`);
       }
-      if (verify && (await sha256File(path)) !== file.sha256)
+      if (verify.includes(split) && (await sha256File(path)) !== file.sha256)
         throw new ServalError("E_SHARDS_CORRUPT", `"${path}" does not match its sha256 in index.json.`);
     }
   }

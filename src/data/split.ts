@@ -10,6 +10,14 @@ export const splitNames: readonly Split[] = ["train", "val", "test"];
 /** Shares of the pictures; they add up to 1, and a share may be 0. */
 export type SplitShares = Readonly<Record<Split, number>>;
 
+/** What decides which picture is in which split. */
+export interface SplitRecipe {
+  readonly seed: number;
+  readonly shares: SplitShares;
+  /** Whether of equal pictures only one is in a split at all. */
+  readonly dedupe: boolean;
+}
+
 type Item = Pick<ManifestRow, "sha256" | "dhash" | "label">;
 
 interface Group {

@@ -25,7 +25,7 @@ export interface Preprocess {
 }
 
 /** The bars that `pad` adds. */
-const padBackground = "#000000";
+export const padBackground = "#000000";
 
 const sharpFits = { squash: "fill", crop: "cover", pad: "contain" } as const;
 

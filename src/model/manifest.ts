@@ -1,6 +1,7 @@
 import Type, { type TSchema } from "typebox";
 import { Errors } from "typebox/value";
 import { ServalError } from "../errors.ts";
+import { splitNames, type SplitRecipe } from "../data/split.ts";
 import type { Fit, Kernel, Preprocess } from "../image/preprocess.ts";
 
 /** A picture inside the bundle whose answer is known, so that a service can prove that it still gives it. */
@@ -27,6 +28,8 @@ export interface BundleManifest {
   readonly reference: Readonly<Record<string, unknown>>;
   /** SHA-256 of the data manifest. */
   readonly dataVersion: string;
+  /** Which pictures of the data were in which split; missing in bundles made before it was recorded. */
+  readonly split?: SplitRecipe;
   readonly paramsHash: string;
   /** Digest of the bundle whose weights the training began with; missing where they were random. */
   readonly init?: string;
@@ -53,6 +56,7 @@ export const modelNamePattern = "^[a-z0-9][a-z0-9._-]{0,62}$";
 const strict = { additionalProperties: false } as const;
 // The largest side keeps a damaged or hostile manifest from asking for gigabytes of pixels.
 const side = (): TSchema => Type.Integer({ minimum: 1, maximum: 4096 });
+const share = (): TSchema => Type.Number({ minimum: 0, maximum: 1 });
 const fits = ["squash", "crop", "pad"] as const satisfies readonly Fit[];
 const kernels = ["nearest", "linear", "cubic", "mitchell", "lanczos2", "lanczos3"] as const satisfies readonly Kernel[];
 
@@ -76,6 +80,16 @@ const properties = {
   metrics: Type.Record(Type.String(), Type.Number()),
   reference: Type.Record(Type.String(), Type.Unknown()),
   dataVersion: Type.String(),
+  split: Type.Optional(
+    Type.Object(
+      {
+        seed: Type.Integer(),
+        shares: Type.Object({ train: share(), val: share(), test: share() }, strict),
+        dedupe: Type.Boolean(),
+      },
+      strict,
+    ),
+  ),
   paramsHash: Type.String(),
   init: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })),
   seed: Type.Integer(),
@@ -96,10 +110,11 @@ const manifestSchema: TSchema = Type.Object(properties, strict);
 
 /** The bytes of bundle.json: keys in fixed order, records inside sorted, so that equal content has an equal digest. */
 export function encodeManifest(manifest: BundleManifest): string {
-  const { preprocess, checks } = manifest;
+  const { preprocess, checks, split } = manifest;
   const ordered = {
     ...manifest,
     preprocess: pick(preprocess, Object.keys(properties.preprocess.properties)),
+    ...(split && { split: { seed: split.seed, shares: pick(split.shares, splitNames), dedupe: split.dedupe } }),
     checks: checks.map((check) => pick(check, ["file", "probabilities", "tolerance"])),
     metrics: sortKeys(manifest.metrics),
     reference: sortKeys(manifest.reference),

@@ -141,18 +141,22 @@ function mixTargets({ targets, classIndex }: Batch, i: number, j: number, share:
   if (share < 0.5) [classIndex[i], classIndex[j]] = [classIndex[j] as number, classIndex[i] as number];
 }
 
-/** A window of `share` of the area, its shape between `narrowest`:1 and 1:`narrowest`, cut down to what fits. */
+/**
+ * A window of `share` of the area of the largest square that fits, its shape between `narrowest`:1 and 1:`narrowest`, cut
+ * down to what fits. Of a square, because what validation and the service see is one.
+ */
 function randomWindow(random: Random, { width, height }: Size, share: number, narrowest: number): Window {
   const shape = Math.exp((2 * random.uniform() - 1) * Math.log(narrowest));
+  const side = Math.min(width, height);
   const inside = (length: number, limit: number): number => Math.max(1, Math.min(limit, Math.round(length)));
   const window = {
-    width: inside(Math.sqrt(share * width * height * shape), width),
-    height: inside(Math.sqrt((share * width * height) / shape), height),
+    width: inside(Math.sqrt(share * side * side * shape), width),
+    height: inside(Math.sqrt((share * side * side) / shape), height),
   };
   return { ...window, top: random.below(height - window.height + 1), left: random.below(width - window.width + 1) };
 }
 
-/** Random resized crop: at least `cropScale` of the area, between 3:4 and 4:3. Szegedy et al. 2015, arXiv:1409.4842. */
+/** Random resized crop: from `cropScale` to all of the area, between 3:4 and 4:3, less what does not fit. Szegedy et al. 2015, arXiv:1409.4842. */
 function randomCrop(random: Random, size: Size, cropScale: number): Window {
   return randomWindow(random, size, cropScale + (1 - cropScale) * random.uniform(), 3 / 4);
 }
@@ -171,8 +175,9 @@ function randomColours(random: Random, strength: number): ColourFactors {
 /** Beta(alpha, alpha) for 0 < alpha <= 1, by Jöhnk's method. */
 function betaSymmetric(random: Random, alpha: number): number {
   for (;;) {
-    const [x, y] = [random.uniform() ** (1 / alpha), random.uniform() ** (1 / alpha)];
-    if (x + y > 0 && x + y <= 1) return x / (x + y);
+    // By logarithms: for a small alpha the powers themselves are too small for a float. 1 - u is never zero.
+    const [x, y] = [Math.log(1 - random.uniform()) / alpha, Math.log(1 - random.uniform()) / alpha];
+    if (Math.exp(x) + Math.exp(y) <= 1) return 1 / (1 + Math.exp(y - x));
   }
 }
 

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256, writeFileAtomic } from "../files.ts";
@@ -26,7 +26,7 @@ export interface BestEpoch {
 }
 
 export interface Checkpoint {
-  /** SHA-256 over configuration and data version: a run goes on only with what it began with. */
+  /** SHA-256 over configuration, data version and how the data was prepared: a run goes on only with what it began with. */
   readonly fingerprint: string;
   readonly position: Position;
   /** Parameters, statistics, optimizer slots and, under `ema:NAME`, moving averages. */
@@ -92,17 +92,22 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 /**
- * The latest checkpoint that is whole. A damaged one is named to `onDamaged` and the one before it is taken; throws
+ * The latest checkpoint that is whole. A damaged one is named to `onDamaged`, set aside, and the one before it is taken; throws
  * E_CHECKPOINT_CORRUPT where none is whole, and returns undefined where there is none at all.
  */
 export async function latestCheckpoint(dir: string, onDamaged: (error: ServalError) => void): Promise<Checkpoint | undefined> {
   let failure: ServalError | undefined;
+  const damaged: string[] = [];
   for (const name of await listCheckpoints(dir)) {
     try {
-      return await readCheckpoint(join(dir, name));
+      const checkpoint = await readCheckpoint(join(dir, name));
+      // It would take the place of one of the two that are kept.
+      for (const path of damaged) await rename(path, `${path}.damaged`);
+      return checkpoint;
     } catch (error) {
       if (!(error instanceof ServalError)) throw error;
       failure = error;
+      damaged.push(join(dir, name));
       onDamaged(error);
     }
   }

@@ -1,4 +1,5 @@
 import type { Split, Shards } from "../data/shards.ts";
+import { splitNames, type SplitRecipe } from "../data/split.ts";
 import { mapOrdered } from "../data/map-ordered.ts";
 import { readEntry, type Source } from "../data/sources/source.ts";
 import { ServalError, toServalError } from "../errors.ts";
@@ -169,8 +170,21 @@ function checkShards(bundle: EvaluateOptions["bundle"], shards: Shards): void {
       `The model in ${bundle.dir} was trained with ${key} ${preprocess[key]}, but the prepared data has ${key} ${shards[key]}.`,
     );
   }
+  const { split } = bundle.manifest;
+  const now = describeSplit(shards);
+  if (split !== undefined && describeSplit(split) !== now) {
+    throw new ServalError(
+      "E_MODEL_DATA",
+      `The model in ${bundle.dir} was trained with ${describeSplit(split)}, but the prepared data has ${now}: it may have learned pictures that are in another split now.`,
+      { hint: "Run `serval prepare` with the parameters of its training, or evaluate it on other pictures with --data." },
+    );
+  }
   const unknown = shards.labels.find((label) => !labels.includes(label));
   if (unknown !== undefined) throw unknownClass(unknown, "The prepared data", bundle);
+}
+
+function describeSplit({ seed, shares, dedupe }: SplitRecipe): string {
+  return `prepare.seed ${seed}, the shares ${splitNames.map((name) => shares[name]).join(", ")} and data.dedupe ${dedupe}`;
 }
 
 function unknownClass(label: string, where: string, bundle: EvaluateOptions["bundle"]): ServalError {

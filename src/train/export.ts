@@ -53,11 +53,12 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
   const architecture = checkConfig(config, shards);
   const classes = shards.labels.length;
   const size = { height: config.cropSize, width: config.cropSize };
+  const threads = config.threads > 0 ? { threads: config.threads } : {};
   const metadata = { labels: JSON.stringify(shards.labels), producer: "serval" };
   const build = (temperature: number): Uint8Array =>
     encodeModel(buildInferenceModel(architecture, weights, { ...config, ...size, classes, temperature, metadata, precision }));
 
-  const inference = await startInference(build(1), { imageShape: [size.height, size.width] });
+  const inference = await startInference(build(1), { imageShape: [size.height, size.width], ...threads });
   let logits: Float32Array;
   try {
     logits = await validationLogits(inference, shards, size);
@@ -108,6 +109,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
       metrics: { ...metricsSummary(metrics), temperature },
       reference: { ...computeReference({ shards, crop: preprocess.crop, validationProbabilities: probabilities }) },
       dataVersion: shards.dataVersion,
+      split: { seed: shards.seed, shares: shards.shares, dedupe: shards.dedupe },
       paramsHash: input.paramsHash,
       ...(input.init && { init: input.init.digest }),
       seed: config.seed,

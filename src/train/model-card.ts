@@ -1,4 +1,4 @@
-import type { Preprocess } from "../image/preprocess.ts";
+import { padBackground, type Kernel, type Preprocess } from "../image/preprocess.ts";
 import type { AnsweredPart, Metrics } from "./metrics.ts";
 
 export interface ModelCardInput {
@@ -187,7 +187,7 @@ function dataTable({ labels, images }: ModelCardInput): string {
 }
 
 function preprocessText({ orient, width, height, fit, kernel, crop }: Preprocess): string {
-  const fits = { squash: "stretched to", crop: "scaled to fill and cut to", pad: "scaled to fit into, with gray bars," } as const;
+  const fits = { squash: "stretched to", crop: "scaled to fill and cut to", pad: "scaled to fit into, with black bars," } as const;
   const steps = [
     ...(orient ? ["turned by its EXIF orientation"] : []),
     `${fits[fit]} ${width}x${height} pixels (${kernel})`,
@@ -249,12 +249,23 @@ function usage({ name, preprocess }: ModelCardInput): string {
   ].join("\n\n");
 }
 
-function pillowSteps({ orient, width, height, fit, crop }: Preprocess): string[] {
+/** Pillow's filter that is closest to each of ours. */
+const pillowFilters = {
+  nearest: "NEAREST",
+  linear: "BILINEAR",
+  cubic: "BICUBIC",
+  mitchell: "BICUBIC",
+  lanczos2: "LANCZOS",
+  lanczos3: "LANCZOS",
+} as const satisfies Record<Kernel, string>;
+
+function pillowSteps({ orient, width, height, fit, kernel, crop }: Preprocess): string[] {
+  const filter = `Image.${pillowFilters[kernel]}`;
   const open = orient ? 'ImageOps.exif_transpose(Image.open("picture.jpg"))' : 'Image.open("picture.jpg")';
   const resize = {
-    squash: `image.resize((${width}, ${height}), Image.LANCZOS)`,
-    crop: `ImageOps.fit(image, (${width}, ${height}), Image.LANCZOS)`,
-    pad: `ImageOps.pad(image, (${width}, ${height}), Image.LANCZOS, color="#808080")`,
+    squash: `image.resize((${width}, ${height}), ${filter})`,
+    crop: `ImageOps.fit(image, (${width}, ${height}), ${filter})`,
+    pad: `ImageOps.pad(image, (${width}, ${height}), ${filter}, color="${padBackground}")`,
   }[fit];
   const steps = [`image = ${open}.convert("RGB")`, `image = ${resize}`];
   if (crop) {

@@ -21,7 +21,8 @@ export function softenedProbabilities(logits: Float32Array, classes: number, tem
 /**
  * The temperature at which held-out answers have the lowest mean negative log-likelihood, by golden-section search (the
  * loss has one minimum). Label smoothing and overfitting bend confidences; one number straightens them without changing
- * any answer. Guo et al. 2017, arXiv:1706.04599.
+ * any answer. Guo et al. 2017, arXiv:1706.04599. Where no answer is wrong the loss falls with the temperature without end,
+ * and nothing tells how sure is too sure: it is not taken below 1 then.
  */
 export function fitTemperature(logits: Float32Array, truth: ArrayLike<number>, classes: number): number {
   const loss = (temperature: number): number => {
@@ -31,7 +32,12 @@ export function fitTemperature(logits: Float32Array, truth: ArrayLike<number>, c
       sum -= Math.log(Math.max(smallestProbability, probabilities[row * classes + (truth[row] as number)] as number));
     return sum / truth.length;
   };
-  let [low, high] = [lowest, highest];
+  const isRight = (row: number): boolean => {
+    const own = logits[row * classes + (truth[row] as number)] as number;
+    return logits.subarray(row * classes, (row + 1) * classes).every((value) => value <= own);
+  };
+  const allRight = Array.from(truth).every((_, row) => isRight(row));
+  let [low, high] = [allRight ? 1 : lowest, highest];
   while (high - low > 1e-4) {
     const left = high - goldenRatio * (high - low);
     const right = low + goldenRatio * (high - low);

@@ -53,8 +53,9 @@ export function modelTensors(config: TrainConfig, classes: number): StateSpec[] 
 
 /**
  * Side of the training pictures in each epoch: equal shares of the epochs for each of the sizes, so that the first ones can
- * be cheap (progressive resizing).
+ * be cheap (progressive resizing). Of more sizes than epochs the last ones count, because they are what the service sees.
  */
 export function epochSizes({ sizes, cropSize, epochs }: Pick<TrainConfig, "sizes" | "cropSize" | "epochs">): number[] {
-  return Array.from({ length: epochs }, (_, epoch) => Math.min(cropSize, sizes[Math.floor((epoch * sizes.length) / epochs)] as number));
+  const used = sizes.slice(-epochs);
+  return Array.from({ length: epochs }, (_, epoch) => Math.min(cropSize, used[Math.floor((epoch * used.length) / epochs)] as number));
 }

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { recipeOf } from "../data/shard-index.ts";
 import { openShards, type Shards } from "../data/shards.ts";
 import { ServalError } from "../errors.ts";
 import { sha256 } from "../files.ts";
@@ -104,9 +105,7 @@ class Trainer {
     this.#phases = new TrainingPhases(job, Math.floor(shards.splits.train.count / setup.batchSize));
     this.#state = new TrainingState(stateTensors(job.config, setup.classes));
     this.#watch = this.#newWatch();
-    this.#fingerprint = sha256(
-      JSON.stringify([job.config, job.init?.digest ?? null, shards.dataVersion, shards.width, shards.height, shards.labels]),
-    );
+    this.#fingerprint = sha256(JSON.stringify([job.config, job.init?.digest ?? null, shards.dataVersion, shards.labels, recipeOf(shards)]));
     this.#checkpointDir = join(job.runDir, "checkpoints");
   }
 
@@ -198,7 +197,7 @@ class Trainer {
           await this.#save();
           throw new ServalError(
             "E_INTERRUPTED",
-            `Training stopped in epoch ${this.#epoch + 1} of ${config.epochs}; a checkpoint is saved.`,
+            `Training stopped in epoch ${this.#epoch + 1} of ${config.epochs}, after step ${this.#stepsDone}. ${this.#savedUntil()}`,
           );
         }
       }
@@ -236,9 +235,13 @@ class Trainer {
     return this.#compiled;
   }
 
+  /** Counts from the best epoch, but not while pictures still grow or the backbone is frozen: validation may wait for that. */
   #patienceIsOver(): boolean {
-    const { patience } = this.#job.config;
-    return patience > 0 && this.#best !== null && this.#epoch - this.#best.epoch >= patience;
+    const { patience, freezeEpochs } = this.#job.config;
+    if (patience === 0 || this.#best === null) return false;
+    const lastSize = this.#sizes.findLastIndex((side) => side !== this.#sizes.at(-1)) + 1;
+    const from = Math.max(this.#best.epoch, lastSize, this.#job.init ? freezeEpochs : 0);
+    return this.#epoch - from >= patience;
   }
 
   /** What is validated and exported. */
@@ -288,9 +291,11 @@ class Trainer {
 
   #diverged(what: string): ServalError {
     const where = `in epoch ${this.#epoch + 1}, step ${this.#step + 1}, at a learning rate of ${this.#phases.learningRate(this.#stepsDone).toPrecision(3)}`;
-    const kept =
-      this.#savedSteps > 0 ? `The last good checkpoint is that of step ${this.#savedSteps}.` : "There is no good checkpoint yet.";
-    return new ServalError("E_TRAIN_DIVERGED", `${what} ${where}. ${kept}`);
+    return new ServalError("E_TRAIN_DIVERGED", `${what} ${where}. ${this.#savedUntil()}`);
+  }
+
+  #savedUntil(): string {
+    return this.#savedSteps > 0 ? `The last good checkpoint is that of step ${this.#savedSteps}.` : "There is no good checkpoint yet.";
   }
 
   async #endEpoch(): Promise<void> {

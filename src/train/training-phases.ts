@@ -16,10 +16,11 @@ export class TrainingPhases {
 
   constructor({ config, init }: Pick<TrainJob, "config" | "init">, stepsPerEpoch: number) {
     this.stepsPerEpoch = stepsPerEpoch;
-    this.warmupSteps = Math.round(config.warmupEpochs * stepsPerEpoch);
     this.#frozenSteps = init ? Math.min(config.freezeEpochs, config.epochs) * stepsPerEpoch : 0;
     this.#learningRate = config.learningRate;
     this.#totalSteps = config.epochs * stepsPerEpoch;
+    // The rate must have time to fall again.
+    this.warmupSteps = Math.min(Math.round(config.warmupEpochs * stepsPerEpoch), Math.floor((this.#totalSteps - this.#frozenSteps) / 2));
   }
 
   /** Whether step `step` (from 0, of the whole training) leaves the backbone alone. */

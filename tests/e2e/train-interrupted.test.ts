@@ -1,12 +1,15 @@
 import { watch } from "node:fs";
 import { mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { execFile } from "node:child_process";
+import { basename, join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Random } from "../../src/train/random.ts";
 import { MlflowStub } from "../helpers/mlflow-stub.ts";
 import { makeColourRepository, type ColourRepository } from "../helpers/colour-repository.ts";
 import { runServal, startServal } from "../helpers/serval-process.ts";
 
+const run = promisify(execFile);
 let data: ColourRepository;
 
 beforeAll(async () => {
@@ -52,6 +55,20 @@ async function loggedPoints(): Promise<string[]> {
     .filter(({ type }) => type === "metrics")
     .flatMap(({ at, step, metrics }) => Object.entries(metrics).map(([key, value]) => JSON.stringify([key, step, at, value])));
 }
+
+test("a disk that is full at a checkpoint ends the training with the command that goes on", async () => {
+  const main = join(import.meta.dirname, "../../src/cli/main.ts");
+  // No file may become larger than 16 KiB, which a checkpoint is.
+  const failed = await run("bash", ["-c", 'ulimit -f 16; exec "$0" "$@"', process.execPath, main, "train"], { cwd: data.cwd }).then(
+    () => ({ stderr: "" }),
+    (error: { stderr: string }) => error,
+  );
+  const name = basename(await latestRun());
+  expect(failed.stderr).toMatch(/E_DISK_FULL/);
+  expect(failed.stderr).toContain(`Free some space, then go on with \`serval train --resume ${name}\`.`);
+  expect((await runServal(data.cwd, ["train", "--resume", name])).code).toBe(0);
+  await rm(join(data.cwd, ".serval"), { recursive: true });
+});
 
 // Seven trainings from start to end, each in a process of its own.
 test("training killed with SIGKILL at five random steps and resumed each time ends with the weights of a run left alone, and all that it logged arrives", async () => {

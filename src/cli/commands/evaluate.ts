@@ -174,7 +174,7 @@ async function evaluate(
         await source.close();
       }
     }
-    const shards = await openShards(join(cwd, "data", "processed"));
+    const shards = await openShards(join(cwd, "data", "processed"), { verify: [split] });
     try {
       if (shards.dataVersion !== bundle.manifest.dataVersion) {
         output.warn(

@@ -2,6 +2,7 @@ import { join, resolve } from "node:path";
 import { stateDirectory } from "../../config/env.ts";
 import { loadParams, type Params } from "../../config/params.ts";
 import { prepareShards, type PrepareReport } from "../../data/prepare.ts";
+import type { ShardRecipe } from "../../data/shard-index.ts";
 import { splitNames } from "../../data/split.ts";
 import { takeLocks } from "../../pipeline/path-locks.ts";
 import type { Configure } from "../command.ts";
@@ -30,9 +31,14 @@ export const configure: Configure = (command, context) => {
     });
 };
 
+/** What the parameters say that the shards should be. */
+export function shardRecipe({ prepare, data }: PrepareCommandOptions["params"]): ShardRecipe {
+  const { width, height, fit, kernel, split, seed } = prepare;
+  return { width, height, fit, kernel, orient: true, shares: split, seed, dedupe: data.dedupe };
+}
+
 /** Makes data/processed from data/raw as params.yaml says, with a progress bar; after another command that does so at the moment. */
 export async function prepareData(options: PrepareCommandOptions, output: Output, signal?: AbortSignal): Promise<PrepareReport> {
-  const { prepare, data } = options.params;
   const outDir = join(options.cwd, options.outDir ?? "data/processed");
   const release = await takeLocks(resolve(options.cwd, stateDirectory(), "locks"), [{ name: `prepare ${outDir}`, mode: "write" }], {
     signal,
@@ -43,14 +49,7 @@ export async function prepareData(options: PrepareCommandOptions, output: Output
     const report = await prepareShards({
       rawDir: join(options.cwd, options.rawDir ?? "data/raw"),
       outDir,
-      width: prepare.width,
-      height: prepare.height,
-      fit: prepare.fit,
-      kernel: prepare.kernel,
-      orient: true,
-      shares: prepare.split,
-      seed: prepare.seed,
-      dedupe: data.dedupe,
+      ...shardRecipe(options.params),
       force: options.force ?? false,
       ...(signal && { signal }),
       onProgress: (done, total) => {

@@ -5,7 +5,8 @@ import { stringify as stringifyYaml } from "yaml";
 import { loadSettings, type Settings } from "../../config/settings.ts";
 import { loadParams, paramsHash, type Params } from "../../config/params.ts";
 import { drawCheckImages } from "../../data/check-images.ts";
-import { openShards } from "../../data/shards.ts";
+import { recipeOf, type ShardRecipe } from "../../data/shard-index.ts";
+import { openShards, type Shards } from "../../data/shards.ts";
 import { ServalError, toServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { loadBundle, shortDigest } from "../../model/bundle.ts";
@@ -25,6 +26,7 @@ import { describeRate, findRate, type RateReport } from "../find-rate.ts";
 import { formatDuration, type Output, type Progress } from "../output.ts";
 import { connectTracking } from "../tracking-connection.ts";
 import { describeTracking, trackTraining, type TrainingTracker, type TrainingTracking } from "../track-training.ts";
+import { shardRecipe } from "./prepare.ts";
 
 export interface TrainCommandOptions {
   /** The working repository. */
@@ -133,6 +135,7 @@ export async function suggestLearningRate(
   const shardsDir = join(cwd, shardsFolder);
   const shards = await openShards(shardsDir);
   shards.close();
+  warnOfOldShards(params, shards, output);
   checkConfig(params.train, shards);
   const init = await loadInitialWeights(params, cwd, shards.labels, output);
   return await findRate({ cwd, params, stateDir, config: params.train, init, shardsDir }, output, signal);
@@ -143,9 +146,10 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
   const { cwd, params } = options;
   const { data, prepare, train, model } = params;
   const shardsDir = join(cwd, shardsFolder);
-  const shards = await openShards(shardsDir);
+  const shards = await openShards(shardsDir, { verify: ["train", "val"] });
   let tracker: TrainingTracker | undefined;
   try {
+    warnOfOldShards(params, shards, output);
     // Before a run folder is made: a mistake in the parameters leaves nothing behind.
     checkConfig(train, shards);
     const init = await loadInitialWeights(params, cwd, shards.labels, output);
@@ -207,6 +211,15 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
   }
 }
 
+/** Says what of params.yaml is not in the shards, because it was changed after they were made. */
+function warnOfOldShards(params: Params, shards: Shards, output: Output): void {
+  const [wanted, made] = [recipeOf(shardRecipe(params)), recipeOf(shards)];
+  const keys = (Object.keys(made) as (keyof ShardRecipe)[]).filter((key) => JSON.stringify(wanted[key]) !== JSON.stringify(made[key]));
+  if (keys.length === 0) return;
+  const said = keys.map((key) => `${key} ${JSON.stringify(made[key])}, not ${JSON.stringify(wanted[key])}`).join("; ");
+  output.warn(`data/processed was prepared with other parameters than are given now: ${said}. \`serval prepare\` makes it anew.`);
+}
+
 /** The bundle that train.init names, where it names one, checked against the network to train. */
 async function loadInitialWeights(
   { train }: Params,
@@ -256,7 +269,7 @@ async function runWithProgress(
         output.line(
           `Run ${run}: ${event.parameters.toLocaleString("en")} parameters, ${event.epochs} epochs, ${event.lowering}, ${event.threads} threads`,
         );
-        if (job.init) output.line(describeInit(job.init, job.config.freezeEpochs));
+        if (job.init) output.line(describeInit(job.init, Math.min(job.config.freezeEpochs, job.config.epochs)));
         [firstStep, total] = [event.stepsDone, event.steps];
         if (firstStep > 0) output.line(`Going on after step ${firstStep} of ${total}.`);
         progress = output.progress("Training", total - firstStep);
@@ -284,6 +297,13 @@ async function runWithProgress(
   };
   try {
     return await trainInThread(job, onEvent, signal);
+  } catch (error) {
+    if (!(error instanceof ServalError) || error.code !== "E_DISK_FULL") throw error;
+    // The same command again would begin a new run.
+    throw new ServalError(error.code, error.message, {
+      cause: error,
+      hint: `Free some space, then go on with \`serval train --resume ${run}\`.`,
+    });
   } finally {
     progress?.end();
   }

@@ -76,7 +76,7 @@ describe("prepareShards", () => {
     const report = await prepare();
     expect(report).toMatchObject({ changed: true, images: 24, bytes: 24 * 240, leftOut: [] });
     const { rows, dataVersion } = await readManifest(raw());
-    const shards = await openShards(processed(), { verify: true });
+    const shards = await openShards(processed(), { verify: splitNames });
     expect(shards).toMatchObject({
       width: 10,
       height: 8,
@@ -133,7 +133,7 @@ describe("prepareShards", () => {
     await prepare({ maxShardBytes: 3 * 240 });
     const many = await readdir(processed());
     expect(many).toContain("train-00003.bin");
-    const split = await openShards(processed(), { verify: true });
+    const split = await openShards(processed(), { verify: splitNames });
     const whole = new Uint8Array(240);
     const parts = Array.from({ length: split.splits.train.count }, (_, i) => {
       split.readRow("train", i, whole, 0);
@@ -281,7 +281,7 @@ describe("a full disk", () => {
       /^The shards did not fit into ".*data\/processed": 0\.7 MB are needed, [\d.]+ MB are free \(EFBIG: .*\)\. What was there before is unchanged\.$/,
     );
     expect(await snapshot()).toEqual(before);
-    const shards = await openShards(processed(), { verify: true });
+    const shards = await openShards(processed(), { verify: splitNames });
     expect(shards.width).toBe(10);
     shards.close();
     expect(await prepareLimited(100_000, { width: 100, height: 100 })).toEqual({});
@@ -306,7 +306,7 @@ describe("a full disk", () => {
       await prepare({ outDir });
       const failure = prepare({ outDir, width: 100, height: 100 });
       await expect(failure).rejects.toMatchObject({ code: "E_DISK_FULL", message: expect.stringContaining("ENOSPC") as string });
-      const shards = await openShards(outDir, { verify: true });
+      const shards = await openShards(outDir, { verify: splitNames });
       expect(shards.width).toBe(10);
       shards.close();
     } finally {
@@ -325,7 +325,7 @@ describe("openShards", () => {
     changed[5] = changed[5]! ^ 1;
     await writeFile(path, changed);
     (await openShards(processed())).close();
-    await expect(openShards(processed(), { verify: true })).rejects.toThrow(`"${path}" does not match its sha256 in index.json.`);
+    await expect(openShards(processed(), { verify: splitNames })).rejects.toThrow(`"${path}" does not match its sha256 in index.json.`);
     await writeFile(path, bytes.subarray(0, -1));
     await expect(openShards(processed())).rejects.toMatchObject({
       code: "E_SHARDS_CORRUPT",

@@ -276,7 +276,7 @@ describe("evaluateBundle and evaluateSource", () => {
     shards.close();
   });
 
-  it("refuses data that was prepared in another size or holds a class that the model does not know", async () => {
+  it("refuses data that was prepared in another size or split, or holds a class that the model does not know", async () => {
     const shards = await openShards(join(repository.cwd, "data", "processed"));
     const { manifest } = bundle;
     const wider = { ...bundle, manifest: { ...manifest, preprocess: { ...manifest.preprocess, width: 24 } } };
@@ -284,6 +284,13 @@ describe("evaluateBundle and evaluateSource", () => {
       code: "E_MODEL_DATA",
       message: expect.stringContaining("trained with width 24, but the prepared data has width 20") as string,
     });
+    const resplit = { ...bundle, manifest: { ...manifest, split: { seed: 7, shares: shards.shares, dedupe: true } } };
+    await expect(evaluateBundle({ bundle: resplit, shards, split: "val", inference })).rejects.toMatchObject({
+      code: "E_MODEL_DATA",
+      message: expect.stringMatching(/trained with prepare\.seed 7, .*, but the prepared data has prepare\.seed 42, /) as string,
+    });
+    const same = { ...bundle, manifest: { ...manifest, split: { seed: 42, shares: shards.shares, dedupe: true } } };
+    expect((await evaluateBundle({ bundle: same, shards, split: "val", inference })).sha256).toHaveLength(shards.splits.val.count);
     const poorer = { ...bundle, manifest: { ...manifest, labels: ["blue", "red"] } };
     await expect(evaluateBundle({ bundle: poorer, shards, split: "val", inference })).rejects.toMatchObject({
       code: "E_MODEL_DATA",

@@ -73,7 +73,7 @@ describe("buildModelCard", () => {
 
   it.each([
     ["crop", "ImageOps.fit(image, (112, 110), Image.LANCZOS)"],
-    ["pad", 'ImageOps.pad(image, (112, 110), Image.LANCZOS, color="#808080")'],
+    ["pad", 'ImageOps.pad(image, (112, 110), Image.LANCZOS, color="#000000")'],
   ] as const)("shows the same steps in Python for %s", (fit, step) => {
     const text = buildModelCard({ ...input, preprocess: { ...input.preprocess, fit, orient: false, crop: null } });
     expect(text).toContain(step);

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { openShards, type Shards } from "../../../src/data/shards.ts";
 import { BatchMaker, epochOrder, type Augmentation, type Batch } from "../../../src/train/batches.ts";
 import { makeColourRepository, type ColourRepository } from "../../helpers/colour-repository.ts";
@@ -63,6 +63,41 @@ test("blur makes every picture smoother, and noise every one rougher", () => {
   const sharp = roughness(pictures({}));
   for (const [picture, value] of roughness(pictures({ blur: 1 })).entries()) expect(value).toBeLessThan(0.95 * (sharp[picture] as number));
   for (const [picture, value] of roughness(pictures({ noise: 1 })).entries()) expect(value).toBeGreaterThan(sharp[picture] as number);
+});
+
+test("crops of pictures twice as high as wide keep the shape of what the service cuts, and come from everywhere", async () => {
+  const tall = await makeColourRepository({ counts: { red: 30, blue: 30 }, prepare: { width: 50, height: 100 } });
+  onTestFinished(async () => await tall.remove());
+  const { cwd } = tall;
+  // A picture whose colour says how far down it is: its crop then tells how much of the height it took.
+  const ramp: Shards = {
+    ...(await openShards(join(cwd, "data", "processed"))),
+    readRow: (_split, _index, target, offset) => {
+      for (let k = 0; k < 50 * 100 * 3; k++) target[offset + k] = Math.floor(k / 150) * 2;
+    },
+  };
+  const maker = new BatchMaker(ramp, 42, side, plain);
+  const batch: Batch = { images: new Uint8Array(64 * bytes), targets: new Float32Array(128), classIndex: new Uint16Array(64) };
+  maker.make(batch, epochOrder(42, 0, ramp.splits.train.count), 0, 0);
+  ramp.close();
+  const rows = Array.from(
+    { length: 64 },
+    (_, k) => [batch.images[k * bytes] as number, batch.images[(k + 1) * bytes - 1] as number] as const,
+  );
+  const heights = rows.map(([top, bottom]) => (bottom - top) / 2);
+  expect(Math.min(...heights)).toBeGreaterThan(40);
+  expect(Math.max(...heights)).toBeLessThan(60);
+  expect(Math.min(...rows.map(([top]) => top))).toBeLessThan(20);
+  expect(Math.max(...rows.map(([, bottom]) => bottom))).toBeGreaterThan(180);
+});
+
+test("mixup with the smallest alpha gives each picture of a pair to one of them whole", () => {
+  const mixed = pictures({ mixup: 1e-12, mixProbability: 1 });
+  const whole = pictures({});
+  for (let i = 0; i < 8; i++) {
+    const at = (images: Uint8Array, k: number): Buffer => Buffer.from(images.subarray(k * bytes, (k + 1) * bytes));
+    expect([at(whole, i), at(whole, 15 - i)].some((one) => one.equals(at(mixed, i)))).toBe(true);
+  }
 });
 
 test.each([{ blur: 0.5 }, { noise: 0.5 }])("as many pictures are altered as %o says, and the others not at all", (changes) => {

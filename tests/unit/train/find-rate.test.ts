@@ -105,7 +105,10 @@ describe("serval train --find-lr", () => {
   });
 
   test("says in words what it suggests and why", async () => {
-    const { stdout } = await serval("train", "--find-lr");
+    const { stdout, stderr } = await serval("train", "--find-lr");
+    expect(stderr).toContain(
+      "data/processed was prepared with other parameters than are given now: width 20, not 112; height 16, not 112; shares ",
+    );
     expect(stdout).toMatch(
       /^Suggested learning rate: [\d.]+, a tenth of the one at which the loss was lowest \([\d.]+; it fell fastest at [\d.e-]+; /,
     );

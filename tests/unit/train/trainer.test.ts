@@ -2,6 +2,7 @@ import { appendFile, cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { prepareShards } from "../../../src/data/prepare.ts";
 import type { ErrorCode } from "../../../src/errors.ts";
 import { sha256 } from "../../../src/files.ts";
 import { onnxruntime } from "../../../src/runtime/onnxruntime.ts";
@@ -137,9 +138,13 @@ describe("training", () => {
   test("stops early when validation has not improved for `patience` epochs", async () => {
     const runDir = await newRun();
     // A learning rate of next to nothing never improves after the first epoch or two.
-    const { outcome } = await train(runDir, { epochs: 40, patience: 2, learningRate: 1e-9, warmupEpochs: 0 });
+    const hopeless = { epochs: 12, patience: 2, learningRate: 1e-9, warmupEpochs: 0 };
+    const { outcome } = await train(runDir, { ...hopeless, sizes: [16] });
     expect(outcome.epochs).toBe(outcome.bestEpoch + 2);
-    expect(outcome.epochs).toBeLessThan(40);
+    expect(outcome.epochs).toBeLessThan(12);
+    // While pictures still grow, validation may wait for that: here the last size comes after eight epochs.
+    const growing = await train(await newRun(), hopeless);
+    expect(growing.outcome.epochs).toBe(Math.max(8, growing.outcome.bestEpoch) + 2);
   });
 
   test("refuses a crop that the blocks cannot halve or that is larger than the pictures", async () => {
@@ -212,6 +217,7 @@ describe("a run that was stopped", () => {
     const note = resumed.events.find((event) => event.type === "note");
     expect(note?.type === "note" && note.text).toContain(names[0]);
     expect(fingerprint(resumed)).toBe(fingerprint(whole));
+    expect(await readdir(dir)).toContain(`${names[0]}.damaged`);
   });
 
   test("refuses to go on when every checkpoint is damaged, and names the file", async () => {
@@ -242,6 +248,16 @@ describe("a run that was stopped", () => {
     const runDir = await newRun();
     await interrupt(runDir, 2);
     await expect(train(runDir, { learningRate: 0.01 }, { resume: true })).rejects.toEqual(failsWith("E_RESUME_MISMATCH"));
+  });
+
+  test("refuses to go on with pictures that another seed has put into other splits", async () => {
+    const runDir = await newRun();
+    await interrupt(runDir, 2);
+    const shardsDir = await newRun();
+    const shares = { train: 0.6, val: 0.2, test: 0.2 };
+    const recipe = { width: 20, height: 16, fit: "squash", kernel: "lanczos3", orient: true, shares, seed: 7, dedupe: true } as const;
+    await prepareShards({ rawDir: join(data.cwd, "data", "raw"), outDir: shardsDir, ...recipe });
+    await expect(train(runDir, {}, { resume: true, shardsDir })).rejects.toEqual(failsWith("E_RESUME_MISMATCH"));
   });
 });
 
