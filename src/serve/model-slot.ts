@@ -99,6 +99,7 @@ export function createModelSlot(first: ServedModel, options: SlotOptions): Model
 
   const offer = async (candidate: ModelCandidate): Promise<OfferResult> => {
     const { version } = candidate;
+    if (version === current.version) refusal = null;
     if (closed || version === current.version) return "same";
     if (version === pinnedAgainst?.version) return "pinned";
     if (version === refusal?.version && performance.now() - refusal.at < retryRefusedMs) return "refused";

@@ -11,6 +11,8 @@ export interface RotationLimits {
   readonly keep: number;
 }
 
+const newline = 0x0a;
+
 /** 60 MB in all, a little more than the engine keeps of stdout in deployment/docker-compose.yml. */
 export const logRotation: RotationLimits = { maxBytes: 10_000_000, keep: 5 };
 
@@ -24,8 +26,10 @@ export function openRotatingFile(path: string, { maxBytes, keep }: RotationLimit
   let size = 0;
   let asideMs = 0;
   const reopen = async (): Promise<FileHandle> => {
-    file = await open(path, "a");
+    file = await open(path, "a+");
     ({ size } = await file.stat());
+    // A disk that was full may have left half a line.
+    if (size > 0 && (await file.read({ position: size - 1, length: 1 })).buffer[0] !== newline) await file.appendFile("\n");
     return file;
   };
   const rotate = async (full: FileHandle): Promise<FileHandle> => {

@@ -85,6 +85,9 @@ function routePattern(url: string): RegExp {
   return new RegExp(`^${parts.join("/")}$`);
 }
 
+/** How long a client may take to read that its connection is closed. */
+const closingMs = 1000;
+
 /** Answers what never became a request: bytes that are not HTTP, headers that are too long, a body that took too long. */
 export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Socket): void {
   // Into the middle of an answer that has begun nothing may be written.
@@ -101,4 +104,7 @@ export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Soc
   const reason = failure.status === 408 ? "Request Timeout" : "Bad Request";
   const head = `HTTP/1.1 ${failure.status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n`;
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+  // A client that does not close its side would keep the connection, and the memory of what it has sent, for ever.
+  const cutOff = setTimeout(() => socket.destroy(), closingMs).unref();
+  socket.once("close", () => clearTimeout(cutOff));
 }

@@ -17,7 +17,8 @@ export function registerShedding(app: ServeApp, { predictor, metrics }: ServeCon
   app.server.removeListener("request", handle);
   app.server.on("request", (request: IncomingMessage, response: ServerResponse) => {
     const path = request.url?.split("?", 1)[0] ?? "";
-    if (request.method !== "POST" || !shedRoutes.has(path)) {
+    // A browser shows a page of another origin no answer without the headers that the framework adds.
+    if (request.method !== "POST" || !shedRoutes.has(path) || request.headers.origin !== undefined) {
       handle(request, response);
       return;
     }

@@ -195,6 +195,13 @@ describe("browsers", () => {
     expect(await allowed("https://a.example")).toBe("https://a.example");
     expect(await allowed("https://b.example")).toBe(null);
   });
+
+  it("may read that there is no room", async () => {
+    const full = await startTestService({ limits: { queueLimit: 0 }, service: { corsOrigins: ["https://a.example"] } });
+    const { status, headers } = await post(full, "/predict", { origin: "https://a.example" }, form(["file", await colourPicture("red")]));
+    await full.close();
+    expect([status, headers.get("retry-after"), headers.get("access-control-allow-origin")]).toEqual([503, "1", "https://a.example"]);
+  });
 });
 
 describe("an unsure model", () => {

@@ -164,6 +164,22 @@ it("answers 408 to an upload that does not arrive in time, and closes its connec
   expect(JSON.parse(reply.split("\r\n\r\n")[1]!)).toMatchObject({ error: { code: "E_UPLOAD_TIMEOUT" } });
 });
 
+it("gives the memory of a stalled upload back, also where the client never closes its side", async () => {
+  // Eight bodies of the largest size may be held.
+  const impatient = await start({ limits: { uploadTimeoutMs: 300, maxBodyBytes: 2000 } });
+  const sockets = Array.from({ length: 8 }, () => connect({ port: impatient.port, host: "127.0.0.1", allowHalfOpen: true }));
+  onTestFinished(() => sockets.forEach((socket) => socket.destroy()));
+  const replies = sockets.map(async (socket) => {
+    socket.write("POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\ncontent-length: 2000\r\n\r\n");
+    socket.write(Buffer.alloc(1999));
+    return await text(socket);
+  });
+  const predict = async (): Promise<number> => (await predictForm(impatient, await colourPicture("red"))).status;
+  await expect.poll(predict).toBe(503);
+  for (const reply of await Promise.all(replies)) expect(reply).toMatch(/^HTTP\/1\.1 408 /);
+  await expect.poll(predict, { timeout: 5000 }).toBe(200);
+});
+
 it("answers 413 beyond the limits that it was given", async () => {
   const small = await start({ limits: { maxBodyBytes: 300, maxPixels: 1000 } });
   const picture = await colourPicture("red", 3);

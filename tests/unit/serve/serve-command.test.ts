@@ -110,7 +110,24 @@ describe("the service's log", () => {
     log.write("two\n");
     await log.close();
     expect(output.text()).toBe("one\ntwo\n");
-    expect(warnings).toEqual([expect.stringContaining(`${folder} any more, so it is left out: EISDIR`)]);
+    expect(warnings).toEqual([expect.stringContaining(`${folder}, so it is left out until it can: EISDIR`)]);
+  });
+
+  it("goes on with a file that can be written again, on a line of its own", async () => {
+    const warnings: string[] = [];
+    const file = join(cwd, "back.log");
+    await mkdir(file);
+    const log = openServiceLog(collect().stream, file, (message) => void warnings.push(message), 0);
+    log.write("lost\n");
+    await expect.poll(() => warnings.length).toBe(1);
+    await rm(file, { recursive: true });
+    await writeFile(file, "half a li");
+    log.write("one\n");
+    await expect.poll(() => warnings.length).toBe(2);
+    log.write("two\n");
+    await log.close();
+    expect(await readFile(file, "utf8")).toBe("half a li\none\ntwo\n");
+    expect(warnings[1]).toBe(`The log is written to ${file} again.`);
   });
 
   it("goes on with the file when the reader of stdout has gone", async () => {
