@@ -78,7 +78,7 @@ class ComposeTarget implements Target {
       await this.#forget(container.imageId, good?.imageId);
     }
     // The engine may still have been stopping it for the deploy that was killed.
-    if (good && survey.unproven.length > 0) await this.#startAgain(good.id);
+    if (good?.running && survey.unproven.length > 0) await this.#startAgain(good.id);
     if (good) {
       await this.#noteModel(good);
       await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
@@ -111,7 +111,8 @@ class ComposeTarget implements Target {
   }
 
   async addressBefore(): Promise<string | null> {
-    return this.#before && (await this.#addressOf(this.#before.id));
+    const before = this.#before && (await inspectContainer(this.#engine, this.#before.id, this.#project.service));
+    return before?.running ? await this.#addressOf(before.id) : null;
   }
 
   async brokenBy(): Promise<string | null> {
@@ -171,11 +172,15 @@ class ComposeTarget implements Target {
 
   async takeBack(): Promise<Release | null> {
     const [candidate, before] = [this.#candidate, this.#before];
-    if (before) await this.#startAgain(before.id);
-    if (candidate) {
-      await this.#drain(candidate.id);
-      await this.#forget(candidate.release.imageId, before?.release.imageId);
-      this.#candidate = null;
+    try {
+      if (before) await this.#startAgain(before.id);
+    } finally {
+      // Also where that one does not start any more: a version that failed is not left to serve.
+      if (candidate) {
+        await this.#drain(candidate.id);
+        await this.#forget(candidate.release.imageId, before?.release.imageId);
+        this.#candidate = null;
+      }
     }
     return before?.release ?? null;
   }
@@ -198,18 +203,18 @@ class ComposeTarget implements Target {
     return surveyContainers(await listContainers(this.#engine, this.#project), current, model);
   }
 
-  /** Sees to it that the good container serves before any other goes. Returns it, or what is kept in its place. */
+  /** Sees to it that the good container serves before any other goes. Returns it as it is then, or what is kept in its place. */
   async #keepServing({ good, unproven }: Survey, repaired: string[]): Promise<ServiceContainer | null> {
     if (good === null || repaired.length === 0) return good;
     try {
       await this.#startAgain(good.id);
-      return good;
+      return { ...good, running: true };
     } catch (error) {
       // What got requests until now is better than nothing; it is judged by the next deploy.
       const other = unproven.find(({ running }) => running);
       if (other === undefined) {
         repaired.push(`It does not start any more: ${toServalError(error).message}`);
-        return good;
+        return { ...good, running: false };
       }
       repaired.push(`The version before does not start any more (${toServalError(error).message}), so the one that runs is kept.`);
       await this.#remove(good.id);

@@ -1,0 +1,62 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { openComposeTarget } from "../../../src/deploy/compose-target.ts";
+import { createMarks } from "../../../src/deploy/release-marks.ts";
+import { rollOut, type RolloutOptions, type RolloutReport } from "../../../src/deploy/rollout.ts";
+import { pretendProject, startPretendCompose, type PretendCompose } from "../../helpers/pretend-compose.ts";
+import { startTestService, type TestService } from "../../helpers/service.ts";
+
+const image = (digit: string): string => `sha256:${digit.repeat(64)}`;
+const [v1, v2] = [image("1"), image("2")];
+const marks = createMarks(pretendProject);
+
+let service: TestService;
+let project: PretendCompose;
+beforeAll(async () => void (service = await startTestService()));
+afterAll(async () => await service.close());
+beforeEach(async () => {
+  project = await startPretendCompose(service.url);
+  for (const [tag, of] of [
+    ["app:v1", v1],
+    ["app:v2", v2],
+    ["app:latest", v1],
+    [marks.current, v1],
+    [marks.note("current", "app:v1"), v1],
+    [marks.note("current-model", ""), v1],
+  ] as const) {
+    project.tags.set(tag, of);
+  }
+});
+afterEach(async () => await project.close());
+
+async function deploy(options: Partial<RolloutOptions> = {}): Promise<RolloutReport> {
+  const target = await openComposeTarget({ dir: project.dir, cwd: project.dir, env: project.env, waitMs: 5000 });
+  const always = { version: "app:v2", pull: false, waitMs: 5000, watchSeconds: 0, maxLatencyMs: 10_000 };
+  return await rollOut(target, { ...always, ...options });
+}
+
+const standing = (): string[] => project.containers.map(({ image: of, running }) => `${of.slice(7, 8)} ${running ? "runs" : "ended"}`);
+
+describe("a container of the version before that does not start any more", () => {
+  test("is replaced by a version that works", async () => {
+    project.add(v1, { running: false, broken: true });
+    const { outcome, steps } = await deploy();
+    expect(steps.filter(({ passed }) => !passed)).toEqual([]);
+    expect([outcome, standing()]).toEqual(["deployed", ["2 runs"]]);
+    expect(steps[0]?.message).toContain("does not start any more");
+    expect(steps.find(({ name }) => name === "latency")?.message).toBe("nothing to compare with");
+  });
+
+  test("is no reason to leave a version that failed beside it", async () => {
+    project.add(v1, { running: false, broken: true });
+    const { outcome, error } = await deploy({ maxLatencyMs: 0 });
+    expect(error?.message).toContain("expected at most 0 ms");
+    expect([outcome, standing()]).toEqual(["down", ["1 ended"]]);
+  });
+
+  test("is put up with also where a version that got requests ended, too", async () => {
+    project.add(v1, { running: false, broken: true });
+    project.add(v2, { running: false, broken: true });
+    const { outcome } = await deploy();
+    expect([outcome, standing()]).toEqual(["deployed", ["2 runs"]]);
+  });
+});
