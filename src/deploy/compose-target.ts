@@ -50,8 +50,8 @@ class ComposeTarget implements Target {
   readonly #project: ComposeProject;
   readonly #marks: Marks;
   readonly #options: ComposeTargetOptions;
-  /** The container that served when the deploy began, and its release. */
-  #before: { readonly id: string; readonly release: Release } | null = null;
+  /** The container that served when the deploy began, and its release; more of them where the service was scaled. */
+  #before: { readonly id: string; readonly siblings: readonly string[]; readonly release: Release } | null = null;
   #candidate: { readonly id: string; readonly release: Release } | null = null;
 
   constructor(engine: Engine, project: ComposeProject, options: ComposeTargetOptions) {
@@ -84,7 +84,8 @@ class ComposeTarget implements Target {
       await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
     }
     const standing = await this.#standing(good, survey, repaired);
-    this.#before = good && standing.serving ? { id: good.id, release: standing.serving } : null;
+    const siblings = survey.siblings.map(({ id }) => id);
+    this.#before = good && standing.serving ? { id: good.id, siblings, release: standing.serving } : null;
     return standing;
   }
 
@@ -139,7 +140,7 @@ class ComposeTarget implements Target {
   }
 
   async retire(): Promise<void> {
-    if (this.#before) await this.#engine.docker(["stop", this.#before.id]);
+    if (this.#before) await this.#engine.docker(["stop", this.#before.id, ...this.#before.siblings]);
   }
 
   async commit(): Promise<void> {
@@ -164,9 +165,9 @@ class ComposeTarget implements Target {
     if (before && !same) await docker(["tag", before.imageId, this.#marks.previous]);
     // Also the name that the compose file uses by itself, so that `docker compose up` by hand stays with this version.
     await docker(["tag", release.imageId, this.#project.image]);
-    if (this.#before) await this.#remove(this.#before.id);
+    for (const old of this.#before ? [this.#before.id, ...this.#before.siblings] : []) await this.#remove(old);
     if (before && before.imageId !== release.imageId) await this.#forget(before.imageId);
-    this.#before = { id, release };
+    this.#before = { id, siblings: [], release };
     this.#candidate = null;
   }
 
@@ -174,6 +175,8 @@ class ComposeTarget implements Target {
     const [candidate, before] = [this.#candidate, this.#before];
     try {
       if (before) await this.#startAgain(before.id);
+      // One is enough to serve; the proxy sends the others requests as soon as they answer.
+      for (const id of before?.siblings ?? []) await this.#engine.ask(["start", id]);
     } finally {
       // Also where that one does not start any more: a version that failed is not left to serve.
       if (candidate) {

@@ -2,11 +2,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { openComposeTarget } from "../../../src/deploy/compose-target.ts";
 import { createMarks } from "../../../src/deploy/release-marks.ts";
 import { rollOut, type RolloutOptions, type RolloutReport } from "../../../src/deploy/rollout.ts";
+import { ServalError } from "../../../src/errors.ts";
 import { pretendProject, startPretendCompose, type PretendCompose } from "../../helpers/pretend-compose.ts";
 import { startTestService, type TestService } from "../../helpers/service.ts";
 
 const image = (digit: string): string => `sha256:${digit.repeat(64)}`;
-const [v1, v2] = [image("1"), image("2")];
+const [v0, v1, v2] = [image("0"), image("1"), image("2")];
 const marks = createMarks(pretendProject);
 
 let service: TestService;
@@ -58,5 +59,40 @@ describe("a container of the version before that does not start any more", () =>
     project.add(v2, { running: false, broken: true });
     const { outcome } = await deploy();
     expect([outcome, standing()]).toEqual(["deployed", ["2 runs"]]);
+  });
+});
+
+describe("a service that was scaled", () => {
+  beforeEach(() => {
+    for (const [tag, of] of [
+      ["app:v0", v0],
+      [marks.previous, v0],
+      [marks.note("previous", "app:v0"), v1],
+      [marks.note("previous-model", ""), v1],
+    ] as const) {
+      project.tags.set(tag, of);
+    }
+    project.add(v1);
+    project.add(v1);
+  });
+
+  test("goes back to the version before as a whole by an undo", async () => {
+    const { outcome, steps } = await deploy({ version: { undo: true } });
+    expect(steps.filter(({ passed }) => !passed)).toEqual([]);
+    expect([outcome, steps[0]?.message, standing()]).toEqual(["deployed", "serving: app:v1", ["0 runs"]]);
+  });
+
+  test("runs as it did after a deploy that failed", async () => {
+    const stopped = new AbortController();
+    const { outcome, steps } = await deploy({
+      signal: stopped.signal,
+      onStep: ({ name }) => {
+        if (name !== "retire") return;
+        expect(standing()).toEqual(["1 ended", "1 ended", "2 runs"]);
+        stopped.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGINT."));
+      },
+    });
+    expect(steps.map(({ name }) => name)).toContain("retire");
+    expect([outcome, standing()]).toEqual(["refused", ["1 runs", "1 runs"]]);
   });
 });
