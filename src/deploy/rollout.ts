@@ -121,11 +121,12 @@ class Rollout {
       async () => [await waitUntilReady(url, { waitMs, brokenBy: () => target.brokenBy(), signal }), "answers"] as const,
     );
     await this.#step("smoke", async () => [undefined, await smoke(url, this.#options)] as const);
+    // Before the next step: what that asks of the version before is quick, and none of its users' requests.
+    const earlier = between(countersAtFirst, (await target.observe()).before);
     await this.#step(
       "latency",
       async () => [undefined, await compareLatency(url, await target.addressBefore(), { apiKey, signal })] as const,
     );
-    const earlier = between(countersAtFirst, (await target.observe()).before);
     await this.#step("admit", async () => [await target.admit(), "requests reach both versions"] as const);
     await this.#watch("watch", watchSeconds, earlier);
     if (this.#before) {
