@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
 import { runSmoke, type SmokeReport } from "../../../src/deploy/smoke.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
-import { startTestService, type TestService } from "../../helpers/service.ts";
+import { predictForm, startTestService, type TestService } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
 
 let service: TestService;
@@ -41,7 +41,7 @@ async function behind(path: string, change: (reply: Passed, request: IncomingMes
       ...(request.method === "POST" ? { body: request as unknown as ReadableStream, duplex: "half" } : {}),
     });
     const reply: Passed = { status: answer.status, body: await answer.text() };
-    if (request.url === path) await change(reply, request);
+    if (request.url?.split("?")[0] === path) await change(reply, request);
     response.writeHead(reply.status, { "content-type": answer.headers.get("content-type") ?? "" }).end(reply.body);
   };
   const server = createServer((request, response) => void pass(request, response));
@@ -83,6 +83,13 @@ describe("serval smoke of a service that works", () => {
     const report = JSON.parse(stdout) as SmokeReport;
     expect([code, report.url, report.passed]).toEqual([0, service.url, true]);
     expect(report.checks.find(({ name }) => name === "prediction")?.message).toMatch(/^red, confidence 0\.9\d\d$/);
+  });
+
+  test("wants a label also where the service gives none to pictures that it is unsure of", async ({ onTestFinished }) => {
+    const silent = await startTestService({ bundle: { sharpness: 1, manifest: { abstainBelow: 1 } }, service: { abstain: true } });
+    onTestFinished(async () => await silent.close());
+    expect((await predictForm(silent, await colourPicture("red"))).body).toMatchObject({ label: null, reason: "low_confidence" });
+    expect(failures(await runSmoke({ url: silent.url, ...limits }))).toEqual([]);
   });
 
   test("is what scripts/smoke_test.sh runs", async () => {
