@@ -218,7 +218,7 @@ class Rollout {
 }
 
 async function smoke(url: string, { maxLatencyMs, apiKey, signal }: RolloutOptions): Promise<string> {
-  const { checks } = await runSmoke({ url, waitMs: 0, maxLatencyMs, apiKey, signal });
+  const { checks } = await runSmoke({ url, waitMs: 0, maxLatencyMs, alone: true, apiKey, signal });
   const failed = checks.filter(({ passed }) => !passed);
   if (failed.length === 0) return `${checks.length} checks passed`;
   throw new ServalError("E_SMOKE", failed.map(({ name, message }) => `${name}: ${message}`).join("; "));

@@ -33,9 +33,13 @@ interface Passed {
 }
 
 /** The real service behind a proxy that changes what it answers to `path`: how a broken release looks from outside. */
-async function behind(path: string, change: (reply: Passed, request: IncomingMessage) => Promise<void> | void): Promise<string> {
+async function behind(
+  path: string,
+  change: (reply: Passed, request: IncomingMessage) => Promise<void> | void,
+  upstream = (): string => service.url,
+): Promise<string> {
   const pass = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const answer = await fetch(`${service.url}${request.url}`, {
+    const answer = await fetch(`${upstream()}${request.url}`, {
       method: request.method ?? "GET",
       headers: { "content-type": request.headers["content-type"] ?? "text/plain" },
       ...(request.method === "POST" ? { body: request as unknown as ReadableStream, duplex: "half" } : {}),
@@ -90,6 +94,24 @@ describe("serval smoke of a service that works", () => {
     onTestFinished(async () => await silent.close());
     expect((await predictForm(silent, await colourPicture("red"))).body).toMatchObject({ label: null, reason: "low_confidence" });
     expect(failures(await runSmoke({ url: silent.url, ...limits }))).toEqual([]);
+  });
+
+  test("passes behind a proxy, where each replica counts its share alone, and where the proxy shows no metrics", async ({
+    onTestFinished,
+  }) => {
+    const replicas = await Promise.all([startTestService(), startTestService(), startTestService()]);
+    onTestFinished(async () => void (await Promise.all(replicas.map(async (replica) => await replica.close()))));
+    let asked = 0;
+    const url = await behind(
+      "/metrics",
+      () => undefined,
+      () => replicas[asked++ % replicas.length]?.url ?? "",
+    );
+    expect(failures(await runSmoke({ url, ...limits }))).toEqual([]);
+    for (const status of [403, 404]) {
+      const { checks } = await runSmoke({ url: await behind("/metrics", (reply) => void (reply.status = status)), ...limits });
+      expect(checks.at(-1)).toMatchObject({ name: "metrics", passed: true, message: `not shown at this address (${status})` });
+    }
   });
 
   test("is what scripts/smoke_test.sh runs", async () => {
@@ -151,9 +173,29 @@ describe("serval smoke of a service that does not work", () => {
       /^docs: .* expected \/predict .*, got \/$/,
     ],
     ["no API page", "/docs", (reply) => (reply.status = 404), /^docs: GET \/docs: expected 200, got 404/],
-    ["metrics that count nothing", "/metrics", (reply) => (reply.body = "up 1\n"), /^metrics: .* at least 10 predictions counted, got 0$/],
+    ["metrics without predictions", "/metrics", (reply) => (reply.body = "up 1\n"), /^metrics: .* serval_predictions_total .*, got none$/],
+    [
+      "metrics that are no numbers",
+      "/metrics",
+      (reply) => (reply.body = 'serval_predictions_total{label="red"} many\n'),
+      /^metrics: .* serval_predictions_total .*, got many$/,
+    ],
+    ["metrics that break", "/metrics", (reply) => (reply.status = 500), /^metrics: GET \/metrics: expected 200, got 500/],
   ])("finds %s", async (_, path, change, expected) => {
     expect(failures(await runSmoke({ url: await behind(path, change), ...limits }))).toEqual([expect.stringMatching(expected)]);
+  });
+
+  test("finds metrics that count nothing, and such as are not shown, of a container that is asked alone", async () => {
+    expect(failures(await runSmoke({ url: service.url, ...limits, alone: true }))).toEqual([]);
+    const body = await (await fetch(`${service.url}/metrics`)).text();
+    const still = await behind("/metrics", (reply) => void (reply.body = body));
+    expect(failures(await runSmoke({ url: still, ...limits, alone: true }))).toEqual([
+      expect.stringMatching(/^metrics: GET \/metrics: expected more than (\d+) predictions counted after one more, got \1$/),
+    ]);
+    const hidden = await behind("/metrics", (reply) => void (reply.status = 404));
+    expect(failures(await runSmoke({ url: hidden, ...limits, alone: true }))).toEqual([
+      expect.stringMatching(/^metrics: GET \/metrics: expected 200, got 404/),
+    ]);
   });
 
   test("finds a label that is not the most probable one", async () => {
