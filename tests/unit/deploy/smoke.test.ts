@@ -30,6 +30,13 @@ afterEach(() => {
 interface Passed {
   status: number;
   body: string;
+  headers: Record<string, string>;
+}
+
+/** What a service with a limit says to the request that is one too many. */
+function limited(seconds: number): Passed {
+  const error = { code: "E_RATE_LIMIT", message: `3 requests a minute are allowed; the next one in ${seconds} s.` };
+  return { status: 429, body: JSON.stringify({ error }), headers: { "content-type": "application/json", "retry-after": String(seconds) } };
 }
 
 /** The real service behind a proxy that changes what it answers to `path`: how a broken release looks from outside. */
@@ -44,9 +51,10 @@ async function behind(
       headers: { "content-type": request.headers["content-type"] ?? "text/plain" },
       ...(request.method === "POST" ? { body: request as unknown as ReadableStream, duplex: "half" } : {}),
     });
-    const reply: Passed = { status: answer.status, body: await answer.text() };
+    const headers = { "content-type": answer.headers.get("content-type") ?? "" };
+    const reply: Passed = { status: answer.status, body: await answer.text(), headers };
     if (request.url?.split("?")[0] === path) await change(reply, request);
-    response.writeHead(reply.status, { "content-type": answer.headers.get("content-type") ?? "" }).end(reply.body);
+    response.writeHead(reply.status, reply.headers).end(reply.body);
   };
   const server = createServer((request, response) => void pass(request, response));
   proxies.push(server);
@@ -112,6 +120,17 @@ describe("serval smoke of a service that works", () => {
       const { checks } = await runSmoke({ url: await behind("/metrics", (reply) => void (reply.status = status)), ...limits });
       expect(checks.at(-1)).toMatchObject({ name: "metrics", passed: true, message: `not shown at this address (${status})` });
     }
+  });
+
+  test("waits where it may ask only so often, and measures the answer alone", async () => {
+    let asked = 0;
+    // Each question is refused once: then at least a tenth of a second is waited.
+    const url = await behind("/predict", (reply) => void (asked++ % 2 === 0 && Object.assign(reply, limited(0))));
+    const report = await runSmoke({ url, ...limits });
+    expect([failures(report), asked]).toEqual([[], 22]);
+    const { message, durationMs } = report.checks.find(({ name }) => name === "latency") ?? { message: "", durationMs: 0 };
+    const [, median] = /predictions ([\d.]+) ms/.exec(message) ?? [];
+    expect(9 * Number(median)).toBeLessThan(durationMs - 450);
   });
 
   test("is what scripts/smoke_test.sh runs", async () => {
@@ -210,12 +229,22 @@ describe("serval smoke of a service that does not work", () => {
 
   test("finds a service that takes text for an image, and one that breaks over it", async () => {
     for (const [status, expected] of [
-      [200, /^bad upload: .* expected 4xx, got 200/],
-      [500, /^bad upload: .* expected 4xx, got 500/],
+      [200, /^bad upload: .* expected 4xx for the image, got 200/],
+      [500, /^bad upload: .* expected 4xx for the image, got 500/],
     ] as const) {
       const url = await behind("/predict", (reply) => void (reply.status >= 400 && (reply.status = status)));
       expect(failures(await runSmoke({ url, ...limits }))).toEqual([expect.stringMatching(expected)]);
     }
+  });
+
+  test("does not wait longer than a minute for its turn, and says what it was told", async () => {
+    const url = await behind("/predict", (reply) => void Object.assign(reply, limited(61)));
+    const said = "got 429 E_RATE_LIMIT: 3 requests a minute are allowed; the next one in 61 s.";
+    expect(failures(await runSmoke({ url, ...limits }))).toEqual([
+      `prediction: POST /predict: expected 200, ${said}`,
+      expect.stringMatching(/^bad upload: .* expected 4xx for the image, got 429/),
+      `latency: POST /predict: expected 200, ${said}`,
+    ]);
   });
 
   test("finds predictions that take too long", async () => {
