@@ -201,6 +201,16 @@ describe("an undo", () => {
     expect(target.asked).toEqual(["recover", "recover"]);
   });
 
+  test("pulls nothing with --no-pull, and says so where that would take it", async () => {
+    const target = new NotingTarget();
+    target.previous = { ...v2, imageId: "", there: false, origin: "app@sha256:abc" };
+    await expect(roll(target, { ...undo, pull: false })).rejects.toMatchObject({
+      code: "E_DEPLOY_NOT_READY",
+      message: "The image of app:v2, the version before, was removed from this machine, and --no-pull says not to get it again.",
+    });
+    expect(target.asked).toEqual(["recover"]);
+  });
+
   test("of a deploy that was cut short is done when that is put right", async () => {
     const target = new NotingTarget();
     target.repaired = ["A deploy was cut short."];
