@@ -4,11 +4,13 @@ import type { ServiceContainer } from "./compose-containers.ts";
 export interface Survey {
   /** The container of the version that passed last. It may be stopped, where a deploy was killed after that. */
   readonly good: ServiceContainer | null;
+  /** More that run of the same version: somebody scaled the service. */
+  readonly siblings: readonly ServiceContainer[];
   /** Never reached by a request: a deploy was killed before it let them in. */
   readonly unfinished: readonly ServiceContainer[];
   /** A newer version that got requests and was never found good. */
   readonly unproven: readonly ServiceContainer[];
-  /** Older versions that should have gone when the good one was found good. */
+  /** Should have gone when the good one was found good: older versions, and its own where they do not run. */
   readonly replaced: readonly ServiceContainer[];
 }
 
@@ -16,7 +18,8 @@ export interface Survey {
  * Sorts the containers of the service. `currentImage` is the image that passed last: the tag moves only when a deploy has
  * succeeded, so the container of that image is the good one, whatever else stands; of several, that of `currentModel`, the
  * model that passed with it, where that was noted. Where none is of that image, somebody started one by hand: then the
- * oldest that runs is what there is to keep.
+ * oldest that runs is what there is to keep. What else runs of the good one's image and model is the same version, however
+ * it came there.
  */
 export function surveyContainers(containers: readonly ServiceContainer[], currentImage: string | null, currentModel?: string): Survey {
   const unfinished = containers.filter(({ admitted }) => !admitted);
@@ -26,8 +29,12 @@ export function surveyContainers(containers: readonly ServiceContainer[], curren
   const passed = ofModel.length > 0 ? ofModel : ofImage;
   const good = passed.find(({ running }) => running) ?? passed[0] ?? admitted.find(({ running }) => running) ?? admitted[0] ?? null;
   const others = admitted.filter((container) => container !== good);
-  const older = (container: ServiceContainer): boolean => good !== null && container.createdAt < good.createdAt;
-  return { good, unfinished, unproven: others.filter((container) => !older(container)), replaced: others.filter(older) };
+  const same = others.filter(({ imageId, model }) => imageId === good?.imageId && model === good.model);
+  const siblings = same.filter(({ running }) => running);
+  const rest = others.filter((container) => !siblings.includes(container));
+  const replaced = rest.filter((container) => same.includes(container) || container.createdAt < (good?.createdAt ?? 0));
+  const unproven = rest.filter((container) => !replaced.includes(container));
+  return { good, siblings, unfinished, unproven, replaced };
 }
 
 /** For people: what a killed deploy left; empty where there is nothing. */
@@ -35,7 +42,8 @@ export function describeRemains({ good, unfinished, unproven, replaced }: Survey
   const lines: string[] = [];
   if (unfinished.length > 0) lines.push("A deploy was cut short before the new version got a request: the new version is removed.");
   if (unproven.length > 0) lines.push("A deploy was cut short before the new version was found good: the version before serves again.");
-  if (replaced.length > 0) lines.push("A deploy was cut short when it had succeeded: the version before it is removed.");
+  if (replaced.length > 0 && unproven.length === 0)
+    lines.push("A deploy was cut short when it had succeeded: the version before it is removed.");
   if (good && !good.running && unproven.length === 0)
     lines.push(`The container of the service was not running (${good.state}): it is started.`);
   return lines;

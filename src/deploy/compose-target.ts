@@ -50,8 +50,8 @@ class ComposeTarget implements Target {
   readonly #project: ComposeProject;
   readonly #marks: Marks;
   readonly #options: ComposeTargetOptions;
-  /** The container that served when the deploy began, and its release. */
-  #before: { readonly id: string; readonly release: Release } | null = null;
+  /** The container that served when the deploy began, and its release; more of them where the service was scaled. */
+  #before: { readonly id: string; readonly siblings: readonly string[]; readonly release: Release } | null = null;
   #candidate: { readonly id: string; readonly release: Release } | null = null;
 
   constructor(engine: Engine, project: ComposeProject, options: ComposeTargetOptions) {
@@ -78,13 +78,14 @@ class ComposeTarget implements Target {
       await this.#forget(container.imageId, good?.imageId);
     }
     // The engine may still have been stopping it for the deploy that was killed.
-    if (good && survey.unproven.length > 0) await this.#startAgain(good.id);
+    if (good?.running && survey.unproven.length > 0) await this.#startAgain(good.id);
     if (good) {
       await this.#noteModel(good);
       await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
     }
     const standing = await this.#standing(good, survey, repaired);
-    this.#before = good && standing.serving ? { id: good.id, release: standing.serving } : null;
+    const siblings = survey.siblings.map(({ id }) => id);
+    this.#before = good && standing.serving ? { id: good.id, siblings, release: standing.serving } : null;
     return standing;
   }
 
@@ -111,7 +112,8 @@ class ComposeTarget implements Target {
   }
 
   async addressBefore(): Promise<string | null> {
-    return this.#before && (await this.#addressOf(this.#before.id));
+    const before = this.#before && (await inspectContainer(this.#engine, this.#before.id, this.#project.service));
+    return before?.running ? await this.#addressOf(before.id) : null;
   }
 
   async brokenBy(): Promise<string | null> {
@@ -138,7 +140,7 @@ class ComposeTarget implements Target {
   }
 
   async retire(): Promise<void> {
-    if (this.#before) await this.#engine.docker(["stop", this.#before.id]);
+    if (this.#before) await this.#engine.docker(["stop", this.#before.id, ...this.#before.siblings]);
   }
 
   async commit(): Promise<void> {
@@ -163,19 +165,25 @@ class ComposeTarget implements Target {
     if (before && !same) await docker(["tag", before.imageId, this.#marks.previous]);
     // Also the name that the compose file uses by itself, so that `docker compose up` by hand stays with this version.
     await docker(["tag", release.imageId, this.#project.image]);
-    if (this.#before) await this.#remove(this.#before.id);
+    for (const old of this.#before ? [this.#before.id, ...this.#before.siblings] : []) await this.#remove(old);
     if (before && before.imageId !== release.imageId) await this.#forget(before.imageId);
-    this.#before = { id, release };
+    this.#before = { id, siblings: [], release };
     this.#candidate = null;
   }
 
   async takeBack(): Promise<Release | null> {
     const [candidate, before] = [this.#candidate, this.#before];
-    if (before) await this.#startAgain(before.id);
-    if (candidate) {
-      await this.#drain(candidate.id);
-      await this.#forget(candidate.release.imageId, before?.release.imageId);
-      this.#candidate = null;
+    try {
+      if (before) await this.#startAgain(before.id);
+      // One is enough to serve; the proxy sends the others requests as soon as they answer.
+      for (const id of before?.siblings ?? []) await this.#engine.ask(["start", id]);
+    } finally {
+      // Also where that one does not start any more: a version that failed is not left to serve.
+      if (candidate) {
+        await this.#drain(candidate.id);
+        await this.#forget(candidate.release.imageId, before?.release.imageId);
+        this.#candidate = null;
+      }
     }
     return before?.release ?? null;
   }
@@ -198,18 +206,18 @@ class ComposeTarget implements Target {
     return surveyContainers(await listContainers(this.#engine, this.#project), current, model);
   }
 
-  /** Sees to it that the good container serves before any other goes. Returns it, or what is kept in its place. */
+  /** Sees to it that the good container serves before any other goes. Returns it as it is then, or what is kept in its place. */
   async #keepServing({ good, unproven }: Survey, repaired: string[]): Promise<ServiceContainer | null> {
     if (good === null || repaired.length === 0) return good;
     try {
       await this.#startAgain(good.id);
-      return good;
+      return { ...good, running: true };
     } catch (error) {
       // What got requests until now is better than nothing; it is judged by the next deploy.
       const other = unproven.find(({ running }) => running);
       if (other === undefined) {
         repaired.push(`It does not start any more: ${toServalError(error).message}`);
-        return good;
+        return { ...good, running: false };
       }
       repaired.push(`The version before does not start any more (${toServalError(error).message}), so the one that runs is kept.`);
       await this.#remove(good.id);

@@ -1,5 +1,5 @@
 import { ServalError } from "../errors.ts";
-import { drawnPicture, keyHeader, uploadPicture } from "./smoke.ts";
+import { createAsk, drawnPicture, expectStatus, uploadPicture, type Ask, type AskOptions } from "./ask.ts";
 
 /** A new version may be so much slower than the one before at the same time, and this many seconds on top: noise of a busy host. */
 const slowestFactor = 3;
@@ -17,21 +17,18 @@ const samples = 15;
 
 /**
  * Asks two services for predictions in turn, so that both see the same machine, and compares the medians. Throws
- * E_DEPLOY_REFUSED where the candidate is much slower. A service before that does not answer says nothing about the new one.
+ * E_DEPLOY_REFUSED where the candidate is much slower, or answers something else. A service before that does not answer says nothing about the new one.
  */
-export async function compareLatency(
-  candidate: string,
-  before: string | null,
-  { apiKey, signal }: { readonly apiKey?: string | undefined; readonly signal?: AbortSignal | undefined } = {},
-): Promise<string> {
+export async function compareLatency(candidate: string, before: string | null, options: AskOptions = {}): Promise<string> {
   if (before === null) return "nothing to compare with";
+  const asks = { before: createAsk(before, options), candidate: createAsk(candidate, options) };
   const times: Record<"candidate" | "before", number[]> = { candidate: [], before: [] };
   for (let i = 0; i < warmUps + samples; i++) {
     for (const which of ["before", "candidate"] as const) {
-      const seconds = await timePrediction(which === "candidate" ? candidate : before, apiKey, signal);
-      if (seconds === null && which === "before") return "the version before does not answer, so there is nothing to compare with";
-      if (seconds === null) throw new ServalError("E_DEPLOY_REFUSED", "POST /predict does not answer 200.");
-      if (i >= warmUps) times[which].push(seconds);
+      const taken = await timePrediction(asks[which]);
+      if (typeof taken === "string" && which === "before") return `nothing to compare with, the version before does not answer: ${taken}`;
+      if (typeof taken === "string") throw new ServalError("E_DEPLOY_REFUSED", taken);
+      if (i >= warmUps) times[which].push(taken);
     }
   }
   const [now, was] = [median(times.candidate), median(times.before)];
@@ -44,17 +41,15 @@ export function milliseconds(seconds: number): string {
   return `${(seconds * 1000).toFixed(1)} ms`;
 }
 
-async function timePrediction(url: string, apiKey: string | undefined, signal: AbortSignal | undefined): Promise<number | null> {
-  const startedAt = performance.now();
-  const limits = [AbortSignal.timeout(10_000), ...(signal ? [signal] : [])];
+/** Seconds that it took, or what was answered in place of a prediction. */
+async function timePrediction(ask: Ask): Promise<number | string> {
   try {
-    const upload = { ...uploadPicture(drawnPicture(), "deploy.png"), headers: keyHeader(apiKey) };
-    const response = await fetch(`${url}/predict`, { ...upload, signal: AbortSignal.any(limits) });
-    await response.arrayBuffer();
-    return response.status === 200 ? (performance.now() - startedAt) / 1000 : null;
-  } catch {
-    signal?.throwIfAborted();
-    return null;
+    const reply = await ask("/predict", uploadPicture(drawnPicture(), "deploy.png"));
+    expectStatus("POST /predict", reply, 200);
+    return reply.durationMs / 1000;
+  } catch (error) {
+    if (error instanceof ServalError && error.code === "E_SMOKE") return error.message;
+    throw error;
   }
 }
 

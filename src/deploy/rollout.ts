@@ -3,7 +3,7 @@ import { countersBetween, type Counters } from "./counters.ts";
 import { compareLatency } from "./latency.ts";
 import { waitUntilReady } from "./readiness.ts";
 import { runSmoke } from "./smoke.ts";
-import type { Release, Standing, Target } from "./target.ts";
+import type { PreviousRelease, Release, Standing, Target } from "./target.ts";
 import { watchRollout, type Seen, type WatchReport } from "./watch.ts";
 
 export interface RolloutOptions {
@@ -121,11 +121,12 @@ class Rollout {
       async () => [await waitUntilReady(url, { waitMs, brokenBy: () => target.brokenBy(), signal }), "answers"] as const,
     );
     await this.#step("smoke", async () => [undefined, await smoke(url, this.#options)] as const);
+    // Before the next step: what that asks of the version before is quick, and none of its users' requests.
+    const earlier = between(countersAtFirst, (await target.observe()).before);
     await this.#step(
       "latency",
       async () => [undefined, await compareLatency(url, await target.addressBefore(), { apiKey, signal })] as const,
     );
-    const earlier = between(countersAtFirst, (await target.observe()).before);
     await this.#step("admit", async () => [await target.admit(), "requests reach both versions"] as const);
     await this.#watch("watch", watchSeconds, earlier);
     if (this.#before) {
@@ -160,20 +161,17 @@ class Rollout {
     }
   }
 
-  async #fetch({ previous }: Standing): Promise<Release> {
+  async #fetch(standing: Standing): Promise<Release> {
     const { version, pull, model } = this.#options;
     if (typeof version === "string") return await this.#target.fetch(version, { pull, model });
-    if (previous === null)
-      throw new ServalError("E_DEPLOY_NOT_READY", "There is no version to go back to: none served here before this one.");
-    if (previous.there) return previous;
-    const hint = "Deploy any other version by its name: `serval deploy VERSION`.";
-    const gone = `The image of ${previous.version}, the version before, was removed from this machine`;
-    if (previous.origin === null) throw new ServalError("E_DEPLOY_NOT_READY", `${gone}, and came from no registry.`, { hint });
+    const { previous, origin } = findPrevious(standing, pull);
+    if (origin === null) return previous;
     try {
-      const { imageId } = await this.#target.fetch(previous.origin, { pull: true, model: previous.model });
+      const { imageId } = await this.#target.fetch(origin, { pull: true, model: previous.model });
       return { version: previous.version, imageId, model: previous.model };
     } catch (cause) {
-      throw new ServalError("E_DEPLOY_NOT_READY", `${gone}. ${toServalError(cause).message}`, { cause, hint });
+      const { message } = toServalError(cause);
+      throw new ServalError("E_DEPLOY_NOT_READY", `${imageGone(previous)}. ${message}`, { cause, hint: deployAnother });
     }
   }
 
@@ -217,7 +215,7 @@ class Rollout {
 }
 
 async function smoke(url: string, { maxLatencyMs, apiKey, signal }: RolloutOptions): Promise<string> {
-  const { checks } = await runSmoke({ url, waitMs: 0, maxLatencyMs, apiKey, signal });
+  const { checks } = await runSmoke({ url, waitMs: 0, maxLatencyMs, alone: true, apiKey, signal });
   const failed = checks.filter(({ passed }) => !passed);
   if (failed.length === 0) return `${checks.length} checks passed`;
   throw new ServalError("E_SMOKE", failed.map(({ name, message }) => `${name}: ${message}`).join("; "));
@@ -227,8 +225,31 @@ function between(earlier: Counters | null, later: Counters | null): Counters | n
   return later && countersBetween(earlier, later);
 }
 
+const deployAnother = "Deploy any other version by its name: `serval deploy VERSION`.";
+
+function imageGone({ version }: PreviousRelease): string {
+  return `The image of ${version}, the version before, was removed from this machine`;
+}
+
+/**
+ * What an undo goes back to, and the name to pull its image by, null where that is here. Throws E_DEPLOY_NOT_READY where
+ * there is nothing to go back to, or no way to its image.
+ */
+export function findPrevious(
+  { previous }: Standing,
+  pull: boolean,
+): { readonly previous: PreviousRelease; readonly origin: string | null } {
+  if (previous === null)
+    throw new ServalError("E_DEPLOY_NOT_READY", "There is no version to go back to: none served here before this one.");
+  if (previous.there) return { previous, origin: null };
+  const { origin } = previous;
+  if (origin !== null && pull) return { previous, origin };
+  const why = origin === null ? "came from no registry" : "--no-pull says not to get it again";
+  throw new ServalError("E_DEPLOY_NOT_READY", `${imageGone(previous)}, and ${why}.`, { hint: deployAnother });
+}
+
 /** For people: the version, and its model where one is named. */
-export function describeRelease(release: Release | null): string {
+export function describeRelease(release: Pick<Release, "version" | "model"> | null): string {
   if (release === null) return "nothing";
   return release.model === "" ? release.version : `${release.version} with model ${release.model}`;
 }

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ServalError } from "../errors.ts";
+import { createAsk, drawnPicture, expectStatus, uploadPicture, type Ask, type Fields, type Reply } from "./ask.ts";
 
 export interface SmokeOptions {
   /** Address of the service, such as http://127.0.0.1:8000. */
@@ -10,6 +11,8 @@ export interface SmokeOptions {
   readonly waitMs: number;
   /** Bound for the median time of one prediction. */
   readonly maxLatencyMs: number;
+  /** The address is one container's, with no proxy or other replica between: then its metrics have to count what is asked here. */
+  readonly alone?: boolean | undefined;
   /** Where the service wants one. */
   readonly apiKey?: string | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -32,24 +35,11 @@ export interface SmokeReport {
   readonly checks: readonly SmokeCheck[];
 }
 
-interface Reply {
-  readonly status: number;
-  readonly type: string;
-  readonly text: string;
-  readonly json: Fields;
-}
-
-type Fields = Readonly<Record<string, unknown>>;
 /** Says what was seen; throws E_SMOKE with what was seen and expected. */
 type Check = () => Promise<string>;
 
-const requestTimeoutMs = 10_000;
 const pollEveryMs = 200;
 const latencySamples = 9;
-/** 24x16 pixels in 24 colours, as PNG. */
-const drawnPng =
-  "iVBORw0KGgoAAAANSUhEUgAAABgAAAAQCAMAAAA7+k+nAAAASFBMVEXcjIC0UICMUIBkUIA8jIAUjIDcUIC0jICMjIBkjIA8UIAUUIDcFIC0FICMFIBkFIA8FIAUFIDcyIC0yICMyIBkyIA8yIAUyICX6N4c" +
-  "AAAACXBIWXMAAAPoAAAD6AG1e1JrAAAAOklEQVQY063JRwGAMBAAsLI3ZePfKcHD5Zu0s5FZWZhJgTExUlFS0BIZDTUDPR3pFxgvDzcXJweB8QE8RBFB4guCewAAAABJRU5ErkJggg==";
 
 /**
  * Asks a running service over HTTP whether it works: health, API pages, known answers of its model, a prediction, a bad
@@ -57,9 +47,7 @@ const drawnPng =
  */
 export async function runSmoke(options: SmokeOptions): Promise<SmokeReport> {
   const base = parseAddress(options.url);
-  const headers = keyHeader(options.apiKey);
-  const ask = async (path: string, init: RequestInit = {}): Promise<Reply> =>
-    await request(`${base}${path}`, { ...init, headers }, options.signal);
+  const ask = createAsk(base, options);
   const picture = options.picture ?? drawnPicture();
   const rest: readonly (readonly [name: string, check: Check])[] = [
     ["docs", async () => await checkDocs(ask)],
@@ -67,7 +55,7 @@ export async function runSmoke(options: SmokeOptions): Promise<SmokeReport> {
     ["prediction", async () => await checkPrediction(ask, picture)],
     ["bad upload", async () => await checkBadUpload(ask)],
     ["latency", async () => await checkLatency(ask, picture, options.maxLatencyMs)],
-    ["metrics", async () => await checkMetrics(ask)],
+    ["metrics", async () => await checkMetrics(ask, picture, options.alone ?? false)],
   ];
   const checks = [await tryCheck("health", async () => await waitForHealth(ask, options))];
   options.onCheck?.(checks[0] as SmokeCheck);
@@ -82,39 +70,12 @@ export async function runSmoke(options: SmokeOptions): Promise<SmokeReport> {
   return { url: base, passed: checks.every(({ passed }) => passed), checks };
 }
 
-type Ask = (path: string, init?: RequestInit) => Promise<Reply>;
-
 function parseAddress(url: string): string {
   const parsed = URL.parse(/^https?:\/\//i.test(url) ? url : `http://${url}`);
   if (!parsed || parsed.search !== "" || parsed.hash !== "") {
     throw new ServalError("E_USAGE", `${JSON.stringify(url)} is no address of a service; expected one like http://127.0.0.1:8000.`);
   }
   return parsed.href.replace(/\/+$/, "");
-}
-
-async function request(url: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Reply> {
-  const limits = [AbortSignal.timeout(requestTimeoutMs), ...(signal ? [signal] : [])];
-  const what = `${init.method ?? "GET"} ${new URL(url).pathname}`;
-  try {
-    const response = await fetch(url, { ...init, signal: AbortSignal.any(limits) });
-    const text = await response.text();
-    return { status: response.status, type: response.headers.get("content-type") ?? "", text, json: parseFields(text) };
-  } catch (error) {
-    signal?.throwIfAborted();
-    const { name, message, cause } = error as Error;
-    const reason = name === "TimeoutError" ? `no answer within ${requestTimeoutMs} ms` : ((cause as Error | undefined)?.message ?? message);
-    throw new ServalError("E_SMOKE", `${what}: ${reason}`, { cause: error });
-  }
-}
-
-/** The JSON object in `text`; empty where there is none. */
-function parseFields(text: string): Fields {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? (value as Fields) : {};
-  } catch {
-    return {};
-  }
 }
 
 async function tryCheck(name: string, check: Check): Promise<SmokeCheck> {
@@ -132,12 +93,6 @@ async function tryCheck(name: string, check: Check): Promise<SmokeCheck> {
 
 function expectThat(condition: boolean, message: string): asserts condition {
   if (!condition) throw new ServalError("E_SMOKE", message);
-}
-
-function expectStatus(what: string, { status, json, text }: Reply, expected: number): void {
-  const message = (json["error"] as Fields | undefined)?.["message"];
-  const got = typeof message === "string" ? message : text.slice(0, 120);
-  expectThat(status === expected, `${what}: expected ${expected}, got ${status}: ${got}`);
 }
 
 async function waitForHealth(ask: Ask, { waitMs, signal }: SmokeOptions): Promise<string> {
@@ -194,25 +149,9 @@ function isRight({ expected, got, tolerance }: KnownAnswer): boolean {
   return lists && expected.every((p, k) => Math.abs(p - (got[k] ?? NaN)) <= tolerance);
 }
 
-/** A picture that every service can be asked about. */
-export function drawnPicture(): Uint8Array {
-  return Buffer.from(drawnPng, "base64");
-}
-
-/** What a request shows its API key with; nothing without one. */
-export function keyHeader(apiKey: string | undefined): Record<string, string> {
-  return apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` };
-}
-
-/** A request to /predict with an image file. */
-export function uploadPicture(bytes: Uint8Array, name: string): RequestInit {
-  const form = new FormData();
-  form.append("file", new Blob([new Uint8Array(bytes)]), name);
-  return { method: "POST", body: form };
-}
-
 async function checkPrediction(ask: Ask, picture: Uint8Array): Promise<string> {
-  const reply = await ask("/predict", uploadPicture(picture, "smoke.png"));
+  // A service with SERVAL_ABSTAIN has no label for a picture that it is unsure of, unless it is asked for one.
+  const reply = await ask("/predict?abstain=false", uploadPicture(picture, "smoke.png"));
   expectStatus("POST /predict", reply, 200);
   const { label, confidence, probabilities } = reply.json;
   const values = Object.entries((probabilities ?? {}) as Readonly<Record<string, number>>);
@@ -226,19 +165,22 @@ async function checkPrediction(ask: Ask, picture: Uint8Array): Promise<string> {
 }
 
 async function checkBadUpload(ask: Ask): Promise<string> {
+  const what = "POST /predict with text for an image";
   const { status, json, text } = await ask("/predict", uploadPicture(Buffer.from("This is no image."), "smoke.jpg"));
-  expectThat(status >= 400 && status < 500, `POST /predict with text for an image: expected 4xx, got ${status}: ${text.slice(0, 120)}`);
+  const said = text.slice(0, 120);
+  // 429 says nothing about what was sent.
+  expectThat(status >= 400 && status < 500 && status !== 429, `${what}: expected 4xx for the image, got ${status}: ${said}`);
   const code = (json["error"] as Fields | undefined)?.["code"];
-  expectThat(typeof code === "string", `POST /predict with text for an image: expected an error code, got ${text.slice(0, 120)}`);
+  expectThat(typeof code === "string", `${what}: expected an error code, got ${said}`);
   return `refused with ${status} ${code}`;
 }
 
 async function checkLatency(ask: Ask, picture: Uint8Array, maxLatencyMs: number): Promise<string> {
   const times: number[] = [];
   for (let i = 0; i < latencySamples; i++) {
-    const startedAt = performance.now();
-    expectStatus("POST /predict", await ask("/predict", uploadPicture(picture, "smoke.png")), 200);
-    times.push(performance.now() - startedAt);
+    const reply = await ask("/predict", uploadPicture(picture, "smoke.png"));
+    expectStatus("POST /predict", reply, 200);
+    times.push(reply.durationMs);
   }
   // The median: one hiccup of a busy host is no reason to take a release back.
   const median = times.sort((a, b) => a - b)[Math.floor(latencySamples / 2)] as number;
@@ -247,14 +189,20 @@ async function checkLatency(ask: Ask, picture: Uint8Array, maxLatencyMs: number)
   return seen;
 }
 
-async function checkMetrics(ask: Ask): Promise<string> {
-  const reply = await ask("/metrics");
+async function checkMetrics(ask: Ask, picture: Uint8Array, alone: boolean): Promise<string> {
+  const before = await ask("/metrics");
+  if (!alone && [403, 404].includes(before.status)) return `not shown at this address (${before.status})`;
+  if (!alone) return `${countPredictions(before)} predictions counted`;
+  expectStatus("POST /predict", await ask("/predict", uploadPicture(picture, "smoke.png")), 200);
+  const [earlier, counted] = [countPredictions(before), countPredictions(await ask("/metrics"))];
+  expectThat(counted > earlier, `GET /metrics: expected more than ${earlier} predictions counted after one more, got ${counted}`);
+  return `${counted} predictions counted`;
+}
+
+function countPredictions(reply: Reply): number {
   expectStatus("GET /metrics", reply, 200);
-  const counted = (name: string): number =>
-    [...reply.text.matchAll(new RegExp(`^${name}\\{[^}]*\\} (\\S+)$`, "gm"))].reduce((sum, [, value]) => sum + Number(value), 0);
-  const predictions = counted("serval_predictions_total");
-  // This run alone made one prediction and the samples of the latency check.
-  const least = latencySamples + 1;
-  expectThat(predictions >= least, `GET /metrics: expected at least ${least} predictions counted, got ${predictions}`);
-  return `${predictions} predictions counted`;
+  const values = [...reply.text.matchAll(/^serval_predictions_total\{.*\} (\S+)$/gm)].map(([, value = ""]) => value);
+  const wellFormed = values.length > 0 && values.every((value) => Number.isFinite(Number(value)));
+  expectThat(wellFormed, `GET /metrics: expected serval_predictions_total with numbers, got ${values.join(", ") || "none"}`);
+  return values.reduce((sum, value) => sum + Number(value), 0);
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { ServalError } from "../errors.ts";
 import { createEngine, type Engine, type EngineOptions } from "./engine.ts";
 import { pullImage } from "./pull-image.ts";
-import { countersOf, failureOf, readService, variableOf, type SwarmService } from "./swarm-service.ts";
+import { countersOf, failureOf, listReplicas, readService, variableOf, type SwarmService } from "./swarm-service.ts";
 import type { Observation, PreviousRelease, Release, Standing, Target } from "./target.ts";
 
 export interface StackTargetOptions extends EngineOptions {
@@ -68,6 +68,8 @@ class StackTarget implements Target {
   #candidate: { readonly release: Release; readonly image: string; readonly trial: string } | null = null;
   /** The Swarm was told to replace the replicas. */
   #admitted = false;
+  /** Replicas of the time before that: one of the same image that failed then says nothing about the new version. */
+  #earlier: readonly string[] = [];
 
   constructor(engine: Engine, service: string, proxy: string, options: StackTargetOptions) {
     this.#engine = engine;
@@ -126,7 +128,7 @@ class StackTarget implements Target {
 
   async brokenBy(): Promise<string | null> {
     if (this.#candidate === null) return "it was never started";
-    if (this.#admitted) return (await failureOf(this.#engine, this.#service, this.#candidate.image))?.why ?? null;
+    if (this.#admitted) return (await this.#failureOf(this.#candidate.image))?.why ?? null;
     const format = "{{.State.Running}} {{.State.Status}} {{.State.ExitCode}}";
     const state = await this.#engine.ask(["container", "inspect", "--format", format, this.#candidate.trial]);
     if (state === null) return "its container is gone";
@@ -145,13 +147,14 @@ class StackTarget implements Target {
       [notes.previousImage]: this.#before ? (await this.#read()).image : "",
       [notes.previousModel]: this.#before?.model ?? "",
     };
+    this.#earlier = await listReplicas(this.#engine, this.#service);
     this.#admitted = true;
     const noted = Object.entries(labels).flatMap(([name, value]) => ["--label-add", `${name}=${value}`]);
     const change = ["--force", "--image", image, "--env-add", `SERVAL_MODEL=${release.model}`, ...noted];
     await this.#engine.docker(["service", "update", "--detach", "--no-resolve-image", "--with-registry-auth", ...change, this.#service]);
     const update = await this.#waitForUpdate(this.#options.signal);
     if (update?.state !== "completed" || !isUnproven(await this.#read())) {
-      const failure = await failureOf(this.#engine, this.#service, image);
+      const failure = await this.#failureOf(image);
       throw new ServalError(
         "E_DEPLOY_REFUSED",
         `The Swarm did not replace the replicas (${update?.state}): ${failure?.why ?? update?.message}.`,
@@ -195,8 +198,12 @@ class StackTarget implements Target {
   async log(): Promise<string> {
     if (this.#candidate === null) return "";
     if (!this.#admitted) return (await this.#engine.ask(["logs", "--tail", "20", this.#candidate.trial])) ?? "";
-    const failure = await failureOf(this.#engine, this.#service, this.#candidate.image);
+    const failure = await this.#failureOf(this.#candidate.image);
     return failure === null ? "" : ((await this.#engine.ask(["service", "logs", "--raw", "--tail", "20", failure.task])) ?? "");
+  }
+
+  async #failureOf(image: string): ReturnType<typeof failureOf> {
+    return await failureOf(this.#engine, this.#service, image, this.#earlier);
   }
 
   async #read(): Promise<SwarmService> {

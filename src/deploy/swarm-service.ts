@@ -55,20 +55,27 @@ interface Task {
   readonly NetworksAttachments?: readonly { readonly Addresses: readonly string[] | null }[] | null;
 }
 
+/** Ids of the replicas of a service that run or ran: the Swarm keeps a few of those that ended. */
+export async function listReplicas(engine: Engine, service: string): Promise<readonly string[]> {
+  return (await engine.docker(["service", "ps", "--quiet", "--no-trunc", service])).split("\n").filter(Boolean);
+}
+
 async function listTasks(engine: Engine, service: string): Promise<readonly Task[]> {
-  const ids = (await engine.docker(["service", "ps", "--quiet", "--no-trunc", service])).split("\n").filter(Boolean);
+  const ids = await listReplicas(engine, service);
   return ids.length === 0 ? [] : (JSON.parse(await engine.docker(["inspect", "--type", "task", ...ids])) as readonly Task[]);
 }
 
-/** The last replica of that image that ended by itself, and why; null where none did. */
+/** The last replica of that image, none of the `earlier` ones, that ended by itself, and why; null where none did. */
 export async function failureOf(
   engine: Engine,
   service: string,
   image: string,
+  earlier: readonly string[],
 ): Promise<{ readonly task: string; readonly why: string } | null> {
   const tasks = await listTasks(engine, service);
   const failed = tasks.find(
-    ({ Spec, Status }) => Spec.ContainerSpec.Image === image && (Status.State === "failed" || Status.State === "rejected"),
+    ({ ID, Spec, Status }) =>
+      Spec.ContainerSpec.Image === image && !earlier.includes(ID) && (Status.State === "failed" || Status.State === "rejected"),
   );
   return failed === undefined ? null : { task: failed.ID, why: `a replica ended: ${failed.Status.Err ?? failed.Status.State}` };
 }

@@ -83,17 +83,24 @@ const promtool = async (...args: string[]): Promise<Finished> =>
 
 test("promtool passes the configuration and the rules, which Prometheus has loaded", async () => {
   const { code, output } = await promtool("check", "config", "/etc/prometheus/prometheus.yml");
-  expect(output).toMatch(/is valid prometheus config file syntax[\s\S]*SUCCESS: 6 rules found/);
+  expect(output).toMatch(/is valid prometheus config file syntax[\s\S]*SUCCESS: 7 rules found/);
   expect(code).toBe(0);
   const { data } = await getJson<{ data: { groups: { rules: { name: string; health: string }[] }[] } }>(`${prometheus}/api/v1/rules`);
   expect(data.groups.flatMap(({ rules }) => rules.map(({ name }) => name))).toEqual([
     "ClassifierDown",
     "ClassifierReplicaDown",
     "ClassifierModelsDiffer",
+    "ClassifierNotReady",
     "ClassifierErrors",
     "ClassifierSlow",
     "ClassifierQueueLong",
   ]);
+});
+
+test("promtool has the rules fire for failures among many health checks, and for a container that is not ready, and not else", async () => {
+  await docker("cp", join(root, "tests/containers/alerts.promtool.yml"), `${await container("prometheus")}:/tmp/alerts.yml`);
+  const { code, output } = await promtool("test", "rules", "/tmp/alerts.yml");
+  expect(code, output).toBe(0);
 });
 
 test("each query of the dashboard gives a number after good and bad traffic", async () => {

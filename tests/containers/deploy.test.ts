@@ -203,6 +203,13 @@ test("--undo goes back to the version before, and says so where its image was pr
   expect(v1).not.toBe(v2);
 });
 
+test("a container that does not stay up, because somebody started a broken image by hand, is replaced by a version that works", async () => {
+  await docker("tag", lab.versions.empty, `${lab.project}:latest`);
+  await lab.compose("up", "-d", "--no-build", "--no-deps", "cats-dogs-classifier");
+  const { code, output } = await deploy(lab.versions.v1);
+  expect([code, await lab.serving()], output).toEqual([0, ["v1"]]);
+});
+
 test("says what is wrong with the command line, an image that is not there, a missing password and a second deploy", async () => {
   expect((await lab.deploy()).code).toBe(2);
   const absent = await lab.deploy("--no-pull", "serval-test:none");

@@ -2,10 +2,10 @@ import { resolve } from "node:path";
 import { apiKey, commandEnvironment } from "../../config/env.ts";
 import { openComposeTarget, type ComposeTargetOptions } from "../../deploy/compose-target.ts";
 import { withDeployLock } from "../../deploy/lock.ts";
-import { describeRelease, rollOut, type Outcome, type RolloutReport, type RolloutStep } from "../../deploy/rollout.ts";
+import { describeRelease, findPrevious, rollOut, type Outcome, type RolloutReport, type RolloutStep } from "../../deploy/rollout.ts";
 import { openStackTarget } from "../../deploy/stack-target.ts";
-import type { Target } from "../../deploy/target.ts";
-import { ServalError, type ErrorCode } from "../../errors.ts";
+import type { Standing, Target } from "../../deploy/target.ts";
+import { ServalError, toServalError, type ErrorCode } from "../../errors.ts";
 import type { Configure } from "../command.ts";
 import type { Output } from "../output.ts";
 import { parseAmount } from "../parse-amount.ts";
@@ -22,8 +22,9 @@ export interface DeployOptions {
   readonly target: string;
   /** Folder of the configuration, absolute. */
   readonly dir: string;
-  /** Image; undefined to undo. */
+  /** Image; undefined to undo, or to be told only what serves. */
   readonly version: string | undefined;
+  readonly undo: boolean;
   readonly pull: boolean;
   readonly model?: string | undefined;
   /** Seconds. */
@@ -68,11 +69,15 @@ export const configure: Configure = (command, context) => {
       if (version === undefined ? !flags.undo && !flags.dry : flags.undo) {
         throw new ServalError("E_USAGE", "Name either a VERSION or --undo.");
       }
+      if (flags.undo && flags.model !== undefined) {
+        throw new ServalError("E_USAGE", "--model goes with a VERSION: --undo goes back to the model that the version before had.");
+      }
       const options: DeployOptions = {
         cwd: context.cwd,
         target: flags.target,
         dir: resolve(context.cwd, flags.dir),
         version,
+        undo: flags.undo ?? false,
         pull: flags.pull,
         model: flags.model,
         wait: parseAmount("--wait", flags.wait),
@@ -126,15 +131,29 @@ export async function deploy(options: DeployOptions, output: Output, signal?: Ab
   return report;
 }
 
-async function describeDry(target: Target, { version }: DeployOptions, output: Output): Promise<void> {
-  const { serving, previous, repaired } = await target.survey();
+async function describeDry(target: Target, { version, undo, model = "", pull }: DeployOptions, output: Output): Promise<void> {
+  const standing = await target.survey();
+  const { serving, previous, repaired } = standing;
   const lines = [
     ...repaired.map((line) => `To be put right first. ${line}`),
     `Serving: ${describeRelease(serving)}.`,
     `Before it: ${describeRelease(previous)}${previous?.there === false ? " (its image was removed from this machine)" : ""}.`,
-    version === undefined ? "Name a VERSION to deploy, or --undo." : `${version} would be deployed to ${target.name}.`,
+    undo ? describeUndo(standing, pull) : "",
+    version === undefined ? "" : `${describeRelease({ version, model })} would be deployed to ${target.name}.`,
+    version === undefined && !undo ? "Name a VERSION to deploy, or --undo." : "",
   ];
-  output.result({ target: target.name, serving, previous, repaired, version: version ?? null }, lines.join("\n"));
+  const result = { target: target.name, serving, previous, repaired, version: version ?? null, undo };
+  output.result(result, lines.filter(Boolean).join("\n"));
+}
+
+function describeUndo(standing: Standing, pull: boolean): string {
+  if (standing.undone) return `--undo would do that only: ${describeRelease(standing.serving)} serves then.`;
+  try {
+    const { previous, origin } = findPrevious(standing, pull);
+    return `--undo would ${origin === null ? "" : `pull ${origin} and `}go back to ${describeRelease(previous)}.`;
+  } catch (error) {
+    return `--undo would be refused: ${toServalError(error).message}`;
+  }
 }
 
 function describeStep({ name, passed, message, seconds }: RolloutStep): string {

@@ -41,6 +41,16 @@ test("defaults in .env.example are those of the program", () => {
   }
 });
 
+test("the proxy waits longer than the service, and how long is said where the service's time is set", () => {
+  const proxy = readFileSync(join(folder, "proxy/haproxy.cfg"), "utf8");
+  const seconds = Number(/^ *timeout server (\d+)s$/m.exec(proxy)?.[1]);
+  const { default: requestMs } = variables.requestTimeoutMs.schema as { default: number };
+  expect(seconds * 1000).toBeGreaterThan(requestMs);
+  expect(example).toMatch(new RegExp(`The proxy waits ${seconds} s .*\n.*\n#SERVAL_REQUEST_TIMEOUT_MS=`));
+  const guide = readFileSync(join(folder, "../docs/deployment.md"), "utf8");
+  expect(guide).toContain(`The proxy waits ${seconds} s for an answer: a \`SERVAL_REQUEST_TIMEOUT_MS\` above ${seconds * 1000} needs`);
+});
+
 test("every service is in the network, has its logs rotated by the engine, and comes back after a restart", () => {
   const { services } = parse(compose) as { services: Record<string, Record<string, unknown>> };
   for (const [name, service] of Object.entries(services)) {

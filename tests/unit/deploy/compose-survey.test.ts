@@ -58,6 +58,19 @@ describe("what a killed deploy left is read off the containers", () => {
     expect(describeRemains(found)).toHaveLength(remarks);
   });
 
+  test.each([
+    ["as many as compose was told to run", "image"],
+    ["of an image that somebody started by hand", "other"],
+  ])("more that run of one image and model are one version: %s", (_name, current) => {
+    const [good, second, third] = [1, 2, 3].map((createdAt) => container("image", createdAt));
+    const found = surveyContainers([good!, second!, third!, container("new", 4)], current, "");
+    expect(found).toMatchObject({ good, siblings: [second, third], unproven: [{ imageId: "new" }], replaced: [] });
+    expect(describeRemains(surveyContainers([good!, second!], current, ""))).toEqual([]);
+    // One that ended serves nobody.
+    const ended = container("image", 2, { running: false });
+    expect(surveyContainers([good!, ended], current, "")).toMatchObject({ good, siblings: [], unproven: [], replaced: [ended] });
+  });
+
   test("of two of one image that one is kept whose model passed, whichever runs", () => {
     const before = container("image", 1, { running: false, model: "models:/x/1" });
     const unproven = container("image", 2, { model: "models:/x/2" });

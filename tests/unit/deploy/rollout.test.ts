@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
-import type { Counters } from "../../../src/deploy/counters.ts";
+import { parseCounters, type Counters } from "../../../src/deploy/counters.ts";
 import { rollOut, type RolloutOptions, type RolloutReport } from "../../../src/deploy/rollout.ts";
+import { addCounters } from "../../../src/deploy/swarm-service.ts";
 import type { Observation, PreviousRelease, Release, Standing, Target } from "../../../src/deploy/target.ts";
 import { startTestService, type TestService } from "../../helpers/service.ts";
 
@@ -12,6 +13,12 @@ afterAll(async () => await service.close());
 const release = (version: string): Release => ({ version, imageId: `sha256:${version.padEnd(64, "0")}`, model: "" });
 const [v1, v2] = [release("app:v1"), release("app:v2")];
 const none: Counters = { requests: 0, failed: 0, durations: [] };
+const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, Infinity];
+
+/** So many requests, each of which took between a quarter of a second and half of one. */
+function photographs(requests: number): Counters {
+  return { requests, failed: 0, durations: bounds.map((bound) => [bound, bound >= 0.5 ? requests : 0]) };
+}
 
 /** A place that keeps no containers: it notes what is asked of it, and fails where it is told to. */
 class NotingTarget implements Target {
@@ -24,6 +31,9 @@ class NotingTarget implements Target {
   undone = false;
   failsAt = "";
   candidate: Counters = none;
+  before: () => Promise<Counters> = async () => none;
+  /** Where the version before answers. */
+  urlBefore = (): string => service.url;
   onCall: (name: string) => void = () => undefined;
 
   #note(name: string): void {
@@ -47,7 +57,7 @@ class NotingTarget implements Target {
     return { url: service.url };
   }
   async addressBefore(): Promise<string | null> {
-    return this.serving && service.url;
+    return this.serving && this.urlBefore();
   }
   async brokenBy(): Promise<string | null> {
     return this.failsAt === "brokenBy" ? "it ended" : null;
@@ -56,7 +66,7 @@ class NotingTarget implements Target {
     this.#note("admit");
   }
   async observe(): Promise<Observation> {
-    return { broken: await this.brokenBy(), candidate: this.candidate, before: this.serving && none };
+    return { broken: await this.brokenBy(), candidate: this.candidate, before: this.serving && (await this.before()) };
   }
   async retire(): Promise<void> {
     this.#note("retire");
@@ -98,6 +108,24 @@ describe("a rollout", () => {
     expect(report).toMatchObject({ outcome: "refused", serving: v1, error: { code: "E_DEPLOY_REFUSED", message: `${step} fails.` } });
     expect(target.asked.slice(-2)).toEqual([step, "takeBack"]);
     expect(report.steps.at(-2)).toMatchObject({ name: step, passed: false });
+  });
+
+  test("is judged by what users asked before, not by the small pictures of its own tests", async ({ onTestFinished }) => {
+    const old = await startTestService();
+    onTestFinished(async () => await old.close());
+    const target = new NotingTarget();
+    target.urlBefore = () => old.url;
+    // Between two looks users send a few photographs, and many once both versions serve: equally slow ones.
+    let [sent, more] = [0, 3];
+    target.onCall = (name) => void (name === "admit" && (more = 30));
+    target.before = async () => {
+      sent += more;
+      target.candidate = photographs(sent);
+      return addCounters(photographs(sent), parseCounters(await (await fetch(`${old.url}/metrics`)).text()));
+    };
+    const { outcome, steps } = await roll(target);
+    expect(steps.filter(({ passed }) => !passed)).toEqual([]);
+    expect(outcome).toBe("deployed");
   });
 
   test("whose version ends while it is watched is taken back", async () => {
@@ -171,6 +199,16 @@ describe("an undo", () => {
       message: "The image of app:v2, the version before, was removed from this machine, and came from no registry.",
     });
     expect(target.asked).toEqual(["recover", "recover"]);
+  });
+
+  test("pulls nothing with --no-pull, and says so where that would take it", async () => {
+    const target = new NotingTarget();
+    target.previous = { ...v2, imageId: "", there: false, origin: "app@sha256:abc" };
+    await expect(roll(target, { ...undo, pull: false })).rejects.toMatchObject({
+      code: "E_DEPLOY_NOT_READY",
+      message: "The image of app:v2, the version before, was removed from this machine, and --no-pull says not to get it again.",
+    });
+    expect(target.asked).toEqual(["recover"]);
   });
 
   test("of a deploy that was cut short is done when that is put right", async () => {

@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
 import { runSmoke, type SmokeReport } from "../../../src/deploy/smoke.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
-import { startTestService, type TestService } from "../../helpers/service.ts";
+import { predictForm, startTestService, type TestService } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
 
 let service: TestService;
@@ -30,19 +30,31 @@ afterEach(() => {
 interface Passed {
   status: number;
   body: string;
+  headers: Record<string, string>;
+}
+
+/** What a service with a limit says to the request that is one too many. */
+function limited(seconds: number): Passed {
+  const error = { code: "E_RATE_LIMIT", message: `3 requests a minute are allowed; the next one in ${seconds} s.` };
+  return { status: 429, body: JSON.stringify({ error }), headers: { "content-type": "application/json", "retry-after": String(seconds) } };
 }
 
 /** The real service behind a proxy that changes what it answers to `path`: how a broken release looks from outside. */
-async function behind(path: string, change: (reply: Passed, request: IncomingMessage) => Promise<void> | void): Promise<string> {
+async function behind(
+  path: string,
+  change: (reply: Passed, request: IncomingMessage) => Promise<void> | void,
+  upstream = (): string => service.url,
+): Promise<string> {
   const pass = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const answer = await fetch(`${service.url}${request.url}`, {
+    const answer = await fetch(`${upstream()}${request.url}`, {
       method: request.method ?? "GET",
       headers: { "content-type": request.headers["content-type"] ?? "text/plain" },
       ...(request.method === "POST" ? { body: request as unknown as ReadableStream, duplex: "half" } : {}),
     });
-    const reply: Passed = { status: answer.status, body: await answer.text() };
-    if (request.url === path) await change(reply, request);
-    response.writeHead(reply.status, { "content-type": answer.headers.get("content-type") ?? "" }).end(reply.body);
+    const headers = { "content-type": answer.headers.get("content-type") ?? "" };
+    const reply: Passed = { status: answer.status, body: await answer.text(), headers };
+    if (request.url?.split("?")[0] === path) await change(reply, request);
+    response.writeHead(reply.status, reply.headers).end(reply.body);
   };
   const server = createServer((request, response) => void pass(request, response));
   proxies.push(server);
@@ -83,6 +95,42 @@ describe("serval smoke of a service that works", () => {
     const report = JSON.parse(stdout) as SmokeReport;
     expect([code, report.url, report.passed]).toEqual([0, service.url, true]);
     expect(report.checks.find(({ name }) => name === "prediction")?.message).toMatch(/^red, confidence 0\.9\d\d$/);
+  });
+
+  test("wants a label also where the service gives none to pictures that it is unsure of", async ({ onTestFinished }) => {
+    const silent = await startTestService({ bundle: { sharpness: 1, manifest: { abstainBelow: 1 } }, service: { abstain: true } });
+    onTestFinished(async () => await silent.close());
+    expect((await predictForm(silent, await colourPicture("red"))).body).toMatchObject({ label: null, reason: "low_confidence" });
+    expect(failures(await runSmoke({ url: silent.url, ...limits }))).toEqual([]);
+  });
+
+  test("passes behind a proxy, where each replica counts its share alone, and where the proxy shows no metrics", async ({
+    onTestFinished,
+  }) => {
+    const replicas = await Promise.all([startTestService(), startTestService(), startTestService()]);
+    onTestFinished(async () => void (await Promise.all(replicas.map(async (replica) => await replica.close()))));
+    let asked = 0;
+    const url = await behind(
+      "/metrics",
+      () => undefined,
+      () => replicas[asked++ % replicas.length]?.url ?? "",
+    );
+    expect(failures(await runSmoke({ url, ...limits }))).toEqual([]);
+    for (const status of [403, 404]) {
+      const { checks } = await runSmoke({ url: await behind("/metrics", (reply) => void (reply.status = status)), ...limits });
+      expect(checks.at(-1)).toMatchObject({ name: "metrics", passed: true, message: `not shown at this address (${status})` });
+    }
+  });
+
+  test("waits where it may ask only so often, and measures the answer alone", async () => {
+    let asked = 0;
+    // Each question is refused once: then at least a tenth of a second is waited.
+    const url = await behind("/predict", (reply) => void (asked++ % 2 === 0 && Object.assign(reply, limited(0))));
+    const report = await runSmoke({ url, ...limits });
+    expect([failures(report), asked]).toEqual([[], 22]);
+    const { message, durationMs } = report.checks.find(({ name }) => name === "latency") ?? { message: "", durationMs: 0 };
+    const [, median] = /predictions ([\d.]+) ms/.exec(message) ?? [];
+    expect(9 * Number(median)).toBeLessThan(durationMs - 450);
   });
 
   test("is what scripts/smoke_test.sh runs", async () => {
@@ -144,9 +192,29 @@ describe("serval smoke of a service that does not work", () => {
       /^docs: .* expected \/predict .*, got \/$/,
     ],
     ["no API page", "/docs", (reply) => (reply.status = 404), /^docs: GET \/docs: expected 200, got 404/],
-    ["metrics that count nothing", "/metrics", (reply) => (reply.body = "up 1\n"), /^metrics: .* at least 10 predictions counted, got 0$/],
+    ["metrics without predictions", "/metrics", (reply) => (reply.body = "up 1\n"), /^metrics: .* serval_predictions_total .*, got none$/],
+    [
+      "metrics that are no numbers",
+      "/metrics",
+      (reply) => (reply.body = 'serval_predictions_total{label="red"} many\n'),
+      /^metrics: .* serval_predictions_total .*, got many$/,
+    ],
+    ["metrics that break", "/metrics", (reply) => (reply.status = 500), /^metrics: GET \/metrics: expected 200, got 500/],
   ])("finds %s", async (_, path, change, expected) => {
     expect(failures(await runSmoke({ url: await behind(path, change), ...limits }))).toEqual([expect.stringMatching(expected)]);
+  });
+
+  test("finds metrics that count nothing, and such as are not shown, of a container that is asked alone", async () => {
+    expect(failures(await runSmoke({ url: service.url, ...limits, alone: true }))).toEqual([]);
+    const body = await (await fetch(`${service.url}/metrics`)).text();
+    const still = await behind("/metrics", (reply) => void (reply.body = body));
+    expect(failures(await runSmoke({ url: still, ...limits, alone: true }))).toEqual([
+      expect.stringMatching(/^metrics: GET \/metrics: expected more than (\d+) predictions counted after one more, got \1$/),
+    ]);
+    const hidden = await behind("/metrics", (reply) => void (reply.status = 404));
+    expect(failures(await runSmoke({ url: hidden, ...limits, alone: true }))).toEqual([
+      expect.stringMatching(/^metrics: GET \/metrics: expected 200, got 404/),
+    ]);
   });
 
   test("finds a label that is not the most probable one", async () => {
@@ -161,12 +229,22 @@ describe("serval smoke of a service that does not work", () => {
 
   test("finds a service that takes text for an image, and one that breaks over it", async () => {
     for (const [status, expected] of [
-      [200, /^bad upload: .* expected 4xx, got 200/],
-      [500, /^bad upload: .* expected 4xx, got 500/],
+      [200, /^bad upload: .* expected 4xx for the image, got 200/],
+      [500, /^bad upload: .* expected 4xx for the image, got 500/],
     ] as const) {
       const url = await behind("/predict", (reply) => void (reply.status >= 400 && (reply.status = status)));
       expect(failures(await runSmoke({ url, ...limits }))).toEqual([expect.stringMatching(expected)]);
     }
+  });
+
+  test("does not wait longer than a minute for its turn, and says what it was told", async () => {
+    const url = await behind("/predict", (reply) => void Object.assign(reply, limited(61)));
+    const said = "got 429 E_RATE_LIMIT: 3 requests a minute are allowed; the next one in 61 s.";
+    expect(failures(await runSmoke({ url, ...limits }))).toEqual([
+      `prediction: POST /predict: expected 200, ${said}`,
+      expect.stringMatching(/^bad upload: .* expected 4xx for the image, got 429/),
+      `latency: POST /predict: expected 200, ${said}`,
+    ]);
   });
 
   test("finds predictions that take too long", async () => {

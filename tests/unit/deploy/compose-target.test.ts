@@ -1,0 +1,98 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { openComposeTarget } from "../../../src/deploy/compose-target.ts";
+import { createMarks } from "../../../src/deploy/release-marks.ts";
+import { rollOut, type RolloutOptions, type RolloutReport } from "../../../src/deploy/rollout.ts";
+import { ServalError } from "../../../src/errors.ts";
+import { pretendProject, startPretendCompose, type PretendCompose } from "../../helpers/pretend-compose.ts";
+import { startTestService, type TestService } from "../../helpers/service.ts";
+
+const image = (digit: string): string => `sha256:${digit.repeat(64)}`;
+const [v0, v1, v2] = [image("0"), image("1"), image("2")];
+const marks = createMarks(pretendProject);
+
+let service: TestService;
+let project: PretendCompose;
+beforeAll(async () => void (service = await startTestService()));
+afterAll(async () => await service.close());
+beforeEach(async () => {
+  project = await startPretendCompose(service.url);
+  for (const [tag, of] of [
+    ["app:v1", v1],
+    ["app:v2", v2],
+    ["app:latest", v1],
+    [marks.current, v1],
+    [marks.note("current", "app:v1"), v1],
+    [marks.note("current-model", ""), v1],
+  ] as const) {
+    project.tags.set(tag, of);
+  }
+});
+afterEach(async () => await project.close());
+
+async function deploy(options: Partial<RolloutOptions> = {}): Promise<RolloutReport> {
+  const target = await openComposeTarget({ dir: project.dir, cwd: project.dir, env: project.env, waitMs: 5000 });
+  const always = { version: "app:v2", pull: false, waitMs: 5000, watchSeconds: 0, maxLatencyMs: 10_000 };
+  return await rollOut(target, { ...always, ...options });
+}
+
+const standing = (): string[] => project.containers.map(({ image: of, running }) => `${of.slice(7, 8)} ${running ? "runs" : "ended"}`);
+
+describe("a container of the version before that does not start any more", () => {
+  test("is replaced by a version that works", async () => {
+    project.add(v1, { running: false, broken: true });
+    const { outcome, steps } = await deploy();
+    expect(steps.filter(({ passed }) => !passed)).toEqual([]);
+    expect([outcome, standing()]).toEqual(["deployed", ["2 runs"]]);
+    expect(steps[0]?.message).toContain("does not start any more");
+    expect(steps.find(({ name }) => name === "latency")?.message).toBe("nothing to compare with");
+  });
+
+  test("is no reason to leave a version that failed beside it", async () => {
+    project.add(v1, { running: false, broken: true });
+    const { outcome, error } = await deploy({ maxLatencyMs: 0 });
+    expect(error?.message).toContain("expected at most 0 ms");
+    expect([outcome, standing()]).toEqual(["down", ["1 ended"]]);
+  });
+
+  test("is put up with also where a version that got requests ended, too", async () => {
+    project.add(v1, { running: false, broken: true });
+    project.add(v2, { running: false, broken: true });
+    const { outcome } = await deploy();
+    expect([outcome, standing()]).toEqual(["deployed", ["2 runs"]]);
+  });
+});
+
+describe("a service that was scaled", () => {
+  beforeEach(() => {
+    for (const [tag, of] of [
+      ["app:v0", v0],
+      [marks.previous, v0],
+      [marks.note("previous", "app:v0"), v1],
+      [marks.note("previous-model", ""), v1],
+    ] as const) {
+      project.tags.set(tag, of);
+    }
+    project.add(v1);
+    project.add(v1);
+  });
+
+  test("goes back to the version before as a whole by an undo", async () => {
+    const { outcome, steps } = await deploy({ version: { undo: true } });
+    expect(steps.filter(({ passed }) => !passed)).toEqual([]);
+    expect([outcome, steps[0]?.message, standing()]).toEqual(["deployed", "serving: app:v1", ["0 runs"]]);
+  });
+
+  test("runs as it did after a deploy that failed", async () => {
+    const stopped = new AbortController();
+    const { outcome, steps } = await deploy({
+      signal: stopped.signal,
+      onStep: ({ name }) => {
+        if (name !== "retire") return;
+        expect(standing()).toEqual(["1 ended", "1 ended", "2 runs"]);
+        stopped.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGINT."));
+      },
+    });
+    expect(steps.map(({ name }) => name)).toContain("retire");
+    expect([outcome, standing()]).toEqual(["refused", ["1 runs", "1 runs"]]);
+  });
+});
