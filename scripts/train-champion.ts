@@ -23,7 +23,7 @@ await rm(join(folder, "docs"), { force: true });
 await symlink(join(root, "docs"), join(folder, "docs"));
 await runVerb(folder, "data", "import", ...(source === undefined ? [] : [/^[a-z0-9]+:/.test(source) ? source : resolve(source)]));
 await runVerb(folder, "prepare");
-const latest = (await readdir(resolve(folder, stateDirectory(), "runs")).catch(() => [])).sort().at(-1);
+const latest = (await readdir(resolve(folder, stateDirectory(), "runs")).catch((): string[] => [])).toSorted().at(-1);
 const trained = (await text(join(folder, "artifacts", "best", provenanceFile))) ?? "{}";
 const isFinished = (JSON.parse(trained) as { run?: string }).run === latest;
 await runVerb(folder, "train", ...(latest !== undefined && isSameRecipe && !isFinished ? ["--resume", latest] : []));

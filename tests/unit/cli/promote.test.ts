@@ -49,7 +49,10 @@ test("the first version is the champion; the next is compared with it on the sam
   await writeTinyBundle(join(cwd, "third"), { sharpness: 2 });
   expect((await models("register", "third")).code).toBe(0);
   const both = await Promise.all(["1", "3"].map((version) => models("promote", `colours/${version}`, "--data", "pictures")));
-  expect(both.map(({ code }) => code).toSorted(), both.map(({ stderr }) => stderr).join("")).toEqual([0, 1]);
+  expect(
+    both.map(({ code }) => code).toSorted((a, b) => a - b),
+    both.map(({ stderr }) => stderr).join(""),
+  ).toEqual([0, 1]);
   const [winner, loser] = both[0]?.code === 0 ? ["1", "3"] : ["3", "1"];
   expect(both.map(({ stderr }) => stderr).join("")).toContain(
     `E_PROMOTION_OVERTAKEN: Version ${loser} of colours was not promoted: it was to follow version 2, and by now version ${winner} is the champion.`,

@@ -123,7 +123,7 @@ describe("a new version", () => {
     expect(metrics).toContain('serval_model_swaps_total{result="refused"} 1');
     expect(metrics).toContain(`serval_errors_total{code="${code}"} 1`);
     // What is refused is what the source offers now: it names the served version again, as after a registry's bad moment.
-    expect(await running.slot.offer(await candidate(running, before[0] as string))).toBe("same");
+    expect(await running.slot.offer(await candidate(running, before[0]))).toBe("same");
     expect((await getJson(running, "/model")).body.refused).toBe(null);
   });
 });

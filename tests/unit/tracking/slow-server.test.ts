@@ -11,8 +11,8 @@ const root = "mlflow-artifacts:/1/run/artifacts";
 const fileTimeoutMs = 400;
 
 /** A client of a server that answers as `listener` does. */
-async function startServer(listener: RequestListener): Promise<RegistryClient> {
-  const server = createServer(listener);
+async function startServer(listener: (...call: Parameters<RequestListener>) => unknown): Promise<RegistryClient> {
+  const server = createServer((...call) => void listener(...call));
   await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
   onTestFinished(() => {
     server.closeAllConnections();
