@@ -1,7 +1,6 @@
 import Type, { type TSchema } from "typebox";
 import { Errors } from "typebox/value";
 import { ServalError } from "../errors.ts";
-import { splitNames, type SplitRecipe } from "../data/split.ts";
 import type { Fit, Kernel, Preprocess } from "../image/preprocess.ts";
 
 /** A picture inside the bundle whose answer is known, so that a service can prove that it still gives it. */
@@ -29,7 +28,11 @@ export interface BundleManifest {
   /** SHA-256 of the data manifest. */
   readonly dataVersion: string;
   /** Which pictures of the data were in which split; missing in bundles made before it was recorded. */
-  readonly split?: SplitRecipe;
+  readonly split?: {
+    readonly seed: number;
+    readonly shares: { readonly train: number; readonly val: number; readonly test: number };
+    readonly dedupe: boolean;
+  };
   readonly paramsHash: string;
   /** Digest of the bundle whose weights the training began with; missing where they were random. */
   readonly init?: string;
@@ -114,7 +117,7 @@ export function encodeManifest(manifest: BundleManifest): string {
   const ordered = {
     ...manifest,
     preprocess: pick(preprocess, Object.keys(properties.preprocess.properties)),
-    ...(split && { split: { seed: split.seed, shares: pick(split.shares, splitNames), dedupe: split.dedupe } }),
+    ...(split && { split: { seed: split.seed, shares: pick(split.shares, ["train", "val", "test"]), dedupe: split.dedupe } }),
     checks: checks.map((check) => pick(check, ["file", "probabilities", "tolerance"])),
     metrics: sortKeys(manifest.metrics),
     reference: sortKeys(manifest.reference),

@@ -1,10 +1,9 @@
 import type { OutEntry, OutputCache } from "./cache/output-cache.ts";
-import type { ReadText } from "./dvc-yaml.ts";
 import { isInside } from "./graph.ts";
 import type { LockedStage } from "./lock-file.ts";
 import { changedValues, readStageParams, type ValueChange } from "./params.ts";
 import type { Stage } from "./stage.ts";
-import { isList, isYamlMap, toPlain, type YamlValue } from "./yaml-values.ts";
+import { isList, isYamlMap, toPlain, type YamlValue, type ReadText } from "./yaml-values.ts";
 
 /** DVC's words for what may be the matter with a path. */
 export type PathState = "new" | "modified" | "deleted" | "not in cache";

@@ -1,7 +1,6 @@
-import { parseDataText } from "./dvc-yaml.ts";
 import { changedValues, flatten, type ValueChange } from "./params.ts";
 import type { Version } from "./versions.ts";
-import { isList, isYamlMap, toPlain, YamlFloat, type YamlMap, type YamlValue } from "./yaml-values.ts";
+import { isList, isYamlMap, toPlain, YamlFloat, type YamlMap, type YamlValue, parseDataText } from "./yaml-values.ts";
 
 /** Path -> key -> value. */
 export type ValuesByFile = ReadonlyMap<string, YamlMap>;

@@ -1,24 +1,15 @@
 import { posix } from "node:path";
-import { ServalError } from "../errors.ts";
-import { hasExpression, interpolate, InterpolationProblem, toText } from "./interpolate.ts";
+import { describe, FieldReader, type Path } from "./field-reader.ts";
+import { hasExpression } from "./interpolate.ts";
+import { defaultParamsFile, readVariables } from "./read-variables.ts";
+import { combinations, iterations } from "./stage-templates.ts";
 import type { Pipeline, PlotDefinition, Stage, StageDep, StageOut, StageParams } from "./stage.ts";
-import { isList, isYamlMap, parseYaml, sameValue, type ParsedYaml, type YamlMap, type YamlValue } from "./yaml-values.ts";
-
-const defaultParamsFile = "params.yaml";
-
-type Path = readonly (string | number)[];
+import { isList, isYamlMap, parseYaml, type ParsedYaml, type ReadText, type YamlMap, type YamlValue } from "./yaml-values.ts";
 
 const fileFields = ["stages", "vars", "params", "metrics", "plots", "artifacts"];
 const stageFields = ["cmd", "wdir", "deps", "params", "outs", "metrics", "plots", "vars", "frozen", "always_changed", "desc", "meta"];
 const outFields = ["cache", "persist", "push", "remote", "desc", "type", "labels", "meta"];
 const plotFields = ["x", "y", "x_label", "y_label", "title", "template", "header"];
-const unsupported: Readonly<Record<string, string>> = {
-  datasets: "`datasets` is not supported yet",
-  checkpoint: "`checkpoint` was removed from DVC 3 and is not supported",
-};
-
-/** Gives the text of a file relative to the repository; undefined where there is none. */
-export type ReadText = (path: string) => string | undefined;
 
 /**
  * Reads a dvc.yaml (`file`, relative to the repository) with its variables filled in. Throws E_PIPELINE, which names the line,
@@ -26,7 +17,7 @@ export type ReadText = (path: string) => string | undefined;
  */
 export function parsePipeline(text: string, file: string, read: ReadText): Pipeline {
   const parsed = parseYaml(text, file, "E_PIPELINE");
-  const reader = new Reader(parsed, file, read);
+  const reader = new PipelineReader(parsed, file, read);
   return reader.pipeline();
 }
 
@@ -43,7 +34,7 @@ export interface StageOuts {
  * no hindrance to the data. Throws E_PIPELINE, which names the line.
  */
 export function readStageOuts(text: string, file: string, read: ReadText): Map<string, StageOuts> {
-  return new Reader(parseYaml(text, file, "E_PIPELINE"), file, read).stageOuts(hasExpression(text));
+  return new PipelineReader(parseYaml(text, file, "E_PIPELINE"), file, read).stageOuts(hasExpression(text));
 }
 
 /** A stage before its variables are filled in; `foreach` and `matrix` make several of one. */
@@ -55,14 +46,11 @@ interface StageTemplate {
   readonly variables: YamlMap;
 }
 
-class Reader {
-  readonly parsed: ParsedYaml;
-  readonly file: string;
+class PipelineReader extends FieldReader {
   readonly dir: string;
   readonly read: ReadText;
   constructor(parsed: ParsedYaml, file: string, read: ReadText) {
-    this.parsed = parsed;
-    this.file = file;
+    super(parsed, file);
     this.dir = posix.dirname(file) === "." ? "" : posix.dirname(file);
     this.read = read;
   }
@@ -70,7 +58,7 @@ class Reader {
   pipeline(): Pipeline {
     const top = this.map(this.parsed.value ?? new Map<string, YamlValue>(), []);
     this.checkFields(top, fileFields, []);
-    const variables = this.variables(top.get("vars"), ["vars"], this.dir, new Map(), true);
+    const variables = readVariables(this, this.read, { value: top.get("vars"), path: ["vars"], dir: this.dir });
     const fill = (value: YamlValue | undefined, path: Path): YamlValue => this.fill(value ?? [], variables, path);
     const read = this.templates(top, variables).map((template) => this.stage(template));
     const paths = (key: string): string[] =>
@@ -87,7 +75,9 @@ class Reader {
   /** Without `usesVariables` no file of them is read, which could be damaged. */
   stageOuts(usesVariables: boolean): Map<string, StageOuts> {
     const top = this.map(this.parsed.value ?? new Map<string, YamlValue>(), []);
-    const variables = usesVariables ? this.variables(top.get("vars"), ["vars"], this.dir, new Map(), true) : new Map<string, YamlValue>();
+    const variables = usesVariables
+      ? readVariables(this, this.read, { value: top.get("vars"), path: ["vars"], dir: this.dir })
+      : new Map<string, YamlValue>();
     return new Map(
       this.templates(top, variables).map((template): [string, StageOuts] => {
         const { name, body, path } = template;
@@ -139,7 +129,13 @@ class Reader {
     const wdir = resolved === "." ? "" : resolved;
     if (wdir.startsWith("..")) this.fail([...path, "wdir"], `"${text}" lies outside the repository`);
     const own = body.get("vars");
-    return { wdir, variables: own === undefined ? variables : this.variables(own, [...path, "vars"], wdir, variables, false) };
+    return {
+      wdir,
+      variables:
+        own === undefined
+          ? variables
+          : readVariables(this, this.read, { value: own, path: [...path, "vars"], dir: wdir, outer: variables }),
+    };
   }
 
   stage(template: StageTemplate): { stage: Stage; plots: PlotDefinition[] } {
@@ -244,61 +240,6 @@ class Reader {
     });
   }
 
-  /** The variables of `vars` on top of `outer`; without a file named, params.yaml beside dvc.yaml, where there is one. */
-  variables(value: YamlValue | undefined, path: Path, dir: string, outer: YamlMap, isTop: boolean): YamlMap {
-    const variables = new Map(outer);
-    const merge = (from: YamlMap, where: string, at: Path): void => {
-      for (const [key, item] of from) {
-        const before = variables.get(key);
-        if (isYamlMap(before) && isYamlMap(item)) variables.set(key, this.merged(before, item, `${where}: ${key}`, at));
-        else if (before === undefined || sameValue(before, item)) variables.set(key, item);
-        else this.fail(at, `${where}: "${key}" has another value already`);
-      }
-    };
-    if (isTop) {
-      const text = this.read(posix.join(dir, defaultParamsFile));
-      if (text !== undefined)
-        merge(this.map(parseYaml(text, posix.join(dir, defaultParamsFile), "E_PARAMS").value ?? new Map(), []), defaultParamsFile, path);
-    }
-    this.list(value ?? [], path).forEach((item, i) => {
-      const at: Path = [...path, i];
-      if (isYamlMap(item)) {
-        merge(item, "vars", at);
-        return;
-      }
-      const name = this.string(item, at);
-      if (hasExpression(name)) this.fail(at, "`vars` itself cannot hold ${}");
-      const [file = "", keys] = name.split(":");
-      if (isTop && posix.normalize(file) === defaultParamsFile && keys === undefined) return;
-      const full = posix.join(dir, file);
-      const text = this.read(full);
-      if (text === undefined) this.fail(at, `"${full}" does not exist`);
-      const loaded = parseDataText(text, full);
-      if (!isYamlMap(loaded)) this.fail(at, `"${full}" holds no mapping`);
-      const wanted = keys?.split(",").map((key) => key.trim());
-      for (const key of wanted ?? []) if (!loaded.has(key)) this.fail(at, `"${full}" has no "${key}"`);
-      merge(wanted === undefined ? loaded : new Map([...loaded].filter(([key]) => wanted.includes(key))), full, at);
-    });
-    return variables;
-  }
-
-  merged(a: YamlMap, b: YamlMap, where: string, at: Path): YamlMap {
-    const out = new Map(a);
-    for (const [key, item] of b) {
-      const before = out.get(key);
-      if (isYamlMap(before) && isYamlMap(item)) out.set(key, this.merged(before, item, `${where}.${key}`, at));
-      else if (before === undefined || sameValue(before, item)) out.set(key, item);
-      else this.fail(at, `${where}.${key} has another value already`);
-    }
-    return out;
-  }
-
-  fill(value: YamlValue | undefined, variables: YamlMap, path: Path, isCommand = false): YamlValue {
-    const filled = interpolate(value ?? null, variables, isCommand);
-    if (filled instanceof InterpolationProblem) this.fail(path, filled.text);
-    return filled;
-  }
-
   checkOwnPaths(deps: readonly StageDep[], outs: readonly StageOut[], path: Path): void {
     const seen = new Set<string>();
     for (const { path: one } of [...deps, ...outs]) {
@@ -317,103 +258,4 @@ class Reader {
   resolve(dir: string, text: string): string {
     return (posix.isAbsolute(text) ? posix.normalize(text) : posix.join(dir, text)).replace(/(?<=.)\/$/, "");
   }
-
-  entry(item: YamlValue, path: Path): [string, YamlValue] {
-    if (!isYamlMap(item)) return [this.string(item, path), new Map()];
-    const [first, ...more] = item;
-    if (first === undefined || more.length > 0) this.fail(path, "expected one path with its options");
-    return [first[0], first[1] ?? new Map()];
-  }
-
-  boolean(map: YamlMap, key: string, path: Path, fallback = false): boolean {
-    const value = map.get(key) ?? fallback;
-    if (typeof value !== "boolean") this.fail([...path, key], `${key}: expected true or false, got ${JSON.stringify(value)}`);
-    return value;
-  }
-
-  string(value: YamlValue, path: Path): string {
-    if (typeof value !== "string") this.fail(path, `expected a string, got ${describe(value)}`);
-    return value;
-  }
-
-  list(value: YamlValue, path: Path): readonly YamlValue[] {
-    if (value === null) return [];
-    if (!isList(value)) this.fail(path, `expected a list, got ${describe(value)}`);
-    return value;
-  }
-
-  map(value: YamlValue, path: Path): YamlMap {
-    if (!isYamlMap(value)) this.fail(path, `expected a mapping, got ${describe(value)}`);
-    return value;
-  }
-
-  checkFields(map: YamlMap, known: readonly string[], path: Path): void {
-    for (const key of map.keys()) {
-      if (known.includes(key)) continue;
-      const why = unsupported[key] ?? `unknown field "${key}"; expected one of ${known.join(", ")}`;
-      this.fail([...path, key], why);
-    }
-  }
-
-  fail(path: Path, text: string): never {
-    const where = path.length === 0 ? "" : ` ${path.join(".")}:`;
-    throw new ServalError("E_PIPELINE", `${this.file}:${this.parsed.line(path)}:${where} ${text}.`);
-  }
-}
-
-/** What `item`, and of a mapping `key`, are in the stages of a `foreach`, by the keys in their names. */
-function iterations(values: readonly YamlValue[] | YamlMap): Map<string, YamlMap> {
-  if (isYamlMap(values))
-    return new Map(
-      Array.from(values, ([key, item]) => [
-        key,
-        new Map<string, YamlValue>([
-          ["item", item],
-          ["key", key],
-        ]),
-      ]),
-    );
-  // As in DVC: where any value is a list or a mapping they are counted, else each is its own name.
-  const counted = values.some(isCollection);
-  return new Map(values.map((item, i) => [counted ? String(i) : (toText(item, false) ?? ""), new Map([["item", item]])]));
-}
-
-/** What `item` and `key` are in the stages of a `matrix`: one for each combination, whose last list changes fastest. */
-function combinations(axes: readonly (readonly [string, readonly YamlValue[]])[]): Map<string, YamlMap> {
-  let found: { readonly names: readonly string[]; readonly item: YamlMap }[] = [{ names: [], item: new Map() }];
-  for (const [axis, values] of axes) {
-    found = found.flatMap(({ names, item }) =>
-      values.map((value, i) => ({
-        names: [...names, isCollection(value) ? `${axis}${i}` : (toText(value, false) ?? "")],
-        item: new Map([...item, [axis, value]]),
-      })),
-    );
-  }
-  return new Map(
-    found.map(({ names, item }) => [
-      names.join("-"),
-      new Map<string, YamlValue>([
-        ["item", item],
-        ["key", names.join("-")],
-      ]),
-    ]),
-  );
-}
-
-function isCollection(value: YamlValue): boolean {
-  return isList(value) || isYamlMap(value);
-}
-
-function describe(value: YamlValue): string {
-  if (isList(value)) return "a list";
-  if (isYamlMap(value)) return "a mapping";
-  return value === null ? "nothing" : JSON.stringify(typeof value === "bigint" ? String(value) : value);
-}
-
-/** A YAML or JSON file of values; JSON is YAML. */
-export function parseDataText(text: string, file: string): YamlValue {
-  if (!/\.(ya?ml|json)$/i.test(file)) {
-    throw new ServalError("E_PIPELINE", `"${file}": expected a .yaml or .json file; TOML and Python files are not supported yet.`);
-  }
-  return parseYaml(text, file, "E_PARAMS").value;
 }

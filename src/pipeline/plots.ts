@@ -1,8 +1,7 @@
 import { posix } from "node:path";
-import { parseDataText } from "./dvc-yaml.ts";
 import type { PlotDefinition } from "./stage.ts";
 import type { Version } from "./versions.ts";
-import { isList, isYamlMap, toPlain, type YamlValue } from "./yaml-values.ts";
+import { isList, isYamlMap, toPlain, type YamlValue, parseDataText } from "./yaml-values.ts";
 
 /** A plot of dvc.yaml with the data of each version. */
 export interface Plot {

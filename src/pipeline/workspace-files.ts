@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, posix } from "node:path";
 import { loadDvcIgnore } from "./cache/dvc-ignore.ts";
-import type { ReadText } from "./dvc-yaml.ts";
+import type { ReadText } from "./yaml-values.ts";
 import { git } from "./git.ts";
 
 /** The text of a file of the workspace; undefined where there is none. */

@@ -69,6 +69,17 @@ function toValue(node: unknown, document: Document, file: string, code: ErrorCod
   throw new ServalError(code, `${file}:${line}: expected a string, number, boolean or null, got ${JSON.stringify(source)}.`);
 }
 
+/** Gives the text of a file relative to the repository; undefined where there is none. */
+export type ReadText = (path: string) => string | undefined;
+
+/** A YAML or JSON file of values; JSON is YAML. */
+export function parseDataText(text: string, file: string): YamlValue {
+  if (!/\.(ya?ml|json)$/i.test(file)) {
+    throw new ServalError("E_PIPELINE", `"${file}": expected a .yaml or .json file; TOML and Python files are not supported yet.`);
+  }
+  return parseYaml(text, file, "E_PARAMS").value;
+}
+
 /** Whether two values are equal as Python compares them: 1 and 1.0 are, and the order of keys does not count. */
 export function sameValue(a: YamlValue | undefined, b: YamlValue | undefined): boolean {
   if (a instanceof YamlFloat) return sameValue(a.value, b instanceof YamlFloat ? b.value : b);
