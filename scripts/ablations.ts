@@ -37,8 +37,8 @@ const tries: readonly (readonly [name: string, title: string, ...overrides: stri
   ],
   ["mixup", "with mixup, alpha 0.2", "train.mixup=0.2"],
   ["cutmix", "with cutmix, alpha 1", "train.cutmix=1"],
-  ["no-blur", "without pictures out of focus", "train.blur=0"],
-  ["no-noise", "without noise", "train.noise=0"],
+  ["blur", "with a fifth of the pictures out of focus", "train.blur=0.2"],
+  ["noise", "with a fifth of the pictures noisy", "train.noise=0.2"],
   ["no-flip", "without flips", "train.flip=false"],
   ["no-decay", "without weight decay", "train.weightDecay=0"],
 ];
