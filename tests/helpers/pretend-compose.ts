@@ -25,6 +25,8 @@ export interface PretendCompose {
   readonly containers: PretendContainer[];
   /** Tag -> image. */
   readonly tags: Map<string, string>;
+  /** Names images by tags, as earlier deploys did. */
+  tag(...named: readonly (readonly [tag: string, image: string])[]): void;
   /** Adds a container that serves. */
   add(image: string, changes?: Partial<PretendContainer>): PretendContainer;
   close(): Promise<void>;
@@ -145,6 +147,9 @@ export async function startPretendCompose(serviceUrl: string): Promise<PretendCo
     env: { ...engine.env, COMPOSE_PROJECT_NAME: pretendProject },
     containers,
     tags,
+    tag(...named) {
+      for (const [tag, of] of named) tags.set(tag, of);
+    },
     add,
     async close() {
       statistics.close().closeAllConnections();

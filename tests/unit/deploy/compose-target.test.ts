@@ -16,16 +16,8 @@ beforeAll(async () => void (service = await startTestService()));
 afterAll(async () => await service.close());
 beforeEach(async () => {
   project = await startPretendCompose(service.url);
-  for (const [tag, of] of [
-    ["app:v1", v1],
-    ["app:v2", v2],
-    ["app:latest", v1],
-    [marks.current, v1],
-    [marks.note("current", "app:v1"), v1],
-    [marks.note("current-model", ""), v1],
-  ] as const) {
-    project.tags.set(tag, of);
-  }
+  project.tag(["app:v1", v1], ["app:v2", v2], ["app:latest", v1]);
+  project.tag([marks.current, v1], [marks.note("current", "app:v1"), v1], [marks.note("current-model", ""), v1]);
 });
 afterEach(async () => await project.close());
 
@@ -64,14 +56,8 @@ describe("a container of the version before that does not start any more", () =>
 
 describe("a service that was scaled", () => {
   beforeEach(() => {
-    for (const [tag, of] of [
-      ["app:v0", v0],
-      [marks.previous, v0],
-      [marks.note("previous", "app:v0"), v1],
-      [marks.note("previous-model", ""), v1],
-    ] as const) {
-      project.tags.set(tag, of);
-    }
+    project.tag(["app:v0", v0], [marks.previous, v0]);
+    project.tag([marks.note("previous", "app:v0"), v1], [marks.note("previous-model", ""), v1]);
     project.add(v1);
     project.add(v1);
   });

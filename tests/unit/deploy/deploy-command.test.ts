@@ -13,15 +13,8 @@ beforeEach(async () => {
   // Nothing is asked of a service here.
   project = await startPretendCompose("http://127.0.0.1:1");
   for (const name of ["PATH", "NO_PROXY", "COMPOSE_PROJECT_NAME"]) vi.stubEnv(name, project.env[name]);
-  for (const [tag, of] of [
-    [marks.current, v1],
-    [marks.note("current", "app:v1"), v1],
-    [marks.previous, v0],
-    [marks.note("previous", "app:v0"), v1],
-    [marks.note("previous-model", "models:/x/1"), v1],
-  ] as const) {
-    project.tags.set(tag, of);
-  }
+  project.tag([marks.current, v1], [marks.note("current", "app:v1"), v1]);
+  project.tag([marks.previous, v0], [marks.note("previous", "app:v0"), v1], [marks.note("previous-model", "models:/x/1"), v1]);
   project.add(v1);
 });
 afterEach(async () => {
