@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { appendFile, readFile } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { promisify } from "node:util";
@@ -30,6 +30,11 @@ export async function resolveRevision(cwd: string, revision: string): Promise<st
 /** The text of a file as a commit has it; undefined where it has none. `path` is relative to `cwd`. */
 export async function readAtCommit(cwd: string, commit: string, path: string): Promise<string | undefined> {
   return await git(cwd, "show", `${commit}:./${path}`);
+}
+
+/** The bytes of an object, such as `COMMIT:./PATH`; synchronous, for what reads files as it needs them. Fails where there is none. */
+export function readObject(cwd: string, name: string): Buffer {
+  return execFileSync("git", ["show", name], { cwd, maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "ignore"] });
 }
 
 /** Makes Git ignore data that is versioned here, by a line in the .gitignore beside it, unless something does already. */

@@ -1,11 +1,10 @@
-import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readTrackedOuts, type TrackedOut } from "./cache/tracked-outs.ts";
 import type { OutputCache } from "./cache/output-cache.ts";
 import { parsePipeline } from "./dvc-yaml.ts";
 import { isInside } from "./graph.ts";
-import { git, resolveRevision } from "./git.ts";
+import { git, readObject, resolveRevision } from "./git.ts";
 import type { Pipeline } from "./stage.ts";
 import { workspaceReader } from "./workspace-files.ts";
 import { loadWorkspace } from "./workspace.ts";
@@ -33,8 +32,7 @@ export async function commitVersion(root: string, revision: string, cache: Outpu
   const commit = await resolveRevision(root, revision);
   const listed = await git(root, "ls-tree", "-r", "-z", "--name-only", commit);
   const paths = new Set(listed?.split("\0").filter(Boolean));
-  const fromGit = (path: string): Buffer | undefined =>
-    paths.has(path) ? execFileSync("git", ["show", `${commit}:./${path}`], { cwd: root, maxBuffer: 1 << 28 }) : undefined;
+  const fromGit = (path: string): Buffer | undefined => (paths.has(path) ? readObject(root, `${commit}:./${path}`) : undefined);
   const text = (path: string): string | undefined => fromGit(path)?.toString("utf8");
   const pipelines = [...paths]
     .filter((path) => path === "dvc.yaml" || path.endsWith("/dvc.yaml"))

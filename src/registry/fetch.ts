@@ -86,6 +86,8 @@ async function readKnown(path: string): Promise<KnownVersion | undefined> {
   }
 }
 
+const youngMs = 3_600_000;
+
 /**
  * Removes the bundles that no address names any more, so that a service which follows an alias for years does not fill its
  * disk. What the address named before stays, because a rollback names it again; so does what is younger than an hour, which
@@ -99,7 +101,7 @@ async function removeUnnamed(cacheDir: string, previous: string | undefined): Pr
     if (!/^[0-9a-f]{64}$/.test(digest) || named.has(digest)) continue;
     const dir = join(cacheDir, digest);
     const made = await stat(dir).catch(() => undefined);
-    if (made !== undefined && Date.now() - made.mtimeMs > 3_600_000) await rm(dir, { recursive: true, force: true });
+    if (made !== undefined && Date.now() - made.mtimeMs > youngMs) await rm(dir, { recursive: true, force: true });
   }
 }
 

@@ -1,7 +1,6 @@
-import { execFileSync } from "node:child_process";
 import { posix } from "node:path";
 import { ServalError } from "../../errors.ts";
-import { git, readCommit } from "../git.ts";
+import { git, readCommit, readObject } from "../git.ts";
 import { readTrackedOuts, type TrackedOut } from "./tracked-outs.ts";
 
 export interface HistoryScope {
@@ -101,7 +100,7 @@ async function mustGit(root: string, ...args: readonly string[]): Promise<string
 
 function readBlob(root: string, id: string): string {
   try {
-    return execFileSync("git", ["show", id], { cwd: root, encoding: "utf8", maxBuffer: 1 << 28, stdio: ["ignore", "pipe", "ignore"] });
+    return readObject(root, id).toString("utf8");
   } catch (error) {
     throw unsure(root, ["show", id], error);
   }

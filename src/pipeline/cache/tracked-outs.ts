@@ -3,7 +3,7 @@ import { join, posix } from "node:path";
 import { parse } from "yaml";
 import { ServalError } from "../../errors.ts";
 import { readStageOuts } from "../dvc-yaml.ts";
-import { type ReadText } from "../yaml-values.ts";
+import type { ReadText } from "../yaml-values.ts";
 import { findFiles, workspaceReader } from "../workspace-files.ts";
 import { isLegacyOut, parseDataFile, readOut, type DataFileOut, type ReadOutsOptions } from "./data-file.ts";
 
