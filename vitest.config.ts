@@ -22,10 +22,21 @@ const config: ViteUserConfig = defineConfig({
         extends: true,
         test: {
           name: "unit",
-          include: ["tests/{unit,e2e,hostile}/**/*.test.ts"],
+          include: ["tests/{unit,e2e}/**/*.test.ts"],
           setupFiles: ["tests/helpers/whole-coverage.ts"],
           // Whole-program tests train and serve for real; two at a time would only take turns on two cores.
           maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
+        // Attacks measure how long others wait, so they run one file at a time.
+        test: {
+          name: "hostile",
+          include: ["tests/hostile/**/*.test.ts"],
+          setupFiles: ["tests/helpers/whole-coverage.ts"],
+          maxWorkers: 1,
+          fileParallelism: false,
         },
       },
       {
