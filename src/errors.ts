@@ -483,7 +483,7 @@ const table = {
     title: "The file of API keys cannot be used.",
     status: 500,
     exit: 2,
-    hint: "One line for each: a name, a space, and `printf %s KEY | sha256sum` of the key (docs/service.md).",
+    hint: "One line for each key: a name, a space, and `printf %s KEY | sha256sum` of the key (docs/service.md).",
   },
   E_API_KEY: {
     title: "The request needs an API key.",
@@ -495,7 +495,7 @@ const table = {
     title: "The request is not allowed from where it comes.",
     status: 403,
     exit: 1,
-    hint: "Set SERVAL_API_KEYS_FILE and send a key.",
+    hint: "Set SERVAL_API_KEYS_FILE and send a key, or set SERVAL_ADMIN=local to let programs on the service's own machine change the model.",
   },
   E_RATE_LIMIT: {
     title: "A client asks more often than it may.",

@@ -7,6 +7,9 @@ import { defaultStateDir, environment, type Environment } from "./env.ts";
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
+const admins = ["off", "local"] as const;
+type Admin = (typeof admins)[number];
+
 /** The environment, read once. `null` stands for a variable that is not set and has no default. */
 export interface Settings {
   readonly host: string;
@@ -23,8 +26,10 @@ export interface Settings {
   readonly uploadTimeoutMs: number;
   readonly maxBatchSize: number;
   readonly maxDelayMs: number;
+  readonly hosts: string | null;
   readonly apiKeysFile: string | null;
   readonly apiKey: string | null;
+  readonly admin: Admin;
   readonly rateLimit: number;
   readonly proxies: number;
   readonly peers: string | null;
@@ -143,13 +148,31 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       description: "Time in milliseconds that an image waits for others to go through the model with.",
     }),
   },
+  hosts: {
+    name: "SERVAL_HOSTS",
+    schema: Type.String({
+      description:
+        "Names by which clients reach the service, separated by commas, such as serval.example.com; other names are refused. On 127.0.0.1 it also knows localhost and loopback addresses; on other addresses it knows every name unless this is set.",
+    }),
+  },
   apiKeysFile: {
     name: "SERVAL_API_KEYS_FILE",
-    schema: Type.String({ description: "File with a name and the SHA-256 of an API key on each line; without it everybody may ask." }),
+    schema: Type.String({
+      description:
+        "File with a name and the SHA-256 of an API key on each line, and the word reviewer after keys that may label all predictions; without it everybody may ask.",
+    }),
   },
   apiKey: {
     name: "SERVAL_API_KEY",
     schema: Type.String({ description: "API key that `smoke` and `deploy` ask a service with." }),
+  },
+  admin: {
+    name: "SERVAL_ADMIN",
+    schema: Type.Enum([...admins], {
+      default: "off",
+      description:
+        "Who may change the model where there are no API keys: nobody (off), or programs on the service's own machine (local). Never local where anything on that machine forwards connections to the service.",
+    }),
   },
   rateLimit: {
     name: "SERVAL_RATE_LIMIT",
@@ -157,7 +180,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       default: 0,
       minimum: 0,
       maximum: 1_000_000_000,
-      description: "Requests a minute for each API key, or for each address where there are no keys; 0 for no limit.",
+      description: "Requests a minute for each API key, or for each IPv4 address or IPv6 /64 network where there are no keys; 0 for no limit.",
     }),
   },
   proxies: {

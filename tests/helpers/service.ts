@@ -46,6 +46,8 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     modelDir: bundle.dir,
     host: "127.0.0.1",
     port: 0,
+    // What requests that a test writes by hand call it.
+    allowedHosts: ["x"],
     limits: { ...defaultLimits, ...options.limits },
     predictionLogFile: join(root, "predictions.db"),
     log: { level: "info", stream },

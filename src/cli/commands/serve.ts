@@ -33,7 +33,9 @@ const serveSettings = [
   "maxPixels",
   "maxBatchSize",
   "maxDelayMs",
+  "hosts",
   "apiKeysFile",
+  "admin",
   "rateLimit",
   "proxies",
   "peers",
@@ -99,7 +101,7 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
   const wanted = model ?? settings.model ?? undefined;
   const { dir, registered } = await findModel(wanted, cwd, output, undefined, { lastGood: true });
   const { host, port, maxBodyBytes, maxPixels, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } = settings;
-  const { maxBatchSize, maxDelayMs, rateLimit, proxies, peers, corsOrigins, abstain, drainMs } = settings;
+  const { maxBatchSize, maxDelayMs, rateLimit, proxies, admin, hosts, peers, corsOrigins, abstain, drainMs } = settings;
   const workers = settings.workers || availableParallelism();
   // What waits longer than half a second is hardly worth its answer; a thread answers some sixty in a second.
   const queueLimit = settings.queueLimit || queuePerWorker * workers;
@@ -116,7 +118,9 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
     workers,
     maxBatchSize,
     maxDelayMs,
+    allowedHosts: listed(hosts),
     keys,
+    admin,
     rateLimitPerMinute: rateLimit,
     proxies,
     corsOrigins: listed(corsOrigins),

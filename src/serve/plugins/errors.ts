@@ -76,7 +76,9 @@ export function registerErrors(app: ServeApp): void {
   };
   app.setNotFoundHandler(refuse);
   // What is wrong with the body matters only where there is somebody to take it.
-  app.setErrorHandler((error, request, reply) => (request.is404 ? refuse(request, reply) : sendError(error, request, reply)));
+  app.setErrorHandler((error, request, reply) =>
+    request.is404 && !(error instanceof ServalError) ? refuse(request, reply) : sendError(error, request, reply),
+  );
 }
 
 /** `/models/:name` as a regular expression; a trailing `*` matches the rest. */

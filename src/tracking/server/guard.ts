@@ -1,4 +1,4 @@
-import { BlockList, isIP } from "node:net";
+import { hostName, isListedHost, isPrivateAddress, matchesEntry } from "../../http/host.ts";
 import type { TrackingApp } from "./context.ts";
 
 export interface GuardOptions {
@@ -18,13 +18,12 @@ const local = new Set(["localhost", "127.0.0.1", "[::1]", "0.0.0.0"]);
  * is one (10.evil.example is not), and an entry without a port holds for every port.
  */
 export function registerGuard(app: TrackingApp, { allowedHosts = [], allowedOrigins = [] }: GuardOptions): void {
-  const networks = privateNetworks();
   app.addHook("onRequest", (request, reply, done) => {
     const path = request.url.split("?")[0] ?? "";
     const host = request.headers.host ?? "";
     const origin = request.headers.origin;
     void reply.header("x-content-type-options", "nosniff").header("x-frame-options", "SAMEORIGIN");
-    if (path !== "/health" && path !== "/version" && !isAllowedHost(host, allowedHosts, networks)) {
+    if (path !== "/health" && path !== "/version" && !isAllowedHost(host, allowedHosts)) {
       const text = `Serval's tracking server does not know the host ${JSON.stringify(host.slice(0, 200))}. Add it with --allowed-hosts if it is yours.`;
       void reply.code(403).type("text/plain; charset=utf-8").send(text);
       return;
@@ -38,40 +37,13 @@ export function registerGuard(app: TrackingApp, { allowedHosts = [], allowedOrig
   });
 }
 
-function isAllowedHost(header: string, allowed: readonly string[], networks: BlockList): boolean {
-  const match = /^(\[[0-9a-f:.%]+\]|[^:[\]\s/]+)(?::\d+)?$/i.exec(header);
-  const name = match?.[1]?.toLowerCase();
+function isAllowedHost(header: string, allowed: readonly string[]): boolean {
+  const name = hostName(header);
   if (name === undefined) return false;
-  const address = name.replace(/^\[|\]$/g, "");
-  const family = isIP(address);
-  if (local.has(name) || (family !== 0 && networks.check(address, family === 6 ? "ipv6" : "ipv4"))) return true;
-  return allowed.some((entry) => fits(entry, header.toLowerCase()) || fits(entry, name));
+  return local.has(name) || isPrivateAddress(name) || isListedHost(header, allowed);
 }
 
 function isAllowedOrigin(origin: string, allowed: readonly string[]): boolean {
   const name = URL.parse(origin)?.hostname;
-  return (name !== undefined && local.has(name)) || allowed.some((entry) => fits(entry, origin.toLowerCase()));
-}
-
-/** `*` stands for anything. */
-function fits(entry: string, text: string): boolean {
-  return new RegExp(
-    `^${entry
-      .trim()
-      .toLowerCase()
-      .split("*")
-      .map((part) => RegExp.escape(part))
-      .join(".*")}$`,
-  ).test(text);
-}
-
-/** RFC 1918, RFC 4193 and the loopback network. */
-function privateNetworks(): BlockList {
-  const list = new BlockList();
-  list.addSubnet("127.0.0.0", 8, "ipv4");
-  list.addSubnet("10.0.0.0", 8, "ipv4");
-  list.addSubnet("172.16.0.0", 12, "ipv4");
-  list.addSubnet("192.168.0.0", 16, "ipv4");
-  list.addSubnet("fc00::", 7, "ipv6");
-  return list;
+  return (name !== undefined && local.has(name)) || allowed.some((entry) => matchesEntry(entry, origin.toLowerCase()));
 }
