@@ -180,7 +180,8 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       default: 0,
       minimum: 0,
       maximum: 1_000_000_000,
-      description: "Requests a minute for each API key, or for each IPv4 address or IPv6 /64 network where there are no keys; 0 for no limit.",
+      description:
+        "Requests a minute for each API key, or for each IPv4 address or IPv6 /64 network where there are no keys; 0 for no limit.",
     }),
   },
   proxies: {

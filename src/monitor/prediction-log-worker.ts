@@ -1,106 +1,112 @@
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
-import { DatabaseSync } from "node:sqlite";
+import { getSystemErrorMap } from "node:util";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
-import { ServalError, toServalError } from "../errors.ts";
+import { ServalError } from "../errors.ts";
 import type { FeedbackResult, LogAnswer, LogCall, LoggedPrediction } from "./prediction-log.ts";
+import { mayLabel, PredictionStore } from "./prediction-store.ts";
+import { UnstoredPredictions } from "./unstored-predictions.ts";
 
-/** Goes up with every change of the tables. */
-const schemaVersion = 1;
+/** How long the file is left alone after it could not be opened or written. */
+const retryMs = 1000;
+const reportLostEveryMs = 10_000;
 
-const schema = `
-  CREATE TABLE IF NOT EXISTS predictions (
-    request_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, model_name TEXT NOT NULL, model_version TEXT NOT NULL,
-    label TEXT NOT NULL, confidence REAL NOT NULL, probabilities TEXT NOT NULL
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX IF NOT EXISTS predictions_at ON predictions (at_ms);
-  CREATE TABLE IF NOT EXISTS feedback (
-    request_id TEXT PRIMARY KEY REFERENCES predictions (request_id), label TEXT NOT NULL, at_ms INTEGER NOT NULL
-  ) STRICT, WITHOUT ROWID;
-  PRAGMA user_version = ${schemaVersion};
-`;
+/**
+ * Writes to the file, and keeps what it cannot write until it can: a disk that was full gets room again, and a folder that
+ * could not be opened can be put right while the service runs.
+ */
+class PredictionWriter {
+  readonly #path: string;
+  readonly #answer: (message: LogAnswer) => void;
+  readonly #unstored = new UnstoredPredictions();
+  #store: PredictionStore | undefined;
+  #failure: { readonly reason: string; readonly at: number } | undefined;
+  #lostReportedAt = -Infinity;
 
-function openDatabase(path: string): DatabaseSync {
-  mkdirSync(dirname(path), { recursive: true });
-  const db = new DatabaseSync(path);
-  // Readers (drift, live accuracy) do not block the service, nor a second service on the same file.
-  db.exec("PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 5000;");
-  const { user_version: version } = db.prepare("PRAGMA user_version").get() as { user_version: number };
-  if (version > schemaVersion) {
-    throw new ServalError(
-      "E_PREDICTION_LOG",
-      `it has version ${version}, and this Serval knows ${schemaVersion}. Use a newer Serval, or another folder.`,
-    );
+  constructor(path: string, answer: (message: LogAnswer) => void) {
+    this.#path = path;
+    this.#answer = answer;
+    this.#write();
   }
-  db.exec(schema);
-  return db;
+
+  add(rows: readonly LoggedPrediction[]): void {
+    this.#unstored.add(rows);
+    this.#write();
+  }
+
+  /** Throws E_FEEDBACK_UNKNOWN, E_LABEL_UNKNOWN, and E_PREDICTION_LOG where the prediction or the label could not be stored. */
+  addFeedback(requestId: string, label: string, ofKey: string | null, atMs: number): FeedbackResult {
+    this.#write();
+    const keyName = this.#unstored.keyOf(requestId);
+    if (this.#store === undefined || (keyName !== undefined && mayLabel(keyName, ofKey))) {
+      throw new ServalError("E_PREDICTION_LOG", `The prediction could not be stored: ${this.#failure?.reason ?? "it was lost"}.`);
+    }
+    try {
+      return this.#store.addFeedback(requestId, label, ofKey, atMs);
+    } catch (error) {
+      if (error instanceof ServalError) throw error;
+      throw new ServalError("E_PREDICTION_LOG", `The label could not be stored: ${reasonOf(error)}.`, { cause: error });
+    }
+  }
+
+  close(): void {
+    this.#failure = undefined;
+    this.#write();
+    this.#store?.close();
+  }
+
+  /** Opens the file where that is left to do, and stores all that waits; not again within a second of a failure. */
+  #write(): void {
+    const now = performance.now();
+    if (this.#failure !== undefined && now - this.#failure.at < retryMs) return;
+    try {
+      this.#store ??= new PredictionStore(this.#path);
+      for (let rows = this.#unstored.next(); rows.length > 0; rows = this.#unstored.next()) {
+        this.#store.addPredictions(rows);
+        this.#unstored.stored(rows);
+      }
+      if (this.#failure !== undefined) this.#answer({ kind: "recovered" });
+      this.#failure = undefined;
+    } catch (error) {
+      const reason = reasonOf(error);
+      if (this.#failure === undefined) this.#answer({ kind: "trouble", reason });
+      this.#failure = { reason, at: performance.now() };
+    }
+    this.#reportLost(now);
+  }
+
+  #reportLost(now: number): void {
+    if (now - this.#lostReportedAt < reportLostEveryMs) return;
+    const count = this.#unstored.takeLostCount();
+    if (count === 0) return;
+    this.#lostReportedAt = now;
+    this.#answer({ kind: "lost", count });
+  }
+}
+
+/** Why something failed, without the paths that Node puts into such messages: clients read it. */
+function reasonOf(error: unknown): string {
+  const { errno, message } = error as NodeJS.ErrnoException;
+  return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message.replace(/\.$/, "");
 }
 
 /** The thread behind `openPredictionLog`: writes to disk, so that nothing else has to wait for one. */
 function serveLog(port: MessagePort, path: string): void {
   const answer = (message: LogAnswer): void => port.postMessage(message);
-  let db: DatabaseSync;
-  try {
-    db = openDatabase(path);
-  } catch (error) {
-    answer({ kind: "refused", message: (error as Error).message });
-    port.close();
-    return;
-  }
-  const insert = db.prepare("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?)");
-  const find = db.prepare("SELECT probabilities FROM predictions WHERE request_id = ?");
-  const known = db.prepare("SELECT label FROM feedback WHERE request_id = ?");
-  const store = db.prepare("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)");
-
-  const addPredictions = (rows: readonly LoggedPrediction[]): void => {
-    // In the file system's hands after each commit, on the disk a little later: enough for a crash of this process.
-    db.exec("PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE");
-    try {
-      for (const row of rows) {
-        const { requestId, atMs, modelName, modelVersion, label, confidence, probabilities } = row;
-        insert.run(requestId, atMs, modelName, modelVersion, label, confidence, JSON.stringify(probabilities));
-      }
-      db.exec("COMMIT");
-    } catch (error) {
-      if (db.isTransaction) db.exec("ROLLBACK");
-      throw error;
-    }
-  };
-
-  const addFeedback = (requestId: string, label: string, atMs: number): FeedbackResult => {
-    const row = find.get(requestId) as { probabilities: string } | undefined;
-    if (row === undefined)
-      throw new ServalError("E_FEEDBACK_UNKNOWN", `No prediction with the request id ${JSON.stringify(requestId)} is stored.`);
-    const labels = Object.keys(JSON.parse(row.probabilities) as object);
-    if (!labels.includes(label)) {
-      throw new ServalError("E_LABEL_UNKNOWN", `${JSON.stringify(label)} is none of the model's labels: ${labels.join(", ")}.`);
-    }
-    if ((known.get(requestId) as { label: string } | undefined)?.label === label) return "same";
-    db.exec("PRAGMA synchronous = FULL");
-    store.run(requestId, label, atMs);
-    return "new";
-  };
-
+  const writer = new PredictionWriter(path, answer);
   port.on("message", (call: LogCall) => {
     if (call.kind === "close") {
-      db.close();
+      writer.close();
       port.close();
     } else if (call.kind === "predictions") {
-      try {
-        addPredictions(call.rows);
-      } catch (error) {
-        answer({ kind: "lost", count: call.rows.length, message: (error as Error).message });
-      }
+      writer.add(call.rows);
     } else {
       try {
-        answer({ kind: "stored", id: call.id, result: addFeedback(call.requestId, call.label, call.atMs) });
+        answer({ kind: "stored", id: call.id, result: writer.addFeedback(call.requestId, call.label, call.ofKey, call.atMs) });
       } catch (error) {
-        const { code, message } = error instanceof ServalError ? error : new ServalError("E_PREDICTION_LOG", toServalError(error).message);
+        const { code, message } = error instanceof ServalError ? error : new ServalError("E_PREDICTION_LOG", reasonOf(error));
         answer({ kind: "failed", id: call.id, code, message });
       }
     }
   });
-  answer({ kind: "ready" });
 }
 
 if (parentPort) serveLog(parentPort, workerData as string);

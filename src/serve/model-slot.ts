@@ -1,4 +1,4 @@
-import { ServalError, toServalError } from "../errors.ts";
+import { ServalError, toServalError, type ErrorCode } from "../errors.ts";
 import { assertSameSignature, startServedModel, type ServableBundle, type ServedModel, type ServedModelOptions } from "./served-model.ts";
 
 /** A version that a source would like to see served. */
@@ -30,7 +30,8 @@ export interface ModelRef {
 }
 
 export interface Refusal extends ModelRef {
-  readonly code: string;
+  readonly code: ErrorCode;
+  /** For the log: it may name files. */
   readonly message: string;
 }
 

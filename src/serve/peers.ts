@@ -10,6 +10,7 @@ export interface PeerAnswer {
 }
 
 const timeoutMs = 3000;
+const maxAnswerBytes = 65_536;
 
 /**
  * Sends a JSON body to every replica behind `peers` (HOST:PORT, where a name with several addresses stands for all of them), and
@@ -30,9 +31,11 @@ export async function askPeers(
           method: "POST",
           headers: { ...headers, "content-type": "application/json", [peerHeader]: "1" },
           body: JSON.stringify(body),
+          // The headers hold the client's key: they go to the replica and nowhere else.
+          redirect: "error",
           signal: AbortSignal.timeout(timeoutMs),
         });
-        return { status: response.status, body: (await response.json()) as PeerAnswer["body"] };
+        return { status: response.status, body: await readAnswer(response) };
       } catch {
         return undefined;
       }
@@ -45,6 +48,18 @@ export async function askPeers(
   throw new ServalError("E_PREDICTION_LOG", `${silent} of ${bases.length} replicas did not say whether they know the request.`, {
     hint: "Send the feedback again in a moment.",
   });
+}
+
+/** A replica's answer is short. Throws for a longer one, and for what is not JSON. */
+async function readAnswer(response: Response): Promise<PeerAnswer["body"]> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of response.body ?? []) {
+    bytes += chunk.length;
+    if (bytes > maxAnswerBytes) throw new ServalError("E_PREDICTION_LOG", `A replica's answer has more than ${maxAnswerBytes} bytes.`);
+    chunks.push(chunk);
+  }
+  return JSON.parse(Buffer.concat(chunks).toString()) as PeerAnswer["body"];
 }
 
 /** Nobody has the name while the replicas start: then there is nobody to ask. */

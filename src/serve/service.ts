@@ -1,6 +1,7 @@
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { ServalError, toServalError } from "../errors.ts";
+import { ServalError } from "../errors.ts";
+import { connectionBudget, limitConnections } from "../http/connection-limit.ts";
 import { createServiceMetrics, type ServiceMetrics } from "../monitor/metrics.ts";
 import { openPredictionLog } from "../monitor/prediction-log.ts";
 import type { LogLevel } from "./app.ts";
@@ -48,6 +49,8 @@ export interface Service {
 
 /** After listening: long enough for a first answer, short enough that a burst soon finds every thread. */
 const settleMs = 250;
+/** How often the log says that connections are closed because there are too many. */
+const fullEveryMs = 60_000;
 
 /**
  * Loads and checks the model, builds the app and listens. Throws what `loadServedModel` throws, and E_PORT_IN_USE.
@@ -80,11 +83,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const predictionLog =
     predictionLogFile === undefined
       ? undefined
-      : openPredictionLog(predictionLogFile, { warn: (message) => logger?.error(message), after: settled });
-  predictionLog?.opened.catch((error: unknown) => {
-    const { code, message } = toServalError(error);
-    logger?.error({ code }, `predictions are not stored, and there is no feedback: ${message}`);
-  });
+      : openPredictionLog(predictionLogFile, {
+          onTrouble: (message) => logger?.error({ code: "E_PREDICTION_LOG" }, message),
+          onRecovered: (message) => logger?.info(message),
+          after: settled,
+        });
   let draining = false;
   const { model, ready } = started.value;
   const slot = createModelSlot(model, {
@@ -108,6 +111,18 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     const building = imported.value.buildApp({ ...options, slot, metrics, predictionLog, draining: () => draining, log });
     const [app] = await Promise.all([building, ready]);
     logger = app.log;
+    const maxConnections = await connectionBudget();
+    if (maxConnections !== undefined) {
+      limitConnections(
+        app.server,
+        maxConnections,
+        atMostEvery(fullEveryMs, () => {
+          app.log.warn(
+            `${maxConnections} connections are open, as many as the limit on file descriptors allows: idle ones are closed for new ones`,
+          );
+        }),
+      );
+    }
     await app.listen({ host, port });
     listening.resolve();
     options.source?.follow(async (candidate) => await slot.offer(candidate), following.signal);
@@ -137,6 +152,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   }
 }
 
+function atMostEvery(everyMs: number, call: () => void): () => void {
+  let last = -Infinity;
+  return () => {
+    if (performance.now() - last < everyMs) return;
+    last = performance.now();
+    call();
+  };
+}
+
 function listenError(error: unknown, host: string, port: number): unknown {
   const { code } = error as NodeJS.ErrnoException;
   if (code === "EADDRINUSE") return new ServalError("E_PORT_IN_USE", `Port ${port} of ${host} is taken.`, { cause: error });
@@ -147,7 +171,7 @@ function listenError(error: unknown, host: string, port: number): unknown {
     });
   }
   if (code === "EADDRNOTAVAIL" || code === "ENOTFOUND" || code === "EAI_AGAIN") {
-    return new ServalError("E_USAGE", `${host} is no address of this machine.`, {
+    return new ServalError("E_USAGE", `${host} is not an address of this machine.`, {
       cause: error,
       hint: "Use 127.0.0.1 for this machine only, or 0.0.0.0 for every network that it is on.",
     });

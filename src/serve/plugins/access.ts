@@ -87,9 +87,13 @@ function whyRefused(request: FastifyRequest, { keys, admin = "off", proxies = 0 
   if (admin === "off") return new ServalError("E_FORBIDDEN", "Changing the model needs an API key, and this service has no keys.");
   const reason = whyNotLocal(request.raw, proxies);
   if (reason === undefined) return undefined;
-  return new ServalError("E_FORBIDDEN", `Only programs on the service's own machine may change the model. This request is refused: ${reason}.`, {
-    hint: "Ask http://127.0.0.1 on that machine with no proxy between, or set SERVAL_API_KEYS_FILE and send a key.",
-  });
+  return new ServalError(
+    "E_FORBIDDEN",
+    `Only programs on the service's own machine may change the model. This request is refused: ${reason}.`,
+    {
+      hint: "Ask http://127.0.0.1 on that machine with no proxy between, or set SERVAL_API_KEYS_FILE and send a key.",
+    },
+  );
 }
 
 /** The API page's own files are registered by its library, without our mark. */

@@ -1,7 +1,8 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
-import { ERRORS, ServalError } from "../../errors.ts";
+import { ERRORS, ServalError, type ErrorCode } from "../../errors.ts";
+import { bodyEncoding } from "../../http/body-encoding.ts";
 import type { ServeApp } from "../context.ts";
 
 export const retryAfterSeconds = 1;
@@ -32,13 +33,37 @@ function isInferenceProtocol(url: string): boolean {
   return /^\/v2(?:[/?]|$)/.test(url);
 }
 
+/**
+ * Errors whose messages are about the request and written for the client. The messages of all others may name files of the
+ * server, its libraries or its neighbours: they go to the log, and the client reads what the code means in general.
+ */
+const aboutUploads = /^E_(?:IMAGE|UPLOAD)_/;
+const forClients: ReadonlySet<ErrorCode> = new Set([
+  "E_API_KEY",
+  "E_CLIENT_GONE",
+  "E_EXPLAIN",
+  "E_FEEDBACK_UNKNOWN",
+  "E_FORBIDDEN",
+  "E_LABEL_UNKNOWN",
+  "E_MEDIA_TYPE",
+  "E_METHOD",
+  "E_MODEL_ROLLBACK",
+  "E_MODEL_UNKNOWN",
+  "E_PREDICTION_LOG",
+  "E_PREDICTION_TIMEOUT",
+  "E_QUEUE_FULL",
+  "E_RATE_LIMIT",
+  "E_REQUEST",
+  "E_ROUTE_NOT_FOUND",
+  "E_TENSOR",
+]);
+
 /** What a client is told of an error. */
 export function shownError(failure: ServalError, requestId: string): ShownError {
-  const { code, status } = failure;
-  // What broke inside, with its paths and libraries, is for the log.
-  const message = status === 500 ? ERRORS[code].title : failure.message;
-  const hint = code === "E_INTERNAL" ? "Report it with the request id." : failure.hint;
-  return { code, message, hint, request_id: requestId };
+  const { code } = failure;
+  const { title, hint } = ERRORS[code];
+  if (forClients.has(code) || aboutUploads.test(code)) return { code, message: failure.message, hint: failure.hint, request_id: requestId };
+  return { code, message: title, hint: code === "E_INTERNAL" ? "Report it with the request id." : hint, request_id: requestId };
 }
 
 /** Unlike in a shell, a missing file of ours is no 404 for the client: whatever is not a ServalError is E_INTERNAL. */
@@ -56,7 +81,7 @@ function toHttpError(error: unknown, request: FastifyRequest): ServalError {
   return new ServalError(clientsFault ? "E_REQUEST" : "E_INTERNAL", message, { cause: error });
 }
 
-/** Answers every error, unknown addresses (404) and unknown methods (405 with Allow) in the one shape. */
+/** Answers every error, unknown addresses (404), unknown methods (405 with Allow) and compressed bodies (415) in the one shape. */
 export function registerErrors(app: ServeApp): void {
   const methodsByRoute = new Map<string, Set<string>>();
   app.addHook("onRoute", ({ url, method }) => {
@@ -75,6 +100,16 @@ export function registerErrors(app: ServeApp): void {
     return sendError(new ServalError("E_METHOD", `${path} takes ${allow}, not ${request.method}.`), request, reply);
   };
   app.setNotFoundHandler(refuse);
+  app.addHook("preParsing", (request, reply, payload, done) => {
+    const encoding = bodyEncoding(request.raw);
+    if (encoding === undefined || request.is404) {
+      done(null, payload);
+      return;
+    }
+    void reply.header("accept-encoding", "identity");
+    const message = `The body has the Content-Encoding ${JSON.stringify(encoding.slice(0, 100))}; expected none.`;
+    done(new ServalError("E_MEDIA_TYPE", message, { hint: "Send the body as it is, without compressing it." }));
+  });
   // What is wrong with the body matters only where there is somebody to take it.
   app.setErrorHandler((error, request, reply) =>
     request.is404 && !(error instanceof ServalError) ? refuse(request, reply) : sendError(error, request, reply),

@@ -4,6 +4,9 @@ import type { ServeApp } from "../context.ts";
 
 /** nginx's status for a client that hung up before the answer. */
 const clientClosedRequest = 499;
+/** The methods that routes may have. Node's parser knows thirty more, and each would be a series that anyone can start. */
+const countedMethods: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]);
+const otherMethod = "other";
 const uploadBroken: ErrorCode = "E_UPLOAD_BROKEN";
 
 /**
@@ -19,7 +22,7 @@ export function registerObservation(app: ServeApp, metrics: ServiceMetrics): voi
     void reply.header("x-request-id", request.id);
     reply.raw.once("close", () => {
       const { label, confidence } = request.outcome;
-      const { method } = request;
+      const method = countedMethods.has(request.method) ? request.method : otherMethod;
       const route = request.routeOptions.url ?? unknownRoute;
       const answered = reply.raw.writableFinished;
       const status = answered ? reply.statusCode : clientClosedRequest;

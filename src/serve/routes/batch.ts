@@ -67,7 +67,7 @@ export function registerBatch(scope: ServeApp, context: ServeContext): void {
         try {
           if (image instanceof Error) throw image;
           const prediction = await predictor.predict(image, { signal: gone, disposable: true });
-          const result = concludePrediction(context, prediction, id, abstain, performance.now() - startedAt);
+          const result = concludePrediction(context, prediction, request, id, abstain, performance.now() - startedAt);
           return JSON.stringify({ index, filename, result });
         } catch (error) {
           const failure = toServalError(error);

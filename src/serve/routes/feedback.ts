@@ -35,7 +35,8 @@ export async function registerFeedback(app: ServeApp, { predictionLog, peers }: 
           tags: ["predictions"],
           summary: "Say what an image really shows",
           description:
-            "202 when the label is stored, 200 when it was stored before. Another label for the same request replaces the first.",
+            "202 when the label is stored, 200 when it was stored before. Another label for the same request replaces the first. " +
+            "Where the service has keys, a key labels the predictions that it asked for; to every other key they are unknown (404).",
           body: Feedback,
           response: withErrors({ 200: Stored, 202: Stored }),
         },
@@ -43,10 +44,13 @@ export async function registerFeedback(app: ServeApp, { predictionLog, peers }: 
       async (request, reply) => {
         if (predictionLog === undefined) throw new ServalError("E_PREDICTION_LOG", "This service stores no predictions.");
         const { request_id: id, label } = request.body;
-        const stored = await predictionLog.addFeedback(id, label).catch(async (error: unknown) => {
+        // A key labels its own predictions, a reviewer's labels all; without keys everybody may label all.
+        const ofKey = request.keyOwner === null || request.keyOwner.reviewer ? null : request.keyOwner.name;
+        const stored = await predictionLog.addFeedback(id, label, ofKey).catch(async (error: unknown) => {
           const unknown = error instanceof ServalError && error.code === "E_FEEDBACK_UNKNOWN";
           if (!unknown || peers.length === 0 || request.headers[peerHeader] !== undefined) throw error;
-          // Another replica made the prediction, and keeps what belongs to it.
+          // Another replica may have made the prediction, and keeps what belongs to it. It gets the client's own key, never
+          // our word for who the client is, and asks the same of the key.
           const answer = await askPeers(peers, "/feedback", request.body, clientHeaders(request.headers));
           if (answer === undefined) throw error;
           if (answer.body.error) throw new ServalError("E_LABEL_UNKNOWN", answer.body.error.message);

@@ -1,6 +1,7 @@
 import Type from "typebox";
+import { ERRORS } from "../../errors.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
-import type { ModelSlot } from "../model-slot.ts";
+import type { ModelSlot, Refusal } from "../model-slot.ts";
 import { ModelName, withErrors } from "../schemas.ts";
 
 const Size = Type.Object({ width: Type.Integer(), height: Type.Integer() });
@@ -48,6 +49,11 @@ function describeSlot({ current, previous, pinnedAgainst }: ModelSlot) {
   return { model: { name: current.name, version: current.version }, previous, pinned_against: pinnedAgainst };
 }
 
+/** What went wrong in general; the log has the particulars, which may name files of the server. */
+function describeRefusal({ name, version, code }: Refusal) {
+  return { name, version, code, message: ERRORS[code].title };
+}
+
 /**
  * GET /model: what answers. GET /model/checks: whether it still gives its known answers, tried now. POST /model/rollback:
  * the version before, until another one is released or DELETE /model/pin.
@@ -69,7 +75,7 @@ export function registerModel(app: ServeApp, { slot }: ServeContext): void {
       seed: manifest.seed,
       previous: slot.previous,
       pinned_against: slot.pinnedAgainst,
-      refused: slot.refused,
+      refused: slot.refused && describeRefusal(slot.refused),
     };
   });
   app.get(

@@ -17,10 +17,11 @@ export interface PredictionBody {
   readonly timings_ms: { readonly preprocess: number; readonly queue: number; readonly model: number; readonly total: number };
 }
 
-/** Counts and stores a prediction, and gives it the shape of the API. */
+/** Counts and stores a prediction for the owner of the request's key, and gives it the shape of the API. */
 export function concludePrediction(
   { metrics, predictionLog }: ServeContext,
   prediction: Prediction,
+  { keyOwner }: FastifyRequest,
   requestId: string,
   abstain: boolean,
   totalMs: number,
@@ -28,7 +29,16 @@ export function concludePrediction(
   const { label, confidence, model, probabilities, timings } = prediction;
   const silent = abstain && prediction.unsure;
   metrics.countPrediction({ label: silent ? null : label, confidence, modelVersion: model.version });
-  predictionLog?.add({ requestId, atMs: Date.now(), modelName: model.name, modelVersion: model.version, label, confidence, probabilities });
+  predictionLog?.add({
+    requestId,
+    atMs: Date.now(),
+    modelName: model.name,
+    modelVersion: model.version,
+    label,
+    confidence,
+    probabilities,
+    keyName: keyOwner?.name ?? null,
+  });
   return {
     label: silent ? null : label,
     ...(silent ? { reason: "low_confidence" as const } : {}),
@@ -77,7 +87,14 @@ export function registerPredict(scope: ServeApp, context: ServeContext): void {
       const gone = clientGone(reply);
       const image = await readUpload(request, reply, limits.maxBodyBytes, bodies.open(reply));
       const prediction = await predictor.predict(image, { signal: gone, disposable: true });
-      const body = concludePrediction(context, prediction, request.id, request.query.abstain ?? context.abstain, reply.elapsedTime);
+      const body = concludePrediction(
+        context,
+        prediction,
+        request,
+        request.id,
+        request.query.abstain ?? context.abstain,
+        reply.elapsedTime,
+      );
       Object.assign(request.outcome, { label: body.label, confidence: body.confidence });
       return body;
     },

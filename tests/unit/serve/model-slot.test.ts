@@ -17,7 +17,7 @@ import { colourPicture, writeTinyBundle, type TinyOptions } from "../../helpers/
 
 let service: TestService | undefined;
 async function start(options: TestServiceOptions = {}): Promise<TestService> {
-  service = await startTestService(options);
+  service = await startTestService({ ...options, service: { admin: "local", ...options.service } });
   return service;
 }
 afterEach(async () => {
