@@ -104,6 +104,6 @@ export function mayLabel(keyName: string | null, ofKey: string | null): boolean 
   return keyName === null || ofKey === null || keyName === ofKey;
 }
 
-export function unknownPrediction(requestId: string): ServalError {
+function unknownPrediction(requestId: string): ServalError {
   return new ServalError("E_FEEDBACK_UNKNOWN", `No prediction with the request id ${JSON.stringify(requestId)} is stored.`);
 }

@@ -111,18 +111,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     const building = imported.value.buildApp({ ...options, slot, metrics, predictionLog, draining: () => draining, log });
     const [app] = await Promise.all([building, ready]);
     logger = app.log;
-    const maxConnections = await connectionBudget();
-    if (maxConnections !== undefined) {
-      limitConnections(
-        app.server,
-        maxConnections,
-        atMostEvery(fullEveryMs, () => {
-          app.log.warn(
-            `${maxConnections} connections are open, as many as the limit on file descriptors allows: idle ones are closed for new ones`,
-          );
-        }),
-      );
-    }
+    await leaveDescriptors(app);
     await app.listen({ host, port });
     listening.resolve();
     options.source?.follow(async (candidate) => await slot.offer(candidate), following.signal);
@@ -150,6 +139,16 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     await predictionLog?.close();
     throw listenError(error, host, port);
   }
+}
+
+/** Connections must not take the file descriptors that the service needs for its files. */
+async function leaveDescriptors(app: ServeApp): Promise<void> {
+  const max = await connectionBudget();
+  if (max === undefined) return;
+  const warn = (): void => {
+    app.log.warn(`${max} connections are open, as many as the limit on file descriptors allows: idle ones are closed for new ones`);
+  };
+  limitConnections(app.server, max, atMostEvery(fullEveryMs, warn));
 }
 
 function atMostEvery(everyMs: number, call: () => void): () => void {

@@ -29,7 +29,7 @@ const sendFeedback = async (port: number, id: string, headers: Record<string, st
     body: JSON.stringify({ request_id: id, label: "red" }),
   });
 
-/** A file system of 300 kB; the test is left out where it cannot be mounted. */
+/** A file system of 300 kB; undefined where this user may not mount one. */
 async function smallDisk(): Promise<string | undefined> {
   const dir = await temporaryFolder();
   const mounted = await run("mount", ["-t", "tmpfs", "-o", "size=300k", "tmpfs", dir]).catch(() => undefined);
@@ -42,7 +42,10 @@ it("a full disk stops no prediction; feedback about what is not stored answers 5
   skip,
 }) => {
   const disk = await smallDisk();
-  if (disk === undefined) return skip("no right to mount");
+  if (disk === undefined) {
+    skip("no right to mount");
+    return;
+  }
   const keys = join(await temporaryFolder(), "keys");
   await writeFile(keys, `alice ${sha256("a")}\nbob ${sha256("b")}\n`);
   const service: TestService = await startTestService({

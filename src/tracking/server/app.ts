@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, LogController, type FastifyError, type FastifyReply, type FastifyRequest } from "fastify";
 import { ServalError } from "../../errors.ts";
+import { bodyEncoding } from "../../http/body-encoding.ts";
 import { lazySchemas } from "../../http/lazy-schemas.ts";
 import type { TrackingApp, TrackingContext } from "./context.ts";
 import { registerGuard, type GuardOptions } from "./guard.ts";
@@ -48,6 +49,15 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
   app.setNotFoundHandler((request, reply) => {
     const message = `${request.method} ${request.url.split("?")[0]?.slice(0, 200)}: this server has no such address. docs/tracking.md lists what it answers.`;
     return sendError(refusal("ENDPOINT_NOT_FOUND", message), request, reply);
+  });
+  app.addHook("preParsing", ({ raw, is404 }, reply, payload, done) => {
+    const encoding = bodyEncoding(raw);
+    if (encoding === undefined || is404) done(null, payload);
+    else {
+      void reply.header("accept-encoding", "identity");
+      const message = `The body has the Content-Encoding ${JSON.stringify(encoding.slice(0, 100))}; expected none: send it as it is.`;
+      done(refusal("UNSUPPORTED_MEDIA_TYPE", message));
+    }
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(["application/json", "*"], { parseAs: "string" }, (_request, text, done) => {
