@@ -1,4 +1,8 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { createServer, type IncomingHttpHeaders, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
@@ -147,13 +151,64 @@ describe("feedback where the service has keys", () => {
     }
   });
 
-  it("is open to every key for what was stored without one", async () => {
+  it("is open to every key for what version 0.1 stored, and 0.1 goes on storing into the same file", async () => {
     const file = join(root, "shared.db");
-    const open = await startTestService({ service: { predictionLogFile: file } });
-    const { request_id: id } = (await readReply(await fetch(`${open.url}/predict`, { method: "POST", body: form(["file", picture]) })))
-      .body;
-    await open.close();
+    const old = new DatabaseSync(file);
+    onTestFinished(() => old.close());
+    old.exec(`
+      CREATE TABLE predictions (
+        request_id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, model_name TEXT NOT NULL, model_version TEXT NOT NULL,
+        label TEXT NOT NULL, confidence REAL NOT NULL, probabilities TEXT NOT NULL
+      ) STRICT, WITHOUT ROWID;
+      CREATE TABLE feedback (
+        request_id TEXT PRIMARY KEY REFERENCES predictions (request_id), label TEXT NOT NULL, at_ms INTEGER NOT NULL
+      ) STRICT, WITHOUT ROWID;
+      PRAGMA user_version = 1;
+    `);
+    const store = old.prepare("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?)");
+    const row = [1, "colours", "1", "red", 1, '{"red":1,"blue":0}'] as const;
+    store.run("before", ...row);
     const service = await start({ keys: await keysOf(lines), predictionLogFile: file });
-    expect((await send(service, "b", id as string, "blue")).status).toBe(202);
+    expect((await send(service, "b", "before", "blue")).status).toBe(202);
+    store.run("beside", ...row);
+    old.prepare("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)").run("beside", "red", 2);
+    expect((await send(service, "a", "beside", "red")).status).toBe(200);
+    const id = await predict(service, "a");
+    expect((await send(service, "a", id, "red")).status).toBe(202);
+    expect(old.prepare("SELECT request_id, key_name FROM prediction_keys").all()).toEqual([{ request_id: id, key_name: "alice" }]);
+    expect(old.prepare("PRAGMA user_version").get()).toEqual({ user_version: 1 });
+  });
+
+  it("takes no key elsewhere when a replica redirects, and reads no endless answer", async () => {
+    const strangers: IncomingHttpHeaders[] = [];
+    const listen = async (answer: RequestListener): Promise<string> => {
+      const server = createServer(answer).listen(0, "127.0.0.1");
+      await once(server, "listening");
+      onTestFinished(() => {
+        server.closeAllConnections();
+        server.close();
+      });
+      return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    };
+    const stranger = await listen(({ headers }, response) => {
+      strangers.push(headers);
+      response.end("{}");
+    });
+    let sent = 0;
+    const peers = [
+      await listen((_request, response) => void response.writeHead(307, { location: `http://${stranger}/feedback` }).end()),
+      await listen((_request, response) => {
+        const more = (): void => {
+          while (!response.destroyed && response.write(" ".repeat(65_536))) sent += 65_536;
+        };
+        response.on("drain", more);
+        more();
+      }),
+    ];
+    const service = await start({ keys: await keysOf(lines), peers });
+    const { status, body } = await send(service, "a", "unknown", "red");
+    expect([status, body.error.message]).toEqual([503, "2 of 2 replicas did not say whether they know the request."]);
+    expect(strangers).toEqual([]);
+    expect(sent).toBeLessThan(32 * 1024 * 1024);
   });
 });
