@@ -471,13 +471,13 @@ const table = {
     title: "Feedback refers to a prediction that is not stored.",
     status: 404,
     exit: 1,
-    hint: "Send the `request_id` of an answer of this service, a quarter of a second after it at the earliest where several services share the work.",
+    hint: "Send the `request_id` of an answer of this service, with a key of the same name where there are keys, and a quarter of a second after it at the earliest where several services share the work.",
   },
   E_PREDICTION_LOG: {
     title: "The predictions cannot be stored, so there can be no feedback to them.",
     status: 503,
     exit: 1,
-    hint: "Give the service a state folder that it may write to (SERVAL_STATE_DIR), and room on the disk.",
+    hint: "Give the service a state folder that it may write to (SERVAL_STATE_DIR), and room on the disk; then send the feedback again.",
   },
   E_API_KEYS: {
     title: "The file of API keys cannot be used.",

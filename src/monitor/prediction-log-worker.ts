@@ -50,6 +50,7 @@ class PredictionWriter {
   close(): void {
     this.#failure = undefined;
     this.#write();
+    if (this.#unstored.count > 0) this.#answer({ kind: "lost", count: this.#unstored.count });
     this.#store?.close();
   }
 

@@ -51,7 +51,7 @@ export type LogAnswer =
   | { readonly kind: "trouble"; readonly reason: string }
   /** All that waited is stored. */
   | { readonly kind: "recovered" }
-  /** So many predictions did not fit into the memory for those that wait. */
+  /** So many predictions will never be stored: there was no more memory for those that wait, or the service stops. */
   | { readonly kind: "lost"; readonly count: number };
 
 export interface PredictionLogOptions {
@@ -158,7 +158,7 @@ class ThreadedLog implements PredictionLog {
   #receive(answer: LogAnswer): void {
     const { onTrouble, onRecovered } = this.#options;
     if (answer.kind === "trouble") onTrouble(`Predictions cannot be stored in ${this.#path}, and wait in memory: ${answer.reason}.`);
-    else if (answer.kind === "lost") onTrouble(`${answer.count} predictions were lost: they did not fit into memory any longer.`);
+    else if (answer.kind === "lost") onTrouble(`${answer.count} predictions were lost: they could not be stored in ${this.#path}.`);
     else if (answer.kind === "recovered") onRecovered?.(`Predictions are stored in ${this.#path} again.`);
     else {
       const waiting = this.#waiting.get(answer.id);

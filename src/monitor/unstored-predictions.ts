@@ -17,6 +17,10 @@ export class UnstoredPredictions {
   #characters = 0;
   #lostCount = 0;
 
+  get count(): number {
+    return this.#waiting.size;
+  }
+
   add(rows: readonly LoggedPrediction[]): void {
     for (const row of rows) {
       this.#waiting.set(row.requestId, row);

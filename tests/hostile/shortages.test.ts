@@ -96,6 +96,16 @@ it("a folder that cannot be written is tried again: predictions that waited are 
   await expect.poll(async () => (await sendFeedback(service.port, body.request_id)).status).toBe(202);
 });
 
+it("a service that stops while its disk is full says how many predictions it could not store", async () => {
+  const root = await temporaryFolder();
+  await writeFile(join(root, "state"), "a file where the folder should be");
+  const service = await startTestService({ service: { predictionLogFile: join(root, "state", "predictions.db") } });
+  for (let i = 0; i < 3; i++) await predictForm(service, await colourPicture("red"));
+  await service.close();
+  expect(await service.logged(({ msg }) => String(msg).includes("were lost"))).toMatchObject({ level: "error", code: "E_PREDICTION_LOG" });
+  expect(service.lines.join("")).toContain("3 predictions were lost: they could not be stored in ");
+});
+
 it("connections that say nothing take no file descriptor that a prediction, a label or a log needs", async () => {
   const cwd = await temporaryFolder();
   await mkdir(join(cwd, "models"));

@@ -38,7 +38,6 @@ declare module "fastify" {
 /** Host names, headers that keep browsers careful, keys, limits for each client, and whose pages may ask. Before the routes. */
 export async function registerAccess(app: ServeApp, options: AccessOptions): Promise<void> {
   const { keys, rateLimitPerMinute = 0, corsOrigins = [] } = options;
-  registerHostCheck(app, options);
   await app.register(helmet, {
     // Answers are data: a browser that shows one runs nothing in it. The two pages bring policies of their own.
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
@@ -47,6 +46,7 @@ export async function registerAccess(app: ServeApp, options: AccessOptions): Pro
     // Origins that CORS lets in must be able to read.
     crossOriginResourcePolicy: { policy: corsOrigins.length > 0 ? "cross-origin" : "same-origin" },
   });
+  registerHostCheck(app, options);
   if (corsOrigins.length > 0) await app.register(cors, { origin: [...corsOrigins], methods: ["GET", "POST", "DELETE"] });
   app.decorateRequest("keyOwner", null);
   app.addHook("onRequest", (request, _reply, done) => {

@@ -53,7 +53,7 @@ describe("serval serve", () => {
     for (const [args, message] of [
       [["--port", "http"], 'E_USAGE: --port: expected a number from 0 to 65535, got "http".'],
       [["--port", "65536"], "E_USAGE: --port: expected"],
-      [["--port", "0", "--host", "203.0.113.7"], "E_USAGE: 203.0.113.7 is no address of this machine."],
+      [["--port", "0", "--host", "203.0.113.7"], "E_USAGE: 203.0.113.7 is not an address of this machine."],
     ] as const) {
       const context = recordedContext(cwd);
       expect(await runCli(["serve", ...args], context)).toBe(2);
