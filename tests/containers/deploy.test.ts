@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { startCutRegistry } from "./cut-registry.ts";
 import { buildServiceImage, composeProjects, docker, eventually, removeComposeProjects, report, run, serviceImage } from "./engine.ts";
@@ -120,8 +120,15 @@ test("a published version is pulled and deployed; with the registry down nothing
   const { tags } = (await (await fetch(`http://${address}/v2/someone/cats-dogs-classifier/tags/list`)).json()) as { tags: string[] };
   expect(tags.sort()).toEqual(["c0ffee", "feature-x", "latest"]);
   await docker("rmi", ...tags.map((tag) => `${name}:${tag}`));
-  // As cd.yml does it, by the script of docs/deployment.md.
-  const deployed = await run("scripts/deploy.sh", [`${name}:c0ffee`, "--watch", "1"], { env: lab.env });
+  // As cd.yml does it, with a program in place of GitHub's that finds every attestation good.
+  const bin = join(folder, "bin");
+  await mkdir(bin);
+  await writeFile(join(bin, "gh"), "#!/bin/sh\n", { mode: 0o755 });
+  const verified = await run("scripts/verified_image.sh", [`${name}:c0ffee`, "someone/serval"], {
+    env: { PATH: [bin, process.env["PATH"]].join(delimiter) },
+  });
+  expect(verified.stdout, verified.output).toMatch(new RegExp(`^${name}@sha256:[0-9a-f]{64}$`));
+  const deployed = await run("scripts/deploy.sh", [verified.stdout, "--watch", "1"], { env: lab.env });
   expect([deployed.code, await lab.serving()], deployed.output).toEqual([0, ["v1"]]);
 
   registry.kill();
@@ -131,7 +138,7 @@ test("a published version is pulled and deployed; with the registry down nothing
   expect(output).toContain(`${name}:beef cannot be pulled: `);
   expect([code, await lab.serving()]).toEqual([1, ["v1"]]);
   expect(await docker("ps", "--quiet", "--filter", "label=serval.role=service")).toBe(before);
-  await docker("rmi", `${name}:c0ffee`);
+  await docker("rmi", `${name}:c0ffee`, verified.stdout);
 });
 
 test("the disk fills in the middle of a pull: says so and changes nothing, and with room again the same pull goes through", async ({
