@@ -10,7 +10,7 @@ WORKDIR /app
 # The install script of onnxruntime-node would fetch CUDA libraries, which the service does not use.
 ENV ONNXRUNTIME_NODE_INSTALL=skip npm_config_cache=/tmp/npm
 COPY package.json package-lock.json ./
-RUN --mount=type=cache,target=/tmp/npm npm ci --omit=dev --no-audit --no-fund
+RUN --mount=type=cache,target=/tmp/npm npm ci --ignore-scripts --omit=dev --no-audit --no-fund
 
 FROM packages AS dependencies
 # onnxruntime-node ships its library for every platform, and echarts its builds for browsers: 300 MB that nobody loads here.
@@ -26,7 +26,7 @@ RUN mkdir -p /packages/app && mv node_modules sbom.cdx.json /packages/app/ && fi
 # The sources become a few files of JavaScript (rolldown.config.ts): a service of a thousand is ready half as fast.
 FROM packages AS bundle
 RUN --mount=type=cache,target=/tmp/npm bundler=rolldown@$(node -p 'require("./package.json").devDependencies.rolldown') && \
-    npm pkg delete devDependencies && npm install --no-save --no-audit --no-fund "$bundler"
+    npm pkg delete devDependencies && npm install --ignore-scripts --no-save --no-audit --no-fund "$bundler"
 COPY rolldown.config.ts ./
 COPY src src
 RUN npx rolldown -c
