@@ -98,8 +98,8 @@ test("promtool passes the configuration and the rules, which Prometheus has load
 });
 
 test("promtool has the rules fire for failures among many health checks, and for a container that is not ready, and not else", async () => {
-  await docker("cp", join(root, "tests/containers/alerts.promtool.yml"), `${await container("prometheus")}:/tmp/alerts.yml`);
-  const { code, output } = await promtool("test", "rules", "/tmp/alerts.yml");
+  await docker("cp", join(root, "tests/containers/alerts.promtool.yml"), `${await container("prometheus")}:/prometheus/alerts.yml`);
+  const { code, output } = await promtool("test", "rules", "/prometheus/alerts.yml");
   expect(code, output).toBe(0);
 });
 
@@ -218,6 +218,16 @@ test("no service has rights that it does not need, and only the proxy listens be
   for (const name of services) {
     const id = await container(name);
     expect(await docker("exec", id, "id", "-u"), name).not.toBe("0");
+    expect((await run("docker", ["exec", id, "touch", "/etc/mine"])).output, name).toMatch(/Read-only file system|Permission denied/);
+    const [{ HostConfig: host }] = JSON.parse(await docker("inspect", id)) as [{ HostConfig: Readonly<Record<string, unknown>> }];
+    expect(host, name).toMatchObject({
+      ReadonlyRootfs: true,
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges:true"],
+      Memory: expect.any(Number) as number,
+      PidsLimit: expect.any(Number) as number,
+    });
+    expect(host["Memory"], name).toBeGreaterThan(0);
     ports[name] = (await docker("port", id)).split("\n")[0] ?? "";
   }
   expect(ports).toEqual({

@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -42,6 +44,28 @@ async function updateUnderLoad(version: string): ReturnType<typeof underLoad<str
 
 test("Prometheus finds every replica by the DNS of the Swarm", async () => {
   await expect.poll(async () => await lab.query('sum(up{job="classifier"})').catch(() => 0), { timeout: 60_000 }).toBe(2);
+});
+
+test("only the proxy listens on this host, and scripts/reach_stack.sh opens Prometheus on 127.0.0.1 for as long as it runs", async ({
+  onTestFinished,
+}) => {
+  const published = async (name: string): Promise<string> =>
+    await docker("service", "inspect", "--format", "{{range .Endpoint.Spec.Ports}}{{.TargetPort}} {{end}}", `${stack}_${name}`);
+  const ports = await Promise.all(["cats-dogs-classifier", "grafana", "prometheus", "proxy"].map(published));
+  expect(ports).toEqual(["", "", "", "8000"]);
+
+  const reach = spawn("scripts/reach_stack.sh", ["prometheus", "8039"], {
+    cwd: root,
+    env: { ...process.env, SERVAL_STACK: stack },
+    stdio: "ignore",
+  });
+  onTestFinished(() => void reach.kill());
+  const ended = once(reach, "exit");
+  const ask = async (): Promise<number> => (await fetch("http://127.0.0.1:8039/-/ready")).status;
+  await eventually(ask, (status) => status === 200);
+  reach.kill();
+  await ended;
+  await expect(ask()).rejects.toThrow("fetch failed");
 });
 
 test("a rolling update loses no request", async () => {
