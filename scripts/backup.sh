@@ -31,7 +31,8 @@ name=$1 owner=$2
 work=/to/.$name.partial
 # Of a backup that was killed.
 rm -rf /to/.serval-*.partial
-mkdir "$work"
+# The archive holds predictions and Grafana's users: it is for the caller alone, from its first byte on.
+mkdir --mode 700 "$work"
 trap 'rm -rf "$work"' EXIT
 
 node --disable-warning=ExperimentalWarning --input-type=module - "$work" <<'PROGRAM'
@@ -96,9 +97,10 @@ PROGRAM
 tar --create --gzip --file "$work/archive" --warning=no-file-changed --warning=no-file-removed --anchored --no-wildcards \
   --exclude-from "$work/left-out" --directory "$work" databases --directory / files || [[ $? == 1 ]]
 tar --list --gzip --file "$work/archive" > /dev/null
+chmod 600 "$work/archive"
 chown "$owner" "$work/archive"
 sync "$work/archive"
-mv "$work/archive" "/to/$name"
+mv --no-target-directory "$work/archive" "/to/$name"
 sync /to
 INSIDE
 

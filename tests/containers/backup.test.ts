@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -106,6 +106,8 @@ test("a backup under writes, put back after the volumes are gone, holds all that
   report(`backup: ${seconds.toFixed(1)} s, with ${during} runs acknowledged meanwhile`);
   const archive = backup.stdout.split("\n").at(-1) ?? "";
   expect(await readdir(folder)).toEqual([basename(archive)]);
+  // Predictions and Grafana's users are in it.
+  expect((await stat(archive)).mode & 0o777).toBe(0o600);
   expect(during).toBeGreaterThan(0);
 
   const inUse = await script("restore.sh", "--replace", archive);
