@@ -54,11 +54,8 @@ test("only the proxy listens on this host, and scripts/reach_stack.sh opens Prom
   const ports = await Promise.all(["cats-dogs-classifier", "grafana", "prometheus", "proxy"].map(published));
   expect(ports).toEqual(["", "", "", "8000"]);
 
-  const reach = spawn("scripts/reach_stack.sh", ["prometheus", "8039"], {
-    cwd: root,
-    env: { ...process.env, SERVAL_STACK: stack },
-    stdio: "ignore",
-  });
+  const script = join(root, "scripts/reach_stack.sh");
+  const reach = spawn(script, ["prometheus", "8039"], { env: { ...process.env, SERVAL_STACK: stack }, stdio: "ignore" });
   onTestFinished(() => void reach.kill());
   const ended = once(reach, "exit");
   const ask = async (): Promise<number> => (await fetch("http://127.0.0.1:8039/-/ready")).status;
