@@ -138,7 +138,7 @@ test("a published version is pulled and deployed; with the registry down nothing
   expect(output).toContain(`${name}:beef cannot be pulled: `);
   expect([code, await lab.serving()]).toEqual([1, ["v1"]]);
   expect(await docker("ps", "--quiet", "--filter", "label=serval.role=service")).toBe(before);
-  await docker("rmi", `${name}:c0ffee`, verified.stdout);
+  await docker("rmi", `${name}:c0ffee`);
 });
 
 test("the disk fills in the middle of a pull: says so and changes nothing, and with room again the same pull goes through", async ({
