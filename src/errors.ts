@@ -31,6 +31,12 @@ const table = {
     hint: "Correct or unset the variable that the message names.",
   },
   E_FILE_NOT_FOUND: { title: "A file or folder does not exist.", status: 404, exit: 2, hint: "Check the path." },
+  E_PATH_LINK: {
+    title: "A folder that would be written to is a link to another place, which you did not allow.",
+    status: 409,
+    exit: 2,
+    hint: "If the link is yours, allow it with --follow-link. If it came with the repository, remove it.",
+  },
   E_DISK_FULL: {
     title: "There is no room left on the disk.",
     status: 507,

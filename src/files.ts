@@ -6,13 +6,14 @@ import { pipeline } from "node:stream/promises";
 
 /**
  * Replaces a file so that a reader, or a machine that loses power, sees either the old bytes or the new ones: temporary
- * in the same folder, fsync, rename. Makes the folder when it is missing; removes the temporary when anything fails.
+ * in the same folder, fsync, rename. Makes the folder when it is missing; removes the temporary when anything fails. `mode` is
+ * that of the new file.
  */
-export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+export async function writeFileAtomic(path: string, data: string | Uint8Array, mode = 0o666): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
-    const file = await open(temporary, "wx");
+    const file = await open(temporary, "wx", mode);
     try {
       await file.writeFile(data);
       await file.sync();

@@ -1,8 +1,9 @@
 import { mkdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { dirname, extname, join, sep } from "node:path";
+import { dirname, extname, join, relative, sep } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256 } from "../files.ts";
+import { isSafePath, LinkGuard } from "../safe-path.ts";
 import { defaultImageLimits, inspectImage, inspectionVersion, type ImageLimits } from "../image/decode.ts";
 import { ImportJournal, key, type JournalLine } from "./journal.ts";
 import { manifestName, readManifest, writeManifest, type ManifestRow } from "./manifest.ts";
@@ -16,6 +17,8 @@ export interface IngestOptions {
   readonly quarantineDir: string;
   /** Remembers what was imported into `outDir`; lies outside it, because `outDir` is versioned data. */
   readonly journalPath: string;
+  /** Keeps what is written from being led elsewhere by links; its root holds `outDir`. Without one no link below `outDir` is followed. */
+  readonly guard?: LinkGuard;
   readonly limits?: ImageLimits;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number) => void;
@@ -46,7 +49,7 @@ export interface IngestReport {
 export async function ingest(source: Source, options: IngestOptions): Promise<IngestReport> {
   const startedAt = performance.now();
   await mkdir(options.outDir, { recursive: true });
-  const quarantine = await Quarantine.open(options.quarantineDir, source.id);
+  const quarantine = await Quarantine.open(options.quarantineDir, source.id, options.guard);
   const journal = await ImportJournal.load(options.journalPath);
   const run = new Ingestion(source, options, journal, quarantine, await isSameFolder(source, options.outDir));
   const rows = new Map<string, ManifestRow>();
@@ -144,10 +147,12 @@ class Ingestion {
   /** Paths that entries of this run took, lower case: some file systems do not tell `A.jpg` from `a.jpg`. */
   readonly #taken = new Set<string>();
   readonly #folders = new Set<string>();
+  readonly #guard: LinkGuard;
 
   constructor(source: Source, options: IngestOptions, journal: ImportJournal, quarantine: Quarantine, inPlace: boolean) {
     this.#source = source;
     this.#options = options;
+    this.#guard = options.guard ?? new LinkGuard(options.outDir);
     this.#limits = options.limits ?? defaultImageLimits;
     this.journal = journal;
     this.#quarantine = quarantine;
@@ -178,6 +183,7 @@ class Ingestion {
     } catch (error) {
       if (!isAboutTheFile(error)) throw error;
       await this.#setAside(entry, bytes);
+      if (known?.row !== undefined) await this.#checkFolder(dirname(join(this.#options.outDir, known.row.path)));
       if (known?.row !== undefined) await rm(join(this.#options.outDir, known.row.path), { force: true });
       return { line: { ...base, code: error.code, message: error.message }, fresh: true };
     }
@@ -187,7 +193,8 @@ class Ingestion {
   #takePath(entry: SourceEntry, known: JournalLine | undefined): string | undefined {
     if (entry.path === undefined) return undefined;
     if (this.inPlace) return entry.name;
-    const wanted = known?.row?.path ?? entry.path;
+    // The journal may be of a version that took other names.
+    const wanted = known?.row !== undefined && isSafePath(known.row.path) ? known.row.path : entry.path;
     const path = this.#taken.has(wanted.toLowerCase()) ? this.#otherPath(entry) : wanted;
     this.#taken.add(path.toLowerCase());
     return path;
@@ -211,20 +218,27 @@ class Ingestion {
     return there?.size === known.sizeBytes && Math.round(there?.mtimeMs ?? 0) === known.mtimeMs;
   }
 
+  async #checkFolder(folder: string): Promise<void> {
+    await this.#guard.check(relative(this.#guard.root, folder).split(sep).join("/"), true);
+  }
+
   /** Writes the bytes unless a file that we did not put there has the name; returns the path that it got. */
   async #write(entry: SourceEntry, path: string, bytes: Uint8Array): Promise<{ path: string; mtimeMs: number }> {
     const target = join(this.#options.outDir, path);
     if (!this.inPlace) {
       const folder = dirname(target);
-      if (!this.#folders.has(folder)) await mkdir(folder, { recursive: true });
+      if (!this.#folders.has(folder)) {
+        await this.#checkFolder(folder);
+        await mkdir(folder, { recursive: true });
+      }
       this.#folders.add(folder);
       const created = await writeNew(target, bytes);
       if (!created && !(await this.#mayReplace(entry, path, target, bytes))) {
         const other = this.#otherPath(entry);
-        await writeFile(join(this.#options.outDir, other), bytes);
+        await replaceFile(join(this.#options.outDir, other), bytes);
         return { path: other, mtimeMs: Math.round((await stat(join(this.#options.outDir, other))).mtimeMs) };
       }
-      if (!created) await writeFile(target, bytes);
+      if (!created) await replaceFile(target, bytes);
     }
     return { path, mtimeMs: Math.round((await stat(target)).mtimeMs) };
   }
@@ -251,6 +265,12 @@ async function writeNew(path: string, bytes: Uint8Array): Promise<boolean> {
     if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
     throw error;
   }
+}
+
+/** Puts a new file in the place of what has the name: a link, or one file of many names in a cache, is not written through. */
+async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
+  await rm(path, { force: true });
+  await writeFile(path, bytes, { flag: "wx" });
 }
 
 /** Errors that say something about one file: it is set aside and the import goes on. */

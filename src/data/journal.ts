@@ -1,6 +1,7 @@
-import { appendFile, mkdir, readFile } from "node:fs/promises";
+import { appendFile, lstat, mkdir, readFile, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { writeFileAtomic } from "../files.ts";
+import { isSafePath } from "../safe-path.ts";
 import type { ManifestRow } from "./manifest.ts";
 
 /** What an import did with one entry: kept it (row and the file's state on disk) or set it aside (code and message). */
@@ -35,6 +36,8 @@ export class ImportJournal {
   }
 
   static async load(path: string): Promise<ImportJournal> {
+    // Lines are appended, and a link would lead them into another file.
+    if ((await lstat(path).catch(() => undefined))?.isSymbolicLink() === true) await rm(path);
     const text = await readFile(path, "utf8").catch(() => "");
     const lines = new Map<string, JournalLine>();
     const texts = text.split("\n").filter((line) => line !== "");
@@ -96,7 +99,8 @@ function parseLine(line: string): JournalLine | undefined {
   try {
     const parsed = JSON.parse(line) as Partial<JournalLine> | null;
     const valid = typeof parsed?.source === "string" && typeof parsed.name === "string" && typeof parsed.version === "string";
-    return valid ? (parsed as JournalLine) : undefined;
+    // The file of a row is removed when its source is damaged: a row for another place is none of ours.
+    return valid && (parsed.row === undefined || isSafePath(String(parsed.row.path))) ? (parsed as JournalLine) : undefined;
   } catch {
     return undefined;
   }

@@ -1,4 +1,6 @@
 import { posix } from "node:path";
+import { sha256 } from "../files.ts";
+import { isSafePath } from "../safe-path.ts";
 
 /** Where a file of a source belongs: its class, and its name inside the class folder. */
 export interface Placement {
@@ -14,11 +16,38 @@ export function labelOf(folder: string): string {
   return safeName(folder.normalize("NFC").trim().toLowerCase());
 }
 
-/** A name that every file system takes: control characters and those that Windows reserves become `_`. */
+/**
+ * A name that every file system takes: control characters and those that Windows reserves become `_`, a name that means
+ * something else (`con`, `git~1`) gets one in front, and a name that is too long loses its middle. "" stays "".
+ */
 export function safeName(name: string): string {
-  // eslint-disable-next-line no-control-regex
-  const safe = name.normalize("NFC").replaceAll(/[\u0000-\u001f<>:"|?*\\]/g, "_");
-  return safe.replace(/[. ]+$/, (end) => "_".repeat(end.length));
+  const plain = shorten(name.toWellFormed().normalize("NFC")).replaceAll(/[\p{Cc}<>:"|?*\\]/gu, "_");
+  const safe = plain.replace(/[. ]+$/, (end) => "_".repeat(end.length));
+  return safe === "" || isSafePath(safe) ? safe : `_${safe}`;
+}
+
+/** Leaves room in the 255 bytes of a name for the mark of a second file, and for that of a temporary one. */
+function shorten(name: string): string {
+  const bytes = Buffer.from(name);
+  if (bytes.length <= 200) return name;
+  const extension = posix.extname(name);
+  const end = extension.length > 16 ? "" : extension;
+  return (
+    bytes
+      .subarray(0, 180)
+      .toString("utf8")
+      .replace(/\ufffd$/, "") + end
+  );
+}
+
+/** The path that the bytes of an entry get, of safe names; for one that is too deep, a name made of its hash. */
+export function safePath(name: string): string {
+  const path = name
+    .split("/")
+    .map(safeName)
+    .filter((part) => part !== "")
+    .join("/");
+  return isSafePath(path) ? path : `${sha256(name).slice(0, 16)}${safeName(posix.extname(name).slice(0, 16))}`;
 }
 
 /** Droppings of operating systems and tools (`.DS_Store`, `__MACOSX/`, `.git/`): not data, not worth a remark. */
@@ -48,10 +77,7 @@ export function classLayout(names: readonly string[]): (name: string) => Placeme
     const parts = name.split("/");
     if (parts.length < classAt + 2 || prefix.some((part, i) => parts[i] !== part)) return undefined;
     const label = labelOf(parts[classAt]!);
-    const rest = parts
-      .slice(classAt + 1)
-      .map(safeName)
-      .join("/");
+    const rest = safePath(parts.slice(classAt + 1).join("/"));
     return label === "" ? undefined : { label, rest };
   };
 }

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256, writeFileAtomic } from "../files.ts";
+import { findPathFault } from "../safe-path.ts";
 
 /** One picture of data/raw. The field order here is the key order in the file. */
 export interface ManifestRow {
@@ -66,10 +67,15 @@ function parseRow(line: string, where: string): ManifestRow {
     /^[0-9a-f]{64}$/.test(String(row?.sha256)) &&
     /^[0-9a-f]{16}$/.test(String(row?.dhash)) &&
     Number.isInteger(row?.width) &&
-    Number.isInteger(row?.height) &&
-    !String(row?.path).split("/").includes("..") &&
-    !String(row?.path).startsWith("/");
+    Number.isInteger(row?.height);
   if (!valid) throw new ServalError("E_MANIFEST_CORRUPT", `${where} is not a manifest row: ${line.slice(0, 200)}`);
+  const fault = findPathFault(String(row?.path));
+  if (fault !== undefined) {
+    throw new ServalError(
+      "E_MANIFEST_CORRUPT",
+      `${where}: ${JSON.stringify(row?.path)} ${fault}: expected a path in the folder of the manifest.`,
+    );
+  }
   return row as ManifestRow;
 }
 

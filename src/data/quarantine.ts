@@ -1,7 +1,8 @@
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { dirname, extname, join } from "node:path";
+import { dirname, extname, join, relative, sep } from "node:path";
 import { sha256, writeFileAtomic } from "../files.ts";
-import { safeName } from "./layout.ts";
+import { isSafePath, LinkGuard } from "../safe-path.ts";
+import { safePath } from "./layout.ts";
 import { compareBytes } from "./manifest.ts";
 
 /** One file that was set aside, and why. `path` is where its bytes lie below data/quarantine, where they were kept. */
@@ -22,39 +23,45 @@ const reportName = "report.jsonl";
 /** data/quarantine as one source sees it: what other sources brought stays as it is. */
 export class Quarantine {
   readonly #dir: string;
+  readonly #guard: LinkGuard;
   readonly #source: string;
   readonly #own: readonly ReportRow[];
   readonly #others: readonly ReportRow[];
   readonly #othersPaths: ReadonlySet<string>;
 
-  private constructor(dir: string, source: string, rows: readonly ReportRow[]) {
+  private constructor(dir: string, source: string, rows: readonly ReportRow[], guard: LinkGuard) {
     this.#dir = dir;
+    this.#guard = guard;
     this.#source = source;
     this.#own = rows.filter((row) => row.source === undefined || row.source === source);
     this.#others = rows.filter((row) => !this.#own.includes(row));
     this.#othersPaths = new Set(this.#others.map(({ path }) => path.toLowerCase()));
   }
 
-  static async open(dir: string, source: string): Promise<Quarantine> {
+  static async open(dir: string, source: string, guard: LinkGuard = new LinkGuard(dir)): Promise<Quarantine> {
     const text = await readFile(join(dir, reportName), "utf8").catch(() => "");
     const lines = text.split("\n").filter((line) => line !== "");
     return new Quarantine(
       dir,
       source,
-      lines.map((line) => JSON.parse(line) as ReportRow),
+      // Files of rows are removed, so none may lie elsewhere.
+      lines.map((line) => JSON.parse(line) as ReportRow).filter(({ path }) => isSafePath(path)),
+      guard,
     );
   }
 
   /** Where an entry's bytes lie below data/quarantine: under its name, with a mark where another source's file has that. */
   pathOf(name: string): string {
-    const path = name.split("/").map(safeName).join("/");
+    const path = safePath(name);
     if (!this.#othersPaths.has(path.toLowerCase())) return path;
     const extension = extname(path);
     return `${path.slice(0, path.length - extension.length)}~${sha256(`${this.#source}\n${name}`).slice(0, 8)}${extension}`;
   }
 
   async write(name: string, bytes: Uint8Array): Promise<void> {
-    await writeFile(await this.#place(name), bytes);
+    const target = await this.#place(name);
+    await rm(target, { force: true });
+    await writeFile(target, bytes, { flag: "wx" });
   }
 
   /** For a file that was broken inside data/raw itself: it leaves the folder. */
@@ -69,6 +76,8 @@ export class Quarantine {
 
   async #place(name: string): Promise<string> {
     const target = join(this.#dir, this.pathOf(name));
+    const folder = relative(this.#guard.root, dirname(target)).split(sep).join("/");
+    if (folder !== "") await this.#guard.check(folder, true);
     await mkdir(dirname(target), { recursive: true });
     return target;
   }

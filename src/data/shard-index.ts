@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors.ts";
 import type { Fit, Kernel } from "../image/preprocess.ts";
+import { isSafePath } from "../safe-path.ts";
 import { splitNames, type Split, type SplitRecipe } from "./split.ts";
 
 export interface ShardFile {
@@ -67,6 +68,8 @@ export async function readShardIndex(dir: string): Promise<ShardIndex> {
   for (const split of splitNames) {
     const part = splits?.[split];
     if (!Array.isArray(part?.rows) || !Array.isArray(part.files)) throw corrupt(`lacks the rows or files of ${split}`);
+    const outside = part.files.find(({ name }) => !isSafePath(String(name)));
+    if (outside !== undefined) throw corrupt(`lists ${JSON.stringify(outside.name)}, which is not a file in its folder`);
     const rows = part.files.reduce((sum, file) => sum + file.rows, 0);
     if (rows !== part.rows.length) throw corrupt(`lists ${part.rows.length} rows of ${split}, but its files hold ${rows}`);
   }

@@ -2,6 +2,7 @@ import { copyFile, mkdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256, sha256File, writeFileAtomic } from "../files.ts";
+import { readLink } from "../safe-path.ts";
 import {
   cardFile,
   encodeManifest,
@@ -66,7 +67,22 @@ export async function bundlePaths({ dir, manifest }: Pick<Bundle, "dir" | "manif
   const paths = [...Object.keys(manifest.files), manifestFile];
   // An older bundle has its card among the files.
   for (const path of unsealedFiles) if (!paths.includes(path) && (await exists(join(dir, path)))) paths.push(path);
+  for (const path of paths) await refuseLink(dir, path);
   return paths;
+}
+
+/** An object in a DVC cache: with `cache.type = symlink` the files of artifacts/ are links to such. */
+const cacheObject = /[\\/]files[\\/]md5[\\/][0-9a-f]{2}[\\/][0-9a-f]{30}$/;
+
+/** A bundle is read, sent and copied file by file: a link in it could put any file of this machine in the place of one. */
+async function refuseLink(dir: string, path: string): Promise<void> {
+  const names = path.split("/");
+  for (let depth = 1; depth <= names.length; depth++) {
+    const file = join(dir, ...names.slice(0, depth));
+    const link = await readLink(file);
+    if (link === undefined || (depth === names.length && link.isFile && cacheObject.test(link.target))) continue;
+    throw corrupt(file, `is a link to "${link.target}": expected a ${depth === names.length ? "file" : "folder"} of the bundle itself`);
+  }
 }
 
 /** Copies a bundle, byte for byte, to `target`, and replaces whatever stood there as a whole. `card` takes the place of its card. */
@@ -111,6 +127,7 @@ async function manifestDigest(dir: string): Promise<string | undefined> {
 
 async function readBundle(dir: string): Promise<Bundle> {
   const path = join(dir, manifestFile);
+  await refuseLink(dir, manifestFile);
   const bytes = await readFile(path).catch((error: unknown) => {
     throw new ServalError("E_BUNDLE_MISSING", `${path} is not there: ${dir} is no model bundle.`, { cause: error });
   });
@@ -118,6 +135,7 @@ async function readBundle(dir: string): Promise<Bundle> {
   let model: Uint8Array = new Uint8Array();
   for (const [name, expected] of Object.entries(manifest.files)) {
     const file = join(dir, name);
+    await refuseLink(dir, name);
     try {
       if (name === modelFile) model = await readFile(file);
       const got = name === modelFile ? sha256(model) : await sha256File(file);

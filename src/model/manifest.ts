@@ -1,6 +1,7 @@
 import Type, { type TSchema } from "typebox";
 import { Errors } from "typebox/value";
 import { ServalError } from "../errors.ts";
+import { isSafePath } from "../safe-path.ts";
 import type { Fit, Kernel, Preprocess } from "../image/preprocess.ts";
 
 /** A picture inside the bundle whose answer is known, so that a service can prove that it still gives it. */
@@ -182,7 +183,7 @@ function findContradiction({ labels, preprocess, checks, files }: BundleManifest
     return `preprocess.crop: expected at most ${width}x${height}, got ${crop.width}x${crop.height}.`;
   }
   const paths = Object.keys(files);
-  const unsafe = paths.find((path) => !isSafePath(path));
+  const unsafe = paths.find((path) => !isBundlePath(path));
   if (unsafe !== undefined) return `files: ${JSON.stringify(unsafe)} is not a path inside the bundle.`;
   if (!paths.includes(modelFile)) return `files: ${modelFile} is not among them.`;
   for (const [i, check] of checks.entries()) {
@@ -196,13 +197,7 @@ function findContradiction({ labels, preprocess, checks, files }: BundleManifest
   return undefined;
 }
 
-/** Relative, with forward slashes, without `..`, and not one of the two files that stand outside `files`. */
-function isSafePath(path: string): boolean {
-  const parts = path.split("/");
-  return (
-    !/[\\:\0]/.test(path) && // a drive letter or a backslash would leave the folder on Windows
-    parts.every((part) => part !== "" && part !== "." && part !== "..") &&
-    path !== manifestFile &&
-    path !== provenanceFile
-  );
+/** Also not one of the two files that are not in `files`. */
+function isBundlePath(path: string): boolean {
+  return isSafePath(path) && path !== manifestFile && path !== provenanceFile;
 }

@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { resolveBelow } from "../safe-path.ts";
 import { describe, FieldReader, type Path } from "./field-reader.ts";
 import { hasExpression } from "./interpolate.ts";
 import { defaultParamsFile, readVariables } from "./read-variables.ts";
@@ -62,7 +63,7 @@ class PipelineReader extends FieldReader {
     const fill = (value: YamlValue | undefined, path: Path): YamlValue => this.fill(value ?? [], variables, path);
     const read = this.templates(top, variables).map((template) => this.stage(template));
     const paths = (key: string): string[] =>
-      this.list(fill(top.get(key), [key]), [key]).map((item, i) => this.resolve(this.dir, this.string(item, [key, i])));
+      this.list(fill(top.get(key), [key]), [key]).map((item, i) => this.inside(this.dir, this.string(item, [key, i]), [key, i]));
     return {
       file: this.file,
       stages: read.map(({ stage }) => stage),
@@ -125,9 +126,7 @@ class PipelineReader extends FieldReader {
   /** Where a stage runs, relative to the repository, and its variables with its own `vars`. */
   place({ body, path, variables }: StageTemplate): { wdir: string; variables: YamlMap } {
     const text = body.has("wdir") ? this.string(this.fill(body.get("wdir"), variables, [...path, "wdir"]), [...path, "wdir"]) : ".";
-    const resolved = this.resolve(this.dir, text);
-    const wdir = resolved === "." ? "" : resolved;
-    if (wdir.startsWith("..")) this.fail([...path, "wdir"], `"${text}" lies outside the repository`);
+    const wdir = this.inside(this.dir, text, [...path, "wdir"]);
     const own = body.get("vars");
     return {
       wdir,
@@ -149,7 +148,7 @@ class PipelineReader extends FieldReader {
     }
     const deps = this.list(filled.get("deps") ?? [], [...path, "deps"]).map((item, i): StageDep => {
       const definedAs = this.string(item, [...path, "deps", i]);
-      return { definedAs, path: this.local(wdir, definedAs, [...path, "deps", i]) };
+      return { definedAs, path: this.readable(wdir, definedAs, [...path, "deps", i]) };
     });
     const plots: PlotDefinition[] = [];
     const outs = (["outs", "metrics", "plots"] as const).flatMap((kind) => this.outs(filled, kind, path, wdir, plots));
@@ -192,16 +191,15 @@ class PipelineReader extends FieldReader {
       for (const one of flags) this.checkFields(one, kind === "plot" ? [...outFields, ...plotFields] : outFields, [...path, definedAs]);
       if (kind === "plot") {
         for (const one of flags) {
-          plots.push({ id: definedAs, dir: wdir, properties: Object.fromEntries([...one].filter(([name]) => plotFields.includes(name))) });
+          plots.push(this.plot(definedAs, wdir, new Map([...one].filter(([name]) => plotFields.includes(name))), path));
         }
       }
       const flag = (name: string, fallback: boolean): boolean =>
         flags.some((one) => one.has(name)) ? flags.every((one) => this.boolean(one, name, [...path, definedAs], fallback)) : fallback;
       const cache = flag("cache", true);
       flag("push", true);
-      const out = { definedAs, path: this.local(wdir, definedAs, path), kind, cache, persist: flag("persist", false) } as const;
-      if (out.path.startsWith("..")) this.fail(path, `"${definedAs}" lies outside the repository`);
-      if (out.path === ".") this.fail(path, "the repository itself cannot be an out");
+      const out = { definedAs, path: this.inside(wdir, definedAs, path), kind, cache, persist: flag("persist", false) } as const;
+      if (out.path === "") this.fail(path, "the repository itself cannot be an out");
       return out;
     });
   }
@@ -224,20 +222,27 @@ class PipelineReader extends FieldReader {
     });
     return [...keysOf].map(([definedAs, keys]) => ({
       definedAs,
-      path: this.local(wdir, definedAs, [...stagePath, "params"]),
+      path: this.inside(wdir, definedAs, [...stagePath, "params"]),
       keys: keys ?? [],
     }));
   }
 
   topPlots(value: YamlValue): PlotDefinition[] {
     return this.list(value, ["plots"]).flatMap((item, i) => {
-      if (typeof item === "string") return [{ id: item, dir: this.dir, properties: {} }];
+      if (typeof item === "string") return [this.plot(item, this.dir, new Map(), ["plots", i])];
       return Array.from(this.map(item, ["plots", i]), ([id, options]) => {
         const properties = this.map(options ?? new Map<string, YamlValue>(), ["plots", i, id]);
         this.checkFields(properties, plotFields, ["plots", i, id]);
-        return { id, dir: this.dir, properties: Object.fromEntries(properties) };
+        return this.plot(id, this.dir, properties, ["plots", i, id]);
       });
     });
+  }
+
+  /** Its files are those that `y` names, or the one that it is called by. */
+  plot(id: string, dir: string, properties: YamlMap, path: Path): PlotDefinition {
+    const y = properties.get("y");
+    for (const file of isYamlMap(y) ? y.keys() : [id]) this.inside(dir, file, path);
+    return { id, dir, properties: Object.fromEntries(properties) };
   }
 
   checkOwnPaths(deps: readonly StageDep[], outs: readonly StageOut[], path: Path): void {
@@ -248,14 +253,23 @@ class PipelineReader extends FieldReader {
     }
   }
 
-  /** A path relative to the repository. A stage may read, but not write, outside of it. */
-  local(wdir: string, text: string, path: Path): string {
-    if (text === "") this.fail(path, "expected a path, got an empty string");
-    if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text)) this.fail(path, `"${text}": addresses are not supported yet, only files and folders`);
-    return this.resolve(wdir, text);
+  /** A path below the repository, relative to it; "" for the repository itself. What a stage writes, and what pages show. */
+  inside(dir: string, text: string, path: Path): string {
+    this.checkLocal(text, path);
+    const resolved = resolveBelow(dir, text);
+    if (resolved.fault !== undefined) this.fail(path, `${JSON.stringify(text)} ${resolved.fault}: expected a path below the repository`);
+    return resolved.path;
   }
 
-  resolve(dir: string, text: string): string {
+  /** A path that a stage only reads, relative to the repository. It may lie outside, because the command could read there as well. */
+  readable(dir: string, text: string, path: Path): string {
+    this.checkLocal(text, path);
+    if (/\p{Cc}/u.test(text)) this.fail(path, `${JSON.stringify(text)} holds a control character`);
     return (posix.isAbsolute(text) ? posix.normalize(text) : posix.join(dir, text)).replace(/(?<=.)\/$/, "");
+  }
+
+  checkLocal(text: string, path: Path): void {
+    if (text === "") this.fail(path, "expected a path, got an empty string");
+    if (/^[a-z][a-z0-9+.-]+:\/\//i.test(text)) this.fail(path, `"${text}": addresses are not supported yet, only files and folders`);
   }
 }

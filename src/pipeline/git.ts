@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from "node:child_process";
-import { appendFile, readFile } from "node:fs/promises";
+import { appendFile, lstat, readFile } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { promisify } from "node:util";
 import { ServalError } from "../errors.ts";
@@ -41,9 +41,27 @@ export function readObject(cwd: string, name: string): Buffer {
 export async function ignoreInGit(root: string, path: string): Promise<void> {
   if ((await git(root, "rev-parse", "--git-dir")) === undefined) return;
   if ((await git(root, "check-ignore", "--quiet", "--", path)) !== undefined) return;
-  const file = join(root, posix.dirname(path), ".gitignore");
+  // Git looks at nothing behind a link.
+  if (await isBehindLink(root, path)) return;
+  const file = await findIgnoreFile(root, path);
   const before = await readFile(file, "utf8").catch(() => "");
   const gap = before === "" || before.endsWith("\n") ? "" : "\n";
   // Git's wildcards, taken literally.
   await appendFile(file, `${gap}/${posix.basename(path).replaceAll(/[[\]!*#?]/g, String.raw`\$&`)}\n`);
+}
+
+/** The .gitignore beside `path`. Throws E_PATH_LINK where it is a link: lines are added to it, and Git does not read it either (since 2.32). */
+export async function findIgnoreFile(root: string, path: string): Promise<string> {
+  const file = posix.join(posix.dirname(path), ".gitignore");
+  if ((await lstat(join(root, file)).catch(() => undefined))?.isSymbolicLink() !== true) return join(root, file);
+  throw new ServalError("E_PATH_LINK", `"${file}" is a link: expected a file, to which a line for "${path}" can be added.`, {
+    hint: `Replace the link by a file: Git does not read it.`,
+  });
+}
+
+async function isBehindLink(root: string, path: string): Promise<boolean> {
+  for (let dir = posix.dirname(path); dir !== "."; dir = posix.dirname(dir)) {
+    if ((await lstat(join(root, dir)).catch(() => undefined))?.isSymbolicLink() === true) return true;
+  }
+  return false;
 }

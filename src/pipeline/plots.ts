@@ -34,7 +34,7 @@ function readPlot(definition: PlotDefinition, versions: readonly Version[]): Plo
   const { id, dir, properties } = definition;
   const text = (key: string): string | undefined => (typeof properties[key] === "string" ? properties[key] : undefined);
   const notes: string[] = [];
-  const type = pictureTypes[posix.extname(id).toLowerCase()];
+  const type = isYamlMap(properties["y"]) ? undefined : pictureTypes[posix.extname(id).toLowerCase()];
   const path = posix.join(dir, id);
   const title = text("title") ?? id;
   if (type !== undefined) {

@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import { resolveBelow } from "../safe-path.ts";
 import type { FieldReader, Path } from "./field-reader.ts";
 import { hasExpression } from "./interpolate.ts";
 import { isYamlMap, parseDataText, parseYaml, sameValue, type ReadText, type YamlMap, type YamlValue } from "./yaml-values.ts";
@@ -42,7 +43,9 @@ export function readVariables(fields: FieldReader, read: ReadText, { value, path
     if (hasExpression(name)) fields.fail(at, "`vars` itself cannot hold ${}");
     const [file = "", keys] = name.split(":");
     if (isTop && posix.normalize(file) === defaultParamsFile && keys === undefined) return;
-    const full = posix.join(dir, file);
+    const resolved = resolveBelow(dir, file);
+    if (resolved.fault !== undefined) fields.fail(at, `${JSON.stringify(file)} ${resolved.fault}: expected a file below the repository`);
+    const full = resolved.path;
     const text = read(full);
     if (text === undefined) fields.fail(at, `"${full}" does not exist`);
     const loaded = parseDataText(text, full);

@@ -1,4 +1,3 @@
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors.ts";
 import { sha256 } from "../files.ts";
@@ -292,7 +291,7 @@ class Reproduction {
     for (const { path, persist } of stage.outs) {
       this.#hashes.forget(path);
       if (persist) await this.#cache.unlink(path);
-      else await rm(join(this.#root, path), { recursive: true, force: true });
+      else await this.#cache.remove(path);
     }
   }
 

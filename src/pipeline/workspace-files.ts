@@ -10,7 +10,7 @@ export function workspaceReader(root: string): ReadText {
     try {
       return readFileSync(join(root, path), "utf8");
     } catch (error) {
-      if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+      if (["ENOENT", "ENOTDIR", "EISDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
       throw error;
     }
   };
@@ -19,7 +19,8 @@ export function workspaceReader(root: string): ReadText {
 /** The files with these names (`*.dvc`, `dvc.lock`) in the workspace that neither Git nor DVC ignores, sorted. */
 export async function findFiles(root: string, names: readonly string[]): Promise<string[]> {
   const named = (path: string): boolean =>
-    names.some((name) => (name.startsWith("*") ? path.endsWith(name.slice(1)) : posix.basename(path) === name));
+    names.some((name) => (name.startsWith("*") ? path.endsWith(name.slice(1)) : posix.basename(path) === name)) &&
+    !/(^|\/)\.dvc$/i.test(path);
   // Git knows what is ignored, and does not look into data that is.
   const wanted = names.flatMap((name) => (name.startsWith("*") ? [name] : [name, `*/${name}`]));
   const listed = await git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ...wanted);

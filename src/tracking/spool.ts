@@ -1,7 +1,9 @@
 import { closeSync, ftruncateSync, openAsBlob, openSync, writeSync } from "node:fs";
 import { constants, copyFile, mkdir, open, readFile, rm, stat, writeFile, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { ServalError } from "../errors.ts";
 import { writeFileAtomic } from "../files.ts";
+import { findPathFault } from "../safe-path.ts";
 import type { DatasetInput, RunStatus } from "./client.ts";
 
 /** The first entry, and one more at each resume: what the server must know to find or make the run. */
@@ -166,7 +168,14 @@ export class Spool {
     await rm(join(this.runDir, filesFolder), { recursive: true, force: true });
   }
 
+  /** The spool is a file like others: a path in it must not name what was never kept here. */
   #copyOf(path: string): string {
+    const fault = findPathFault(path);
+    if (fault !== undefined) {
+      throw new ServalError("E_INTERNAL", `${join(this.runDir, spoolFile)}: the path ${JSON.stringify(path)} ${fault}.`, {
+        hint: "Remove the file: it was not written by Serval.",
+      });
+    }
     return join(this.runDir, filesFolder, path);
   }
 }

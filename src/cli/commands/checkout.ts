@@ -3,15 +3,16 @@ import { ServalError } from "../../errors.ts";
 import { findTrackedOuts, selectOuts } from "../../pipeline/cache/tracked-outs.ts";
 import type { Configure } from "../command.ts";
 import { withCache } from "../data-cache.ts";
+import { addFollowLinkFlag, allowLinks, type FollowLinkFlag } from "../follow-link.ts";
 
 export const configure: Configure = (command, context) => {
-  command
-    .argument("[TARGETS...]", "outs, .dvc files or stages (default: all)")
+  addFollowLinkFlag(command.argument("[TARGETS...]", "outs, .dvc files or stages (default: all)"))
     .option("--force", "give up data in the workspace that the cache does not have")
     .option("--relink", "make links or copies anew where cache.type has changed")
     .option("--json", "print the result as JSON")
-    .action(async (targets: string[], options: { force?: boolean; relink?: boolean; json?: boolean }) => {
+    .action(async (targets: string[], options: FollowLinkFlag & { force?: boolean; relink?: boolean; json?: boolean }) => {
       const output = context.output(options);
+      await allowLinks(context.cwd, options);
       const outs = selectOuts(await findTrackedOuts(context.cwd), targets).filter(({ cached }) => cached);
       const missing: string[] = [];
       const restored: string[] = [];

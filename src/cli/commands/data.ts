@@ -7,7 +7,9 @@ import { openSource } from "../../data/sources/open-source.ts";
 import { presets, type Preset } from "../../data/sources/preset.ts";
 import type { Source } from "../../data/sources/source.ts";
 import { ServalError } from "../../errors.ts";
+import { LinkGuard } from "../../safe-path.ts";
 import type { Configure } from "../command.ts";
+import { addFollowLinkFlag, guardFolders, type FollowLinkFlag } from "../follow-link.ts";
 import { formatDuration, type Output } from "../output.ts";
 
 export interface ImportOptions {
@@ -21,13 +23,14 @@ export interface ImportOptions {
   readonly stateDir?: string | undefined;
   /** Other presets than the built-in ones. */
   readonly presets?: Readonly<Record<string, Preset>>;
+  /** Says which links in `cwd` may be followed; without it none. */
+  readonly guard?: LinkGuard | undefined;
 }
 
 const defaultOut = "data/raw";
 
 export const configure: Configure = (command, context) => {
-  command
-    .command("import")
+  addFollowLinkFlag(command.command("import"))
     .description("Bring in labelled images; broken files go to quarantine with a report.")
     .argument(
       "[SOURCE]",
@@ -36,18 +39,17 @@ export const configure: Configure = (command, context) => {
     .option("--preset <NAME>", `a public data set: ${Object.keys(presets).join(", ")}`)
     .option("--out <DIR>", "where the images go", defaultOut)
     .option("--json", "print the result as JSON")
-    .action(async (given: string | undefined, options: { preset?: string; out: string; json?: boolean }) => {
+    .action(async (given: string | undefined, options: FollowLinkFlag & { preset?: string; out: string; json?: boolean }) => {
       if (given !== undefined && options.preset !== undefined) {
         throw new ServalError("E_USAGE", `Both a source ("${given}") and --preset ${options.preset} were given; expected one of them.`);
       }
       const preset = options.preset === undefined ? undefined : `preset:${options.preset}`;
       const source = given ?? preset ?? (await loadParams(context.cwd)).data.source;
       const output = context.output(options);
-      const report = await importData(
-        { cwd: context.cwd, source, out: options.out, stateDir: loadSettings().stateDir },
-        output,
-        context.signal,
-      );
+      const { stateDir } = loadSettings();
+      const folders = [options.out, join(dirname(options.out), "quarantine"), join(stateDir, "import"), join(stateDir, "downloads")];
+      const guard = await guardFolders(context.cwd, options, folders);
+      const report = await importData({ cwd: context.cwd, source, out: options.out, stateDir, guard }, output, context.signal);
       output.result(report, describeImport(report, options.out));
     });
   command
@@ -70,6 +72,7 @@ export async function importData(options: ImportOptions, output: Output, signal?
       outDir,
       quarantineDir: join(dirname(outDir), "quarantine"),
       journalPath: resolve(options.cwd, options.stateDir ?? ".serval", "import", `${journalName(options.cwd, outDir)}.jsonl`),
+      guard: options.guard ?? new LinkGuard(options.cwd),
       ...(signal && { signal }),
       onProgress: (done) => progress.update(done),
     });

@@ -18,6 +18,7 @@ import { writeEvaluation, type EvaluationSubject } from "../../train/report.ts";
 import { readResults, type EpochResult } from "../../train/results.ts";
 import type { Configure } from "../command.ts";
 import { findModel } from "../find-model.ts";
+import { addFollowLinkFlag, guardFolders, type FollowLinkFlag } from "../follow-link.ts";
 import { formatDuration, type Output } from "../output.ts";
 
 export interface EvaluateCommandOptions {
@@ -56,15 +57,16 @@ export interface EvaluateReport {
 export const evaluationDir: string = join("artifacts", "evaluation");
 
 export const configure: Configure = (command, context) => {
-  command
+  addFollowLinkFlag(command)
     .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: artifacts/best)")
     .option("--data <SOURCE>", "evaluate a folder or zip of labelled images instead of a split")
     .addOption(new Option("--split <SPLIT>", "split of data/processed").choices([...splitNames]).default("test"))
     .option("--out <DIR>", "folder for the figures and pictures", evaluationDir)
     .option("--json", "print the result as JSON")
-    .action(async (options: { model?: string; data?: string; split: Split; out: string; json?: boolean }) => {
+    .action(async (options: FollowLinkFlag & { model?: string; data?: string; split: Split; out: string; json?: boolean }) => {
       const settings = loadSettings();
       const output = context.output(options);
+      await guardFolders(context.cwd, options, [options.out]);
       const report = await evaluateModel(
         {
           cwd: context.cwd,

@@ -1,7 +1,9 @@
 import { stateDirectory } from "../../config/env.ts";
 import { ServalError } from "../../errors.ts";
 import type { OutputCache } from "../../pipeline/cache/output-cache.ts";
+import { isWithin } from "../../pipeline/cache/dvc-config.ts";
 import { withRemote } from "../../pipeline/remote/by-remote.ts";
+import { findRemote } from "../../pipeline/remote/open-remote.ts";
 import {
   findCacheGarbage,
   findRemoteGarbage,
@@ -74,6 +76,7 @@ async function collect(context: CommandContext, cache: OutputCache, options: GcO
   );
   const local = findCacheGarbage(cache, used);
   const remove = options.dry !== true;
+  if (remove) refuseForeignPlaces(context.cwd, cache, options);
   const result: Record<string, unknown> = { dry: !remove, cache: describe(local) };
   const lines = [summarize("The cache", local, remove)];
   if (options.cloud === true) {
@@ -89,6 +92,22 @@ async function collect(context: CommandContext, cache: OutputCache, options: GcO
   }
   if (remove) removeFromCache(cache, local);
   output.result(result, lines.join("\n"));
+}
+
+/**
+ * A cache or remote that only .dvc/config names may be that of somebody else, to which a repository was made to point. What is
+ * in the repository, or in .dvc/config.local, is the user's own. Throws E_GC_UNSURE.
+ */
+function refuseForeignPlaces(root: string, { config }: OutputCache, { cloud, remote: name }: GcOptions): void {
+  const refuse = (what: string, lines: string): ServalError =>
+    new ServalError("E_GC_UNSURE", `Only .dvc/config, which comes with the repository, says that ${what}.`, {
+      hint: `If no other repository uses it, say so in .dvc/config.local: ${lines}. Then run the same command again.`,
+    });
+  if (!config.cacheIsOwn) throw refuse(`the cache is "${config.cacheDir}"`, `[cache], and below it: dir = ${config.cacheDir}`);
+  if (cloud !== true) return;
+  const remote = findRemote(config, name);
+  if (remote.isOwn || isWithin(remote.url, root)) return;
+  throw refuse(`the remote "${remote.name}" is "${remote.url}"`, `['remote "${remote.name}"'], and below it: url = ${remote.url}`);
 }
 
 async function withRemotes<T>(

@@ -6,6 +6,7 @@ import type { ShardRecipe } from "../../data/shard-index.ts";
 import { splitNames } from "../../data/split.ts";
 import { takeLocks } from "../../pipeline/path-locks.ts";
 import type { Configure } from "../command.ts";
+import { addFollowLinkFlag, guardFolders, type FollowLinkFlag } from "../follow-link.ts";
 import { formatDuration, type Output } from "../output.ts";
 
 export interface PrepareCommandOptions {
@@ -19,13 +20,14 @@ export interface PrepareCommandOptions {
 }
 
 export const configure: Configure = (command, context) => {
-  command
+  addFollowLinkFlag(command)
     .option("--force", "write the shards even where they are up to date")
     .option("--set <KEY=VALUE...>", "override a parameter, such as prepare.width=96")
     .option("--json", "print the result as JSON")
-    .action(async (options: { force?: boolean; set?: string[]; json?: boolean }) => {
+    .action(async (options: FollowLinkFlag & { force?: boolean; set?: string[]; json?: boolean }) => {
       const params = await loadParams(context.cwd, options.set ?? []);
       const output = context.output(options);
+      await guardFolders(context.cwd, options, ["data/processed/.partial", stateDirectory()]);
       const report = await prepareData({ cwd: context.cwd, params, force: options.force }, output, context.signal);
       output.result(report, describe(report));
     });

@@ -6,14 +6,16 @@ import { pullOuts, type Pulled } from "../../pipeline/remote/pull.ts";
 import { listErrors, listPaths } from "../../pipeline/remote/push.ts";
 import type { Configure } from "../command.ts";
 import { withCache } from "../data-cache.ts";
+import { addFollowLinkFlag, allowLinks, type FollowLinkFlag } from "../follow-link.ts";
 import { addRemoteFlags, formatBytes, remoteOptions, transferBar, type RemoteFlags } from "../remote-options.ts";
 
 export const configure: Configure = (command, context) => {
-  addRemoteFlags(command.argument("[TARGETS...]", "outs, .dvc files or stages (default: all)"))
+  addFollowLinkFlag(addRemoteFlags(command.argument("[TARGETS...]", "outs, .dvc files or stages (default: all)")))
     .option("-f, --force", "give up data in the workspace that the cache does not have")
     .option("--json", "print the result as JSON")
-    .action(async (targets: string[], options: RemoteFlags & { force?: boolean; json?: boolean }) => {
+    .action(async (targets: string[], options: RemoteFlags & FollowLinkFlag & { force?: boolean; json?: boolean }) => {
       const output = context.output(options);
+      await allowLinks(context.cwd, options);
       const outs = selectOuts(await findTrackedOuts(context.cwd), targets).filter(({ cached }) => cached);
       const results: Pulled[] = [];
       await withCache(context, stateDirectory(), output, async (cache) => {

@@ -7,9 +7,10 @@ import { reproduce, type StageEvent } from "../../pipeline/reproduce.ts";
 import { loadWorkspace } from "../../pipeline/workspace.ts";
 import type { Configure } from "../command.ts";
 import { withCache } from "../data-cache.ts";
+import { addFollowLinkFlag, allowLinks, type FollowLinkFlag } from "../follow-link.ts";
 import { formatDuration, type Output } from "../output.ts";
 
-interface ReproOptions {
+interface ReproOptions extends FollowLinkFlag {
   readonly jobs: number;
   readonly dry?: boolean;
   readonly force?: boolean;
@@ -18,8 +19,7 @@ interface ReproOptions {
 }
 
 export const configure: Configure = (command, context) => {
-  command
-    .argument("[TARGETS...]", "stages, dvc.yaml files or outs, with all that they read from (default: all stages)")
+  addFollowLinkFlag(command.argument("[TARGETS...]", "stages, dvc.yaml files or outs, with all that they read from (default: all stages)"))
     .option("-j, --jobs <N>", "stages that may run at once; with more than one, each line of output names its stage", readJobs, 1)
     .option("--dry", "say what would run, and change nothing")
     .option("-f, --force", "run stages that are up to date as well")
@@ -35,6 +35,7 @@ export const configure: Configure = (command, context) => {
         });
       }
       await ensureDvcFolder(context.cwd);
+      await allowLinks(context.cwd, options);
       const results = await withCache(context, stateDirectory(), output, (cache) =>
         reproduce(workspace, cache, {
           targets,

@@ -23,6 +23,7 @@ import type { TrackingClient } from "../../tracking/client.ts";
 import type { Configure } from "../command.ts";
 import { findModel } from "../find-model.ts";
 import { describeRate, findRate, type RateReport } from "../find-rate.ts";
+import { addFollowLinkFlag, guardFolders, type FollowLinkFlag } from "../follow-link.ts";
 import { formatDuration, type Output, type Progress } from "../output.ts";
 import { connectTracking } from "../tracking-connection.ts";
 import { describeTracking, trackTraining, type TrainingTracker, type TrainingTracking } from "../track-training.ts";
@@ -73,8 +74,16 @@ const shardsFolder = "data/processed";
 const argsFile = "args.yaml";
 const checkpointEverySeconds = 60;
 
+interface TrainFlags extends FollowLinkFlag {
+  readonly resume?: boolean | string;
+  readonly checkpointEvery?: number;
+  readonly findLr?: boolean;
+  readonly set?: string[];
+  readonly json?: boolean;
+}
+
 export const configure: Configure = (command, context) => {
-  command
+  addFollowLinkFlag(command)
     .option("--resume [RUN]", "go on from the last checkpoint of a run, by default the latest one")
     .option("--checkpoint-every <STEPS>", "save a checkpoint after so many steps as well as every minute", parseSteps)
     .addOption(
@@ -85,10 +94,12 @@ export const configure: Configure = (command, context) => {
     )
     .option("--set <KEY=VALUE...>", "override a parameter, such as train.epochs=3")
     .option("--json", "print the result as JSON")
-    .action(async (options: { resume?: boolean | string; checkpointEvery?: number; findLr?: boolean; set?: string[]; json?: boolean }) => {
+    .action(async (options: TrainFlags) => {
       const params = await loadParams(context.cwd, options.set ?? []);
       const output = context.output(options);
       const settings = loadSettings();
+      const results = ["artifacts/best", "artifacts/final", "artifacts/training"];
+      await guardFolders(context.cwd, options, [...results, join(settings.stateDir, "runs")]);
       if (options.findLr) {
         const found = await suggestLearningRate({ cwd: context.cwd, params, stateDir: settings.stateDir }, output, context.signal);
         output.result(found, describeRate(found));

@@ -26,11 +26,13 @@ export const defaultZipLimits: ZipLimits = {
 };
 
 const ratioFloorBytes = 1 << 20;
+/** Without the name and the extra field (APPNOTE 4.3.7). */
+const localHeaderBytes = 30;
 
 /**
  * Opens a zip without unpacking it. The whole directory is checked before an entry is handed out, so a refused archive
- * leaves nothing behind: unsafe names and links are E_ARCHIVE_UNSAFE, declared sizes over a limit E_ARCHIVE_LIMITS; what
- * an entry really holds is counted again while it is read.
+ * leaves nothing behind: unsafe names and links are E_ARCHIVE_UNSAFE, declared sizes over a limit and entries that share bytes
+ * E_ARCHIVE_LIMITS; what an entry really holds is counted again while it is read.
  */
 export async function openZip(path: string, options: { limits?: ZipLimits; id?: string; title?: string } = {}): Promise<Source> {
   const limits = options.limits ?? defaultZipLimits;
@@ -54,7 +56,7 @@ export async function openZip(path: string, options: { limits?: ZipLimits; id?: 
       title,
       count: files.length,
       async *entries(): AsyncGenerator<SourceEntry> {
-        for (const { name, entry } of files) {
+        for (const { name, entry, end } of files) {
           const placement = place(name);
           yield {
             name,
@@ -62,7 +64,7 @@ export async function openZip(path: string, options: { limits?: ZipLimits; id?: 
             path: placement && `${placement.label}/${placement.rest}`,
             version: `${entry.uncompressedSize}-${entry.crc32.toString(16).padStart(8, "0")}`,
             sizeBytes: entry.uncompressedSize,
-            open: () => openEntry(zip, reader, title, name, entry),
+            open: () => openEntry(zip, reader, title, { name, entry, end }),
           };
         }
       },
@@ -77,18 +79,22 @@ export async function openZip(path: string, options: { limits?: ZipLimits; id?: 
 interface ZipItem {
   readonly name: string;
   readonly entry: Entry;
+  /** Where the next entry begins, in bytes: its own must end before that. */
+  readonly end: number;
 }
 
 async function readDirectory(zip: ZipFile, title: string, archiveBytes: number, limits: ZipLimits): Promise<ZipItem[]> {
   if (zip.entryCount > limits.maxEntries) {
     throw new ServalError("E_ARCHIVE_LIMITS", `"${title}" declares ${zip.entryCount} entries; at most ${limits.maxEntries} are read.`);
   }
-  const files: ZipItem[] = [];
+  const entries: Entry[] = [];
+  const files: Omit<ZipItem, "end">[] = [];
   const names = new Set<string>();
   let total = 0;
   try {
     for await (const entry of zip.eachEntry()) {
       checkEntry(title, entry, limits);
+      entries.push(entry);
       total += entry.uncompressedSize;
       if (total > limits.maxTotalBytes || (total > ratioFloorBytes && total > archiveBytes * limits.maxRatio)) {
         throw new ServalError(
@@ -105,7 +111,30 @@ async function readDirectory(zip: ZipFile, title: string, archiveBytes: number, 
   } catch (error) {
     throw archiveError(title, error);
   }
-  return files;
+  const ends = findEnds(title, entries, archiveBytes);
+  return files.map((file) => ({ ...file, end: ends.get(file.entry) ?? archiveBytes }));
+}
+
+/**
+ * Where each entry has to end: where the next one begins. Entries that share bytes make a small archive unpack to any size, and
+ * no packer writes them (Fifield, "A better zip bomb", 2019). Throws E_ARCHIVE_LIMITS.
+ */
+function findEnds(title: string, entries: readonly Entry[], archiveBytes: number): Map<Entry, number> {
+  const sorted = [...entries].sort((a, b) => a.relativeOffsetOfLocalHeader - b.relativeOffsetOfLocalHeader);
+  return new Map(
+    sorted.map((entry, i): [Entry, number] => {
+      const next = sorted[i + 1];
+      const end = next?.relativeOffsetOfLocalHeader ?? archiveBytes;
+      // The header in front of the bytes has a name of its own length; how long it is stands there alone.
+      if (entry.relativeOffsetOfLocalHeader + localHeaderBytes + entry.compressedSize > end) throw overlap(title, entry.fileName, next);
+      return [entry, end];
+    }),
+  );
+}
+
+function overlap(title: string, name: string, next?: Entry): ServalError {
+  const other = next === undefined ? "what follows them" : `those of ${JSON.stringify(next.fileName)}`;
+  return new ServalError("E_ARCHIVE_LIMITS", `"${title}": the bytes of ${JSON.stringify(name)} overlap with ${other}, as in a zip bomb.`);
 }
 
 function checkEntry(title: string, entry: Entry, limits: ZipLimits): void {
@@ -132,12 +161,13 @@ function checkEntry(title: string, entry: Entry, limits: ZipLimits): void {
 }
 
 /** Opens one entry; the bytes that really come out are held against the declared size and checksum. */
-async function openEntry(zip: ZipFile, reader: ZipReader, title: string, name: string, entry: Entry): Promise<Readable> {
+async function openEntry(zip: ZipFile, reader: ZipReader, title: string, { name, entry, end }: ZipItem): Promise<Readable> {
   const where = `"${name}" in "${title}"`;
   if (!entry.canDecodeFileData())
     throw new ServalError("E_ARCHIVE_CORRUPT", `${where} is encrypted or packed by a method that is not read.`);
   try {
     const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });
+    if (fileDataStart + entry.compressedSize > end) throw overlap(title, name);
     const packed = await reader.stream(fileDataStart, fileDataStart + entry.compressedSize);
     const content = checkContent(where, entry);
     // The consumer of the last stream sees every error: of the packed bytes as one of the archive, of the disk as it is.

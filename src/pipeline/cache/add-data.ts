@@ -3,9 +3,10 @@ import { lstat, readFile } from "node:fs/promises";
 import { join, posix, relative, resolve, sep } from "node:path";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
+import { findPathFault } from "../../safe-path.ts";
 import { renderDvcFiles } from "../dvc-files.ts";
 import { parsePipeline } from "../dvc-yaml.ts";
-import { git, ignoreInGit } from "../git.ts";
+import { findIgnoreFile, git, ignoreInGit } from "../git.ts";
 import { findFiles, workspaceReader } from "../workspace-files.ts";
 import { refuseSubfolder } from "./dvc-config.ts";
 import { renderDataFile } from "./data-file.ts";
@@ -26,13 +27,17 @@ export async function ensureDvcFolder(root: string): Promise<boolean> {
 
 /**
  * Puts files and folders into the cache, writes the .dvc file beside each and tells Git to ignore the data. All paths are
- * checked before anything is written. Throws E_DATA_PATH, E_FILE_NOT_FOUND.
+ * checked before anything is written. Throws E_DATA_PATH, E_PATH_LINK, E_FILE_NOT_FOUND.
  */
 export async function addData(root: string, cache: OutputCache, paths: readonly string[]): Promise<OutEntry[]> {
   const tracked = await findTrackedOuts(root);
   const stageOuts = await readStageOuts(root);
   const targets: string[] = [];
-  for (const given of paths) targets.push(await checkPath(root, given, tracked, stageOuts));
+  for (const given of paths) {
+    const path = await checkPath(root, given, tracked, stageOuts);
+    await cache.checkWritable(path);
+    targets.push(path);
+  }
   const entries: OutEntry[] = [];
   for (const path of targets) {
     const entry = await cache.store(path);
@@ -71,7 +76,10 @@ async function checkPath(
   if (path === "" || path.startsWith("../") || path === "..") {
     throw new ServalError("E_DATA_PATH", `"${given}" is not below the repository "${root}".`);
   }
-  if (/^(\.dvc|\.git|\.serval)(\/|$)/.test(path)) throw new ServalError("E_DATA_PATH", `"${path}" belongs to the tools themselves.`);
+  const fault = findPathFault(path);
+  if (fault !== undefined) {
+    throw new ServalError("E_DATA_PATH", `${JSON.stringify(path)} ${fault}: it cannot be versioned.`, { hint: "Rename it, or move it." });
+  }
   const found = await lstat(join(root, path)).catch(() => undefined);
   if (found === undefined) throw new ServalError("E_FILE_NOT_FOUND", `"${path}" does not exist.`);
   await checkParents(root, path);
@@ -94,6 +102,7 @@ async function checkPath(
     throw new ServalError("E_DATA_PATH", `"${path}" is in Git.`, { hint: `Take it out of Git first: git rm -r --cached -- '${path}'` });
   }
   await checkDataFile(root, path);
+  await findIgnoreFile(root, path);
   return path;
 }
 

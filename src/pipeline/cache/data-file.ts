@@ -1,6 +1,7 @@
 import { posix } from "node:path";
 import { isMap, isSeq, parseDocument, type Document, type YAMLMap } from "yaml";
 import { ServalError } from "../../errors.ts";
+import { resolveBelow } from "../../safe-path.ts";
 import type { YamlValue } from "../yaml-values.ts";
 import { renderYaml } from "../yaml-writer.ts";
 import type { OutEntry } from "./output-cache.ts";
@@ -23,7 +24,7 @@ export function parseDataFile(text: string, file: string, options: ReadOutsOptio
   const document = parseChecked(text, file);
   const value = document.toJS() as { wdir?: unknown; outs?: unknown } | null;
   if (value === null || !Array.isArray(value.outs)) throw new ServalError("E_DVC_FILE", `${file}: expected a list \`outs\`.`);
-  const dir = posix.join(posix.dirname(file), typeof value.wdir === "string" ? value.wdir : ".");
+  const dir = resolveOrRefuse(posix.dirname(file), typeof value.wdir === "string" ? value.wdir : ".", `${file}: wdir`);
   return value.outs.flatMap((out: Record<string, unknown>, i) =>
     options.skipLegacy === true && isLegacyOut(out) ? [] : [readOut(out, `${file}: outs[${i}]`, dir)],
   );
@@ -46,9 +47,8 @@ export function readOut(out: Record<string, unknown>, where: string, dir: string
       hint: "Bring it to DVC 3's format: `dvc cache migrate --dvc-files`, or add the data again.",
     });
   }
-  const full = posix.normalize(posix.join(dir, path));
-  if (full.startsWith("../") || posix.isAbsolute(path))
-    throw new ServalError("E_DVC_FILE", `${where}: "${path}" lies outside the repository.`);
+  const full = resolveOrRefuse(dir, path, where);
+  if (full === "") throw unsafe(where, path, "is the repository itself");
   return {
     path: full,
     md5,
@@ -59,6 +59,18 @@ export function readOut(out: Record<string, unknown>, where: string, dir: string
     cached: out["cache"] !== false,
     pushed: out["push"] !== false,
   };
+}
+
+function resolveOrRefuse(dir: string, path: string, where: string): string {
+  const { path: full, fault } = { path: "", ...resolveBelow(dir, path) };
+  if (fault !== undefined) throw unsafe(where, path, fault);
+  return full;
+}
+
+function unsafe(where: string, path: string, fault: string): ServalError {
+  return new ServalError("E_DVC_FILE", `${where}: ${JSON.stringify(path)} ${fault}: expected a path below the repository.`, {
+    hint: "Correct the path. If the file came with a repository of somebody else, do not trust that repository.",
+  });
 }
 
 /** The text of the .dvc file beside `entry`: DVC's own keys and order. `previous` is what was there: its other keys and comments stay. */

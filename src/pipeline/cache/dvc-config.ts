@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
-import { dirname, isAbsolute, join, resolve } from "node:path";
+import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { ServalError } from "../../errors.ts";
+import type { FollowedLink } from "../../safe-path.ts";
+import { linksKey, linksSection, parseFollowedLinks, refuseForeignState } from "./follow-links.ts";
 
 const linkTypes = ["reflink", "hardlink", "symlink", "copy"] as const;
 export type LinkType = (typeof linkTypes)[number];
@@ -13,11 +15,15 @@ export interface RemoteConfig {
   /** A folder (absolute), or `s3://bucket/prefix`. */
   readonly url: string;
   readonly settings: Readonly<Record<string, string>>;
+  /** Whether .dvc/config.local names its url: then the user says that it is theirs, and not just the repository. */
+  readonly isOwn: boolean;
 }
 
 export interface DvcConfig {
   /** Absolute: where `files/md5` lies. */
   readonly cacheDir: string;
+  /** Whether the cache lies in the repository, or .dvc/config.local names it: not just a file that came with the repository. */
+  readonly cacheIsOwn: boolean;
   /** How data gets from the cache into the workspace: the first type that works. */
   readonly linkTypes: readonly LinkType[];
   /** Files and folders of the cache may be written by the group. */
@@ -26,6 +32,8 @@ export interface DvcConfig {
   readonly autostage: boolean;
   readonly defaultRemote: string | undefined;
   readonly remotes: ReadonlyMap<string, RemoteConfig>;
+  /** The links in the repository that the user allowed to write through; only .dvc/config.local can name them. */
+  readonly followedLinks: ReadonlyMap<string, FollowedLink>;
 }
 
 type Sections = Map<string, Map<string, string>>;
@@ -35,18 +43,12 @@ type Sections = Map<string, Map<string, string>>;
  * are relative to .dvc. Throws E_DVC_CONFIG, which names the file and the line.
  */
 export async function loadDvcConfig(root: string): Promise<DvcConfig> {
+  await refuseForeignState(root);
   const dir = join(root, ".dvc");
-  const sections: Sections = new Map();
-  for (const name of ["config", "config.local"]) {
-    const text = await readFile(join(dir, name), "utf8").catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return "";
-      throw error;
-    });
-    for (const [section, values] of parseDvcConfig(text, `.dvc/${name}`)) {
-      const merged = sections.get(section) ?? new Map<string, string>();
-      for (const [key, value] of values) merged.set(key, value);
-      sections.set(section, merged);
-    }
+  const local = await readSections(dir, "config.local");
+  const sections = await readSections(dir, "config");
+  for (const [section, values] of local) {
+    sections.set(section, new Map([...(sections.get(section) ?? []), ...values]));
   }
   const cache = sections.get("cache");
   const remotes = new Map<string, RemoteConfig>();
@@ -55,16 +57,35 @@ export async function loadDvcConfig(root: string): Promise<DvcConfig> {
     if (name === undefined) continue;
     const url = values.get("url");
     if (url === undefined) throw new ServalError("E_DVC_CONFIG", `.dvc/config: the remote "${name}" has no url.`);
-    remotes.set(name, { name, url: resolveLocation(dir, url), settings: Object.fromEntries(values) });
+    const isOwn = local.get(section)?.has("url") === true;
+    remotes.set(name, { name, url: resolveLocation(dir, url), settings: Object.fromEntries(values), isOwn });
   }
+  const cacheDir = resolveLocation(dir, cache?.get("dir") ?? "cache");
   return {
-    cacheDir: resolveLocation(dir, cache?.get("dir") ?? "cache"),
+    cacheDir,
+    cacheIsOwn: isWithin(cacheDir, root) || local.get("cache")?.has("dir") === true,
     linkTypes: readLinkTypes(cache?.get("type")),
     shared: cache?.get("shared")?.toLowerCase() === "group",
     autostage: sections.get("core")?.get("autostage")?.toLowerCase() === "true",
     defaultRemote: sections.get("core")?.get("remote"),
     remotes,
+    followedLinks: parseFollowedLinks(local.get(linksSection)?.get(linksKey)),
   };
+}
+
+async function readSections(dir: string, name: string): Promise<Sections> {
+  const text = await readFile(join(dir, name), "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+  return parseDvcConfig(text, `.dvc/${name}`);
+}
+
+/** Whether an absolute path lies in the folder `dir`; an address such as s3:// does not. */
+export function isWithin(path: string, dir: string): boolean {
+  if (!isAbsolute(path)) return false;
+  const inside = relative(dir, path);
+  return inside !== "" && !isAbsolute(inside) && inside.split(sep)[0] !== "..";
 }
 
 /** Section -> key (lower case) -> value, from the format of ConfigObj: `[section]`, `key = value`, `#` comments, quotes. */

@@ -1,4 +1,5 @@
 import { ServalError } from "../../errors.ts";
+import { findPathFault } from "../../safe-path.ts";
 
 /** One file of a folder: its path below the folder with forward slashes, and its hash. */
 export interface ManifestEntry {
@@ -32,12 +33,15 @@ export function parseManifest(text: string, name: string): ManifestEntry[] {
   if (!Array.isArray(value)) throw new ServalError("E_CACHE_CORRUPT", `${name}: expected a list of files.`);
   return value.map((item: unknown, i) => {
     const { md5, relpath } = (item ?? {}) as { md5?: unknown; relpath?: unknown };
-    // A manifest may come from a remote: nothing in it may lead out of its folder.
-    const safe =
-      typeof relpath === "string" &&
-      relpath.split("/").every((part) => part !== "" && part !== "." && part !== ".." && !part.includes("\0"));
-    if (!safe || typeof md5 !== "string" || !/^[0-9a-f]{32}$/.test(md5)) {
+    if (typeof relpath !== "string" || typeof md5 !== "string" || !/^[0-9a-f]{32}$/.test(md5)) {
       throw new ServalError("E_CACHE_CORRUPT", `${name}: entry ${i}: expected {"md5", "relpath"}, got ${JSON.stringify(item)}.`);
+    }
+    // A manifest may come from a remote: nothing in it may lead out of its folder.
+    const fault = findPathFault(relpath);
+    if (fault !== undefined) {
+      throw new ServalError("E_CACHE_CORRUPT", `${name}: entry ${i}: ${JSON.stringify(relpath)} ${fault}: expected a path in the folder.`, {
+        hint: "Do not trust who made this list. If you did, rename the file and add the folder again.",
+      });
     }
     return { md5, relpath };
   });

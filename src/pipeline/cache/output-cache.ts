@@ -30,6 +30,7 @@ export interface RestoreOptions {
   readonly asCopy?: boolean | undefined;
 }
 
+/** What writes to the workspace throws E_PATH_LINK where a folder on the way is a link that the user did not allow. */
 export interface OutputCache {
   readonly config: DvcConfig;
   /** What is in the workspace; null where nothing is. Reads only files that changed since they were last hashed. */
@@ -41,6 +42,10 @@ export interface OutputCache {
   store(path: string, options?: { readonly asCopy?: boolean }): Promise<OutEntry>;
   /** Turns links into the cache into files of their own, so that they can be written to. */
   unlink(path: string): Promise<void>;
+  /** Throws E_PATH_LINK where the path may not be written. */
+  checkWritable(path: string): Promise<void>;
+  /** Removes a file or folder from the workspace. */
+  remove(path: string): Promise<void>;
   /**
    * Makes the workspace hold the entry; false where the cache lacks any of it, and then nothing changed. Throws E_DATA_UNSAVED
    * where data would be lost that is not in the cache, and E_CACHE_CORRUPT, which names the object and the file.

@@ -1,7 +1,9 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { rm } from "node:fs/promises";
+import { join, relative, sep } from "node:path";
+import { LinkGuard } from "../../safe-path.ts";
 import { setAside } from "./corrupt-object.ts";
-import { loadDvcConfig } from "./dvc-config.ts";
+import { isWithin, loadDvcConfig } from "./dvc-config.ts";
 import { createFileHasher, type FileHasher, type HashedTree } from "./hash-files.ts";
 import { hashFileMd5, objectExists, objectPath } from "./file-work.ts";
 import { parseManifest, type ManifestEntry } from "./manifest.ts";
@@ -16,9 +18,13 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
   const config = await loadDvcConfig(root);
   const objects = join(config.cacheDir, "files/md5");
   const stateDir = options.stateDir ?? join(root, ".serval");
+  const guard = new LinkGuard(root, config.followedLinks);
+  for (const dir of [join(root, ".dvc/tmp/locks"), join(root, ".dvc/tmp/corrupt"), objects, join(config.cacheDir, "runs"), stateDir]) {
+    if (isWithin(dir, root)) await guard.check(relative(root, dir).split(sep).join("/"), true);
+  }
   const state = openHashState(join(stateDir, "hashes.sqlite"));
   // State is nobody's to commit, whatever the repository's own .gitignore says.
-  if (!existsSync(join(stateDir, ".gitignore"))) writeFileSync(join(stateDir, ".gitignore"), "*\n");
+  if (!existsSync(join(stateDir, ".gitignore"))) writeNew(join(stateDir, ".gitignore"), "*\n");
   const pool = createWorkPool(options.signal);
   const hasher: FileHasher = createFileHasher(root, state, pool, (done, total) => options.onProgress?.("hash", done, total));
   const place = { root, config, objects, state, pool, hasher, onProgress: options.onProgress };
@@ -40,8 +46,17 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
       const tree = await hasher.hash(path);
       return tree && describeTree(path, tree);
     },
-    store: async (path, { asCopy = false } = {}) => describeTree(path, await storeFiles(asCopy ? copying : place, path, !asCopy)),
+    store: async (path, { asCopy = false } = {}) => {
+      await guard.check(path);
+      return describeTree(path, await storeFiles(asCopy ? copying : place, path, !asCopy));
+    },
+    checkWritable: (path) => guard.check(path),
+    remove: async (path) => {
+      await guard.check(path);
+      await rm(join(root, path), { recursive: true, force: true });
+    },
     unlink: async (path) => {
+      await guard.check(path);
       const tree = await hasher.hash(path);
       // Links of somebody's own lead elsewhere and stay.
       if (tree)
@@ -52,6 +67,7 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
     },
     restore: async (entry, restoreOptions = {}) => {
       const folder = entry.md5.endsWith(".dir");
+      await guard.check(entry.path, folder);
       const wanted = folder ? entries(entry.md5) : [{ relpath: "", md5: entry.md5 }];
       if (wanted === null) return false;
       return await restoreFiles(
@@ -71,6 +87,15 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
       void pool.close();
     },
   };
+}
+
+/** Leaves alone what has the name, a link to nothing included. */
+function writeNew(path: string, text: string): void {
+  try {
+    writeFileSync(path, text, { flag: "wx" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
 }
 
 function isSameFile(a: string, b: string): boolean {

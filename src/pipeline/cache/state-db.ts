@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync } from "node:fs";
+import { lstatSync, mkdirSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
@@ -23,6 +23,8 @@ const schema = `
  */
 export function openHashState(path: string): HashState {
   mkdirSync(dirname(path), { recursive: true });
+  // It could lead to somebody's database. Whatever is in it can be computed again.
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true) rmSync(path);
   const open = (): DatabaseSync => {
     const db = new DatabaseSync(path, { timeout: 10_000 });
     try {

@@ -2,6 +2,7 @@ import { lstatSync, mkdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
+import { findPathFault } from "../../safe-path.ts";
 import { setAside } from "./corrupt-object.ts";
 import type { DvcConfig } from "./dvc-config.ts";
 import { objectExists, objectPath, protect, stampOf, type FileWork, type NameItem, type PlaceItem } from "./file-work.ts";
@@ -32,6 +33,7 @@ export async function storeFiles(place: CachePlace, path: string, link = true): 
   const { root, objects, hasher } = place;
   const seen = walkFiles(root, path);
   if (seen === null) throw new ServalError("E_FILE_NOT_FOUND", `"${path}" does not exist, so it cannot be put into the cache.`);
+  refuseUnsafeNames(seen.files);
   const now = Date.now();
   mkdirSync(objects, { recursive: true });
   const hashes = hasher.known(path, seen);
@@ -77,6 +79,17 @@ export async function storeFiles(place: CachePlace, path: string, link = true): 
   }
   if (link) await relinkFiles(place, linked.size === 0 ? files : files.filter((_, i) => !linked.has(full(i))));
   return tree;
+}
+
+/** What nobody could pull is not recorded. */
+function refuseUnsafeNames(files: readonly { readonly path: string }[]): void {
+  for (const { path } of files) {
+    const fault = findPathFault(path);
+    if (fault === undefined) continue;
+    throw new ServalError("E_DATA_PATH", `${JSON.stringify(path)} ${fault}: it cannot be versioned.`, {
+      hint: "Rename it, move it away, or name it in .dvcignore.",
+    });
+  }
 }
 
 /**

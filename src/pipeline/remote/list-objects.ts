@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from "node:fs";
+import { lstatSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { parseObjectName, type RemoteObject, type RemoteRequest } from "./remote.ts";
 
@@ -8,6 +8,8 @@ export function listObjects(objects: string, digits: string, request?: RemoteReq
   return folders.flatMap((folder) => {
     request?.signal.throwIfAborted();
     request?.moved();
+    // A link could lead into the cache of another repository, and what is listed here may be removed.
+    if (lstatSync(join(objects, folder), { throwIfNoEntry: false })?.isSymbolicLink() === true) return [];
     return readFolder(join(objects, folder)).flatMap((name) => {
       const md5 = parseObjectName(`${folder}/${name}`);
       const size = md5 === undefined ? undefined : statSync(join(objects, folder, name), { throwIfNoEntry: false })?.size;

@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { readFacts, type SourceFacts } from "./source-facts.ts";
 
-/** Which folder of src/ may import which others; its own files it may always import, and errors.ts and files.ts as well. */
+/** Which folder of src/ may import which others; its own files it may always import, and errors.ts, files.ts and safe-path.ts as well. */
 export const layers: Readonly<Record<string, readonly string[]>> = {
   image: [],
   charts: [],
@@ -46,7 +46,8 @@ const processOwners: Readonly<Record<string, string>> = {
   alias: "no file: write process.x",
 };
 
-const sharedFiles = ["errors.ts", "files.ts"];
+/** Everyone may import these; a later one may import the ones before it. */
+const sharedFiles = ["errors.ts", "files.ts", "safe-path.ts"];
 /** The drawn sample and the preset's address are the only places that know a subject. */
 const subjectPlaces = ["data/sources/sample.ts", "data/sources/drawing/", "data/sources/preset.ts"];
 
@@ -120,7 +121,7 @@ function folderOf(path: string): string {
 }
 
 function mayImport(from: string, to: string): boolean {
-  if (sharedFiles.includes(to)) return from !== "errors.ts" && !(from === "files.ts" && to === "files.ts");
+  if (sharedFiles.includes(to)) return !sharedFiles.includes(from) || sharedFiles.indexOf(to) < sharedFiles.indexOf(from);
   if (to === "index.ts" || sharedFiles.includes(from)) return false;
   if (from === "index.ts") return true;
   const [home, target] = [folderOf(from), folderOf(to)];
@@ -133,7 +134,7 @@ function checkName(path: string, report: (line: number, text: string) => void): 
   const folder = folderOf(path);
   if (path.includes("/") && !(folder in layers)) report(1, `the folder ${folder} is not in the layer table`);
   if (!path.includes("/") && ![...sharedFiles, "index.ts"].includes(path))
-    report(1, "only index.ts, errors.ts and files.ts lie directly in src/");
+    report(1, "only index.ts, errors.ts, files.ts and safe-path.ts lie directly in src/");
   for (const part of path.replace(/\.ts$/, "").split("/")) {
     if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(part)) report(1, `${part} is not kebab-case`);
     if (/^(utils?|helpers?|managers?|common|misc)$/.test(part)) report(1, `${part} says nothing about what is inside`);

@@ -171,7 +171,7 @@ describe("a folder as the remote", () => {
 
 describe("the configuration of a remote", () => {
   const open = async (url: string, settings: Record<string, string> = {}): Promise<unknown> =>
-    await openRemote({ name: "store", url, settings: { url, ...settings } }).then(
+    await openRemote({ name: "store", url, settings: { url, ...settings }, isOwn: false }).then(
       ({ url: opened }) => opened,
       ({ code, message }: { code: string; message: string }) => `${code}: ${message}`,
     );
