@@ -67,7 +67,6 @@ export async function bundlePaths({ dir, manifest }: Pick<Bundle, "dir" | "manif
   const paths = [...Object.keys(manifest.files), manifestFile];
   // An older bundle has its card among the files.
   for (const path of unsealedFiles) if (!paths.includes(path) && (await exists(join(dir, path)))) paths.push(path);
-  for (const path of paths) await refuseLink(dir, path);
   return paths;
 }
 
@@ -103,7 +102,7 @@ export async function copyBundle(bundle: Bundle, target: string, card?: string):
 
 /**
  * Loads a bundle from its folder or the model.onnx inside it, and checks the SHA-256 of every file. Throws
- * E_BUNDLE_MISSING, or E_BUNDLE_CORRUPT with the name of the file that is not what it should be.
+ * E_BUNDLE_MISSING, or E_BUNDLE_CORRUPT with the name of the file that is not what it should be, or is a link.
  */
 export async function loadBundle(path: string): Promise<Bundle> {
   const dir = basename(path) === modelFile ? dirname(path) : path;
@@ -127,7 +126,7 @@ async function manifestDigest(dir: string): Promise<string | undefined> {
 
 async function readBundle(dir: string): Promise<Bundle> {
   const path = join(dir, manifestFile);
-  await refuseLink(dir, manifestFile);
+  for (const name of [manifestFile, ...unsealedFiles]) await refuseLink(dir, name);
   const bytes = await readFile(path).catch((error: unknown) => {
     throw new ServalError("E_BUNDLE_MISSING", `${path} is not there: ${dir} is no model bundle.`, { cause: error });
   });

@@ -8,6 +8,10 @@ export interface ZipPart {
   readonly claimsBytes?: number;
   /** Lies about the checksum. */
   readonly claimsCrc?: number;
+  /** Lies about where its local header is, in the directory. */
+  readonly claimsOffset?: number;
+  /** Bytes of the extra field that its local header alone says it has. */
+  readonly localExtraBytes?: number;
   /** Unix mode with the file type, such as 0o120777 for a symbolic link. */
   readonly unixMode?: number;
 }
@@ -32,8 +36,10 @@ export function zipFile(parts: readonly ZipPart[]): Buffer {
     common.writeUInt16LE(name.length, 22);
     const entry = Buffer.alloc(14);
     entry.writeUInt32LE(((part.unixMode ?? 0) << 16) >>> 0, 6);
-    entry.writeUInt32LE(offset, 10);
-    local.push(Buffer.concat([Buffer.from("PK\u0003\u0004"), common, name, packed]));
+    entry.writeUInt32LE(part.claimsOffset ?? offset, 10);
+    const localCommon = Buffer.from(common);
+    localCommon.writeUInt16LE(part.localExtraBytes ?? 0, 24);
+    local.push(Buffer.concat([Buffer.from("PK\u0003\u0004"), localCommon, name, packed]));
     // Made on Unix (3), so that the attributes are a Unix mode.
     directory.push(Buffer.concat([Buffer.from("PK\u0001\u0002"), Buffer.from([20, 3]), common, entry, name]));
     offset += 30 + name.length + packed.length;

@@ -89,8 +89,9 @@ beforeAll(async () => {
 afterAll(() => rm(base, { recursive: true, force: true }));
 
 describe("on a folder as the remote", () => {
+  let remote: string;
   beforeEach(async () => {
-    const remote = await mkdtemp(join(base, "remote-"));
+    remote = await mkdtemp(join(base, "remote-"));
     cwd = await makeRepository(`[core]\n    remote = store\n['remote "store"']\n    url = ${remote}\n`);
   });
 
@@ -153,6 +154,7 @@ describe("on a folder as the remote", () => {
     const branches = await ours("--dry", "--all-branches");
     expect(branches.cache).toHaveLength(2);
     expect(await said("--all-branches")).toEqual(branches.cache);
+    await write(cwd, { ".dvc/config.local": `['remote "store"']\n    url = ${remote}\n` });
     await ours("--force", "--all-branches", "--cloud");
     expect(await said("--all-branches", "--cloud")).toEqual([]);
   });

@@ -1,3 +1,4 @@
+import { findPathFault } from "../../safe-path.ts";
 import { invalid } from "./refusal.ts";
 
 /**
@@ -10,22 +11,27 @@ export function splitArtifactPath(path: string): string[] {
     checkPlain(path, decoded);
     const further = decode(decoded);
     if (further === decoded) break;
-    if (i === 10) throw unsafe(path);
+    if (i === 10) throw unsafe(path, "is encoded more than ten times");
     decoded = further;
   }
+  return splitNames(path);
+}
+
+/** As MLflow does, without the names that mean nothing. */
+function splitNames(path: string): string[] {
   return path.split("/").filter((part) => part !== "" && part !== ".");
 }
 
 function checkPlain(path: string, decoded: string): void {
-  const absolute = decoded.startsWith("/") || /^[a-zA-Z]:/.test(decoded) || /^file:/i.test(decoded);
-  // Backslashes separate on Windows; a # would begin a fragment in the address of the artifact.
-  if (absolute || /[\\#]|\p{Cc}/u.test(decoded) || decoded.split("/").includes("..")) throw unsafe(path);
+  if (decoded.startsWith("/") || /^file:/i.test(decoded)) throw unsafe(path, "is absolute");
+  if (decoded.includes("#")) throw unsafe(path, "holds a #, which begins a fragment in an address");
+  const names = splitNames(decoded);
+  const fault = names.length === 0 ? undefined : findPathFault(names.join("/"));
+  if (fault !== undefined) throw unsafe(path, fault);
 }
 
-function unsafe(path: string): Error {
-  return invalid(
-    `The artifact path ${JSON.stringify(path.slice(0, 200))} is not safe: expected names with / between them, without .., \\, # and control characters.`,
-  );
+function unsafe(path: string, fault: string): Error {
+  return invalid(`The artifact path ${JSON.stringify(path.slice(0, 200))} ${fault}: expected names with / between them, below the store.`);
 }
 
 function decode(text: string): string {

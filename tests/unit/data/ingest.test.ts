@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { cp, link, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -340,10 +340,75 @@ describe("importing a folder", () => {
     await put(join(dir, "outside/secret.jpg"), await jpeg("secret"));
     await put(join(dir, "source/a/1.jpg"), await jpeg("one"));
     await cp(join(dir, "outside"), join(dir, "source/b"), { recursive: true });
-    const { symlink } = await import("node:fs/promises");
     await symlink(join(dir, "outside"), join(dir, "source/linked"));
     await symlink(join(dir, "outside/secret.jpg"), join(dir, "source/a/link.jpg"));
     await run(await openFolder(join(dir, "source")));
     expect(await paths()).toEqual(["a/1.jpg", "b/secret.jpg"]);
+  });
+});
+
+describe("files that came with a repository lead no import elsewhere", () => {
+  const parts = async (): Promise<ZipPart[]> => [
+    { name: "set/a/1.jpg", bytes: await jpeg("one") },
+    { name: "set/b/2.jpg", bytes: Buffer.from("broken") },
+  ];
+  const line = (name: string, path: string): string =>
+    `${JSON.stringify({ source: "zip:set.zip", name, version: "old", row: { path, label: "a", sha256: "0".repeat(64), dhash: "0".repeat(16), width: 1, height: 1, format: "jpeg" } })}\n`;
+
+  test("by rows of the journal: nothing is written, and nothing removed", async () => {
+    await put(join(dir, "diary.jpg"), Buffer.from("mine"));
+    await put(
+      join(dir, ".serval/import.jsonl"),
+      Buffer.from(line("set/a/1.jpg", "../../written.jpg") + line("set/b/2.jpg", "../../diary.jpg")),
+    );
+    await run(await zip("set.zip", await parts()));
+    expect((await readdir(dir)).sort()).toEqual([".serval", "data", "diary.jpg", "set.zip"]);
+    expect(await readFile(join(dir, "diary.jpg"), "utf8")).toBe("mine");
+    expect(await paths()).toEqual(["a/1.jpg"]);
+  });
+
+  test("by a journal that is a link", async () => {
+    await put(join(dir, "diary"), Buffer.from("mine"));
+    await mkdir(join(dir, ".serval"));
+    await symlink("../diary", join(dir, ".serval/import.jsonl"));
+    await run(await zip("set.zip", await parts()));
+    expect(await readFile(join(dir, "diary"), "utf8")).toBe("mine");
+  });
+
+  test.each(["data/raw/a", "data/quarantine/set"])("by %s, a link", async (path) => {
+    await mkdir(join(dir, "victim"));
+    await mkdir(dirname(join(dir, path)), { recursive: true });
+    await symlink(join(dir, "victim"), join(dir, path));
+    await expect(run(await zip("set.zip", await parts()))).rejects.toMatchObject({
+      code: "E_PATH_LINK",
+      message: expect.stringContaining("is a link to") as string,
+    });
+    expect(await readdir(join(dir, "victim"))).toEqual([]);
+  });
+
+  test("by a file that is a link, or one file with an object of the cache", async () => {
+    await put(join(dir, "diary"), Buffer.alloc(0));
+    await put(raw("a/other"), Buffer.alloc(0));
+    await symlink(join(dir, "diary"), raw("a/1.jpg"));
+    await run(await zip("set.zip", await parts()));
+    expect(await readFile(join(dir, "diary"), "utf8")).toBe("");
+    expect((await lstat(raw("a/1.jpg"))).isFile()).toBe(true);
+    // A second picture takes the place of the first one, which a cache also knows by another name.
+    await link(raw("a/1.jpg"), join(dir, "object"));
+    const before = await readFile(join(dir, "object"));
+    await run(await zip("set.zip", [{ name: "set/a/1.jpg", bytes: await jpeg("two") }]));
+    expect(await readFile(join(dir, "object"))).toEqual(before);
+    expect(await readFile(raw("a/1.jpg"))).toEqual(await jpeg("two"));
+  });
+
+  test("by the report of the quarantine: it removes nothing outside", async () => {
+    await put(join(dir, "data/diary"), Buffer.from("mine"));
+    await put(
+      quarantine("report.jsonl"),
+      Buffer.from(`${JSON.stringify({ path: "../diary", code: "E", message: "m", source: "zip:set.zip" })}\n`),
+    );
+    await run(await zip("set.zip", await parts()));
+    expect(await readFile(join(dir, "data/diary"), "utf8")).toBe("mine");
+    expect((await report()).map(({ path }) => path)).toEqual(["set/b/2.jpg"]);
   });
 });

@@ -54,8 +54,8 @@ test("a line that is not a row is named with its number", () => {
     'data/raw/manifest.jsonl:2 is not a manifest row: {"path":"b"}',
   );
   expect(() => parseManifest(`${good}\nhello\n`, "m")).toThrow("m:2 is not JSON: hello");
-  for (const path of ["../a", "/a", "a/../../b"])
-    expect(() => parseManifest(JSON.stringify(row(path)), "m")).toThrow("m:1 is not a manifest row");
+  for (const path of ["../a", "/a", "a/../../b", "a\\..\\b", ".git/config", "a//b"])
+    expect(() => parseManifest(JSON.stringify(row(path)), "m")).toThrow(`m:1: ${JSON.stringify(path)} `);
 });
 
 test("without a manifest the error says what to run", async () => {

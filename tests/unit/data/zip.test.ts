@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ServalError } from "../../../src/errors.ts";
 import { readEntry, type Source } from "../../../src/data/sources/source.ts";
 import { defaultZipLimits, openZip, type ZipLimits } from "../../../src/data/sources/zip.ts";
+import { isSafePath } from "../../../src/safe-path.ts";
 import { zipFile, type ZipPart } from "../../helpers/zip-file.ts";
 
 let dir: string;
@@ -152,6 +153,53 @@ describe("a zip bomb is refused", () => {
       maxRatio: 1e9,
     });
     await expect(contents(source)).rejects.toThrow('"set/cat/1.jpg" in "set.zip" holds more than the 1000 bytes that it declares.');
+  });
+});
+
+describe("an archive whose entries share bytes is refused", () => {
+  const bytes = text("shared by all of them");
+  const part = (i: number): ZipPart => ({ name: `set/cat/${i}.jpg`, bytes });
+
+  test("when all of them have one local header", async () => {
+    const parts = [part(0), ...Array.from({ length: 50 }, (_, i) => ({ ...part(i + 1), claimsOffset: 0 }))];
+    expect(await refusal(parts)).toMatch(
+      /^E_ARCHIVE_LIMITS: "set\.zip": the bytes of "set\/cat\/\d+\.jpg" overlap with those of "set\/cat\/\d+\.jpg", as in a zip bomb\.$/,
+    );
+  });
+
+  test("when one begins inside of another", async () => {
+    const inner = zipFile([part(1)]).subarray(0, 30 + 13 + bytes.length);
+    const outer = { name: "set/cat/0.jpg", bytes: inner };
+    expect(await refusal([outer, { ...part(1), claimsOffset: 30 + 13 }])).toContain(
+      'E_ARCHIVE_LIMITS: "set.zip": the bytes of "set/cat/0.jpg" overlap with those of "set/cat/1.jpg"',
+    );
+  });
+
+  test("when only a local header says so, it is found when the entry is read", async () => {
+    const source = await open([
+      { ...part(0), localExtraBytes: 30 + 13 + bytes.length },
+      { ...part(1), bytes },
+    ]);
+    await expect(contents(source)).rejects.toMatchObject({
+      code: "E_ARCHIVE_LIMITS",
+      message: '"set.zip": the bytes of "set/cat/0.jpg" overlap with what follows them, as in a zip bomb.',
+    });
+    await source.close();
+  });
+
+  test("also when the one that overlaps is of no interest itself", async () => {
+    expect(await refusal([part(0), { ...part(1), name: "__MACOSX/1.jpg", claimsOffset: 0 }])).toContain("E_ARCHIVE_LIMITS");
+  });
+});
+
+describe("names that an import would not write", () => {
+  test("are passed over or changed: whatever an archive says, the path is safe", async () => {
+    const names = ["set/.git/hooks/x.jpg", "set/cat/con.jpg", "set/git~1/1.jpg", "set/cat//2.jpg", "set/cat/./3.jpg", `set/cat/${"x".repeat(4000)}.jpg`];
+    const source = await open(names.map((name) => ({ name, bytes: text(name) })));
+    const paths = (await Array.fromAsync(source.entries())).map(({ path }) => path ?? "");
+    await source.close();
+    expect(paths).toEqual(["cat/_con.jpg", "_git~1/1.jpg", "cat/2.jpg", `cat/${"x".repeat(180)}.jpg`]);
+    expect(paths.every(isSafePath)).toBe(true);
   });
 });
 

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readFile, readdir, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, readdir, rename, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { sha256 } from "../../../src/files.ts";
@@ -184,6 +184,12 @@ describe("loadBundle", () => {
       (m) => ({ ...m, files: { ...(m["files"] as Json), "../../etc/passwd": "0".repeat(64) } }),
       "not a path inside",
     ],
+    [
+      "a file in a folder of Git",
+      (m) => ({ ...m, files: { ...(m["files"] as Json), "checks/../.git/config": "0".repeat(64) } }),
+      "not a path inside",
+    ],
+    ["a file behind a backslash", (m) => ({ ...m, files: { ...(m["files"] as Json), "..\\x": "0".repeat(64) } }), "not a path inside"],
     ["no model among its files", (m) => ({ ...m, checks: [], files: {} }), "model.onnx is not among them"],
     ["a name that is a path", (m) => ({ ...m, name: "../evil" }), "name"],
   ])("refuses a bundle.json with %s", async (_case, change, message) => {
@@ -205,6 +211,32 @@ describe("loadBundle", () => {
     const error = await failure(loadBundle(dir));
     expect(error.code).toBe("E_BUNDLE_CORRUPT");
     expect(error.message).toContain(message);
+  });
+
+  it.each(["model.onnx", "bundle.json", "README.md", "provenance.json", "checks"])(
+    "refuses a bundle whose %s is a link, even to the right bytes",
+    async (name) => {
+      const dir = await copy();
+      const outside = join(root, `outside-${copies}`);
+      await rename(join(dir, name), outside);
+      await symlink(outside, join(dir, name));
+      const error = await failure(loadBundle(dir));
+      expect([error.code, error.message]).toEqual(["E_BUNDLE_CORRUPT", expect.stringContaining(`is a link to "${outside}"`)]);
+      // By another name it is the same folder: that is the user's choice.
+      await rm(join(dir, name));
+      await rename(outside, join(dir, name));
+      await symlink(dir, `${dir}-link`);
+      expect((await loadBundle(`${dir}-link`)).digest).toBe(original.digest);
+    },
+  );
+
+  it("takes links to objects of the cache, which `cache.type = symlink` puts into artifacts/", async () => {
+    const dir = await copy();
+    const object = join(root, `cache-${copies}/files/md5/ab/cdef0123456789abcdef0123456789`);
+    await mkdir(dirname(object), { recursive: true });
+    await rename(join(dir, "model.onnx"), object);
+    await symlink(object, join(dir, "model.onnx"));
+    expect((await loadBundle(dir)).digest).toBe(original.digest);
   });
 
   it("finds the old bundle after a crash between the two renames of a replacement", async () => {

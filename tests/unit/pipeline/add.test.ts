@@ -41,7 +41,8 @@ test("a path that is not there, is outside, in Git, ignored or inside of other d
     "code.txt": '"code.txt" is in Git.',
     secret: '"secret" is ignored by .dvcignore.',
     "photos/cat": '"photos/cat" overlaps with "photos", which photos.dvc versions already.',
-    ".dvc": '".dvc" belongs to the tools themselves.',
+    ".dvc": '".dvc" holds ".dvc", a folder of the tools themselves',
+    ".GIT/config": '".GIT/config" holds ".GIT", a folder of the tools themselves',
   };
   for (const [path, message] of Object.entries(refused)) {
     const { code, stderr } = await runServal(root, ["add", path]);

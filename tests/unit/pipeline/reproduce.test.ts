@@ -253,8 +253,8 @@ test("independent stages run at once with jobs, and what reads both waits for bo
   expect(await status()).toEqual({});
 });
 
-test("names with blanks, quotes, line breaks and Unicode in both forms go through dvc.lock and back", async () => {
-  const names = ["with blank.txt", `"quo'ted".txt`, "line\nbreak.txt", "\u00e9.txt", "e\u0301.txt", `${"x".repeat(250)}.txt`];
+test("names with blanks, quotes and Unicode in both forms go through dvc.lock and back", async () => {
+  const names = ["with blank.txt", `"quo'ted".txt`, "12:30.txt", "\u00e9.txt", "e\u0301.txt", `${"x".repeat(250)}.txt`];
   const stages = names.map(
     (name, i) => `  s${i}:\n    cmd: cp in.txt out/${i}/*\n    deps: [in.txt]\n    outs:\n      - ${JSON.stringify(`out/${i}/${name}`)}\n`,
   );

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
 import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -117,18 +118,26 @@ describe("store and restore", () => {
     expect(await readdir(join(root, ".dvc/tmp"))).toEqual([]);
   });
 
-  test("take any name: spaces, newlines, NFC and NFD, beyond the BMP, 255 bytes", async () => {
-    const names = ["a b", "new\nline", 'q"\\', "\u00e9", "e\u0301", "\u{1f981}", "\uffee", "\u007f", "x".repeat(255), "日".repeat(85)];
+  test("take any ordinary name: spaces, quotes, NFC and NFD, beyond the BMP, 255 bytes", async () => {
+    const names = ["a b", 'q"', "\u00e9", "e\u0301", "\u{1f981}", "\uffee", "12:30", "Dr.", "x".repeat(255), "日".repeat(85)];
     await write(Object.fromEntries(names.map((name) => [`set/${name}`, name])));
     const entry = await cache.store("set");
     const text = await readFile(objectOf(entry.md5), "utf8");
-    expect(text).toContain('"relpath": "new\\nline"');
-    expect(text).toContain('"relpath": "\\u007f"');
+    expect(text).toContain('"relpath": "q\\""');
     // By code points: U+FFEE before U+1F981, which UTF-16 has the other way round.
     expect(text.indexOf("\\uffee")).toBeLessThan(text.indexOf("\\ud83e\\udd81"));
     await rm(join(root, "set"), { recursive: true });
     expect(await cache.restore(entry)).toBe(true);
     for (const name of names) expect(await readFile(join(root, "set", name), "utf8")).toBe(name);
+  });
+
+  test.each(["new\nline", "\u007f", "back\\slash", "aux.txt", ".serval/x"])("refuse the name %j, and put nothing into the cache", async (name) => {
+    await write({ [`set/${name}`]: "x" });
+    await expect(cache.store("set")).rejects.toMatchObject({
+      code: "E_DATA_PATH",
+      message: expect.stringContaining(`${JSON.stringify(`set/${name}`)} holds `) as string,
+    });
+    expect(existsSync(objectOf(createHash("md5").update("x").digest("hex")))).toBe(false);
   });
 
   test("remove what the entry does not hold, and refuse to lose what the cache lacks", async () => {

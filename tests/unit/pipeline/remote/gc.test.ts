@@ -171,6 +171,11 @@ describe("serval gc", () => {
       }
       store.objects.set("p/files/md5/readme.txt", Buffer.from("not ours"));
       store.faults.push({ method: "DELETE", kind: 503, times: 2 });
+      const refused = await repository.run("gc", "--workspace", "--cloud", "--force");
+      expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('the remote "s3" is "s3://data/p"')]);
+      expect(store.requests.some((request) => request.startsWith("DELETE"))).toBe(false);
+      // .dvc/config comes with the repository; this file is the user's own.
+      await repository.write({ ".dvc/config.local": `['remote "s3"']\n    url = s3://data/p\n` });
       const { cache, remote } = await gc("--workspace", "--cloud", "--force");
       expect(remote?.removed).toEqual(cache.removed);
       expect([...store.objects.keys()].sort()).toEqual([...objects("five").map(keyOf), "p/files/md5/readme.txt"].sort());

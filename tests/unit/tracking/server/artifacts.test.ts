@@ -33,6 +33,11 @@ test("a path that leads out of the store is neither read, written, listed nor de
     "a%00b",
     "a%23b",
     "..",
+    ".git/hooks/post-checkout",
+    "a/%2egit/config",
+    "git~1/config",
+    "...",
+    "nul",
   ];
   for (const path of paths) {
     for (const [method, content] of [
