@@ -2,7 +2,8 @@
 # Puts a backup of scripts/backup.sh back into the volumes of deployment/docker-compose.yml or stack.yaml, on this machine or another.
 #   scripts/restore.sh ARCHIVE              into volumes that are not there, or empty
 #   scripts/restore.sh --replace ARCHIVE    in place of what they hold
-# Stop what uses them first (docker compose stop; docker service scale STACK_cats-dogs-classifier=0). What a volume holds is removed only after the whole archive was unpacked.
+# Stop what uses them first (docker compose stop; docker service scale STACK_cats-dogs-classifier=0). What a volume holds is removed only after the whole archive was unpacked and
+# checked: an archive is not trusted (scripts/unpack-backup.sh says what is refused).
 #   COMPOSE_PROJECT_NAME, SERVAL_IMAGE: as for backup.sh
 set -euo pipefail
 replace=no
@@ -30,33 +31,6 @@ done
 [[ ${#mounts[@]} -gt 0 ]] || die "$archive holds none of these volumes: $volumes. Nothing was changed."
 
 docker run --rm --interactive --user 0 --network none --entrypoint bash "${mounts[@]}" --volume "$archive:/archive:ro" \
-  "$image" -euo pipefail -s -- "$replace" "$(grep --only-matching '^databases/[^/]*/' <<<"$listed" | sort --unique)" <<'INSIDE' || die "Nothing was restored: see above."
-trap 'rm -rf /files/*/.restored' EXIT
-rm -rf /files/*/.restored
-for folder in /files/*; do
-  if [[ $1 == no && -n $(ls -A "$folder") ]]; then
-    echo "The volume ${folder#/files/} is not empty. Look at what it holds; --replace removes it." >&2
-    exit 1
-  fi
-done
-for folder in /files/*; do
-  volume=${folder#/files/}
-  mkdir "$folder/.restored"
-  unpack() { tar --extract --gzip --file /archive --directory "$folder/.restored" --strip-components 1 "$@"; }
-  unpack "files/$volume"
-  # Over the files the databases as they were at one moment; the folders keep their owners.
-  ! grep --quiet "^databases/$volume/" <<<"$2" || unpack --no-overwrite-dir "databases/$volume"
-done
-sync
-for folder in /files/*; do
-  find "$folder" -mindepth 1 -maxdepth 1 ! -name .restored -exec rm -rf {} +
-  whole=$folder/.restored/${folder#/files/}
-  find "$whole" -mindepth 1 -maxdepth 1 -exec mv --target-directory "$folder" {} +
-  # A volume that was made just now belongs to root.
-  chown --reference "$whole" "$folder"
-  chmod --reference "$whole" "$folder"
-done
-rm -rf /files/*/.restored
-sync
-INSIDE
+  "$image" -s -- "$replace" "$(grep --only-matching '^databases/[^/]*/' <<<"$listed" | sort --unique)" \
+  <scripts/unpack-backup.sh || die "Nothing was restored: see above."
 echo "Restored to the project $project from $archive."

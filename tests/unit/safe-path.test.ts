@@ -23,7 +23,25 @@ function readings(name: string): string[] {
 
 /** Pieces that attacks are made of, between any characters at all. */
 const piece = fc.oneof(
-  fc.constantFrom("..", ".", "/", "\\", ".git", ".GIT", ".dvc", ".Serval", "git~1", "DVC~2", " ", ":", "::$DATA", "C:", "nul", "COM1", "\0"),
+  fc.constantFrom(
+    "..",
+    ".",
+    "/",
+    "\\",
+    ".git",
+    ".GIT",
+    ".dvc",
+    ".Serval",
+    "git~1",
+    "DVC~2",
+    " ",
+    ":",
+    "::$DATA",
+    "C:",
+    "nul",
+    "COM1",
+    "\0",
+  ),
   fc.constantFrom("\u200b", "\u200d", "\u0131", "\u017f", "\u212a", "\uff0e", "\u0301", "\ud800", "\u{1f981}", "a", "data", ".txt", "..."),
   fc.string({ unit: "binary", maxLength: 4 }),
 );

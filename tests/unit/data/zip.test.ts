@@ -194,7 +194,14 @@ describe("an archive whose entries share bytes is refused", () => {
 
 describe("names that an import would not write", () => {
   test("are passed over or changed: whatever an archive says, the path is safe", async () => {
-    const names = ["set/.git/hooks/x.jpg", "set/cat/con.jpg", "set/git~1/1.jpg", "set/cat//2.jpg", "set/cat/./3.jpg", `set/cat/${"x".repeat(4000)}.jpg`];
+    const names = [
+      "set/.git/hooks/x.jpg",
+      "set/cat/con.jpg",
+      "set/git~1/1.jpg",
+      "set/cat//2.jpg",
+      "set/cat/./3.jpg",
+      `set/cat/${"x".repeat(4000)}.jpg`,
+    ];
     const source = await open(names.map((name) => ({ name, bytes: text(name) })));
     const paths = (await Array.fromAsync(source.entries())).map(({ path }) => path ?? "");
     await source.close();

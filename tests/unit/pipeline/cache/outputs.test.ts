@@ -131,14 +131,17 @@ describe("store and restore", () => {
     for (const name of names) expect(await readFile(join(root, "set", name), "utf8")).toBe(name);
   });
 
-  test.each(["new\nline", "\u007f", "back\\slash", "aux.txt", ".serval/x"])("refuse the name %j, and put nothing into the cache", async (name) => {
-    await write({ [`set/${name}`]: "x" });
-    await expect(cache.store("set")).rejects.toMatchObject({
-      code: "E_DATA_PATH",
-      message: expect.stringContaining(`${JSON.stringify(`set/${name}`)} holds `) as string,
-    });
-    expect(existsSync(objectOf(createHash("md5").update("x").digest("hex")))).toBe(false);
-  });
+  test.each(["new\nline", "\u007f", "back\\slash", "aux.txt", ".serval/x"])(
+    "refuse the name %j, and put nothing into the cache",
+    async (name) => {
+      await write({ [`set/${name}`]: "x" });
+      await expect(cache.store("set")).rejects.toMatchObject({
+        code: "E_DATA_PATH",
+        message: expect.stringContaining(`${JSON.stringify(`set/${name}`)} holds `) as string,
+      });
+      expect(existsSync(objectOf(createHash("md5").update("x").digest("hex")))).toBe(false);
+    },
+  );
 
   test("remove what the entry does not hold, and refuse to lose what the cache lacks", async () => {
     await write({ "set/a": "one", "set/b": "two" });
