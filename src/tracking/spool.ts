@@ -1,9 +1,8 @@
 import { closeSync, ftruncateSync, openAsBlob, openSync, writeSync } from "node:fs";
-import { constants, copyFile, mkdir, open, readFile, rm, stat, writeFile, type FileHandle } from "node:fs/promises";
+import { constants, copyFile, lstat, mkdir, open, readFile, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { ServalError } from "../errors.ts";
 import { writeFileAtomic } from "../files.ts";
-import { findPathFault } from "../safe-path.ts";
+import { isSafePath } from "../safe-path.ts";
 import type { DatasetInput, RunStatus } from "./client.ts";
 
 /** The first entry, and one more at each resume: what the server must know to find or make the run. */
@@ -142,14 +141,18 @@ export class Spool {
     await writeFile(copy, text);
   }
 
-  /** A kept file, read as it is sent; undefined when it was delivered before. */
+  /**
+   * A kept file, read as it is sent; undefined when it was delivered before, or never kept: a spool that came from elsewhere could
+   * name any file of this machine, by its path or by a link.
+   */
   async openKeptFile(path: string): Promise<Blob | undefined> {
+    if (!isSafePath(path)) return undefined;
     const copy = this.#copyOf(path);
-    const found = await stat(copy).catch((error: NodeJS.ErrnoException) => {
+    const found = await lstat(copy).catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT") return undefined;
       throw error;
     });
-    return found && (await openAsBlob(copy));
+    return found?.isFile() === true ? await openAsBlob(copy) : undefined;
   }
 
   async dropKeptFile(path: string): Promise<void> {
@@ -168,14 +171,7 @@ export class Spool {
     await rm(join(this.runDir, filesFolder), { recursive: true, force: true });
   }
 
-  /** The spool is a file like others: a path in it must not name what was never kept here. */
   #copyOf(path: string): string {
-    const fault = findPathFault(path);
-    if (fault !== undefined) {
-      throw new ServalError("E_INTERNAL", `${join(this.runDir, spoolFile)}: the path ${JSON.stringify(path)} ${fault}.`, {
-        hint: "Remove the file: it was not written by Serval.",
-      });
-    }
     return join(this.runDir, filesFolder, path);
   }
 }

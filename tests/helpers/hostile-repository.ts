@@ -39,28 +39,24 @@ export function dataFile(path: string, md5: string, wdir?: string): string {
   return `${where}outs:\n- md5: ${md5}\n  hash: md5\n  path: ${JSON.stringify(path)}\n`;
 }
 
-/** Commits the content in one repository and clones it, as the victim of an attack would. */
+/** The victim's clone: a working tree, and an index that says that Git brought all of it. */
 export async function cloneHostile(content: HostileContent): Promise<HostileClone> {
   const around = await mkdtemp(join(tmpdir(), "serval-hostile-"));
-  const [origin, root] = [join(around, "origin"), join(around, "clone")];
+  const root = join(around, "clone");
+  const folder = async (path: string): Promise<void> => void (await mkdir(dirname(join(root, path)), { recursive: true }));
   const put = async (path: string, text: string): Promise<void> => {
-    await mkdir(dirname(join(origin, path)), { recursive: true });
-    await writeFile(join(origin, path), text);
+    await folder(path);
+    await writeFile(join(root, path), text);
   };
   await put(".dvc/config", `[core]\n    remote = own\n['remote "own"']\n    url = ../objects\n`);
   for (const [path, text] of Object.entries(content.files ?? {})) await put(path, text);
   for (const [md5, text] of Object.entries(content.objects ?? {})) await put(`objects/files/md5/${md5.slice(0, 2)}/${md5.slice(2)}`, text);
   for (const [path, target] of Object.entries(content.links ?? {})) {
-    await mkdir(dirname(join(origin, path)), { recursive: true });
-    await symlink(target, join(origin, path));
+    await folder(path);
+    await symlink(target, join(root, path));
   }
-  const git = (cwd: string, ...args: string[]): void =>
-    void execFileSync("git", ["-c", "user.name=test", "-c", "user.email=test@localhost", ...args], { cwd, stdio: "ignore" });
-  git(origin, "init", "--quiet");
-  git(origin, "add", "--all", "--force");
-  git(origin, "commit", "--quiet", "--message", "an offer");
-  git(around, "clone", "--quiet", origin, root);
-  await rm(origin, { recursive: true });
+  execFileSync("git", ["init", "--quiet"], { cwd: root });
+  execFileSync("git", ["add", "--all", "--force"], { cwd: root, stdio: "ignore" });
   return {
     around,
     root,

@@ -357,7 +357,7 @@ describe("serval gc removes nothing that a stranger's configuration points at", 
 describe("the pages and lists of a stranger's pipeline read nothing outside of it", () => {
   const pipelines = [
     ["metrics: [../secret.json]", "metrics show"],
-    ["params: [../secret.json]", "params diff"],
+    ["params: [../secret.json]", "plots"],
     ["vars: [../secret.json]", "status"],
     ["metrics: [/tmp/secret.json]", "metrics show"],
     ["plots:\n  - ../secret.png", "plots"],

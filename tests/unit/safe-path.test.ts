@@ -11,7 +11,7 @@ const forbidden = /^(\.git|\.dvc|\.serval|(git|dvc|serval)~\d+|con|prn|aux|nul|c
 
 /** How file systems compare names: HFS+ leaves out what is not seen, APFS folds, NTFS drops streams and what is at the end. */
 function readings(name: string): string[] {
-  const unseen = /[\u200c\u200d\u200e\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
+  const unseen = /[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]/g;
   const ntfs = (name.split(":")[0] ?? "").replace(/[. ]+$/, "");
   return [name, ntfs].flatMap((text) =>
     [text, text.normalize("NFC"), text.normalize("NFD"), text.replaceAll(unseen, "")].flatMap((one) => [
@@ -46,14 +46,14 @@ const piece = fc.oneof(
   fc.string({ unit: "binary", maxLength: 4 }),
 );
 const path = fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join(""));
-const runs = { numRuns: 2_000 };
+const runs = { numRuns: 1_000 };
 
 describe("a path that is accepted", () => {
   test("resolves to a place below any folder, on every system", () => {
     fc.assert(
       fc.property(path, (text) => {
         if (!isSafePath(text)) return;
-        expect(posix.resolve("/root/folder", text).startsWith("/root/folder/")).toBe(true);
+        expect(posix.resolve("/srv/folder", text).startsWith("/srv/folder/")).toBe(true);
         expect(win32.resolve("C:\\root\\folder", text).startsWith("C:\\root\\folder\\")).toBe(true);
         expect(posix.normalize(text)).toBe(text);
       }),

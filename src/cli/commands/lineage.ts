@@ -3,6 +3,7 @@ import { join, relative, resolve, sep } from "node:path";
 import { stateDirectory } from "../../config/env.ts";
 import { paramsHash, parseParams } from "../../config/params.ts";
 import { sha256File } from "../../files.ts";
+import { isSafePath } from "../../safe-path.ts";
 import { loadBundle, type Bundle } from "../../model/bundle.ts";
 import { provenanceFile } from "../../model/manifest.ts";
 import { releasedModels, releasedModelsDir } from "../../model/resolve-model.ts";
@@ -135,7 +136,8 @@ async function initLink(root: string, digest: string): Promise<Link> {
 async function runLink(stateDir: string, bundle: Bundle): Promise<Link> {
   const text = await readFile(join(bundle.dir, provenanceFile), "utf8").catch(() => "{}");
   const { run, createdAt } = JSON.parse(text) as { run?: string; createdAt?: string };
-  if (run === undefined) return { link: "run", state: "unproved", text: `there is no ${provenanceFile} beside the model` };
+  if (run === undefined || !isSafePath(run))
+    return { link: "run", state: "unproved", text: `there is no ${provenanceFile} beside the model` };
   const about = `${run}${createdAt === undefined ? "" : `, ${createdAt}`}, by ${provenanceFile}, which no hash covers`;
   const folder = join(stateDir, "runs", run);
   const here = (await stat(folder).catch(() => undefined))?.isDirectory() === true;

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -270,6 +270,21 @@ describe("kept runs", () => {
     expect(await sendKept()).toEqual(["killed"]);
     expect(server.runs.map(({ name, status }) => [name, status])).toEqual([["killed", "KILLED"]]);
     expect(server.runs[0]?.metrics).toEqual([{ key: "loss", value: 1, timestamp: 1, step: 1 }]);
+  });
+
+  test("send no file that they did not keep, whatever path or link names it", async () => {
+    await writeFile(join(dir, "secret"), "mine");
+    await writeSpool("strange", [
+      begin("strange"),
+      { type: "artifact", path: "../../secret" },
+      { type: "artifact", path: "link" },
+      { type: "end", at: 1, status: "FINISHED" },
+    ]);
+    await mkdir(join(dir, "strange/tracking-files"));
+    await symlink(join(dir, "secret"), join(dir, "strange/tracking-files/link"));
+    expect(await sendKept()).toEqual(["strange"]);
+    expect(server.runs.map(({ status, files }) => [status, files])).toEqual([["FINISHED", {}]]);
+    expect(await readFile(join(dir, "secret"), "utf8")).toBe("mine");
   });
 
   test("that the server refuses wait, and those after them are sent", async () => {
