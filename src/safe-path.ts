@@ -134,7 +134,7 @@ export class LinkGuard {
           ? `"${at}" is a link to "${link.target}": expected a folder.${where}`
           : `"${at}" is a link to "${link.target}", and not the link to "${allowed.target}" that was allowed.${where}`,
         {
-          hint: `If the link is yours, allow it with --follow-link ${at}. If it came with the repository, remove it.`,
+          hint: `If the link is yours, allow it once: \`serval pull\`, checkout, add, repro, prepare, \`data import\`, train and evaluate take --follow-link ${at}. If it came with the repository, remove it.`,
           details: { link: at, target: link.target },
         },
       );

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { runCli } from "../../src/cli/main.ts";
+import { renderManifest } from "../../src/pipeline/cache/manifest.ts";
 import { recordedContext } from "./recorded-output.ts";
 
 /** What a stranger commits: files by path, links by path, and the objects that the repository's own remote serves. */
@@ -28,7 +29,7 @@ export const md5Of = (text: string): string => createHash("md5").update(text).di
 /** The MD5 of a folder's list of files, and its text. */
 export function folderObject(files: Readonly<Record<string, string>>): { md5: string; objects: Record<string, string> } {
   const entries = Object.entries(files).map(([relpath, text]) => ({ md5: md5Of(text), relpath }));
-  const list = JSON.stringify(entries);
+  const list = renderManifest(entries);
   const md5 = `${md5Of(list)}.dir`;
   return { md5, objects: { [md5]: list, ...Object.fromEntries(Object.values(files).map((text) => [md5Of(text), text])) } };
 }

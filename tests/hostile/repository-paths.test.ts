@@ -97,6 +97,15 @@ describe("an out that belongs to Git or to the tools is refused, and nothing is 
   });
 });
 
+test("a .dvcignore does not make data of a Git repository inside of an out", async () => {
+  const { md5, objects } = folderObject({ "a.txt": "one" });
+  clone = await cloneHostile({ files: { "vendor.dvc": dataFile("vendor", md5), ".dvcignore": "!.git\n!.git/\n!.git/**\n" }, objects });
+  await mkdir(join(clone.root, "vendor/.git"), { recursive: true });
+  await writeFile(join(clone.root, "vendor/.git/config"), "mine");
+  expect((await clone.run("pull", "--force")).code).toBe(0);
+  expect(await readFile(join(clone.root, "vendor/.git/config"), "utf8")).toBe("mine");
+});
+
 describe("a link in the repository never leads a write elsewhere", () => {
   const key = "ssh-ed25519 AAAA attacker\n";
 
@@ -218,6 +227,16 @@ describe("a user's own link is followed once it is allowed", () => {
     const { code, stderr } = await clone.run("checkout");
     expect([code, stderr]).toEqual([2, expect.stringContaining("E_PATH_LINK")]);
     expect(await readdir(join(clone.around, "victim"))).toEqual([]);
+  });
+
+  test("where it is the folder of the cache as well", async () => {
+    clone = await cloneHostile(content);
+    await mkdir(join(clone.around, "disk"));
+    await symlink("../../disk", join(clone.root, ".dvc/cache"));
+    for (const verb of ["pull", "status"]) expect((await clone.run(verb)).code).toBe(2);
+    expect((await clone.run("pull", "--follow-link", ".dvc/cache")).code).toBe(0);
+    expect((await clone.run("status", "--json")).stdout.trim()).toBe("{}");
+    expect(await readdir(join(clone.around, "disk/files/md5"))).not.toEqual([]);
   });
 
   test("but a link inside of the folder is not", async () => {

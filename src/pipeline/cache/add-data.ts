@@ -11,11 +11,13 @@ import { findFiles, workspaceReader } from "../workspace-files.ts";
 import { refuseSubfolder } from "./dvc-config.ts";
 import { renderDataFile } from "./data-file.ts";
 import { loadDvcIgnore } from "./dvc-ignore.ts";
+import { refuseForeignState } from "./follow-links.ts";
 import type { OutEntry, OutputCache } from "./output-cache.ts";
 import { findTrackedOuts } from "./tracked-outs.ts";
 
 /** Writes what `dvc init` writes, where a repository has no .dvc yet; whether it had none. */
 export async function ensureDvcFolder(root: string): Promise<boolean> {
+  await refuseForeignState(root);
   if (existsSync(join(root, ".dvc/config"))) return false;
   refuseSubfolder(root);
   const files = renderDvcFiles({ command: "npx serval" });

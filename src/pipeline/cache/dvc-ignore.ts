@@ -16,7 +16,7 @@ export type Ignored = (path: string, isFolder: boolean) => boolean;
  * one of the repository and those of the folders on the way. The syntax is .gitignore's; the last rule that fits decides.
  */
 export function loadDvcIgnore(root: string, folder: string): Ignored {
-  const rules = [".hg/", ".git/", ".git", ".dvc/"].flatMap((line) => parseIgnoreLine(line, ""));
+  const rules: Rule[] = [];
   let dir = "";
   for (const part of ["", ...folder.split("/").filter(Boolean)]) {
     dir = dir === "" ? part : `${dir}/${part}`;
@@ -33,6 +33,8 @@ export function loadDvcIgnore(root: string, folder: string): Ignored {
         .flatMap((line) => parseIgnoreLine(line, dir)),
     );
   }
+  // Last, so that no .dvcignore takes them back: what is seen as data may also be removed.
+  rules.push(...[".hg/", ".git/", ".git", ".dvc/"].flatMap((line) => parseIgnoreLine(line, "")));
   rules.reverse();
   const decide = (path: string, isFolder: boolean): boolean =>
     rules.find(({ pattern, foldersOnly }) => (isFolder || !foldersOnly) && pattern.test(path))?.ignored ?? false;

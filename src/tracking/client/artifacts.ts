@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { ServalError } from "../../errors.ts";
+import { isSafePath } from "../../safe-path.ts";
 import type { Connection } from "./connection.ts";
 
 export interface ArtifactEntry {
@@ -53,11 +54,20 @@ export function artifactClient({ server, transfer }: Connection): ArtifactClient
       const answer = (await transfer("GET", `${proxy}?${query.toString()}`, undefined, read, signal)) as {
         files?: { path: string; is_dir: boolean; file_size?: number }[];
       };
-      return (answer.files ?? []).map((file) => ({
-        name: file.path.split("/").at(-1) ?? file.path,
-        isFolder: file.is_dir,
-        sizeBytes: file.file_size ?? 0,
-      }));
+      return (answer.files ?? []).map((file) => {
+        const name = file.path.split("/").at(-1) ?? file.path;
+        // Callers give files on this disk such names.
+        if (!isSafePath(name)) {
+          throw new ServalError(
+            "E_TRACKING_REFUSED",
+            `${server} lists the artifact ${JSON.stringify(file.path)}: expected the name of a file.`,
+            {
+              hint: "Do not trust this server.",
+            },
+          );
+        }
+        return { name, isFolder: file.is_dir, sizeBytes: file.file_size ?? 0 };
+      });
     },
   };
 }

@@ -1,4 +1,6 @@
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -296,6 +298,20 @@ describe("kept runs", () => {
     server.misbehave = () => undefined;
     expect(await sendKept()).toEqual(["a"]);
   });
+});
+
+test.each(["..", "a/..", "", "a\\..\\b", ".git", "a/.dvc"])("a server that lists an artifact called %j is not believed", async (path) => {
+  const stranger = createServer((_, response) => void response.end(JSON.stringify({ files: [{ path, is_dir: false }] })));
+  await new Promise<void>((resolve) => stranger.listen(0, "127.0.0.1", resolve));
+  try {
+    const client = createTrackingClient(`http://127.0.0.1:${(stranger.address() as AddressInfo).port}`);
+    await expect(client.listArtifacts("mlflow-artifacts:/0/run")).rejects.toMatchObject({
+      code: "E_TRACKING_REFUSED",
+      message: expect.stringContaining(`lists the artifact ${JSON.stringify(path)}`) as string,
+    });
+  } finally {
+    await new Promise((resolve) => stranger.close(resolve));
+  }
 });
 
 describe("the server's address", () => {
