@@ -90,7 +90,10 @@ export interface FollowedLink {
 export async function readLink(
   path: string,
 ): Promise<(FollowedLink & { readonly isFolder: boolean; readonly isFile: boolean }) | undefined> {
-  const own = await lstat(path, { bigint: true }).catch(() => undefined);
+  const own = await lstat(path, { bigint: true }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+    throw error;
+  });
   if (own?.isSymbolicLink() !== true) return undefined;
   const found = await stat(path).catch(() => undefined);
   const target = await realpath(path).catch(() => "a place that is not there");
@@ -134,7 +137,7 @@ export class LinkGuard {
           ? `"${at}" is a link to "${link.target}": expected a folder.${where}`
           : `"${at}" is a link to "${link.target}", and not the link to "${allowed.target}" that was allowed.${where}`,
         {
-          hint: `If the link is yours, allow it once: \`serval pull\`, checkout, add, repro, prepare, \`data import\`, train and evaluate take --follow-link ${at}. If it came with the repository, remove it.`,
+          hint: `If the link is yours, allow it once: \`serval pull\`, checkout, add, repro, prepare, \`data import\`, train, evaluate and \`models release\` take --follow-link ${at}. If it came with the repository, remove it.`,
           details: { link: at, target: link.target },
         },
       );

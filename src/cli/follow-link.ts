@@ -1,8 +1,5 @@
 import { relative, resolve, sep } from "node:path";
 import type { Command } from "commander";
-import { ensureDvcFolder } from "../pipeline/cache/add-data.ts";
-import { isWithin, loadDvcConfig } from "../pipeline/cache/dvc-config.ts";
-import { followLinks } from "../pipeline/cache/follow-links.ts";
 import { LinkGuard } from "../safe-path.ts";
 
 /** What the verbs that write to the working folder share. */
@@ -22,6 +19,8 @@ export function addFollowLinkFlag(command: Command): Command {
 /** Records the links that the command line allows. Throws E_PATH_LINK for what is not a link to a folder. */
 export async function allowLinks(cwd: string, { followLink }: FollowLinkFlag): Promise<void> {
   if (followLink.length === 0) return;
+  const { ensureDvcFolder } = await import("../pipeline/cache/add-data.ts");
+  const { followLinks } = await import("../pipeline/cache/follow-links.ts");
   await ensureDvcFolder(cwd);
   await followLinks(cwd, followLink);
 }
@@ -32,6 +31,7 @@ export async function allowLinks(cwd: string, { followLink }: FollowLinkFlag): P
  */
 export async function guardFolders(cwd: string, flag: FollowLinkFlag, folders: readonly string[]): Promise<LinkGuard> {
   await allowLinks(cwd, flag);
+  const { isWithin, loadDvcConfig } = await import("../pipeline/cache/dvc-config.ts");
   const guard = new LinkGuard(cwd, (await loadDvcConfig(cwd)).followedLinks);
   for (const folder of folders) {
     const full = resolve(cwd, folder);

@@ -99,7 +99,7 @@ function parseLine(line: string): JournalLine | undefined {
   try {
     const parsed = JSON.parse(line) as Partial<JournalLine> | null;
     const valid = typeof parsed?.source === "string" && typeof parsed.name === "string" && typeof parsed.version === "string";
-    // The file of a row is removed when its source is damaged: a row for another place is none of ours.
+    // The file of a row is removed when its source is damaged: a row for a path elsewhere is not ours.
     return valid && (parsed.row === undefined || isSafePath(parsed.row.path)) ? (parsed as JournalLine) : undefined;
   } catch {
     return undefined;

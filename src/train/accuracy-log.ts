@@ -1,6 +1,7 @@
 import { link, mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { randomUUID } from "node:crypto";
 import { dirname, resolve } from "node:path";
+import { readLink } from "../safe-path.ts";
 
 /** One look at the test split. */
 export interface Look {
@@ -55,7 +56,9 @@ const stateName = "accuracy.md";
  */
 export async function recordLook(cwd: string, look: Look, stateDir: string = ".serval"): Promise<RecordedLook> {
   const statePath = `${stateDir}/${stateName}`;
-  const documented = (await stat(resolve(cwd, dirname(documentedPath))).catch(() => undefined))?.isDirectory() ?? false;
+  const hasDocs = (await stat(resolve(cwd, dirname(documentedPath))).catch(() => undefined))?.isDirectory() ?? false;
+  // A line that is appended to a link goes wherever the link leads.
+  const documented = hasDocs && (await readLink(resolve(cwd, documentedPath))) === undefined;
   for (const path of [documentedPath, statePath]) {
     const line = findLook(await readFile(resolve(cwd, path), "utf8").catch(emptyIfMissing), look);
     if (line !== undefined) return { path, line, added: false };

@@ -34,6 +34,7 @@ describe("a link that a repository brings leads no verb elsewhere", () => {
     ["artifacts", ["train"]],
     ["artifacts/best", ["train", "--find-lr"]],
     ["artifacts", ["evaluate"]],
+    ["models", ["models", "release"]],
   ])("%s, by `serval %j`", async (link, args) => {
     await cloneWithPictures({ [link]: "../".repeat(link.split("/").length) + "victim" });
     const { code, stderr } = await clone.run(...args);

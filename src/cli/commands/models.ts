@@ -3,11 +3,13 @@ import type { Command } from "commander";
 import { ServalError, toServalError } from "../../errors.ts";
 import { rollback } from "../../registry/promote.ts";
 import type { CommandContext, Configure } from "../command.ts";
+import { addFollowLinkFlag, guardFolders, type FollowLinkFlag } from "../follow-link.ts";
 import { describeRegisteredList, describeVersions, listRegistered, showRegistered, type RegisteredRow } from "../registered-models.ts";
 import { connectTracking } from "../tracking-connection.ts";
 
 /** What `serval train` writes: `trainedModelDir` of src/model, which loads too much for `--help`. */
 const trainedModelDir = join("artifacts", "best");
+const releasedDir = "models";
 /** What `serval evaluate` writes. */
 const evaluationDir = join("artifacts", "evaluation");
 
@@ -124,15 +126,23 @@ function configureRollback(command: Command, context: CommandContext): void {
     });
 }
 
+interface ReleaseFlags extends FollowLinkFlag {
+  readonly name?: string;
+  readonly evaluation: string;
+  readonly knownFailures?: string;
+  readonly json?: boolean;
+}
+
 function configureRelease(command: Command, context: CommandContext): void {
-  command
+  addFollowLinkFlag(command)
     .argument("[BUNDLE]", "bundle folder", trainedModelDir)
     .option("--name <NAME>", "folder under models/ (default: the model's name)")
     .option("--evaluation <DIR>", "its evaluation on the test split, for the model card", evaluationDir)
     .option("--known-failures <FILE>", "Markdown for the model card: what it gets wrong, as a person saw it")
     .option("--json", "print the result as JSON")
-    .action(async (bundle: string, { json, ...options }: { name?: string; evaluation: string; knownFailures?: string; json?: boolean }) => {
+    .action(async (bundle: string, { json, followLink, ...options }: ReleaseFlags) => {
       const output = context.output({ json });
+      await guardFolders(context.cwd, { followLink }, [releasedDir]);
       const { releaseModel } = await import("../released-models.ts");
       const released = await releaseModel({ cwd: context.cwd, bundle, ...options }, output);
       const { dir, version, checks, changed, evaluated } = released;

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -35,6 +35,13 @@ describe("the log of looks at the test split", () => {
     expect(await text()).toMatch(/^# Looks at the test split\n/);
     expect((await text()).endsWith(`|---|---|---|---|---:|---|---:|---|\n${line}\n`)).toBe(true);
     expect(await readdir(join(cwd, "docs"))).toEqual(["accuracy.md"]);
+  });
+
+  it("writes nothing through a link: the row goes to the state folder", async () => {
+    await writeFile(join(cwd, "diary"), "mine\n");
+    await symlink("../diary", join(cwd, "docs/accuracy.md"));
+    expect(await recordLook(cwd, look)).toEqual({ path: ".serval/accuracy.md", line, added: true });
+    expect(await readFile(join(cwd, "diary"), "utf8")).toBe("mine\n");
   });
 
   it("gives the earlier row for the same model and data, whatever the new figures say", async () => {
