@@ -1,6 +1,11 @@
 import { isList, isYamlMap, pythonFloat, YamlFloat, type YamlMap, type YamlValue } from "./yaml-values.ts";
 
-const expression = /(?<!\\)\$\{(.*?)\}/g;
+interface Expression {
+  readonly start: number;
+  readonly end: number;
+  /** What stands between the braces. */
+  readonly inner: string;
+}
 
 /** What is wrong with a `${}`; the parser adds file and line. */
 export class InterpolationProblem {
@@ -11,7 +16,30 @@ export class InterpolationProblem {
 }
 
 export function hasExpression(text: string): boolean {
-  return text.search(expression) >= 0;
+  return findExpressions(text).length > 0;
+}
+
+/** Each `${…}` within one line that has no backslash before it, in time proportional to the text, closed or not. */
+function findExpressions(text: string): Expression[] {
+  const found: Expression[] = [];
+  let [close, lineEnd] = [-1, -1];
+  const next = (character: string, known: number, from: number): number => {
+    if (known >= from) return known;
+    const at = text.indexOf(character, from);
+    return at < 0 ? Infinity : at;
+  };
+  for (let start = text.indexOf("${"); start >= 0; start = text.indexOf("${", start)) {
+    const from = start + 2;
+    close = next("}", close, from);
+    lineEnd = next("\n", lineEnd, from);
+    if (text[start - 1] === "\\" || close > lineEnd || close === Infinity) {
+      start = from;
+      continue;
+    }
+    found.push({ start, end: close + 1, inner: text.slice(from, close) });
+    start = close + 1;
+  }
+  return found;
 }
 
 /** Fills `${a.b[0]}` in; a string that is nothing but one expression takes the value's own type, as in DVC. */
@@ -37,17 +65,18 @@ export function interpolate(value: YamlValue, variables: YamlMap, isCommand: boo
     return map;
   }
   if (typeof value !== "string") return value;
-  const matches = [...value.matchAll(expression)];
-  if (matches.length === 1 && matches[0]?.[0] === value && !isCommand) return select(matches[0][1] ?? "", variables);
+  const expressions = findExpressions(value);
+  const [only] = expressions;
+  if (only?.start === 0 && only.end === value.length && !isCommand) return select(only.inner, variables);
   let out = "";
   let index = 0;
-  for (const match of matches) {
-    const selected = select(match[1] ?? "", variables);
+  for (const { start, end, inner } of expressions) {
+    const selected = select(inner, variables);
     if (selected instanceof InterpolationProblem) return selected;
     const text = toText(selected, isCommand);
-    if (text === undefined) return new InterpolationProblem(`\${${match[1]}} is a list or mapping, which cannot stand inside a string`);
-    out += value.slice(index, match.index) + text;
-    index = match.index + match[0].length;
+    if (text === undefined) return new InterpolationProblem(`\${${inner}} is a list or mapping, which cannot stand inside a string`);
+    out += value.slice(index, start) + text;
+    index = end;
   }
   return (out + value.slice(index)).replaceAll("\\${", "${");
 }

@@ -95,7 +95,7 @@ function parseDvcConfig(text: string, file: string): Sections {
   for (const [i, raw] of text.split(/\r?\n/).entries()) {
     const line = raw.trim();
     if (line === "" || line.startsWith("#")) continue;
-    const header = /^\[(.*)\]\s*(#.*)?$/.exec(line)?.[1];
+    const header = /^\[('[^']*'|"[^"]*"|[^\]]*)\]\s*(?:#.*)?$/.exec(line)?.[1];
     if (header !== undefined) {
       const section = unquote(header.trim()).trim();
       values = sections.get(section) ?? new Map<string, string>();
@@ -112,8 +112,8 @@ function parseDvcConfig(text: string, file: string): Sections {
 }
 
 function readValue(text: string): string {
-  const quoted = /^(["'])(.*?)\1\s*(#.*)?$/.exec(text);
-  return quoted?.[2] ?? text.replace(/\s*#.*$/, "");
+  const [, double, single] = /^(?:"([^"]*)"|'([^']*)')\s*(?:#.*)?$/.exec(text) ?? [];
+  return double ?? single ?? (text.split("#", 1)[0] ?? "").trimEnd();
 }
 
 function unquote(text: string): string {

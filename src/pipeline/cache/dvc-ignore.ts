@@ -48,7 +48,7 @@ function parseIgnoreLine(line: string, dir: string): Rule[] {
   const ignored = !text.startsWith("!");
   if (!ignored) text = text.slice(1);
   const foldersOnly = text.endsWith("/");
-  text = text.replace(/^\\(?=[!#])/, "").replace(/\/+$/, "");
+  text = text.replace(/^\\(?=[!#])/, "").replace(/(?<!\/)\/+$/, "");
   if (text === "") return [];
   // A slash inside ties the pattern to the folder of the file; without one it fits at any depth.
   const tied = text.includes("/");

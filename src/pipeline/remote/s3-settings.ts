@@ -47,7 +47,7 @@ export function readS3Settings(remote: RemoteConfig, env: S3Environment, connect
   if (bucket === undefined) {
     throw new ServalError("E_DVC_CONFIG", `.dvc/config: the remote "${remote.name}": expected s3://BUCKET/PREFIX, got "${remote.url}".`);
   }
-  const prefix = path.replaceAll(/^\/+|\/+$/g, "");
+  const prefix = path.replaceAll(/^\/+|(?<!\/)\/+$/g, "");
   const { settings } = remote;
   const isOff = (key: string): boolean => /^(false|0|no|off)$/i.test(settings[key] ?? "");
   const isOn = (key: string): boolean => /^(true|1|yes|on)$/i.test(settings[key] ?? "");
