@@ -73,7 +73,7 @@ async function mustServal(...args: string[]): Promise<string> {
 async function retrain(out: string): Promise<void> {
   rmSync(out, { recursive: true, force: true });
   const lock = (): string => (existsSync("dvc.lock") ? readFileSync("dvc.lock", "utf8") : "");
-  const hasRemote = /^\s*\['?remote /m.test(existsSync(".dvc/config") ? readFileSync(".dvc/config", "utf8") : "");
+  const hasRemote = /^[ \t]*\['?remote /m.test(existsSync(".dvc/config") ? readFileSync(".dvc/config", "utf8") : "");
   if (hasRemote) {
     const { code, stderr } = await serval("pull");
     // What the remote lacks is made anew below.

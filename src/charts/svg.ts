@@ -36,7 +36,7 @@ export function chartSvg(chart: Chart): string {
     // Counters of the whole process stand in ids and in the hover styles; a file has no use for either.
     return instance
       .renderToSVGString()
-      .replace(/<style\b[\s\S]*?<\/style>\s*/g, "")
+      .replace(/<style\b(?:(?!<style\b)[\s\S])*?<\/style>\s*/g, "")
       .replace(/ class="zr\d+-cls-\d+"/g, "")
       .replace(/(id="|url\(#)zr\d+-/g, "$1chart-");
   } finally {

@@ -22,7 +22,7 @@ export function labelOf(folder: string): string {
  */
 export function safeName(name: string): string {
   const plain = shorten(name.toWellFormed().normalize("NFC")).replaceAll(/[\p{Cc}<>:"|?*\\]/gu, "_");
-  const safe = plain.replace(/[. ]+$/, (end) => "_".repeat(end.length));
+  const safe = plain.replace(/(?<![. ])[. ]+$/, (end) => "_".repeat(end.length));
   return safe === "" || isSafePath(safe) ? safe : `_${safe}`;
 }
 

@@ -60,7 +60,7 @@ interface Sample {
 
 function* samplesIn(text: string): Generator<Sample> {
   for (const [, name = "", labels = "", value] of text.matchAll(/^(\w+)\{(.*)\} (\S+)$/gm)) {
-    const pairs = [...labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, key = "", text = ""]) => [key, text] as const);
+    const pairs = [...labels.matchAll(/(?<!\w)(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, key = "", text = ""]) => [key, text] as const);
     yield { name, labels: Object.fromEntries(pairs), value: Number(value) };
   }
 }

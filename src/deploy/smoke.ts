@@ -75,7 +75,7 @@ function parseAddress(url: string): string {
   if (!parsed || parsed.search !== "" || parsed.hash !== "") {
     throw new ServalError("E_USAGE", `${JSON.stringify(url)} is no address of a service; expected one like http://127.0.0.1:8000.`);
   }
-  return parsed.href.replace(/\/+$/, "");
+  return parsed.href.replace(/(?<!\/)\/+$/, "");
 }
 
 async function tryCheck(name: string, check: Check): Promise<SmokeCheck> {

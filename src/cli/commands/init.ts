@@ -107,7 +107,7 @@ function modelName(dir: string): string {
   const name = basename(resolve(dir))
     .toLowerCase()
     .replaceAll(/[^a-z0-9._-]+/g, "-")
-    .replaceAll(/^[^a-z0-9]+|-+$/g, "")
+    .replaceAll(/^[^a-z0-9]+|-$/g, "")
     .slice(0, 63);
   return name === "" ? "classifier" : name;
 }
