@@ -137,7 +137,7 @@ function parseServer(uri: string): { server: string; authorization: string | und
   }
   const credentials = [url.username, url.password].map(decodeURIComponent).join(":");
   return {
-    server: `${url.origin}${url.pathname}`.replace(/\/+$/, ""),
+    server: `${url.origin}${url.pathname}`.replace(/(?<!\/)\/+$/, ""),
     authorization: credentials === ":" ? undefined : `Basic ${Buffer.from(credentials).toString("base64")}`,
   };
 }

@@ -1,5 +1,5 @@
 import { findPathFault } from "../../safe-path.ts";
-import { invalid } from "./refusal.ts";
+import { invalid, quote } from "./refusal.ts";
 
 /**
  * The names along the path of an artifact, relative to the store; none for the store itself. Refuses whatever could lead out
@@ -31,7 +31,7 @@ function checkPlain(path: string, decoded: string): void {
 }
 
 function unsafe(path: string, fault: string): Error {
-  return invalid(`The artifact path ${JSON.stringify(path.slice(0, 200))} ${fault}: expected names with / between them, below the store.`);
+  return invalid(`The artifact path ${quote(path)} ${fault}: expected names with / between them, below the store.`);
 }
 
 function decode(text: string): string {

@@ -15,6 +15,7 @@ const keyPattern = /^[/\p{L}\p{N}_.\- :]*$/u;
 
 /** The key of a metric, param or tag. It may become the name of a file elsewhere, so it must not lead anywhere as a path. */
 export function checkKey(key: string, what: string): void {
+  checkLength(key, maxKey, what);
   if (!keyPattern.test(key)) {
     throw invalid(`${what} ${JSON.stringify(key)}: expected letters, digits and _ - . space : / only.`);
   }
@@ -22,7 +23,6 @@ export function checkKey(key: string, what: string): void {
   if (key === "" || normal !== key || normal === "." || normal.startsWith("..") || normal.startsWith("/") || normal.endsWith("/")) {
     throw invalid(`${what} ${JSON.stringify(key)}: as a path it would lead to ${JSON.stringify(normal)}; expected a plain name.`);
   }
-  checkLength(key, maxKey, what);
 }
 
 /** MLflow cuts these two instead of refusing them. */
@@ -32,6 +32,9 @@ export const clipTag = (value: string): string => clip(value, maxTag);
 function clip(value: string, limit: number): string {
   return value.length > limit ? value.slice(0, limit) : value;
 }
+
+/** For what MLflow does not limit: as much as the longest value that it does limit. */
+export const checkTextLength = (value: string, what: string): void => checkLength(value, maxRegistryTag, what);
 
 export function checkExperimentName(name: string): void {
   if (name === "") throw invalid("name: expected the name of an experiment, got an empty one.");
@@ -62,8 +65,8 @@ export function checkLoggedModelName(name: string): void {
 }
 
 export function checkAlias(alias: string): void {
-  if (!/^[\p{L}\p{N}_-]+$/u.test(alias)) throw invalid(`alias ${JSON.stringify(alias)}: expected letters, digits, _ and - only.`);
   checkLength(alias, maxAlias, "alias");
+  if (!/^[\p{L}\p{N}_-]+$/u.test(alias)) throw invalid(`alias ${JSON.stringify(alias)}: expected letters, digits, _ and - only.`);
 }
 
 /** `latest` and `v3` mean versions already. */

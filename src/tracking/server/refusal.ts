@@ -16,12 +16,27 @@ const statuses = {
 
 export type RefusalCode = keyof typeof statuses;
 
+/** Messages name what the client sent; they must not send all of it back. */
+const longestMessage = 1000;
+
 /** What the client reads in `details.errorCode`, the server writes there: one error for both ends of the protocol. */
-export function refusal(errorCode: RefusalCode, message: string, cause?: unknown): ServalError {
-  return new ServalError("E_TRACKING_REFUSED", message, { details: { errorCode }, ...(cause === undefined ? {} : { cause }) });
+export function refusal(errorCode: RefusalCode, message: string, cause?: unknown, status: number = statuses[errorCode]): ServalError {
+  const details = { errorCode, status };
+  return new ServalError("E_TRACKING_REFUSED", clip(message, longestMessage), { details, ...(cause === undefined ? {} : { cause }) });
+}
+
+/** The start of a text in quotes, for a message that goes on after it. */
+export function quote(text: string): string {
+  return JSON.stringify(clip(text));
+}
+
+export function clip(text: string, limit = 200): string {
+  return text.length > limit ? `${text.slice(0, limit)}…` : text;
 }
 
 export const invalid = (message: string): ServalError => refusal("INVALID_PARAMETER_VALUE", message);
+/** For what will not fit later either, so that clients do not send it again: 413 instead of the 507 of a full disk. */
+export const tooLarge = (message: string): ServalError => refusal("RESOURCE_EXHAUSTED", message, undefined, 413);
 export const missing = (message: string): ServalError => refusal("RESOURCE_DOES_NOT_EXIST", message);
 
 export interface ProtocolError {
@@ -36,8 +51,10 @@ const sqliteFull = 13;
  * times; what nobody foresaw says nothing about the inside.
  */
 export function toProtocolError(error: unknown): ProtocolError {
-  const code = error instanceof ServalError ? (error.details["errorCode"] as RefusalCode | undefined) : undefined;
-  if (code !== undefined) return { status: statuses[code], body: { error_code: code, message: (error as ServalError).message } };
+  if (error instanceof ServalError && error.details["errorCode"] !== undefined) {
+    const { errorCode, status } = error.details as { errorCode: RefusalCode; status: number };
+    return { status, body: { error_code: errorCode, message: error.message } };
+  }
   if ((error as { errcode?: number }).errcode === sqliteFull || toServalError(error).code === "E_DISK_FULL") {
     const message =
       "The tracking server has no room left on its disk. Nothing of this request was kept; free some space and send it again.";

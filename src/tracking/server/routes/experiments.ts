@@ -1,16 +1,16 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
 import { invalid } from "../refusal.ts";
-import { Pairs, Required, Text, Texts } from "../schemas.ts";
+import { Filter, Orders, PageToken, Pairs, Required, Text, Texts } from "../schemas.ts";
 import { readView, View } from "./view-type.ts";
 
 const maxExperiments = 20;
 const Id = Type.Object({ experiment_id: Required });
 const Search = Type.Object({
   max_results: Type.Integer({ default: 0 }),
-  page_token: Text,
-  filter: Text,
-  order_by: Texts,
+  page_token: PageToken,
+  filter: Filter,
+  order_by: Orders,
   view_type: View,
 });
 
@@ -74,9 +74,16 @@ export function registerExperiments(app: TrackingApp, { store }: TrackingContext
 /** Clients write to a place of their own directly, so it may be anywhere but on the disk of this machine. */
 function checkLocation(location: string): string {
   if (location === "" || /^[a-z][a-z0-9+.-]*:/i.test(location)) {
-    if (!/^file:/i.test(location) && !location.includes("#") && !location.includes("..")) return location.replace(/(?<!:)\/+$/, "");
+    if (!/^file:/i.test(location) && !location.includes("#") && !location.includes("..")) return withoutSlashesAtEnd(location);
   }
   throw invalid(
     `artifact_location ${JSON.stringify(location)}: expected an address such as s3://bucket/folder, or nothing for this server's own store.`,
   );
+}
+
+/** Those that follow the colon of the scheme stay. */
+function withoutSlashesAtEnd(location: string): string {
+  let end = location.length;
+  while (location[end - 1] === "/" && location[end - 2] !== ":") end--;
+  return location.slice(0, end);
 }

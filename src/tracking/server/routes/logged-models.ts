@@ -1,8 +1,11 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
-import { Pairs, Required, Text } from "../schemas.ts";
+import { Filter, maxOrders, PageToken, Pairs, Required, Text } from "../schemas.ts";
+import { maxSearchResults } from "../store/experiments.ts";
 import { modelStatuses, type ModelStatus } from "../store/logged-models.ts";
 
+/** Data sets that a search may name; each is asked for once for each clause on a metric. */
+const maxDatasets = 100;
 const ModelId = Type.Object({ model_id: Required });
 
 /** Everything below /mlflow/logged-models. */
@@ -51,14 +54,21 @@ export function registerLoggedModels(app: TrackingApp, { store }: TrackingContex
     },
   );
   const Search = Type.Object({
-    experiment_ids: Type.Array(Type.String(), { minItems: 1 }),
-    filter: Text,
-    datasets: Type.Optional(Type.Array(Type.Object({ dataset_name: Type.String({ default: "" }), dataset_digest: Text }))),
+    experiment_ids: Type.Array(Type.String({ maxLength: 300 }), { minItems: 1, maxItems: maxSearchResults }),
+    filter: Filter,
+    datasets: Type.Optional(
+      Type.Array(Type.Object({ dataset_name: Type.String({ default: "", maxLength: 1000 }), dataset_digest: Text }), {
+        maxItems: maxDatasets,
+      }),
+    ),
     max_results: Type.Integer({ default: 50 }),
     order_by: Type.Optional(
-      Type.Array(Type.Object({ field_name: Required, ascending: Type.Optional(Type.Boolean()), dataset_name: Text, dataset_digest: Text })),
+      Type.Array(
+        Type.Object({ field_name: Required, ascending: Type.Optional(Type.Boolean()), dataset_name: Text, dataset_digest: Text }),
+        { maxItems: maxOrders },
+      ),
     ),
-    page_token: Text,
+    page_token: PageToken,
   });
   app.post("/logged-models/search", { schema: { body: Search } }, ({ body }) => {
     const { items, token } = loggedModels.search({

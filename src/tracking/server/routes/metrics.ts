@@ -1,7 +1,8 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
 import { invalid } from "../refusal.ts";
-import { Required, Text, Whole } from "../schemas.ts";
+import { checkMaxResults } from "../search/page-token.ts";
+import { PageToken, Required, Whole } from "../schemas.ts";
 
 const maxRuns = 100;
 const maxPointsPerRun = 2500;
@@ -9,20 +10,21 @@ const maxPointsPerRun = 2500;
 /** Histories of metrics: all points of one run, or those of several for a chart. */
 export function registerMetrics(app: TrackingApp, { store }: TrackingContext): void {
   const { runs } = store;
-  const History = Type.Object({ run_id: Required, metric_key: Required, max_results: Whole, page_token: Text });
+  const History = Type.Object({ run_id: Required, metric_key: Required, max_results: Whole, page_token: PageToken });
   app.get("/metrics/get-history", { schema: { querystring: History } }, ({ query }) => {
     const { max_results: maxResults } = query;
-    if (maxResults !== undefined && maxResults <= 0) throw invalid(`max_results: expected a positive whole number, got ${maxResults}.`);
+    if (maxResults !== undefined) checkMaxResults(maxResults, Number.MAX_SAFE_INTEGER - 1);
     const { items, token } = runs.metrics.history(query.run_id, query.metric_key, maxResults, query.page_token);
     return { ...(items.length > 0 && { metrics: items }), ...(token !== undefined && { next_page_token: token }) };
   });
-  const Bulk = Type.Object({ run_id: Type.Array(Type.String()), metric_key: Required, max_results: Whole });
+  const Bulk = Type.Object({ run_id: Type.Array(Type.String({ maxLength: 300 })), metric_key: Required, max_results: Whole });
   app.get("/metrics/get-history-bulk", { schema: { querystring: Bulk } }, ({ query }) => {
     checkRuns("run_id", query.run_id);
+    if (query.max_results !== undefined) checkMaxResults(query.max_results, Number.MAX_SAFE_INTEGER);
     return { metrics: runs.metrics.historyOfRuns(query.run_id, query.metric_key, query.max_results) };
   });
   const Interval = Type.Object({
-    run_ids: Type.Array(Type.String()),
+    run_ids: Type.Array(Type.String({ maxLength: 300 })),
     metric_key: Required,
     start_step: Whole,
     end_step: Whole,

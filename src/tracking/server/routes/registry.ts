@@ -1,6 +1,6 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
-import { Pairs, Required, Text, Texts } from "../schemas.ts";
+import { Description, Filter, Orders, PageToken, Pairs, Required, Text, Texts } from "../schemas.ts";
 import { registerVersion } from "../register-version.ts";
 
 const Name = Type.Object({ name: Required });
@@ -13,13 +13,13 @@ export function registerRegistry(app: TrackingApp, { store }: TrackingContext): 
   const { registeredModels: models, modelVersions: versions } = store;
   app.post(
     "/registered-models/create",
-    { schema: { body: Type.Object({ name: Required, tags: Pairs, description: Text }) } },
+    { schema: { body: Type.Object({ name: Required, tags: Pairs, description: Description }) } },
     ({ body }) => ({
       registered_model: models.create(body.name, body.description ?? "", body.tags ?? []),
     }),
   );
   app.get("/registered-models/get", { schema: { querystring: Name } }, ({ query }) => ({ registered_model: models.get(query.name) }));
-  app.patch("/registered-models/update", { schema: { body: Type.Object({ name: Required, description: Text }) } }, ({ body }) => ({
+  app.patch("/registered-models/update", { schema: { body: Type.Object({ name: Required, description: Description }) } }, ({ body }) => ({
     registered_model: models.update(body.name, body.description ?? ""),
   }));
   app.post("/registered-models/rename", { schema: { body: Type.Object({ name: Required, new_name: Required }) } }, ({ body }) => ({
@@ -30,7 +30,7 @@ export function registerRegistry(app: TrackingApp, { store }: TrackingContext): 
     return {};
   });
   const search = (defaultMaxResults: number) =>
-    Type.Object({ filter: Text, max_results: Type.Integer({ default: defaultMaxResults }), order_by: Texts, page_token: Text });
+    Type.Object({ filter: Filter, max_results: Type.Integer({ default: defaultMaxResults }), order_by: Orders, page_token: PageToken });
   app.get("/registered-models/search", { schema: { querystring: search(100) } }, ({ query }) => {
     const { filter, order_by: orderBy, max_results: maxResults, page_token: pageToken } = query;
     const { items, token } = models.search({ filter, orderBy, maxResults, pageToken });
@@ -74,7 +74,7 @@ export function registerRegistry(app: TrackingApp, { store }: TrackingContext): 
     run_id: Text,
     tags: Pairs,
     run_link: Text,
-    description: Text,
+    description: Description,
     model_id: Text,
   });
   app.post("/model-versions/create", { schema: { body: Create } }, ({ body }) => ({
@@ -93,7 +93,7 @@ export function registerRegistry(app: TrackingApp, { store }: TrackingContext): 
   }));
   app.patch(
     "/model-versions/update",
-    { schema: { body: Type.Object({ name: Required, version: Required, description: Text }) } },
+    { schema: { body: Type.Object({ name: Required, version: Required, description: Description }) } },
     ({ body }) => ({
       model_version: versions.update(body.name, body.version, body.description ?? ""),
     }),

@@ -1,7 +1,7 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
-import { invalid } from "../refusal.ts";
-import { Double, Integer, Pairs, Required, RunQuery, Step, Text, Texts, Whole } from "../schemas.ts";
+import { invalid, quote } from "../refusal.ts";
+import { Double, Filter, Integer, maxBatch, Orders, PageToken, Pairs, Required, RunQuery, Step, Text, Texts, Whole } from "../schemas.ts";
 import { runStatuses, type RunStatus } from "../store/runs.ts";
 import { readView, View } from "./view-type.ts";
 
@@ -94,8 +94,8 @@ export function registerRuns(app: TrackingApp, { store }: TrackingContext): void
 
   const Inputs = Type.Object({
     run_id: Required,
-    datasets: Type.Optional(Type.Array(DatasetInput)),
-    models: Type.Optional(Type.Array(Type.Object({ model_id: Required }))),
+    datasets: Type.Optional(Type.Array(DatasetInput, { maxItems: maxBatch })),
+    models: Type.Optional(Type.Array(Type.Object({ model_id: Required }), { maxItems: maxBatch })),
   });
   app.post("/runs/log-inputs", { schema: { body: Inputs } }, ({ body }) => {
     db.write(() => {
@@ -107,24 +107,28 @@ export function registerRuns(app: TrackingApp, { store }: TrackingContext): void
   });
   const Outputs = Type.Object({
     run_id: Required,
-    models: Type.Array(Type.Object({ model_id: Required, step: Step })),
+    models: Type.Array(Type.Object({ model_id: Required, step: Step }), { maxItems: maxBatch }),
   });
   app.post("/runs/outputs", { schema: { body: Outputs } }, ({ body }) => {
     db.write(() => runs.links.addModels(runs.activeIdOf(body.run_id).id, "output", body.models));
     return {};
   });
-  app.post("/runs/log-model", { schema: { body: Type.Object({ run_id: Required, model_json: Required }) } }, ({ body }) => {
-    runs.recordModel(body.run_id, readModel(body.model_json));
-    return {};
-  });
+  app.post(
+    "/runs/log-model",
+    { schema: { body: Type.Object({ run_id: Required, model_json: Type.String({ minLength: 1, maxLength: maxModelJson }) }) } },
+    ({ body }) => {
+      runs.recordModel(body.run_id, readModel(body.model_json));
+      return {};
+    },
+  );
 
   const Search = Type.Object({
     experiment_ids: Texts,
-    filter: Text,
+    filter: Filter,
     run_view_type: View,
     max_results: Type.Integer({ default: 1000 }),
-    order_by: Texts,
-    page_token: Text,
+    order_by: Orders,
+    page_token: PageToken,
   });
   app.post("/runs/search", { schema: { body: Search } }, ({ body }, reply) => {
     const { items, token } = runs.searchJson({
@@ -163,23 +167,37 @@ function toPoint({
 }
 
 const comma = Buffer.from(",");
+/** An MLmodel file with the signature of a model of thousands of columns. */
+const maxModelJson = 1_000_000;
 const modelFields = ["artifact_path", "flavors", "utc_time_created", "run_id"];
 
-/** What MLflow keeps of an MLmodel in the run's tag. */
-function readModel(text: string): object {
-  let model: Record<string, unknown>;
+/** The JSON text of what MLflow keeps of an MLmodel in the run's tag. */
+function readModel(text: string): string {
+  let model: unknown;
   try {
-    model = JSON.parse(text) as Record<string, unknown>;
+    model = JSON.parse(text);
   } catch {
-    throw invalid(`model_json is not JSON: ${JSON.stringify(text.slice(0, 80))}.`);
+    throw invalid(`model_json is not JSON: ${quote(text)}.`);
   }
-  const lacking = modelFields.filter((field) => !(field in model));
+  if (!isObject(model)) throw invalid(`model_json: expected a JSON object, got ${quote(text)}.`);
+  const lacking = modelFields.filter((field) => !Object.hasOwn(model, field));
   if (lacking.length > 0) throw invalid(`model_json lacks ${lacking.join(", ")}.`);
-  const flavors = Object.entries(model["flavors"] as Record<string, Record<string, unknown>>);
+  const flavors = model["flavors"];
+  if (!isObject(flavors) || !Object.values(flavors).every(isObject)) throw invalid("model_json: flavors: expected an object of objects.");
   // The settings of Python's loader are of no use to others, and may be long.
-  const withoutConfig = flavors.map(([name, flavor]) => [
+  const withoutConfig = Object.entries(flavors as Record<string, object>).map(([name, flavor]) => [
     name,
     Object.fromEntries(Object.entries(flavor).filter(([key]) => key !== "config")),
   ]);
-  return { ...model, flavors: Object.fromEntries(withoutConfig) as object };
+  try {
+    return JSON.stringify({ ...model, flavors: Object.fromEntries(withoutConfig) as object });
+  } catch (error) {
+    // JSON.parse takes any depth, JSON.stringify the one that the stack has room for.
+    if (error instanceof RangeError) throw invalid("model_json is nested too deeply.");
+    throw error;
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,4 +1,4 @@
-import { invalid } from "../refusal.ts";
+import { clip, invalid, quote } from "../refusal.ts";
 import { tokenize, type Token } from "./tokens.ts";
 
 export type EntityType = "attribute" | "metric" | "param" | "tag" | "dataset";
@@ -34,6 +34,11 @@ const numberComparators = ["=", "!=", ">", ">=", "<", "<="];
 const textComparators = ["=", "!=", "LIKE", "ILIKE"];
 const datasetKeys = ["name", "digest", "context"];
 
+/** MLflow has no limits of its own here: on SQLite its searches fail from 64 clauses on tags, params and metrics on. */
+const maxClauses = 100;
+/** Values in all lists of a filter: enough for the ids of 10,000 runs. */
+const maxValues = 10_000;
+
 /** `metrics.loss < 0.5 AND params.model = 'cnn4' AND attributes.run_id IN ('a', 'b')`: clauses that must all hold. */
 export function parseFilter(filter: string | undefined, spec: SearchSpec): Clause[] {
   if (filter === undefined || filter === "") return [];
@@ -42,15 +47,15 @@ export function parseFilter(filter: string | undefined, spec: SearchSpec): Claus
   let at = 0;
   const next = (): Token | undefined => tokens[at++];
   const fail = (expected: string, got: Token | undefined): never => {
-    throw invalid(
-      `The filter ${JSON.stringify(filter)}: expected ${expected}, got ${got === undefined ? "its end" : JSON.stringify(got.text)}.`,
-    );
+    throw invalid(`The filter ${quote(filter)}: expected ${expected}, got ${got === undefined ? "its end" : quote(got.text)}.`);
   };
+  let valuesLeft = maxValues;
   const list = (): string[] => {
     const values: string[] = [];
     for (;;) {
       const value = next();
       if (value?.kind !== "text") return fail("a list of quoted texts", value);
+      if (valuesLeft-- === 0) throw invalid(`A filter may have at most ${maxValues} values in lists. Send several requests.`);
       values.push(unquote(value.text));
       const separator = next();
       if (separator?.text === ")") return values;
@@ -58,6 +63,7 @@ export function parseFilter(filter: string | undefined, spec: SearchSpec): Claus
     }
   };
   for (;;) {
+    if (clauses.length === maxClauses) throw invalid(`A filter may have at most ${maxClauses} clauses. Send several requests.`);
     const name = next();
     if (name?.kind !== "word") return fail("a name such as metrics.loss", name);
     const { type, key } = readIdentifier(name.text, spec);
@@ -70,20 +76,20 @@ export function parseFilter(filter: string | undefined, spec: SearchSpec): Claus
       if (comparator === "IS NOT") comparator += ` ${next()?.text.toUpperCase() ?? ""}`;
     }
     if (comparator === "IS NULL" || comparator === "IS NOT NULL") {
-      if (!spec.nullable.includes(type)) throw invalid(`${name.text}: IS NULL is for ${spec.nullable.join(" and ")} only.`);
+      if (!spec.nullable.includes(type)) throw invalid(`${clip(name.text)}: IS NULL is for ${spec.nullable.join(" and ")} only.`);
       clauses.push({ type, key, comparator, value: null });
     } else {
       const allowed = comparatorsFor(type, key, spec);
-      if (!allowed.includes(comparator)) return fail(`one of ${allowed.join(", ")} after ${name.text}`, operator);
+      if (!allowed.includes(comparator)) return fail(`one of ${allowed.join(", ")} after ${clip(name.text)}`, operator);
       const value = next();
       if (comparator.endsWith("IN")) {
         if (value?.text !== "(") return fail("a list in brackets", value);
         clauses.push({ type, key, comparator, value: list() });
       } else if (isNumeric(type, key, spec)) {
-        if (value?.kind !== "number") return fail(`a number for ${name.text}`, value);
+        if (value?.kind !== "number") return fail(`a number for ${clip(name.text)}`, value);
         clauses.push({ type, key, comparator, value: Number(value.text) });
       } else {
-        if (value?.kind !== "text") return fail(`a quoted text for ${name.text}`, value);
+        if (value?.kind !== "text") return fail(`a quoted text for ${clip(name.text)}`, value);
         clauses.push({ type, key, comparator, value: unquote(value.text) });
       }
     }
@@ -97,12 +103,14 @@ export function parseFilter(filter: string | undefined, spec: SearchSpec): Claus
 
 /** `metrics.loss DESC`; ascending when it does not say. */
 export function parseOrder(text: string, spec: SearchSpec): Order {
-  const match = /^\s*(.+?)(?:\s+(asc|desc))?\s*$/is.exec(text);
-  const name = match?.[1];
-  if (name === undefined || /\s(?![^`"]*[`"]$)/.test(name))
-    throw invalid(`order_by ${JSON.stringify(text)}: expected a name, then ASC or DESC or nothing.`);
+  const trimmed = text.trim();
+  const direction = /\s(asc|desc)$/i.exec(trimmed);
+  const name = trimmed.slice(0, direction?.index).trimEnd();
+  // Only a quoted part at the end may hold spaces.
+  if (name === "" || /\s/.test(name.replace(/[`"][^`"]*[`"]$/, "")))
+    throw invalid(`order_by ${quote(text)}: expected a name, then ASC or DESC or nothing.`);
   const { type, key } = readIdentifier(name, { ...spec, attributes: pick(spec.attributes, spec.orderable) });
-  return { type, key, ascending: match?.[2]?.toLowerCase() !== "desc" };
+  return { type, key, ascending: direction?.[1]?.toLowerCase() !== "desc" };
 }
 
 function comparatorsFor(type: EntityType, key: string, spec: SearchSpec): readonly string[] {
@@ -119,9 +127,9 @@ function readIdentifier(text: string, spec: SearchSpec): { type: EntityType; key
   const prefix = dot < 0 ? "attribute" : text.slice(0, dot);
   const key = unquote(text.slice(dot + 1));
   const type = Object.hasOwn(spec.entities, prefix) ? spec.entities[prefix] : undefined;
-  if (type === undefined) throw invalid(`${text}: ${JSON.stringify(prefix)} is none of ${Object.keys(spec.entities).join(", ")}.`);
+  if (type === undefined) throw invalid(`${clip(text)}: ${quote(prefix)} is not one of ${Object.keys(spec.entities).join(", ")}.`);
   const known = type === "attribute" ? Object.keys(spec.attributes) : type === "dataset" ? datasetKeys : undefined;
-  if (known !== undefined && !known.includes(key)) throw invalid(`${text}: ${JSON.stringify(key)} is none of ${known.join(", ")}.`);
+  if (known !== undefined && !known.includes(key)) throw invalid(`${clip(text)}: ${quote(key)} is not one of ${known.join(", ")}.`);
   return { type, key };
 }
 

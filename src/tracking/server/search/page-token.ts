@@ -9,7 +9,7 @@ export function readPageToken(token: string | undefined): number {
   if (token === undefined || token === "") return 0;
   try {
     const { offset } = JSON.parse(Buffer.from(token, "base64").toString("utf8")) as { offset?: unknown };
-    if (Number.isSafeInteger(Number(offset)) && Number(offset) > 0) return Number(offset);
+    if (Number.isSafeInteger(offset) && Number(offset) > 0) return Number(offset);
   } catch {
     // Told below.
   }

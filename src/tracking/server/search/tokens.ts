@@ -1,4 +1,4 @@
-import { invalid } from "../refusal.ts";
+import { invalid, quote } from "../refusal.ts";
 
 export type TokenKind = "word" | "text" | "number" | "operator" | "punctuation";
 
@@ -13,7 +13,7 @@ export interface Token {
  * operators and brackets. Quotes have no escapes, as in MLflow.
  */
 const patterns: readonly (readonly [TokenKind, RegExp])[] = [
-  ["number", /[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])/y],
+  ["number", /(?<!\d)[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])/y],
   ["word", /(?:[\p{L}_][\p{L}\p{N}_]*(?:[./-][\p{L}\p{N}_]+)*)(?:\.(?:`[^`]*`|"[^"]*"))?|`[^`]*`/uy],
   ["text", /'[^']*'|"[^"]*"/y],
   ["operator", /<=|>=|!=|<>|=|<|>/y],
@@ -30,9 +30,7 @@ export function tokenize(filter: string): Token[] {
     }
     const token = readToken(filter, at);
     if (token === undefined) {
-      throw invalid(
-        `The filter ${JSON.stringify(filter)} is not understood from character ${at + 1}: ${JSON.stringify(filter.slice(at, at + 20))}.`,
-      );
+      throw invalid(`The filter ${quote(filter)} is not understood from character ${at + 1}: ${quote(filter.slice(at, at + 20))}.`);
     }
     tokens.push(token);
     at += token.text.length;

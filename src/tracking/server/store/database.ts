@@ -3,6 +3,8 @@ import { dirname } from "node:path";
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue, type StatementSync } from "node:sqlite";
 import { ServalError } from "../../../errors.ts";
 import { checkOwner, migrate } from "../migrations.ts";
+import { refusal } from "../refusal.ts";
+import { Like } from "../search/like.ts";
 
 export type Row = Record<string, SQLOutputValue>;
 
@@ -13,6 +15,7 @@ const busyTimeoutMs = 10_000;
 export class Database {
   readonly #db: DatabaseSync;
   readonly #statements = new Map<string, StatementSync>();
+  readonly #like = new Like();
 
   /**
    * Opens, makes or migrates the database. Every commit is on the disk before it returns (WAL with `synchronous` FULL), so
@@ -35,6 +38,10 @@ export class Database {
         PRAGMA case_sensitive_like = ON;
         PRAGMA cache_size = -65536;
         PRAGMA temp_store = MEMORY;`);
+      // After the pragma, which sets SQLite's own one.
+      this.#db.function("like", { deterministic: true }, (pattern, text) =>
+        pattern === null || text === null ? null : Number(this.#like.fits(String(pattern), String(text))),
+      );
       migrate(this.#db, path);
     } catch (error) {
       this.#db.close();
@@ -96,10 +103,20 @@ export class Database {
     this.#db.close();
   }
 
+  #prepareNew(sql: string): StatementSync {
+    try {
+      return this.#db.prepare(sql);
+    } catch (error) {
+      if (!tooComplex.test((error as Error).message)) throw error;
+      throw refusal("INVALID_PARAMETER_VALUE", "The search is too complex for one request: use fewer clauses, values or orders.", error);
+    }
+  }
+
   #prepare(sql: string): StatementSync {
+    this.#like.restart();
     let statement = this.#statements.get(sql);
     if (statement === undefined) {
-      statement = this.#db.prepare(sql);
+      statement = this.#prepareNew(sql);
       // Searches make statements of any form; those that are used all the time are back at once.
       if (this.#statements.size >= 500) this.#statements.clear();
       this.#statements.set(sql, statement);
@@ -107,6 +124,9 @@ export class Database {
     return statement;
   }
 }
+
+/** SQLite's own limits (https://www.sqlite.org/limits.html). Requests have lower ones, but several together may still be too much. */
+const tooComplex = /too many|too large|too complex|too big|at most \d+ tables/i;
 
 function unusable(path: string, error: unknown): unknown {
   if (error instanceof ServalError) return error;

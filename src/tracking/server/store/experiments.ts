@@ -2,8 +2,8 @@ import { invalid, missing, refusal } from "../refusal.ts";
 import { checkExperimentName, checkExperimentTag, parseExperimentId } from "../names.ts";
 import { parseFilter, parseOrder, type SearchSpec } from "../search/filter.ts";
 import { checkMaxResults, cutPage, readPageToken, type Page } from "../search/page-token.ts";
-import { compare, joinConditions, keyValueCondition } from "../search/sql.ts";
-import { marks, type Database, type Row } from "./database.ts";
+import { compare, inList, joinConditions, keyValueCondition } from "../search/sql.ts";
+import type { Database, Row } from "./database.ts";
 import { keyValues, type KeyValue } from "./key-values.ts";
 
 export type LifecycleStage = "active" | "deleted";
@@ -106,12 +106,12 @@ export class Experiments {
       if (clause.key !== "experiment_id") return compare(spec.attributes[clause.key] ?? "", clause);
       if (clause.comparator.endsWith("LIKE")) throw invalid(`experiment_id takes no ${clause.comparator}.`);
       // The column holds numbers, the filter text.
-      const ids = [clause.value].flat().map((text) => parseExperimentId(String(text)));
-      const list = Array.isArray(clause.value) ? `(${marks(ids.length)})` : "?";
-      return { sql: `id ${clause.comparator} ${list}`, values: ids };
+      const { value, comparator } = clause;
+      if (Array.isArray(value)) return inList("id", (value as readonly string[]).map(parseExperimentId), comparator);
+      return compare("id", { ...clause, value: parseExperimentId(String(value)) });
     });
     const stages = stagesOf(viewType);
-    const where = joinConditions([{ sql: `lifecycle_stage IN (${marks(stages.length)})`, values: stages }, ...conditions]);
+    const where = joinConditions([inList("lifecycle_stage", stages), ...conditions]);
     const orders = (orderBy.length > 0 ? orderBy : ["creation_time DESC", "experiment_id ASC"]).map((text) => {
       const { type, key, ascending } = parseOrder(text, spec);
       if (type !== "attribute") throw invalid(`order_by ${JSON.stringify(text)}: experiments are ordered by attributes only.`);

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { invalid, missing } from "../refusal.ts";
-import { checkLoggedModelName, drawName, parseExperimentId } from "../names.ts";
+import { checkLoggedModelName, checkTextLength, drawName, parseExperimentId } from "../names.ts";
 import { parseFilter, type SearchSpec } from "../search/filter.ts";
 import { checkMaxResults, cutPage, readPageToken, type Page } from "../search/page-token.ts";
-import { compare, joinConditions, keyValueCondition, type Condition } from "../search/sql.ts";
-import { marks, type Database, type Row } from "./database.ts";
+import { compare, inList, joinConditions, keyValueCondition, type Condition } from "../search/sql.ts";
+import type { Database, Row } from "./database.ts";
 import type { Experiments } from "./experiments.ts";
 import { keyValues, type KeyValue } from "./key-values.ts";
 import { storable, type NewPoint } from "./metrics.ts";
@@ -175,10 +175,10 @@ export class LoggedModels {
   addVersion(modelId: string, name: string, version: string): void {
     const id = Number(this.#row(modelId)["id"]);
     const before = this.#db.get("SELECT value FROM logged_model_tags WHERE model = ? AND key = ?", id, versionsTag)?.["value"];
-    const versions = before === undefined ? [] : (JSON.parse(String(before)) as { name: string; version: string }[]);
-    if (versions.some((other) => other.name === name && other.version === version)) return;
+    const versions = readVersions(before);
+    if (versions.some((other) => other.name === name && String(other.version) === version)) return;
     // A string of a whole number in MLflow's own tag is a number.
-    this.#putTags(id, [{ key: versionsTag, value: JSON.stringify([...versions, { name, version: Number(version) }]) }]);
+    this.#putTag(id, versionsTag, JSON.stringify([...versions, { name, version: Number(version) }]));
   }
 
   /** Points that name a model are kept with it as well. The caller holds the transaction. */
@@ -198,7 +198,7 @@ export class LoggedModels {
     const clauses = parseFilter(filter, spec);
     const on = onDatasets(datasets);
     const where = joinConditions([
-      { sql: `m.experiment IN (${marks(ids.length)})`, values: ids },
+      inList("m.experiment", ids),
       { sql: "m.lifecycle_stage <> 'deleted'", values: [] },
       ...clauses.map((clause): Condition => {
         if (clause.type === "attribute") return compare(attributes[clause.key] ?? "", clause);
@@ -231,13 +231,21 @@ export class LoggedModels {
 
   #putParams(id: number, params: readonly KeyValue[]): void {
     for (const { key, value } of params) {
+      checkTextLength(value, "value");
       if (this.#db.run("INSERT OR IGNORE INTO logged_model_params VALUES (?, ?, ?)", id, key, value) > 0) continue;
       throw invalid(`The logged model has the param ${JSON.stringify(key)} already; params do not change.`);
     }
   }
 
   #putTags(id: number, tags: readonly KeyValue[]): void {
-    for (const { key, value } of tags) this.#db.run("INSERT OR REPLACE INTO logged_model_tags VALUES (?, ?, ?)", id, key, value);
+    for (const { key, value } of tags) {
+      checkTextLength(value, "value");
+      this.#putTag(id, key, value);
+    }
+  }
+
+  #putTag(id: number, key: string, value: string): void {
+    this.#db.run("INSERT OR REPLACE INTO logged_model_tags VALUES (?, ?, ?)", id, key, value);
   }
 
   #toModel(row: Row): LoggedModel {
@@ -270,6 +278,16 @@ export class LoggedModels {
       },
       data: { ...(params.length > 0 && { params }), ...(metrics.length > 0 && { metrics }) },
     };
+  }
+}
+
+/** A tag that somebody set to something else counts as empty. */
+function readVersions(tag: Row[string] | undefined): readonly { readonly name: string; readonly version: number }[] {
+  try {
+    const versions = JSON.parse(String(tag)) as unknown;
+    return Array.isArray(versions) ? versions.filter((item) => typeof item === "object" && item !== null) : [];
+  } catch {
+    return [];
   }
 }
 

@@ -1,3 +1,4 @@
+import { checkTextLength } from "../names.ts";
 import { invalid } from "../refusal.ts";
 import type { Database } from "./database.ts";
 import { keyValues, type KeyValue } from "./key-values.ts";
@@ -56,6 +57,7 @@ export class RunLinks {
       const id = Number(found?.["id"]);
       if (this.#db.get("SELECT 1 FROM dataset_inputs WHERE run = ? AND dataset = ?", run.id, id) !== undefined) continue;
       const input = this.#db.insert("INSERT INTO dataset_inputs (run, dataset) VALUES (?, ?)", run.id, id);
+      for (const { value } of tags) checkTextLength(value, "value");
       for (const { key, value } of tags) this.#db.run("INSERT OR REPLACE INTO input_tags VALUES (?, ?, ?)", input, key, value);
     }
   }

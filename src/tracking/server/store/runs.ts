@@ -54,6 +54,8 @@ const maxPairs = 100;
 const maxItems = 1000;
 const nameTag = "mlflow.runName";
 const modelsTag = "mlflow.log-model.history";
+/** Characters of that tag: ten of the longest models. */
+const maxModels = 10_000_000;
 
 const pairs = (table: string): string =>
   `(SELECT group_concat(json_object('key', key, 'value', value)) FROM ${table} WHERE run = page.id) AS ${table}`;
@@ -173,12 +175,14 @@ export class Runs {
   }
 
   /** Notes in a tag of the run, as MLflow does, that it made a model. */
-  recordModel(runId: string, model: object): void {
+  recordModel(runId: string, model: string): void {
     this.#db.write(() => {
       const id = Number(this.#activeRow(runId)["id"]);
       const before = this.#db.get("SELECT value FROM tags WHERE run = ? AND key = ?", id, modelsTag)?.["value"];
-      // Whole, however long it gets: half of it would be no list.
-      this.#db.run("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", id, modelsTag, JSON.stringify([...readModels(before), model]));
+      // Longer than other tags: half of it would not be a list.
+      const models = appendModel(before, model);
+      if (models.length > maxModels) throw invalid(`The run ${runId} has too many models: their tag would exceed ${maxModels} characters.`);
+      this.#db.run("INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", id, modelsTag, models);
     });
   }
 
@@ -268,14 +272,18 @@ export class Runs {
   }
 }
 
-/** A tag that somebody set to something else, or that was cut, counts as none. */
-function readModels(tag: Row[string] | undefined): readonly object[] {
-  if (typeof tag !== "string") return [];
+/** The list in a tag with one more model. A tag that somebody set to something else, or that was cut, counts as empty. */
+function appendModel(tag: Row[string] | undefined, model: string): string {
+  if (typeof tag !== "string" || !isFilledList(tag)) return `[${model}]`;
+  return `${tag.trimEnd().slice(0, -1)},${model}]`;
+}
+
+function isFilledList(text: string): boolean {
   try {
-    const models = JSON.parse(tag) as unknown;
-    return Array.isArray(models) ? (models as object[]) : [];
+    const list = JSON.parse(text) as unknown;
+    return Array.isArray(list) && list.length > 0;
   } catch {
-    return [];
+    return false;
   }
 }
 

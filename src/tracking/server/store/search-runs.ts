@@ -1,10 +1,10 @@
 import type { SQLInputValue } from "node:sqlite";
-import { invalid } from "../refusal.ts";
+import { invalid, quote } from "../refusal.ts";
 import { parseExperimentId } from "../names.ts";
 import { parseFilter, parseOrder, type Clause, type SearchSpec } from "../search/filter.ts";
 import { checkMaxResults, cutPage, readPageToken, type Page } from "../search/page-token.ts";
-import { compare, joinConditions, keyValueCondition, type Condition } from "../search/sql.ts";
-import { marks, type Database, type Row } from "./database.ts";
+import { compare, inList, joinConditions, keyValueCondition, type Condition } from "../search/sql.ts";
+import type { Database, Row } from "./database.ts";
 import { maxSearchResults, stagesOf, type ViewType } from "./experiments.ts";
 import { contextTag } from "./run-links.ts";
 
@@ -66,8 +66,8 @@ export function searchRuns(db: Database, search: RunSearch, ...columns: readonly
   const ids = experimentIds.map(parseExperimentId);
   const stages = stagesOf(viewType);
   const where = joinConditions([
-    { sql: `runs.experiment IN (${marks(ids.length)})`, values: ids },
-    { sql: `runs.lifecycle_stage IN (${marks(stages.length)})`, values: stages },
+    inList("runs.experiment", ids),
+    inList("runs.lifecycle_stage", stages),
     ...parseFilter(filter, spec).map(toCondition),
   ]);
   const { joins, order, values } = readOrders(orderBy);
@@ -119,14 +119,14 @@ function readOrders(orderBy: readonly string[]): { joins: string; order: string;
     const direction = ascending ? "ASC" : "DESC";
     const column = attributes[key];
     const name = type === "attribute" ? column : `${type}.${key}`;
-    if (seen.has(name ?? "")) throw invalid(`order_by names ${key} twice.`);
+    if (seen.has(name ?? "")) throw invalid(`order_by names ${quote(key)} twice.`);
     seen.add(name ?? "");
     if (type === "attribute") {
       order.push(`${column} IS NULL`, `${column} ${direction}`);
       continue;
     }
     const table = orderTables[type];
-    if (table === undefined) throw invalid(`order_by ${JSON.stringify(text)}: runs are not ordered by data sets.`);
+    if (table === undefined) throw invalid(`order_by ${quote(text)}: runs are not ordered by data sets.`);
     const alias = `o${joins.length}`;
     joins.push(`LEFT JOIN ${table} ${alias} ON ${alias}.run = runs.id AND ${alias}.key = ?`);
     values.push(key);
