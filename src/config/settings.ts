@@ -37,6 +37,9 @@ export interface Settings {
   readonly abstain: boolean;
   readonly drainMs: number;
   readonly modelPollMs: number;
+  readonly trackMaxFileBytes: number;
+  readonly trackMaxRunBytes: number;
+  readonly trackMinFreeBytes: number;
   readonly mlflowTrackingUri: string | null;
   readonly s3EndpointUrl: string | null;
   readonly awsEndpointUrl: string | null;
@@ -231,6 +234,33 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       minimum: 0,
       maximum: 86_400_000,
       description: "How often the service looks for a new version of its model, in milliseconds; 0 for never.",
+    }),
+  },
+  trackMaxFileBytes: {
+    name: "SERVAL_TRACK_MAX_FILE_BYTES",
+    schema: Type.Integer({
+      default: 8_589_934_592,
+      minimum: 1,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "Largest file in bytes that the tracking server takes.",
+    }),
+  },
+  trackMaxRunBytes: {
+    name: "SERVAL_TRACK_MAX_RUN_BYTES",
+    schema: Type.Integer({
+      default: 68_719_476_736,
+      minimum: 1,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "Bytes that all files of one run, or of one logged model, may have on the tracking server.",
+    }),
+  },
+  trackMinFreeBytes: {
+    name: "SERVAL_TRACK_MIN_FREE_BYTES",
+    schema: Type.Integer({
+      default: 134_217_728,
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "Bytes that must stay free on the disk of the tracking server; it takes no file that would leave less.",
     }),
   },
   mlflowTrackingUri: {

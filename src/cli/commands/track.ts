@@ -1,7 +1,8 @@
 import { once } from "node:events";
 import { join, resolve } from "node:path";
-import { loadSettings, type Settings } from "../../config/settings.ts";
+import { describeVariables, loadSettings, type Settings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors.ts";
+import type { ArtifactLimits } from "../../tracking/server/artifact-quota.ts";
 import { startTrackingServer, trackingFolder, type TrackingServer } from "../../tracking/server/tracking-server.ts";
 import type { Configure } from "../command.ts";
 import type { Output } from "../output.ts";
@@ -12,9 +13,11 @@ export interface TrackCommandOptions {
   readonly port: number;
   readonly allowedHosts: readonly string[];
   readonly allowedOrigins: readonly string[];
+  readonly artifactLimits: ArtifactLimits;
 }
 
 const defaultPort = 5001;
+const trackSettings: readonly (keyof Settings)[] = ["trackMaxFileBytes", "trackMaxRunBytes", "trackMinFreeBytes"];
 
 export const configure: Configure = (command, context) => {
   command
@@ -23,6 +26,7 @@ export const configure: Configure = (command, context) => {
     .option("--store <DIR>", "folder of the runs, models and their files (default: tracking/ in SERVAL_STATE_DIR)")
     .option("--allowed-hosts <LIST>", "host names that requests may ask for besides local ones, such as ml.example.com,proxy:8443")
     .option("--allowed-origins <LIST>", "origins of pages elsewhere that may change things, such as https://ml.example.com")
+    .addHelpText("after", () => `\nThe environment sets how much clients may upload:\n${describeVariables(trackSettings)}`)
     .action(async (options: { port: string; host?: string; store?: string; allowedHosts?: string; allowedOrigins?: string }) => {
       const settings = loadSettings();
       const track: TrackCommandOptions = {
@@ -31,6 +35,7 @@ export const configure: Configure = (command, context) => {
         port: parsePort(options.port),
         allowedHosts: splitList(options.allowedHosts),
         allowedOrigins: splitList(options.allowedOrigins),
+        artifactLimits: artifactLimits(settings),
       };
       await serve(track, context.output(), context.signal);
     });
@@ -52,7 +57,12 @@ async function serve(options: TrackCommandOptions, output: Output, signal: Abort
  * keeps it from starting is told, and is no reason for the other command not to run.
  */
 export async function trackBeside(cwd: string, settings: Settings, output: Output): Promise<TrackingServer | undefined> {
-  const options = { dir: resolve(cwd, settings.stateDir, trackingFolder), host: "127.0.0.1", log: process.stdout };
+  const options = {
+    dir: resolve(cwd, settings.stateDir, trackingFolder),
+    host: "127.0.0.1",
+    artifactLimits: artifactLimits(settings),
+    log: process.stdout,
+  };
   const isTaken = (error: unknown): boolean => error instanceof ServalError && error.code === "E_PORT_IN_USE";
   try {
     const server = await startTrackingServer({ ...options, port: defaultPort }).catch(async (error: unknown) => {
@@ -66,6 +76,12 @@ export async function trackBeside(cwd: string, settings: Settings, output: Outpu
     output.warn(`${code}: ${message}\n  Runs and registered models are not shown; the rest goes on.`);
     return undefined;
   }
+}
+
+/** What the environment says of the room for files. */
+function artifactLimits(settings: Settings): ArtifactLimits {
+  const { trackMaxFileBytes: maxFileBytes, trackMaxRunBytes: maxRunBytes, trackMinFreeBytes: minFreeBytes } = settings;
+  return { maxFileBytes, maxRunBytes, minFreeBytes };
 }
 
 function splitList(text: string | undefined): string[] {

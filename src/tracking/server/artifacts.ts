@@ -5,7 +5,8 @@ import { basename, dirname, join, resolve, sep } from "node:path";
 import type { Readable } from "node:stream";
 import { syncFolder } from "../../files.ts";
 import { splitArtifactPath } from "./artifact-path.ts";
-import { invalid, missing } from "./refusal.ts";
+import { ArtifactQuota, defaultArtifactLimits, type ArtifactLimits, type Reservation } from "./artifact-quota.ts";
+import { invalid, missing, quote, refusal } from "./refusal.ts";
 
 export interface FileInfo {
   /** Relative to what was listed. */
@@ -28,13 +29,15 @@ const abandonedAfterMs = 24 * 3600 * 1000;
 export class ArtifactStore {
   readonly #root: string;
   readonly #uploads: string;
+  readonly #quota: ArtifactQuota;
 
-  private constructor(root: string, uploads: string) {
+  private constructor(root: string, uploads: string, limits: ArtifactLimits) {
     this.#root = root;
     this.#uploads = uploads;
+    this.#quota = new ArtifactQuota(root, limits);
   }
 
-  static async open(dir: string): Promise<ArtifactStore> {
+  static async open(dir: string, limits: Partial<ArtifactLimits> = {}): Promise<ArtifactStore> {
     const [root, uploads] = [join(dir, "artifacts"), join(dir, "uploads")];
     await mkdir(root, { recursive: true });
     await mkdir(uploads, { recursive: true });
@@ -43,62 +46,92 @@ export class ArtifactStore {
       const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: Infinity }));
       if (Date.now() - mtimeMs > abandonedAfterMs) await rm(path, { force: true });
     }
-    return new ArtifactStore(await realpath(root), uploads);
+    return new ArtifactStore(await realpath(root), uploads, { ...defaultArtifactLimits, ...limits });
   }
 
   /** The files and folders in a folder, by name; none where it is not there. */
   async list(path: string): Promise<FileInfo[]> {
     const dir = await this.#resolve(path);
     const entries = await readdir(dir, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT" || error.code === "ENOTDIR") return [];
+      if (["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes(error.code ?? "")) return [];
       throw error;
     });
-    const infos = entries.map(async (entry): Promise<FileInfo> => {
-      if (entry.isDirectory()) return { path: entry.name, is_dir: true };
-      const { size } = await stat(join(dir, entry.name));
+    const infos = entries.map(async (entry): Promise<FileInfo[]> => {
+      if (entry.isDirectory()) return [{ path: entry.name, is_dir: true }];
+      const found = await stat(join(dir, entry.name)).catch(() => undefined);
+      // Deleted since the folder was read, or a link to nothing.
+      if (found === undefined) return [];
       // protobuf leaves a zero out.
-      return { path: entry.name, is_dir: false, ...(size > 0 && { file_size: size }) };
+      return [{ path: entry.name, is_dir: false, ...(found.size > 0 && { file_size: found.size }) }];
     });
-    return (await Promise.all(infos)).sort((a, b) => (a.path < b.path ? -1 : 1));
+    return (await Promise.all(infos)).flat().sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
   async find(path: string): Promise<ArtifactFile> {
     const file = await this.#resolve(path);
     const found = await stat(file).catch(() => undefined);
-    if (found === undefined) throw missing(`There is no artifact ${JSON.stringify(path)}.`);
-    if (!found.isFile()) throw invalid(`The artifact ${JSON.stringify(path)} is a folder; expected a file.`);
+    if (found === undefined) throw missing(`There is no artifact ${quote(path)}.`);
+    if (!found.isFile()) throw invalid(`The artifact ${quote(path)} is a folder; expected a file.`);
     return { name: basename(file), sizeBytes: found.size, open: () => createReadStream(file) };
   }
 
   /**
    * Writes a stream in constant memory: to a temporary first, so that an upload that is cut off leaves the old file, or none.
+   * Throws RESOURCE_EXHAUSTED where it is too large; what is still to come is then read and dropped, up to a limit.
    */
-  async write(path: string, content: Readable | undefined): Promise<void> {
-    const target = await this.#resolve(path);
-    if (target === this.#root) throw invalid("The artifact path names no file.");
-    const temporary = join(this.#uploads, `${process.pid}-${randomUUID()}.tmp`);
+  async write(path: string, content: Readable | undefined, announcedBytes = 0): Promise<void> {
     try {
-      const file = await open(temporary, "wx");
+      const target = await this.#resolve(path);
+      if (target === this.#root) throw invalid("The artifact path names no file.");
+      const room = await this.#quota.reserve(splitArtifactPath(path), announcedBytes);
       try {
-        for await (const chunk of content?.iterator({ destroyOnReturn: false }) ?? []) await file.writeFile(chunk as Buffer);
-        await file.sync();
-      } finally {
-        await file.close();
+        const temporary = await this.#receive(content, room);
+        room.keep(await this.#replace(target, temporary, path));
+      } catch (error) {
+        room.release();
+        throw error;
       }
-      await mkdir(dirname(target), { recursive: true });
-      await rename(temporary, target);
+      await syncFolder(dirname(target));
     } catch (error) {
-      await rm(temporary, { force: true });
-      // Read and dropped: what is still to come would hold the connection up.
-      content?.resume();
-      if (["EEXIST", "ENOTDIR", "EISDIR", "ENOTEMPTY"].includes((error as NodeJS.ErrnoException).code ?? "")) {
-        throw invalid(
-          `The artifact ${JSON.stringify(path)} cannot be written: a file stands where a folder is needed, or a folder where the file goes.`,
-        );
-      }
+      if (content !== undefined) dropRest(content);
       throw error;
     }
-    await syncFolder(dirname(target));
+  }
+
+  /** Path of a temporary file with all of the content. */
+  async #receive(content: Readable | undefined, room: Reservation): Promise<string> {
+    const temporary = join(this.#uploads, `${process.pid}-${randomUUID()}.tmp`);
+    const file = await open(temporary, "wx");
+    try {
+      for await (const chunk of content?.iterator({ destroyOnReturn: false }) ?? []) {
+        await room.take((chunk as Buffer).length);
+        await file.writeFile(chunk as Buffer);
+      }
+      await file.sync();
+      await file.close();
+      return temporary;
+    } catch (error) {
+      await file.close();
+      await rm(temporary, { force: true });
+      if (content?.errored) throw refusal("BAD_REQUEST", "The upload ended before the file was whole.", error);
+      throw error;
+    }
+  }
+
+  /** Moves the temporary to its place, and returns the size of the file that was there. */
+  async #replace(target: string, temporary: string, path: string): Promise<number> {
+    try {
+      await mkdir(dirname(target), { recursive: true });
+      const replaced = await stat(target).catch(() => undefined);
+      await rename(temporary, target);
+      return replaced?.size ?? 0;
+    } catch (error) {
+      await rm(temporary, { force: true });
+      const { code = "" } = error as NodeJS.ErrnoException;
+      if (code === "ENAMETOOLONG") throw invalid(`The artifact path ${quote(path)} is too long for the file system.`);
+      if (!["EEXIST", "ENOTDIR", "EISDIR", "ENOTEMPTY"].includes(code)) throw error;
+      throw invalid(`The artifact ${quote(path)} cannot be written: there is a file where a folder is needed, or a folder in its place.`);
+    }
   }
 
   /** Removes a file, or a folder with all in it; what is not there is no error, as in MLflow. */
@@ -106,6 +139,7 @@ export class ArtifactStore {
     const target = await this.#resolve(path);
     if (target === this.#root) throw invalid("The artifact path is empty; expected the file or folder to delete.");
     await rm(target, { recursive: true, force: true });
+    this.#quota.countAgain();
   }
 
   /** Where a path lies, links followed: a link that leads out of the store is refused like a path that does. */
@@ -118,7 +152,24 @@ export class ArtifactStore {
       if (real === undefined) existing = dirname(existing);
     }
     if (real !== this.#root && !real.startsWith(this.#root + sep))
-      throw invalid(`The artifact path ${JSON.stringify(path)} leads out of the store.`);
+      throw invalid(`The artifact path ${quote(path)} leads out of the store.`);
     return target;
   }
+}
+
+/** A client that is refused reads the answer when it has sent what it has; one that never ends is cut off. */
+const maxDropBytes = 64 * 1024 ** 2;
+const maxDropMs = 10_000;
+
+function dropRest(content: Readable): void {
+  if (content.readableEnded || content.destroyed) return;
+  let dropped = 0;
+  const cutOff = setTimeout(() => content.destroy(), maxDropMs);
+  cutOff.unref();
+  content.on("data", (chunk: Buffer) => {
+    dropped += chunk.length;
+    if (dropped > maxDropBytes) content.destroy();
+  });
+  content.on("error", () => undefined);
+  content.once("close", () => clearTimeout(cutOff));
 }

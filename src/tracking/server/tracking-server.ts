@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { ServalError } from "../../errors.ts";
 import { watchConnections } from "../../http/connections.ts";
 import { buildTrackingApp } from "./app.ts";
+import type { ArtifactLimits } from "./artifact-quota.ts";
 import { ArtifactStore } from "./artifacts.ts";
 import type { TrackingApp } from "./context.ts";
 import type { GuardOptions } from "./guard.ts";
@@ -14,6 +15,8 @@ export interface TrackingServerOptions extends GuardOptions {
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
+  /** What uploads may take of the disk; the defaults of docs/configuration.md where it says nothing. */
+  readonly artifactLimits?: Partial<ArtifactLimits>;
   /** Where what failed inside is written, a JSON line each; without it nowhere. */
   readonly log?: { write(line: string): void };
 }
@@ -36,10 +39,10 @@ const graceMs = 10_000;
  * Starts a server on a store. Several may use one store at the same time, in one process or many: each write is a
  * transaction of its own, and files get their names when they are whole. Throws E_TRACKING_STORE, E_PORT_IN_USE.
  */
-export async function startTrackingServer({ dir, host, port, ...options }: TrackingServerOptions): Promise<TrackingServer> {
+export async function startTrackingServer({ dir, host, port, artifactLimits, ...options }: TrackingServerOptions): Promise<TrackingServer> {
   const store = openTrackingStore(join(dir, "mlflow.db"));
   try {
-    const artifacts = await ArtifactStore.open(dir);
+    const artifacts = await ArtifactStore.open(dir, artifactLimits);
     const app = await buildTrackingApp({ ...options, context: { store, artifacts } });
     const endConnections = watchConnections(app.server, graceMs);
     await app.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {

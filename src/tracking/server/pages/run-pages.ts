@@ -215,7 +215,10 @@ export function registerRunPages(app: TrackingApp, context: TrackingContext): vo
       })),
     );
     const svg = chartSvg(lineChart({ title: query.metric, xName: "step", yName: "", series }));
-    return reply.type("image/svg+xml").send(svg);
+    return reply
+      .type("image/svg+xml")
+      .header("content-security-policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'")
+      .send(svg);
   });
 }
 

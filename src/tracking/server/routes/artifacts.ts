@@ -4,7 +4,7 @@ import Type from "typebox";
 import type { ArtifactFile, FileInfo } from "../artifacts.ts";
 import { storedPath } from "../artifact-path.ts";
 import type { TrackingApp, TrackingContext } from "../context.ts";
-import { invalid, refusal } from "../refusal.ts";
+import { invalid, quote, refusal } from "../refusal.ts";
 import { Required, Text } from "../schemas.ts";
 import { mediaType } from "./media-type.ts";
 
@@ -31,8 +31,8 @@ export async function registerArtifactProxy(app: TrackingApp, { artifacts }: Tra
     // Bodies are files here, also those that say that they are JSON, and never lie in memory whole.
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser("*", (_request, payload, done) => done(null, payload));
-    scope.put<{ Params: { "*": string } }>("/artifacts/*", async ({ params, body }) => {
-      await artifacts.write(filePath(params["*"]), body as Readable | undefined);
+    scope.put<{ Params: { "*": string } }>("/artifacts/*", async ({ params, body, headers }) => {
+      await artifacts.write(filePath(params["*"]), body as Readable | undefined, Number(headers["content-length"] ?? 0));
       return {};
     });
   });
@@ -71,7 +71,7 @@ export function registerDownloads(app: TrackingApp, context: TrackingContext): v
 
 async function listBelow({ artifacts }: TrackingContext, uri: string, path = ""): Promise<{ files?: readonly FileInfo[] }> {
   const files = await artifacts.list(join(rootOf(uri), path));
-  return listing(path === "" ? files : files.map((file) => ({ ...file, path: join(path.replace(/\/+$/, ""), file.path) })));
+  return listing(path === "" ? files : files.map((file) => ({ ...file, path: join(path.replace(/(?<!\/)\/+$/, ""), file.path) })));
 }
 
 async function findBelow({ artifacts }: TrackingContext, uri: string, path: string): Promise<ArtifactFile> {
@@ -93,17 +93,20 @@ function listing(files: readonly FileInfo[]): { files?: readonly FileInfo[] } {
   return files.length > 0 ? { files } : {};
 }
 
+const sandbox = "sandbox; default-src 'none'; style-src 'unsafe-inline'";
+
 function filePath(path: string): string {
-  if (path.endsWith("/")) throw invalid(`The artifact path ${JSON.stringify(path)} ends with /; expected the name of a file.`);
+  if (path.endsWith("/")) throw invalid(`The artifact path ${quote(path)} ends with /; expected the name of a file.`);
   return path;
 }
 
-/** As an attachment: a page that somebody logged must not run as one of ours. */
+/** As an attachment and in a sandbox: a page or drawing that somebody logged must not run as one of ours. */
 function sendFile(reply: FastifyReply, file: ArtifactFile): FastifyReply {
   const plain = file.name.replaceAll(/[^\x20-\x7e]|["\\]/g, "_");
   return reply
     .header("content-type", mediaType(file.name))
     .header("content-length", file.sizeBytes)
+    .header("content-security-policy", sandbox)
     .header("content-disposition", `attachment; filename="${plain}"; filename*=UTF-8''${encodeURIComponent(file.name)}`)
     .send(file.open());
 }

@@ -117,7 +117,7 @@ test("a disk without room answers 507, keeps the file that was there, and takes 
   const mounted = await run("mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", dir]).catch(() => undefined);
   if (mounted === undefined) context.skip("only root may mount a small disk");
   onTestFinished(async () => void (await run("umount", ["--lazy", dir])));
-  const { url } = await startTracking({ dir });
+  const { url } = await startTracking({ dir, artifactLimits: { minFreeBytes: 0 } });
   const put = async (size: number): Promise<{ status: number; body: { error_code?: string } }> =>
     await ask(`${url}${proxy}/0/model.bin`, { method: "PUT", body: Buffer.alloc(size, 7) });
   expect((await put(1000)).status).toBe(200);
