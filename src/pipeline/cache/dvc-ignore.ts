@@ -54,36 +54,74 @@ function parseIgnoreLine(line: string, dir: string): Rule[] {
   const tied = text.includes("/");
   text = text.replace(/^\//, "");
   const prefix = dir === "" ? "" : `${escape(dir)}/`;
-  const anywhere = tied ? "" : "(?:.*/)?";
-  return [{ pattern: new RegExp(`^${prefix}${anywhere}${translate(text)}$`, "su"), ignored, foldersOnly }];
+  const pieces = [...(tied ? [] : ([folders] as const)), ...readGlob(text)];
+  return [{ pattern: new RegExp(`^${prefix}${translate(pieces)}$`, "su"), ignored, foldersOnly }];
 }
 
-function translate(glob: string): string {
-  let out = "";
+/** `*` and the `**` of folders; a string is the source of a regular expression for everything between them. */
+const star = Symbol("*");
+const folders = Symbol("**/");
+type Piece = string | typeof star | typeof folders;
+
+function readGlob(glob: string): Piece[] {
+  const pieces: Piece[] = [];
   for (let i = 0; i < glob.length; i++) {
     const rest = glob.slice(i);
     const c = glob[i] ?? "";
     if (rest.startsWith("**/") && (i === 0 || glob[i - 1] === "/")) {
-      out += "(?:.*/)?";
+      pieces.push(folders);
       i += 2;
     } else if (rest === "**" && (i === 0 || glob[i - 1] === "/")) {
-      out += ".+";
+      pieces.push(".+");
       i += 1;
     } else if (c === "*") {
-      out += "[^/]*";
+      pieces.push(star);
       while (glob[i + 1] === "*") i++;
-    } else if (c === "?") out += "[^/]";
+    } else if (c === "?") pieces.push("[^/]");
     else if (c === "[") {
       const set = /^\[([!^]?)(\]?[^\]]*)\]/.exec(rest);
-      if (set === null) out += "\\[";
+      if (set === null) pieces.push("\\[");
       else {
-        out += `[${set[1] === "" ? "" : "^"}${(set[2] ?? "").replaceAll(/[[\\\]]/g, "\\$&")}]`;
+        // No set fits a slash, as in Git.
+        pieces.push(`${set[1] === "" ? "(?!/)[" : "[^/"}${(set[2] ?? "").replaceAll(/[[\\\]]/g, "\\$&")}]`);
         i += set[0].length - 1;
       }
-    } else if (c === "\\" && i + 1 < glob.length) out += escape(glob[++i] ?? "");
-    else out += escape(c);
+    } else if (c === "\\" && i + 1 < glob.length) pieces.push(escape(glob[++i] ?? ""));
+    else pieces.push(escape(c));
   }
-  return out;
+  return pieces;
+}
+
+/**
+ * The rules come from whoever wrote the repository, and a pattern like `*a*a*a*a*b` must not take a minute for one long name. What
+ * follows a `*` or `**` is taken where it is first found, and that is never tried again: a later place leaves less for what comes
+ * after. Only the last one, which must reach the end, is tried at each place.
+ */
+function translate(pieces: readonly Piece[]): string {
+  let groups = 0;
+  const once = (any: string, source: string): string => {
+    const name = `g${groups++}`;
+    return `(?=(?<${name}>${any}${source}))\\k<${name}>`;
+  };
+  const chain = (parts: readonly string[], any: string, atEnd: string): string =>
+    parts.map((part, i) => (i === 0 ? part : i === parts.length - 1 ? atEnd + part : once(any, part))).join("");
+  const sections = splitAt(pieces, folders).map((section) =>
+    chain(
+      splitAt(section, star).map((chunk) => chunk.join("")),
+      "[^/]*?",
+      "[^/]*",
+    ),
+  );
+  return chain(sections, "(?:[^/]*/)*?", "(?:.*/)?");
+}
+
+function splitAt<Separator extends symbol>(pieces: readonly Piece[], separator: Separator): Exclude<Piece, Separator>[][] {
+  const parts: Exclude<Piece, Separator>[][] = [[]];
+  for (const piece of pieces) {
+    if (piece === separator) parts.push([]);
+    else parts.at(-1)?.push(piece as Exclude<Piece, Separator>);
+  }
+  return parts;
 }
 
 function escape(text: string): string {
