@@ -9,6 +9,6 @@ import { normalizeIP } from "@fastify/rate-limit";
 export function clientNetwork(text: string): string | undefined {
   const address = /^\[(.*)\](?::\d+)?$/.exec(text)?.[1] ?? /^([\d.]+):\d+$/.exec(text)?.[1] ?? text;
   // An address of the link itself may name its interface: fe80::1%eth0.
-  const bare = address.replace(/%.*$/, "");
+  const bare = address.split("%", 1)[0] ?? "";
   return isIP(bare) === 0 ? undefined : normalizeIP(bare);
 }
