@@ -57,7 +57,7 @@ function foldName(name: string): string {
   return plain
     .toUpperCase()
     .toLowerCase()
-    .replace(/[. ]+$/, "");
+    .replace(/(?<![. ])[. ]+$/, "");
 }
 
 /** A path below a root, normalized, with `/` between names, "" for the root itself; or what is wrong with it. */
