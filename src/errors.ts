@@ -467,6 +467,12 @@ const table = {
     exit: 1,
     hint: "Try again after the seconds in Retry-After, or raise SERVAL_QUEUE_LIMIT.",
   },
+  E_JOB_STOPPED: {
+    title: "A large body was given up while the service read or wrote it.",
+    status: 503,
+    exit: 1,
+    hint: "Send less at once, or tensors as bytes instead of JSON.",
+  },
   E_LABEL_UNKNOWN: {
     title: "The label is none of the model's.",
     status: 400,

@@ -1,33 +1,16 @@
-import type { FastifyReply } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import Type, { type Static } from "typebox";
-import { Errors } from "typebox/value";
 import { ServalError } from "../../errors.ts";
 import { countedBody } from "../body-budget.ts";
 import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
 import type { ServedModel } from "../served-model.ts";
+import { largestAnswerBytes, type OutputTensor, type TensorAnswer } from "../tensor-answer.ts";
+import { inputName, tensorRequestSchema } from "../tensor-request.ts";
+import { TensorThread } from "../tensor-thread.ts";
 import { admit } from "./predict.ts";
 
-const inputName = "images";
-const outputNames = ["logits", "probabilities", "features"] as const;
-/** Images of one request: their pixels and feature maps are all in memory at once. */
-const maxImages = 64;
-
-const Parameters = Type.Optional(Type.Record(Type.String(), Type.Unknown()));
-const InferRequest = Type.Object({
-  id: Type.Optional(Type.String({ maxLength: 256 })),
-  parameters: Parameters,
-  inputs: Type.Array(
-    Type.Object({
-      name: Type.Literal(inputName),
-      shape: Type.Array(Type.Integer({ minimum: 1 }), { minItems: 4, maxItems: 4, description: "[N, height, width, 3]" }),
-      datatype: Type.Literal("UINT8"),
-      parameters: Parameters,
-      data: Type.Optional(Type.Array(Type.Unknown(), { description: "Row-major, nested or flat." })),
-    }),
-    { minItems: 1, maxItems: 1 },
-  ),
-  outputs: Type.Optional(Type.Array(Type.Object({ name: Type.String(), parameters: Parameters }))),
-});
+/** The largest answer, in the size of the largest body: the feature maps of 64 images as JSON take tens of megabytes. */
+const answerShare = 2;
 const Tensor = Type.Object({ name: Type.String(), datatype: Type.String(), shape: Type.Array(Type.Integer()) });
 const InferReply = Type.Object({
   model_name: Type.String(),
@@ -50,12 +33,7 @@ interface ModelParams {
   readonly version?: string;
 }
 
-/** A body of the binary tensor extension: JSON first, then the bytes of the tensors. */
-interface ParsedBody {
-  readonly json: unknown;
-  readonly binary: Uint8Array;
-}
-
+/** The binary tensor extension: how many bytes of a body are JSON; the bytes of the tensors follow. */
 const lengthHeader = "inference-header-content-length";
 
 /**
@@ -69,13 +47,12 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
     scope.addHook("preParsing", (request, reply, payload, done) => {
       done(null, request.method === "POST" ? countedBody(payload, reply, context.bodies.open(reply)) : payload);
     });
-    // Clients send JSON under several names, or none.
-    scope.addContentTypeParser("*", { parseAs: "buffer", bodyLimit: limits.maxBodyBytes }, (request, body, done) => {
-      try {
-        done(null, splitBody(body as Buffer, request.headers[lengthHeader]));
-      } catch (error) {
-        done(error as Error);
-      }
+    // Clients send JSON under several names, or none. It is read when the model is known whose shape it must have.
+    scope.addContentTypeParser("*", { parseAs: "buffer", bodyLimit: limits.maxBodyBytes }, (_request, body, done) => done(null, body));
+    const tensors = new TensorThread();
+    scope.addHook("onClose", (_instance, done) => {
+      tensors.close();
+      done();
     });
 
     const find = ({ model, version }: ModelParams): ServedModel => {
@@ -132,29 +109,17 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
           return await reply.code(ready() ? 200 : 503).send({ ready: ready() });
         },
       );
-      scope.post<{ Params: ModelParams; Body: ParsedBody | undefined }>(
+      scope.post<{ Params: ModelParams; Body: Buffer | undefined }>(
         `${base}/infer`,
         {
-          config: { requestBody: { "application/json": { schema: InferRequest } } },
+          config: { requestBody: { "application/json": { schema: tensorRequestSchema } } },
           onRequest: admit(context),
           schema: { tags, summary: "Run the model on pixels", params, response: withErrors({ 200: InferReply }) },
         },
-        async (request, reply) => await infer(find(request.params), request.body, context, reply),
+        async (request, reply) => await infer(find(request.params), request, context, tensors, reply),
       );
     }
   });
-}
-
-function splitBody(body: Buffer, header: string | string[] | undefined): ParsedBody {
-  const length = header === undefined ? body.length : Number(header);
-  if (!Number.isInteger(length) || length < 0 || length > body.length) {
-    throw new ServalError("E_TENSOR", `${lengthHeader}: expected at most ${body.length}, got ${String(header).slice(0, 40)}.`);
-  }
-  try {
-    return { json: JSON.parse(body.toString("utf8", 0, length)), binary: body.subarray(length) };
-  } catch (error) {
-    throw new ServalError("E_REQUEST", `The body is not valid JSON: ${(error as Error).message}.`, { cause: error });
-  }
 }
 
 function describeModel({ name, version, inputSize, bundle, classifier }: ServedModel): Static<typeof Metadata> {
@@ -172,92 +137,57 @@ function describeModel({ name, version, inputSize, bundle, classifier }: ServedM
   };
 }
 
-async function infer(model: ServedModel, body: ParsedBody | undefined, context: ServeContext, reply: FastifyReply): Promise<unknown> {
+type InferCall = FastifyRequest<{ Body: Buffer | undefined }>;
+
+async function infer(
+  model: ServedModel,
+  { body, headers }: InferCall,
+  context: ServeContext,
+  tensors: TensorThread,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
   if (body === undefined) throw new ServalError("E_TENSOR", "The request has no body; expected JSON with `inputs`.");
-  const request = checkRequest(body.json);
-  const { images, count } = readInput(model, request, body.binary);
-  const wanted = request.outputs ?? [{ name: "logits" }, { name: "probabilities" }];
-  for (const { name } of wanted) {
-    if (!outputNames.some((known) => known === name))
-      throw new ServalError("E_TENSOR", `outputs: the model has ${outputNames.join(", ")}, not ${quote(name)}.`);
-  }
+  const gone = clientGone(reply);
+  const jsonBytes = readJsonLength(headers[lengthHeader], body.length);
+  // Read before the JSON moves to another thread.
+  const binary = body.subarray(jsonBytes);
+  const { id, outputs: wanted, count, images = binary } = await tensors.read(body, jsonBytes, model.inputSize, gone);
   const answer = await context.predictor.infer(
     model,
     images,
     count,
     wanted.some(({ name }) => name === "features"),
-    clientGone(reply),
+    gone,
   );
   const k = model.bundle.manifest.labels.length;
-  const outputs = wanted.map(({ name, parameters }) => {
-    const [shape, values] =
-      name === "features"
-        ? ([answer.features?.shape ?? [], answer.features?.values ?? new Float32Array()] as const)
-        : ([[count, k], name === "logits" ? answer.logits : answer.probabilities] as const);
-    const binary = (parameters?.["binary_data"] ?? request.parameters?.["binary_data_output"]) === true;
-    return { name, datatype: "FP32", shape: [...shape], values, binary };
+  const outputs = wanted.map(({ name, binary }): OutputTensor => {
+    if (name !== "features") return { name, shape: [count, k], values: answer[name], binary };
+    return { name, shape: answer.features?.shape ?? [], values: answer.features?.values ?? new Float32Array(), binary };
   });
-  const head = { model_name: model.name, model_version: model.version, ...(request.id === undefined ? {} : { id: request.id }) };
-  if (!outputs.some(({ binary }) => binary)) {
-    return { ...head, outputs: outputs.map(({ name, datatype, shape, values }) => ({ name, datatype, shape, data: [...values] })) };
-  }
-  const json = JSON.stringify({
-    ...head,
-    outputs: outputs.map(({ values, binary, ...tensor }) =>
-      binary ? { ...tensor, parameters: { binary_data_size: values.byteLength } } : { ...tensor, data: [...values] },
-    ),
-  });
+  const tensorAnswer = { model_name: model.name, model_version: model.version, ...(id === undefined ? {} : { id }), outputs };
+  holdAnswer(tensorAnswer, context, reply);
+  const json = await tensors.write(tensorAnswer, gone);
   const tail = outputs.filter(({ binary }) => binary).map(({ values }) => Buffer.from(values.buffer, values.byteOffset, values.byteLength));
-  void reply.header(lengthHeader, Buffer.byteLength(json)).type("application/octet-stream");
-  return await reply.send(Buffer.concat([Buffer.from(json), ...tail]));
+  if (tail.length === 0)
+    return await reply.type("application/json; charset=utf-8").send(Buffer.from(json.buffer, json.byteOffset, json.length));
+  void reply.header(lengthHeader, json.length).type("application/octet-stream");
+  return await reply.send(Buffer.concat([json, ...tail]));
 }
 
-function checkRequest(json: unknown): Static<typeof InferRequest> {
-  const [problem] = Errors(InferRequest, json);
-  if (problem === undefined) return json as Static<typeof InferRequest>;
-  const where = problem.instancePath.slice(1).replaceAll("/", ".");
-  throw new ServalError("E_TENSOR", `${where === "" ? "The request" : where}: ${problem.message}.`);
+function readJsonLength(header: string | string[] | undefined, bodyLength: number): number {
+  const length = header === undefined ? bodyLength : Number(header);
+  if (Number.isInteger(length) && length >= 0 && length <= bodyLength) return length;
+  throw new ServalError("E_TENSOR", `${lengthHeader}: expected at most ${bodyLength}, got ${String(header).slice(0, 40)}.`);
 }
 
-/** The one input, as the bytes that the model takes. */
-function readInput(
-  { inputSize }: ServedModel,
-  { inputs }: Static<typeof InferRequest>,
-  binary: Uint8Array,
-): { images: Uint8Array; count: number } {
-  const [{ shape, data, parameters }] = inputs as [(typeof inputs)[number]];
-  const [count = 0, ...rest] = shape;
-  const expected = [inputSize.height, inputSize.width, 3];
-  if (rest.some((size, i) => size !== expected[i]) || count < 1 || count > maxImages) {
-    throw new ServalError(
-      "E_TENSOR",
-      `inputs.0.shape: expected [1 to ${maxImages}, ${expected.join(", ")}], got ${quote(shape.slice(0, 8))}.`,
-    );
+/** Refuses an answer that would be too large, before it is written, and counts the others with the bodies that are held. */
+function holdAnswer(answer: TensorAnswer, { limits, bodies }: ServeContext, reply: FastifyReply): void {
+  const bytes = largestAnswerBytes(answer);
+  const limit = answerShare * limits.maxBodyBytes;
+  if (bytes > limit) {
+    throw new ServalError("E_TENSOR", `The answer may take ${bytes} bytes, and at most ${limit} are sent.`, {
+      hint: "Ask for the outputs with `binary_data`, or for fewer images.",
+    });
   }
-  const bytes = count * inputSize.height * inputSize.width * 3;
-  const size = parameters?.["binary_data_size"];
-  if (data === undefined) {
-    if (size !== bytes || binary.length !== bytes) {
-      throw new ServalError(
-        "E_TENSOR",
-        `inputs.0: expected data, or ${bytes} bytes behind the JSON; got ${binary.length} bytes, binary_data_size ${quote(size)}.`,
-      );
-    }
-    return { images: binary, count };
-  }
-  // At most as deep as the shape, or a body of brackets would be a long walk.
-  const values: unknown[] = data.flat(3);
-  if (values.length !== bytes) throw new ServalError("E_TENSOR", `inputs.0.data: expected ${bytes} values, got ${values.length}.`);
-  const images = new Uint8Array(bytes);
-  for (const [i, value] of values.entries()) {
-    if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 255) {
-      throw new ServalError("E_TENSOR", `inputs.0.data: value ${i} is ${quote(value)}; expected an integer from 0 to 255.`);
-    }
-    images[i] = value;
-  }
-  return { images, count };
-}
-
-function quote(value: unknown): string {
-  return (JSON.stringify(value) ?? "none").slice(0, 60);
+  bodies.open(reply).add(bytes);
 }

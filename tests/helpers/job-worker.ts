@@ -1,0 +1,21 @@
+import { parentPort } from "node:worker_threads";
+import { ServalError } from "../../src/errors.ts";
+import { answerJobs } from "../../src/http/job-thread.ts";
+
+/** What the tests ask of a thread. */
+export type TestJob =
+  | { readonly kind: "double"; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly kind: "refuse" }
+  | { readonly kind: "hang" }
+  | { readonly kind: "fill memory" };
+
+function work(job: TestJob): { answer: Uint8Array; transfer: readonly ArrayBuffer[] } {
+  if (job.kind === "refuse") throw new ServalError("E_TENSOR", "It does not fit.", { hint: "Send another." });
+  while (job.kind === "hang");
+  const held: number[][] = [];
+  while (job.kind === "fill memory") held.push(Array.from({ length: 10_000 }, (_, i) => i + held.length));
+  const { bytes } = job as TestJob & { kind: "double" };
+  return { answer: bytes.map((byte) => 2 * byte), transfer: [] };
+}
+
+if (parentPort) answerJobs(parentPort, work);
