@@ -24,7 +24,13 @@ interface Job {
 /** What a thread sends: one message for each call. */
 type Message =
   | { readonly kind: "done"; readonly answer: unknown }
-  | { readonly kind: "failed"; readonly code: ErrorCode; readonly message: string; readonly hint: string };
+  | {
+      readonly kind: "failed";
+      readonly code: ErrorCode;
+      readonly message: string;
+      readonly hint: string;
+      readonly details: ServalError["details"];
+    };
 
 /**
  * One thread for work whose size a client decides, so that the event loop does not wait for it. Jobs run one after the other;
@@ -99,7 +105,7 @@ export class JobThread<Call, Answer> {
       if (worker !== this.#worker) return;
       const job = this.#end();
       if (message.kind === "done") job?.resolve(message.answer as never);
-      else job?.reject(new ServalError(message.code, message.message, { hint: message.hint }));
+      else job?.reject(new ServalError(message.code, message.message, { hint: message.hint, details: message.details }));
       this.#next();
     });
     const ended = (cause: unknown): void => {
@@ -136,8 +142,8 @@ export function answerJobs(
       const { answer, transfer } = work(call as never);
       port.postMessage({ kind: "done", answer } satisfies Message, transfer);
     } catch (error) {
-      const { code, message, hint } = toServalError(error);
-      port.postMessage({ kind: "failed", code, message, hint } satisfies Message);
+      const { code, message, hint, details } = toServalError(error);
+      port.postMessage({ kind: "failed", code, message, hint, details } satisfies Message);
     }
   });
 }

@@ -7,7 +7,8 @@ import { lazySchemas } from "../../http/lazy-schemas.ts";
 import type { TrackingApp, TrackingContext } from "./context.ts";
 import { registerGuard, type GuardOptions } from "./guard.ts";
 import { registerPages } from "./pages/pages.ts";
-import { invalid, refusal, toProtocolError } from "./refusal.ts";
+import { JsonBodies } from "./json-body.ts";
+import { refusal, toProtocolError } from "./refusal.ts";
 import { registerArtifactLists, registerArtifactProxy, registerDownloads } from "./routes/artifacts.ts";
 import { registerExperiments } from "./routes/experiments.ts";
 import { registerLoggedModels } from "./routes/logged-models.ts";
@@ -23,8 +24,10 @@ export interface TrackingAppOptions extends GuardOptions {
   readonly log?: { write(line: string): void };
 }
 
-/** Profiles of data sets may have 16 MB; artifacts are not bodies to this limit. */
-const maxBodyBytes = 32 * 1024 * 1024;
+/** The schema of a data set may have a million characters, each of which may take two as JSON in JSON. Artifacts are not bodies to this limit. */
+const maxBodyBytes = 4 * 1024 * 1024;
+/** A larger body is still read to its end and thrown away, so that the client sees the answer; beyond this it is cut off. */
+const patienceBytes = 16 * maxBodyBytes;
 /** A large file may take its time, but something must come. */
 const silenceMs = 120_000;
 
@@ -60,12 +63,15 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
     }
   });
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(["application/json", "*"], { parseAs: "string" }, (_request, text, done) => {
-    try {
-      done(null, readBody(text as string));
-    } catch (error) {
-      done(error as Error);
-    }
+  const bodies = new JsonBodies();
+  app.addContentTypeParser(
+    ["application/json", "*"],
+    { parseAs: "buffer" },
+    async (_request: FastifyRequest, bytes: Buffer) => await bodies.parse(bytes),
+  );
+  app.addHook("onClose", (_instance, done) => {
+    bodies.close();
+    done();
   });
   for (const api of ["/api/2.0", "/ajax-api/2.0"]) {
     await app.register(
@@ -97,34 +103,17 @@ function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply)
   const failure = toProtocolError(toRefusal(error));
   if (failure.status === 500)
     request.log.error({ err: error, method: request.method, url: request.routeOptions.url }, failure.body.message);
+  if (isTooLarge(error) && Number(request.headers["content-length"] ?? 0) <= patienceBytes) void reply.removeHeader("connection");
   return reply.code(failure.status).type("application/json; charset=utf-8").send(failure.body);
 }
 
+function isTooLarge(error: unknown): boolean {
+  return (error as FastifyError).code === "FST_ERR_CTP_BODY_TOO_LARGE";
+}
+
 function toRefusal(error: unknown): unknown {
+  if (isTooLarge(error)) return refusal("BAD_REQUEST", `The body has more than ${maxBodyBytes} bytes. Send it in several requests.`, error);
   const { statusCode, message } = error as FastifyError;
   const clientsFault = statusCode !== undefined && statusCode < 500 && !(error instanceof ServalError);
   return clientsFault ? refusal("BAD_REQUEST", message, error) : error;
-}
-
-function readBody(text: string): unknown {
-  if (text.trim() === "") return {};
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch (error) {
-    throw refusal("BAD_REQUEST", `The body is not JSON: ${(error as Error).message}.`, error);
-  }
-  if (typeof body !== "object" || body === null || Array.isArray(body)) throw invalid("The body: expected a JSON object.");
-  return text.includes("null") ? withoutNulls(body) : body;
-}
-
-/** protobuf's JSON mapping takes null for a field that is not there. */
-function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, child]) => child !== null)
-      .map(([key, child]) => [key, withoutNulls(child)]),
-  );
 }

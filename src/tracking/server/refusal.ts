@@ -11,6 +11,7 @@ const statuses = {
   INVALID_STATE: 500,
   INTERNAL_ERROR: 500,
   NOT_IMPLEMENTED: 501,
+  TEMPORARILY_UNAVAILABLE: 503,
   RESOURCE_EXHAUSTED: 507,
 } as const;
 
@@ -60,5 +61,7 @@ export function toProtocolError(error: unknown): ProtocolError {
       "The tracking server has no room left on its disk. Nothing of this request was kept; free some space and send it again.";
     return { status: statuses.RESOURCE_EXHAUSTED, body: { error_code: "RESOURCE_EXHAUSTED", message } };
   }
+  if (error instanceof ServalError && (error.code === "E_QUEUE_FULL" || error.code === "E_JOB_STOPPED"))
+    return { status: statuses.TEMPORARILY_UNAVAILABLE, body: { error_code: "TEMPORARILY_UNAVAILABLE", message: error.message } };
   return { status: 500, body: { error_code: "INTERNAL_ERROR", message: "The tracking server failed; its log says why." } };
 }

@@ -1,5 +1,6 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
+import { parseWithin } from "../json-body.ts";
 import { invalid, quote } from "../refusal.ts";
 import { Double, Filter, Integer, maxBatch, Orders, PageToken, Pairs, Required, RunQuery, Step, Text, Texts, Whole } from "../schemas.ts";
 import { runStatuses, type RunStatus } from "../store/runs.ts";
@@ -173,12 +174,7 @@ const modelFields = ["artifact_path", "flavors", "utc_time_created", "run_id"];
 
 /** The JSON text of what MLflow keeps of an MLmodel in the run's tag. */
 function readModel(text: string): string {
-  let model: unknown;
-  try {
-    model = JSON.parse(text);
-  } catch {
-    throw invalid(`model_json is not JSON: ${quote(text)}.`);
-  }
+  const model = parseWithin(Buffer.from(text), "model_json");
   if (!isObject(model)) throw invalid(`model_json: expected a JSON object, got ${quote(text)}.`);
   const lacking = modelFields.filter((field) => !Object.hasOwn(model, field));
   if (lacking.length > 0) throw invalid(`model_json lacks ${lacking.join(", ")}.`);
@@ -189,13 +185,7 @@ function readModel(text: string): string {
     name,
     Object.fromEntries(Object.entries(flavor).filter(([key]) => key !== "config")),
   ]);
-  try {
-    return JSON.stringify({ ...model, flavors: Object.fromEntries(withoutConfig) as object });
-  } catch (error) {
-    // JSON.parse takes any depth, JSON.stringify the one that the stack has room for.
-    if (error instanceof RangeError) throw invalid("model_json is nested too deeply.");
-    throw error;
-  }
+  return JSON.stringify({ ...model, flavors: Object.fromEntries(withoutConfig) as object });
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

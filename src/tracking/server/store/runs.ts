@@ -54,8 +54,8 @@ const maxPairs = 100;
 const maxItems = 1000;
 const nameTag = "mlflow.runName";
 const modelsTag = "mlflow.log-model.history";
-/** Characters of that tag: ten of the longest models. */
-const maxModels = 10_000_000;
+/** Characters of that tag: the longest model that a request may bring. It is read again with each model that is added. */
+const maxModels = 1_000_000;
 
 const pairs = (table: string): string =>
   `(SELECT group_concat(json_object('key', key, 'value', value)) FROM ${table} WHERE run = page.id) AS ${table}`;
@@ -130,13 +130,13 @@ export class Runs {
 
   logBatch(runId: string, { metrics, params, tags }: Batch): void {
     checkRunId(runId);
-    metrics.forEach((point, i) => checkPoint(point, `metrics[${i}].`));
-    params.forEach(({ key }, i) => checkKey(key, `params[${i}].key`));
-    tags.forEach(({ key }, i) => checkKey(key, `tags[${i}].key`));
     checkCount("metrics", metrics.length, maxMetrics);
     checkCount("params", params.length, maxPairs);
     checkCount("tags", tags.length, maxPairs);
     checkCount("metrics, params and tags", metrics.length + params.length + tags.length, maxItems);
+    metrics.forEach((point, i) => checkPoint(point, `metrics[${i}].`));
+    params.forEach(({ key }, i) => checkKey(key, `params[${i}].key`));
+    tags.forEach(({ key }, i) => checkKey(key, `tags[${i}].key`));
     const twice = params.filter(({ key }, i) => params.findIndex((other) => other.key === key) !== i).map(({ key }) => key);
     if (twice.length > 0) throw invalid(`params: ${twice.join(", ")} stands there twice; a param has one value.`);
     this.#db.write(() => {
