@@ -4,6 +4,8 @@ import { ServalError, toServalError, type ErrorCode } from "../errors.ts";
 export interface JobThreadOptions {
   /** Module of the thread, which calls `answerJobs`. */
   readonly file: URL;
+  /** Its `workerData`. */
+  readonly data?: unknown;
   /** Name of the thread, for tools that list threads. */
   readonly name: string;
   /** A job that takes longer is given up, and its thread is replaced. */
@@ -98,8 +100,8 @@ export class JobThread<Call, Answer> {
   }
 
   #start(): Worker {
-    const { file, name, heapMb } = this.#options;
-    const worker = new Worker(file, { name, resourceLimits: { maxOldGenerationSizeMb: heapMb } });
+    const { file, data, name, heapMb } = this.#options;
+    const worker = new Worker(file, { name, workerData: data, resourceLimits: { maxOldGenerationSizeMb: heapMb } });
     worker.unref();
     worker.on("message", (message: Message) => {
       if (worker !== this.#worker) return;

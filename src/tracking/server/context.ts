@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { ArtifactStore } from "./artifacts.ts";
+import type { StoreReader } from "./store-reader.ts";
 import type { TrackingStore } from "./store/tracking-store.ts";
 
 /** The server with requests typed by the schemas that validate them. */
@@ -10,5 +11,7 @@ export type TrackingApp = FastifyInstance<Server, IncomingMessage, ServerRespons
 /** What every route may use. */
 export interface TrackingContext {
   readonly store: TrackingStore;
+  /** For what may be large or take long. */
+  readonly reader: StoreReader;
   readonly artifacts: ArtifactStore;
 }

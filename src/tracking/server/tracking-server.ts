@@ -8,6 +8,7 @@ import { ArtifactStore } from "./artifacts.ts";
 import type { TrackingApp } from "./context.ts";
 import type { GuardOptions } from "./guard.ts";
 import { openTrackingStore } from "./store/tracking-store.ts";
+import { StoreReader } from "./store-reader.ts";
 
 export interface TrackingServerOptions extends GuardOptions {
   /** Folder of the store, such as .serval/tracking: `mlflow.db` and `artifacts/`. Made when it is not there. */
@@ -19,6 +20,8 @@ export interface TrackingServerOptions extends GuardOptions {
   readonly artifactLimits?: Partial<ArtifactLimits>;
   /** Where what failed inside is written, a JSON line each; without it nowhere. */
   readonly log?: { write(line: string): void };
+  /** Reads everything in the caller's thread: for a server with one client, which waits for each answer. */
+  readonly oneThread?: boolean;
 }
 
 export interface TrackingServer {
@@ -39,11 +42,20 @@ const graceMs = 10_000;
  * Starts a server on a store. Several may use one store at the same time, in one process or many: each write is a
  * transaction of its own, and files get their names when they are whole. Throws E_TRACKING_STORE, E_PORT_IN_USE.
  */
-export async function startTrackingServer({ dir, host, port, artifactLimits, ...options }: TrackingServerOptions): Promise<TrackingServer> {
-  const store = openTrackingStore(join(dir, "mlflow.db"));
+export async function startTrackingServer({
+  dir,
+  host,
+  port,
+  artifactLimits,
+  oneThread = false,
+  ...options
+}: TrackingServerOptions): Promise<TrackingServer> {
+  const path = join(dir, "mlflow.db");
+  const store = openTrackingStore(path);
+  const reader = new StoreReader(store, oneThread ? undefined : path);
   try {
     const artifacts = await ArtifactStore.open(dir, artifactLimits);
-    const app = await buildTrackingApp({ ...options, context: { store, artifacts } });
+    const app = await buildTrackingApp({ ...options, context: { store, reader, artifacts } });
     const endConnections = watchConnections(app.server, graceMs);
     await app.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EADDRINUSE") throw error;
@@ -56,6 +68,7 @@ export async function startTrackingServer({ dir, host, port, artifactLimits, ...
       async close() {
         endConnections();
         await app.close();
+        reader.close();
         store.close();
       },
     };
@@ -67,7 +80,7 @@ export async function startTrackingServer({ dir, host, port, artifactLimits, ...
 
 /** The server for a process that only needs one for itself, on a free port that nobody else is told. The process may end without closing it. */
 export async function openEmbeddedTracking(dir: string): Promise<TrackingServer> {
-  const server = await startTrackingServer({ dir, host: "127.0.0.1", port: 0 });
+  const server = await startTrackingServer({ dir, host: "127.0.0.1", port: 0, oneThread: true });
   server.app.server.unref();
   return server;
 }

@@ -1,7 +1,9 @@
 import Type from "typebox";
+import type { FastifyReply } from "fastify";
 import type { TrackingApp, TrackingContext } from "../context.ts";
 import { invalid } from "../refusal.ts";
 import { Filter, Orders, PageToken, Pairs, Required, Text, Texts } from "../schemas.ts";
+import { sendRead } from "./read-answer.ts";
 import { readView, View } from "./view-type.ts";
 
 const maxExperiments = 20;
@@ -15,8 +17,8 @@ const Search = Type.Object({
 });
 
 /** Everything below /mlflow/experiments. */
-export function registerExperiments(app: TrackingApp, { store }: TrackingContext): void {
-  const { experiments, runs } = store;
+export function registerExperiments(app: TrackingApp, { store, reader }: TrackingContext): void {
+  const { experiments } = store;
   const Create = Type.Object({ name: Required, artifact_location: Text, tags: Pairs });
   app.post("/experiments/create", { schema: { body: Create } }, ({ body }) => ({
     experiment_id: experiments.create(body.name, checkLocation(body.artifact_location ?? ""), body.tags ?? []),
@@ -25,18 +27,18 @@ export function registerExperiments(app: TrackingApp, { store }: TrackingContext
   app.get("/experiments/get-by-name", { schema: { querystring: Type.Object({ experiment_name: Required }) } }, ({ query }) => ({
     experiment: experiments.getByName(query.experiment_name),
   }));
-  const search = (query: Type.Static<typeof Search>): object => {
-    const { items, token } = experiments.search({
+  const search = async (query: Type.Static<typeof Search>, reply: FastifyReply): Promise<FastifyReply> => {
+    const search = {
       filter: query.filter,
       orderBy: query.order_by,
       viewType: readView(query.view_type),
       maxResults: query.max_results,
       pageToken: query.page_token,
-    });
-    return { ...(items.length > 0 && { experiments: items }), ...(token !== undefined && { next_page_token: token }) };
+    };
+    return await sendRead(reply, reader, { kind: "experiments", search });
   };
-  app.post("/experiments/search", { schema: { body: Search } }, ({ body }) => search(body));
-  app.get("/experiments/search", { schema: { querystring: Search } }, ({ query }) => search(query));
+  app.post("/experiments/search", { schema: { body: Search } }, async ({ body }, reply) => await search(body, reply));
+  app.get("/experiments/search", { schema: { querystring: Search } }, async ({ query }, reply) => await search(query, reply));
   app.post("/experiments/update", { schema: { body: Type.Object({ experiment_id: Required, new_name: Required }) } }, ({ body }) => {
     experiments.rename(body.experiment_id, body.new_name);
     return {};
@@ -62,12 +64,11 @@ export function registerExperiments(app: TrackingApp, { store }: TrackingContext
       return {};
     },
   );
-  app.post("/experiments/search-datasets", { schema: { body: Type.Object({ experiment_ids: Texts }) } }, ({ body }) => {
+  app.post("/experiments/search-datasets", { schema: { body: Type.Object({ experiment_ids: Texts }) } }, async ({ body }, reply) => {
     const ids = body.experiment_ids ?? [];
     if (ids.length === 0 || ids.length > maxExperiments)
       throw invalid(`experiment_ids: expected 1 to ${maxExperiments}, got ${ids.length}.`);
-    const summaries = ids.flatMap((id) => runs.links.summaries(Number(experiments.get(id).experiment_id)));
-    return summaries.length > 0 ? { dataset_summaries: summaries } : {};
+    return await sendRead(reply, reader, { kind: "data sets", experimentIds: ids });
   });
 }
 

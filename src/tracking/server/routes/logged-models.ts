@@ -3,13 +3,14 @@ import type { TrackingApp, TrackingContext } from "../context.ts";
 import { Filter, maxOrders, PageToken, Pairs, Required, Text } from "../schemas.ts";
 import { maxSearchResults } from "../store/experiments.ts";
 import { modelStatuses, type ModelStatus } from "../store/logged-models.ts";
+import { sendRead } from "./read-answer.ts";
 
 /** Data sets that a search may name; each is asked for once for each clause on a metric. */
 const maxDatasets = 100;
 const ModelId = Type.Object({ model_id: Required });
 
 /** Everything below /mlflow/logged-models. */
-export function registerLoggedModels(app: TrackingApp, { store }: TrackingContext): void {
+export function registerLoggedModels(app: TrackingApp, { store, reader }: TrackingContext): void {
   const { loggedModels } = store;
   const Create = Type.Object({ experiment_id: Required, name: Text, model_type: Text, source_run_id: Text, params: Pairs, tags: Pairs });
   app.post("/logged-models", { schema: { body: Create } }, ({ body }) => ({
@@ -23,15 +24,16 @@ export function registerLoggedModels(app: TrackingApp, { store }: TrackingContex
     }),
   }));
   const Deleted = Type.Object({ allow_deleted: Type.Boolean({ default: false }) });
-  app.get("/logged-models/:model_id", { schema: { params: ModelId, querystring: Deleted } }, ({ params, query }) => ({
-    model: loggedModels.get(params.model_id, query.allow_deleted),
-  }));
+  app.get("/logged-models/:model_id", { schema: { params: ModelId, querystring: Deleted } }, async ({ params, query }, reply) => {
+    return await sendRead(reply, reader, { kind: "logged model", modelId: params.model_id, allowDeleted: query.allow_deleted });
+  });
   const Status = Type.Object({
     status: Type.Union([...modelStatuses.map((name) => Type.Literal(name)), Type.Integer({ minimum: 1, maximum: 3 })]),
   });
-  app.patch("/logged-models/:model_id", { schema: { params: ModelId, body: Status } }, ({ params, body }) => {
+  app.patch("/logged-models/:model_id", { schema: { params: ModelId, body: Status } }, async ({ params, body }, reply) => {
     const status = typeof body.status === "number" ? modelStatuses[body.status] : (body.status as ModelStatus);
-    return { model: loggedModels.finalize(params.model_id, status ?? "LOGGED_MODEL_STATUS_UNSPECIFIED") };
+    loggedModels.finalize(params.model_id, status ?? "LOGGED_MODEL_STATUS_UNSPECIFIED");
+    return await sendRead(reply, reader, { kind: "logged model", modelId: params.model_id, allowDeleted: true });
   });
   app.delete("/logged-models/:model_id", { schema: { params: ModelId } }, ({ params }) => {
     loggedModels.delete(params.model_id);
@@ -70,15 +72,15 @@ export function registerLoggedModels(app: TrackingApp, { store }: TrackingContex
     ),
     page_token: PageToken,
   });
-  app.post("/logged-models/search", { schema: { body: Search } }, ({ body }) => {
-    const { items, token } = loggedModels.search({
+  app.post("/logged-models/search", { schema: { body: Search } }, async ({ body }, reply) => {
+    const search = {
       experimentIds: body.experiment_ids,
       filter: body.filter,
       datasets: body.datasets,
       orderBy: body.order_by,
       maxResults: body.max_results,
       pageToken: body.page_token,
-    });
-    return { ...(items.length > 0 && { models: items }), ...(token !== undefined && { next_page_token: token }) };
+    };
+    return await sendRead(reply, reader, { kind: "logged models", search });
   });
 }

@@ -1,6 +1,7 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
 import { Description, Filter, Orders, PageToken, Pairs, Required, Text, Texts } from "../schemas.ts";
+import { sendRead } from "./read-answer.ts";
 import { registerVersion } from "../register-version.ts";
 
 const Name = Type.Object({ name: Required });
@@ -9,7 +10,7 @@ const Alias = Type.Object({ name: Required, alias: Required });
 const value = Type.String({ default: "" });
 
 /** Everything below /mlflow/registered-models and /mlflow/model-versions. */
-export function registerRegistry(app: TrackingApp, { store }: TrackingContext): void {
+export function registerRegistry(app: TrackingApp, { store, reader }: TrackingContext): void {
   const { registeredModels: models, modelVersions: versions } = store;
   app.post(
     "/registered-models/create",
@@ -31,10 +32,9 @@ export function registerRegistry(app: TrackingApp, { store }: TrackingContext): 
   });
   const search = (defaultMaxResults: number) =>
     Type.Object({ filter: Filter, max_results: Type.Integer({ default: defaultMaxResults }), order_by: Orders, page_token: PageToken });
-  app.get("/registered-models/search", { schema: { querystring: search(100) } }, ({ query }) => {
+  app.get("/registered-models/search", { schema: { querystring: search(100) } }, async ({ query }, reply) => {
     const { filter, order_by: orderBy, max_results: maxResults, page_token: pageToken } = query;
-    const { items, token } = models.search({ filter, orderBy, maxResults, pageToken });
-    return { ...(items.length > 0 && { registered_models: items }), ...(token !== undefined && { next_page_token: token }) };
+    return await sendRead(reply, reader, { kind: "registered models", search: { filter, orderBy, maxResults, pageToken } });
   });
   const Latest = Type.Object({ name: Required, stages: Texts });
   const latest = (query: Type.Static<typeof Latest>): object => {
@@ -114,10 +114,9 @@ export function registerRegistry(app: TrackingApp, { store }: TrackingContext): 
   app.get("/model-versions/get-download-uri", { schema: { querystring: Version } }, ({ query }) => ({
     artifact_uri: versions.downloadUri(query.name, query.version),
   }));
-  app.get("/model-versions/search", { schema: { querystring: search(200_000) } }, ({ query }) => {
+  app.get("/model-versions/search", { schema: { querystring: search(200_000) } }, async ({ query }, reply) => {
     const { filter, order_by: orderBy, max_results: maxResults, page_token: pageToken } = query;
-    const { items, token } = versions.search({ filter, orderBy, maxResults, pageToken });
-    return { ...(items.length > 0 && { model_versions: items }), ...(token !== undefined && { next_page_token: token }) };
+    return await sendRead(reply, reader, { kind: "model versions", search: { filter, orderBy, maxResults, pageToken } });
   });
   app.post(
     "/model-versions/set-tag",

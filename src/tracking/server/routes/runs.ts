@@ -4,6 +4,7 @@ import { parseWithin } from "../json-body.ts";
 import { invalid, quote } from "../refusal.ts";
 import { Double, Filter, Integer, maxBatch, Orders, PageToken, Pairs, Required, RunQuery, Step, Text, Texts, Whole } from "../schemas.ts";
 import { runStatuses, type RunStatus } from "../store/runs.ts";
+import { sendRead } from "./read-answer.ts";
 import { readView, View } from "./view-type.ts";
 
 const Metric = Type.Object({
@@ -31,7 +32,7 @@ const DatasetInput = Type.Object({
 });
 
 /** Everything below /mlflow/runs. */
-export function registerRuns(app: TrackingApp, { store }: TrackingContext): void {
+export function registerRuns(app: TrackingApp, { store, reader }: TrackingContext): void {
   const { runs, db } = store;
   const Create = Type.Object({ experiment_id: Text, user_id: Text, run_name: Text, start_time: Whole, tags: Pairs });
   app.post("/runs/create", { schema: { body: Create } }, ({ body }) => ({
@@ -43,7 +44,11 @@ export function registerRuns(app: TrackingApp, { store }: TrackingContext): void
       tags: body.tags ?? [],
     }),
   }));
-  app.get("/runs/get", { schema: { querystring: RunQuery } }, ({ query }) => ({ run: runs.get(query.run_id) }));
+  app.get(
+    "/runs/get",
+    { schema: { querystring: RunQuery } },
+    async ({ query }, reply) => await sendRead(reply, reader, { kind: "run", runId: query.run_id }),
+  );
   const Update = Type.Object({
     run_id: Required,
     status: Type.Optional(Type.Union([...runStatuses.map((name) => Type.Literal(name)), Type.Integer({ minimum: 1, maximum: 5 })])),
@@ -131,19 +136,16 @@ export function registerRuns(app: TrackingApp, { store }: TrackingContext): void
     order_by: Orders,
     page_token: PageToken,
   });
-  app.post("/runs/search", { schema: { body: Search } }, ({ body }, reply) => {
-    const { items, token } = runs.searchJson({
+  app.post("/runs/search", { schema: { body: Search } }, async ({ body }, reply) => {
+    const search = {
       experimentIds: body.experiment_ids ?? [],
       filter: body.filter,
       orderBy: body.order_by,
       viewType: readView(body.run_view_type),
       maxResults: body.max_results,
       pageToken: body.page_token,
-    });
-    const next = token === undefined ? "" : `"next_page_token":${JSON.stringify(token)}`;
-    const parts = items.flatMap((item) => [comma, item]);
-    const found = items.length === 0 ? [] : [Buffer.from('"runs":['), ...parts.slice(1), Buffer.from(next === "" ? "]" : "],")];
-    return reply.type("application/json; charset=utf-8").send(Buffer.concat([Buffer.from("{"), ...found, Buffer.from(`${next}}`)]));
+    };
+    return await sendRead(reply, reader, { kind: "runs", search });
   });
 }
 
@@ -167,7 +169,6 @@ function toPoint({
   return { key, value: Number(value), timestamp, step, modelId, datasetName, datasetDigest };
 }
 
-const comma = Buffer.from(",");
 /** An MLmodel file with the signature of a model of thousands of columns. */
 const maxModelJson = 1_000_000;
 const modelFields = ["artifact_path", "flavors", "utc_time_created", "run_id"];

@@ -1,7 +1,7 @@
 import { invalid } from "../refusal.ts";
 
 /** Where the next page begins. Clients pass it back as it is; whatever is not one of ours is refused. */
-function writePageToken(offset: number): string {
+export function nextPageToken(offset: number): string {
   return Buffer.from(JSON.stringify({ offset })).toString("base64");
 }
 
@@ -16,15 +16,16 @@ export function readPageToken(token: string | undefined): number {
   throw invalid(`page_token ${JSON.stringify(token.slice(0, 60))} is not one that this server gave.`);
 }
 
-export interface Page<Item> {
-  readonly items: readonly Item[];
+/** `items` is a list, or makes one item after the other. */
+export interface Page<Item, Items extends Iterable<Item> = readonly Item[]> {
+  readonly items: Items;
   readonly token: string | undefined;
 }
 
 /** Of one item more than was asked for, which says whether there is another page. */
 export function cutPage<Item>(items: readonly Item[], offset: number, maxResults: number): Page<Item> {
   const more = items.length > maxResults;
-  return { items: more ? items.slice(0, maxResults) : items, token: more ? writePageToken(offset + maxResults) : undefined };
+  return { items: more ? items.slice(0, maxResults) : items, token: more ? nextPageToken(offset + maxResults) : undefined };
 }
 
 export function checkMaxResults(maxResults: number, limit: number): void {

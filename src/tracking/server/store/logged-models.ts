@@ -137,12 +137,11 @@ export class LoggedModels {
     return this.#toModel(row);
   }
 
-  finalize(modelId: string, status: ModelStatus): LoggedModel {
-    return this.#db.write(() => {
+  finalize(modelId: string, status: ModelStatus): void {
+    this.#db.write(() => {
       const id = Number(this.#row(modelId)["id"]);
       const sql = "UPDATE logged_models SET status = ?, last_update_time = ? WHERE id = ?";
       this.#db.run(sql, modelStatuses.indexOf(status), Date.now(), id);
-      return this.get(modelId, true);
     });
   }
 
@@ -157,11 +156,8 @@ export class LoggedModels {
     this.#db.write(() => this.#putParams(Number(this.#row(modelId)["id"]), params));
   }
 
-  setTags(modelId: string, tags: readonly KeyValue[]): LoggedModel {
-    return this.#db.write(() => {
-      this.#putTags(Number(this.#row(modelId)["id"]), tags);
-      return this.get(modelId, true);
-    });
+  setTags(modelId: string, tags: readonly KeyValue[]): void {
+    this.#db.write(() => this.#putTags(Number(this.#row(modelId)["id"]), tags));
   }
 
   deleteTag(modelId: string, key: string): void {

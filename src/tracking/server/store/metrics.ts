@@ -25,6 +25,9 @@ export interface Point {
   readonly step: number;
 }
 
+/** Where a point is in its metric's order. */
+export type PointPlace = Pick<Point, "timestamp" | "step" | "value">;
+
 const columns = "key, value, timestamp, step, is_nan";
 
 /** A row of `columns`. */
@@ -84,18 +87,26 @@ export class Metrics {
     return this.#db.all(sql, run).map((row) => String(row["key"]));
   }
 
-  /** All points of a metric, or `maxResults` of them from the page that the token names; none of a run that is not there. */
-  history(runId: string, key: string, maxResults?: number, pageToken?: string): Page<Point> {
+  /** `maxResults` points of a metric from the page that the token names; none of a run that is not there. */
+  history(runId: string, key: string, maxResults: number, pageToken?: string): Page<Point> {
     const offset = readPageToken(pageToken);
     const rows = this.#db.arrays(
       `SELECT ${columns} FROM metrics WHERE run = (SELECT id FROM runs WHERE run_id = ?) AND key = ? ORDER BY ${inOrder} LIMIT ? OFFSET ?`,
       runId,
       key,
-      maxResults === undefined ? -1 : maxResults + 1,
+      maxResults + 1,
       offset,
     );
-    const points = rows.map(toPoint);
-    return maxResults === undefined ? { items: points, token: undefined } : cutPage(points, offset, maxResults);
+    return cutPage(rows.map(toPoint), offset, maxResults);
+  }
+
+  /** The next `count` points of a metric behind one of them, or its first. */
+  historyAfter(runId: string, key: string, after: PointPlace | undefined, count: number): Point[] {
+    const { timestamp, step, value } = after ?? { timestamp: -1, step: 0, value: 0 };
+    const sql = `SELECT ${columns} FROM metrics WHERE run = (SELECT id FROM runs WHERE run_id = ?) AND key = ?
+      AND (${inOrder}) > (?, ?, ?, ?) ORDER BY ${inOrder} LIMIT ?`;
+    const isNan = value === "NaN" ? 1 : 0;
+    return this.#db.arrays(sql, runId, key, timestamp, step, value === "NaN" ? 0 : value, isNan, count).map(toPoint);
   }
 
   /** One metric of several runs, by run and then in time; runs that are not there have none. */

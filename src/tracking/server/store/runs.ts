@@ -58,14 +58,14 @@ const modelsTag = "mlflow.log-model.history";
 const maxModels = 1_000_000;
 
 const pairs = (table: string): string =>
-  `(SELECT group_concat(json_object('key', key, 'value', value)) FROM ${table} WHERE run = page.id) AS ${table}`;
+  `(SELECT group_concat(json_object('key', key, 'value', value)) FROM ${table} WHERE run = runs.id) AS ${table}`;
 /** What a run's JSON needs beside its row. Metrics come as bytes, which are sent as they are: a text of megabytes would be decoded and encoded again. */
-const jsonColumns = [
-  "(SELECT CAST(group_concat(json) AS BLOB) FROM latest_metrics WHERE run = page.id) AS metrics",
-  pairs("params"),
-  pairs("tags"),
-  "EXISTS (SELECT 1 FROM dataset_inputs WHERE run = page.id UNION ALL SELECT 1 FROM model_links WHERE run = page.id) AS linked",
-];
+const jsonQuery = `SELECT
+  (SELECT CAST(group_concat(json) AS BLOB) FROM latest_metrics WHERE run = runs.id) AS metrics,
+  ${pairs("params")},
+  ${pairs("tags")},
+  EXISTS (SELECT 1 FROM dataset_inputs WHERE run = runs.id UNION ALL SELECT 1 FROM model_links WHERE run = runs.id) AS linked
+  FROM runs WHERE id = ?`;
 
 /** Runs with their params, tags and metrics. */
 export class Runs {
@@ -193,12 +193,14 @@ export class Runs {
     });
   }
 
-  /** Like `search`, each run as the bytes of its JSON, which the database makes: a page of 1,000 runs may hold 100,000 metrics. */
-  searchJson(search: RunSearch): Page<Buffer> {
-    return this.#db.read(() => {
-      const { items, token } = searchRuns(this.#db, search, ...jsonColumns);
-      return { items: items.map((row) => this.#toJson(row)), token };
-    });
+  /**
+   * Like `search`, each run as the bytes of its JSON, which the database makes when the run is asked for: a page of 1,000 runs
+   * may hold 100,000 metrics.
+   */
+  searchJson(search: RunSearch): Page<Buffer, Iterable<Buffer>> {
+    const { items, token } = searchRuns(this.#db, search);
+    const toJson = (row: Row): Buffer => this.#toJson({ ...row, ...this.#db.get(jsonQuery, Number(row["id"])) });
+    return { items: Iterator.from(items).map(toJson), token };
   }
 
   /** Key of a run that is there, in whatever state, in the tables. */
@@ -211,7 +213,7 @@ export class Runs {
     return { id: Number(row["id"]), experiment: Number(row["experiment"]) };
   }
 
-  /** Of a row with `jsonColumns`. */
+  /** Of a row with the columns of `jsonQuery`. */
   #toJson(row: Row): Buffer {
     const { metrics, params, tags, linked } = row;
     const { inputs, outputs } = linked === 1 ? this.links.of(Number(row["id"])) : { inputs: {}, outputs: {} };

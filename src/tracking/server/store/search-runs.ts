@@ -56,11 +56,8 @@ const spec: SearchSpec = {
   nullable: ["tag", "param"],
 };
 
-/**
- * Rows of `runs` that fit, in order. Runs without what they are ordered by come last, those with NaN just before them.
- * `columns` are more columns, of the runs on the page only, which has the name `page`.
- */
-export function searchRuns(db: Database, search: RunSearch, ...columns: readonly string[]): Page<Row> {
+/** Rows of `runs` that fit, in order. Runs without what they are ordered by come last, those with NaN just before them. */
+export function searchRuns(db: Database, search: RunSearch): Page<Row> {
   const { experimentIds, filter, orderBy = [], viewType = "ACTIVE_ONLY", maxResults, pageToken } = search;
   checkMaxResults(maxResults, maxSearchResults);
   const ids = experimentIds.map(parseExperimentId);
@@ -72,8 +69,7 @@ export function searchRuns(db: Database, search: RunSearch, ...columns: readonly
   ]);
   const { joins, order, values } = readOrders(orderBy);
   const offset = readPageToken(pageToken);
-  const page = `SELECT runs.* FROM runs ${joins} WHERE ${where.sql} ORDER BY ${order} LIMIT ? OFFSET ?`;
-  const sql = `SELECT ${["page.*", ...columns].join(", ")} FROM (${page}) AS page`;
+  const sql = `SELECT runs.* FROM runs ${joins} WHERE ${where.sql} ORDER BY ${order} LIMIT ? OFFSET ?`;
   return cutPage(db.all(sql, ...values, ...where.values, maxResults + 1, offset), offset, maxResults);
 }
 

@@ -5,6 +5,7 @@ import { describe, expect, test } from "vitest";
 import { buildTrackingApp } from "../../../../src/tracking/server/app.ts";
 import { ArtifactStore } from "../../../../src/tracking/server/artifacts.ts";
 import { migrate, migrations } from "../../../../src/tracking/server/migrations.ts";
+import { StoreReader } from "../../../../src/tracking/server/store-reader.ts";
 import { openTrackingStore } from "../../../../src/tracking/server/store/tracking-store.ts";
 import { ask, createRun, get, post, startTracking, temporaryFolder } from "../../../helpers/tracking-server.ts";
 
@@ -155,7 +156,9 @@ describe("the database", () => {
   test("that has no room answers 507 and loses nothing that was acknowledged", async () => {
     const dir = await temporaryFolder();
     const store = openTrackingStore(join(dir, "mlflow.db"));
-    const app = await buildTrackingApp({ context: { store, artifacts: await ArtifactStore.open(dir) } });
+    const app = await buildTrackingApp({
+      context: { store, reader: new StoreReader(store, undefined), artifacts: await ArtifactStore.open(dir) },
+    });
     const call = async (url: string, payload: object): Promise<{ status: number; body: Record<string, unknown> }> => {
       const { statusCode, body } = await app.inject({
         method: "POST",

@@ -1,0 +1,12 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { answerJobs } from "../../http/job-thread.ts";
+import { answerRead, type Read } from "./reads.ts";
+import { openTrackingStore } from "./store/tracking-store.ts";
+
+if (parentPort) {
+  const store = openTrackingStore(workerData as string);
+  answerJobs(parentPort, (read: Read) => {
+    const answer = answerRead(store, read);
+    return { answer, transfer: [answer.json.buffer] };
+  });
+}
