@@ -8,7 +8,7 @@ export interface JobThreadOptions {
   readonly data?: unknown;
   /** Name of the thread, for tools that list threads. */
   readonly name: string;
-  /** A job that takes longer is given up, and its thread is replaced. */
+  /** A job that takes longer is given up, and its thread is replaced. The start of the thread does not count. */
   readonly deadlineMs: number;
   /** Jobs that may wait while one runs. */
   readonly waitingLimit: number;
@@ -23,8 +23,12 @@ interface Job {
   readonly reject: (reason: unknown) => void;
 }
 
-/** What a thread sends: one message for each call. */
+/** How long the modules of a thread may take to load, on a machine that is busy. */
+const startMs = 20_000;
+
+/** What a thread sends: that its modules are loaded, then one message for each call. */
 type Message =
+  | { readonly kind: "ready" }
   | { readonly kind: "done"; readonly answer: unknown }
   | {
       readonly kind: "failed";
@@ -92,11 +96,17 @@ export class JobThread<Call, Answer> {
     if (this.#running !== undefined) return;
     this.#running = this.#waiting.shift();
     if (this.#running === undefined) return;
-    const { deadlineMs } = this.#options;
-    this.#deadline = setTimeout(() => this.#stop(new ServalError("E_JOB_STOPPED", `It took longer than ${deadlineMs} ms.`)), deadlineMs);
     const { call, transfer } = this.#running;
-    this.#worker ??= this.#start();
+    if (this.#worker === undefined) {
+      this.#worker = this.#start();
+      this.#allow(startMs);
+    } else this.#allow(this.#options.deadlineMs);
     this.#worker.postMessage(call, transfer);
+  }
+
+  #allow(ms: number): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => this.#stop(new ServalError("E_JOB_STOPPED", `It took longer than ${ms} ms.`)), ms);
   }
 
   #start(): Worker {
@@ -105,6 +115,10 @@ export class JobThread<Call, Answer> {
     worker.unref();
     worker.on("message", (message: Message) => {
       if (worker !== this.#worker) return;
+      if (message.kind === "ready") {
+        this.#allow(this.#options.deadlineMs);
+        return;
+      }
       const job = this.#end();
       if (message.kind === "done") job?.resolve(message.answer as never);
       else job?.reject(new ServalError(message.code, message.message, { hint: message.hint, details: message.details }));
@@ -134,18 +148,22 @@ export class JobThread<Call, Answer> {
   }
 }
 
+interface JobAnswer {
+  readonly answer: unknown;
+  readonly transfer: readonly Transferable[];
+}
+
 /** In the thread: answers each call with what `work` returns. `transfer` moves instead of being copied. */
-export function answerJobs(
-  port: MessagePort,
-  work: (call: never) => { readonly answer: unknown; readonly transfer: readonly Transferable[] },
-): void {
-  port.on("message", (call) => {
+export function answerJobs(port: MessagePort, work: (call: never) => JobAnswer | Promise<JobAnswer>): void {
+  const answer = async (call: unknown): Promise<void> => {
     try {
-      const { answer, transfer } = work(call as never);
+      const { answer, transfer } = await work(call as never);
       port.postMessage({ kind: "done", answer } satisfies Message, transfer);
     } catch (error) {
       const { code, message, hint, details } = toServalError(error);
       port.postMessage({ kind: "failed", code, message, hint, details } satisfies Message);
     }
-  });
+  };
+  port.on("message", (call) => void answer(call));
+  port.postMessage({ kind: "ready" } satisfies Message);
 }

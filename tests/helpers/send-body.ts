@@ -1,4 +1,4 @@
-import { request } from "node:http";
+import { Agent, request } from "node:http";
 
 /** The answer to a body, read to its end but kept only so far that a test can tell what it says. */
 export interface ShortAnswer {
@@ -18,19 +18,17 @@ export async function sendBody(
 ): Promise<ShortAnswer> {
   const { promise, resolve, reject } = Promise.withResolvers<ShortAnswer>();
   const length = { "content-length": String(Buffer.byteLength(body)) };
-  const outgoing = request(
-    url,
-    { method, agent: false, headers: { "content-type": "application/json", ...length, ...headers } },
-    (incoming) => {
-      let sizeBytes = 0;
-      let start = "";
-      incoming.on("data", (chunk: Buffer) => {
-        sizeBytes += chunk.length;
-        if (start.length < keptChars) start += chunk.toString("latin1", 0, keptChars - start.length);
-      });
-      incoming.once("end", () => resolve({ status: incoming.statusCode ?? 0, sizeBytes, start })).once("error", reject);
-    },
-  );
+  // Kept open: a server may answer before it has read everything, and the rest must still find it there.
+  const agent = new Agent({ keepAlive: true });
+  const outgoing = request(url, { method, agent, headers: { "content-type": "application/json", ...length, ...headers } }, (incoming) => {
+    let sizeBytes = 0;
+    let start = "";
+    incoming.on("data", (chunk: Buffer) => {
+      sizeBytes += chunk.length;
+      if (start.length < keptChars) start += chunk.toString("latin1", 0, keptChars - start.length);
+    });
+    incoming.once("end", () => resolve({ status: incoming.statusCode ?? 0, sizeBytes, start })).once("error", reject);
+  });
   outgoing.once("error", reject).end(body);
-  return await promise;
+  return await promise.finally(() => agent.destroy());
 }

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { brokenPromises, probeWhile, type Probe } from "../helpers/live-probe.ts";
 import { sendBody, type ShortAnswer } from "../helpers/send-body.ts";
 import { form, readReply } from "../helpers/service.ts";
-import { startServal, type ProcessResult, type ServalProcess } from "../helpers/serval-process.ts";
+import { startServal, type ServalProcess } from "../helpers/serval-process.ts";
 import { colourPicture, writeTinyBundle } from "../helpers/tiny-bundle.ts";
 
 /** 64 images of this side have 4.9 million values. */
@@ -18,6 +18,8 @@ let serving: ServalProcess;
 let url: string;
 let picture: Buffer;
 const measured: Record<string, object> = {};
+/** Where other programs have the machine, a measurement may be theirs: it is made again. */
+const again = { retry: 2 };
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "serval-bodies-"));
@@ -27,7 +29,7 @@ beforeAll(async () => {
   url = await serving.address();
 });
 afterAll(async () => {
-  const { code }: ProcessResult = await serving.stop();
+  const { code } = await serving.stop();
   await rm(folder, { recursive: true });
   console.table(measured);
   expect(code).toBe(0);
@@ -76,7 +78,7 @@ async function expectPrediction(): Promise<void> {
 }
 
 describe("while a body is read, /health/live answers at once:", () => {
-  it.each(attacks)("%s", async (name, body, status) => {
+  it.each(attacks)("%s", again, async (name, body, status) => {
     const bytes = Buffer.from(body());
     const probe = await probeWhile({ url: `${url}/health/live`, pid: serving.child.pid }, async () => await infer(bytes));
     const { result } = probe;
@@ -87,7 +89,7 @@ describe("while a body is read, /health/live answers at once:", () => {
 });
 
 describe("while eight such bodies are read at once,", () => {
-  it("/health/live answers at once, and a picture gets its prediction", async () => {
+  it("/health/live answers at once, and a picture gets its prediction", again, async () => {
     const bodies = attacks.slice(2, 10).map(([, body]) => Buffer.from(body()));
     const probe = await probeWhile({ url: `${url}/health/live`, pid: serving.child.pid }, async () => {
       const answers = Promise.all(bodies.map(infer));
@@ -99,7 +101,7 @@ describe("while eight such bodies are read at once,", () => {
     expectCalm("eight at once", probe);
   });
 
-  it("the answers with all features of 64 images are as many as there is memory for", async () => {
+  it("the answers with all features of 64 images are as many as there is memory for", again, async () => {
     const bytes = Buffer.from(request(most, `${outputs(1).slice(0, -2)},"parameters":{"binary_data":true}}]`));
     const probe = await probeWhile({ url: `${url}/health/live`, pid: serving.child.pid }, async () => {
       const answers = Promise.all(Array.from({ length: 8 }, async () => await infer(bytes)));
@@ -119,7 +121,7 @@ describe("a large body of JSON that nobody takes", () => {
     ["/predict/batch", "POST", 415],
     ["/model/rollback", "POST", 415],
     ["/model/pin", "DELETE", 415],
-  ])("is thrown away unread at %s", async (path, method, status) => {
+  ])("is thrown away unread at %s", again, async (path, method, status) => {
     const bytes = Buffer.from(`[${repeated("[],", 15.9 * mebibyte)}[]]`);
     const probe = await probeWhile(
       { url: `${url}/health/live`, pid: serving.child.pid },

@@ -5,8 +5,8 @@ import { openTrackingStore } from "./store/tracking-store.ts";
 
 if (parentPort) {
   const store = openTrackingStore(workerData as string);
-  answerJobs(parentPort, (read: Read) => {
-    const answer = answerRead(store, read);
-    return { answer, transfer: [answer.json.buffer] };
+  answerJobs(parentPort, async (read: Read) => {
+    const answer = await answerRead(store, read);
+    return { answer, transfer: [answer.body.buffer] };
   });
 }

@@ -1,4 +1,4 @@
-import { invalid } from "./refusal.ts";
+import type { LineChartSeries } from "../../charts/line-chart.ts";
 import { nextPageToken, readPageToken, type Page } from "./search/page-token.ts";
 import type { ExperimentSearch } from "./store/experiments.ts";
 import type { LoggedModelSearch } from "./store/logged-models.ts";
@@ -32,11 +32,13 @@ export type Read =
       readonly key: string;
       readonly maxResults: number;
       readonly steps?: readonly [from: number, to: number] | undefined;
-    };
+    }
+  /** Drawn as SVG: the drawing library takes longer to load than a request may wait for others. */
+  | { readonly kind: "chart"; readonly runIds: readonly string[]; readonly key: string };
 
 export interface ReadAnswer {
-  /** The answer's body; of a part of a whole history only its points, with commas between them. */
-  readonly json: Uint8Array<ArrayBuffer>;
+  /** JSON, or SVG; of a part of a whole history only its points, with commas between them. */
+  readonly body: Uint8Array<ArrayBuffer>;
   /** The last point of a part that is not the last one. */
   readonly after?: PointPlace;
 }
@@ -45,15 +47,17 @@ export interface ReadAnswer {
 const maxPageBytes = 16 * 1024 * 1024;
 /** Points of a page of a history. */
 const maxPagePoints = 100_000;
+/** Points of a line of a chart. */
+const pointsPerChart = 600;
 /** Points of one part of a whole history: a tenth of a second, and two megabytes. */
 const pointsPerPart = 25_000;
 
 /** Answers from one state of the store, also while others write to it. Throws what the store throws. */
-export function answerRead(store: TrackingStore, read: Read): ReadAnswer {
+export function answerRead(store: TrackingStore, read: Read): ReadAnswer | Promise<ReadAnswer> {
   return store.db.read(() => answer(store, read));
 }
 
-function answer(store: TrackingStore, read: Read): ReadAnswer {
+function answer(store: TrackingStore, read: Read): ReadAnswer | Promise<ReadAnswer> {
   const { runs, experiments, loggedModels, registeredModels, modelVersions } = store;
   switch (read.kind) {
     case "run":
@@ -82,7 +86,7 @@ function answer(store: TrackingStore, read: Read): ReadAnswer {
       const points = runs.metrics.historyAfter(read.runId, read.key, read.after, pointsPerPart);
       const json = Buffer.from(points.map((point) => JSON.stringify(point)).join());
       const last = points.length === pointsPerPart ? points.at(-1) : undefined;
-      return { json: own(json), ...(last !== undefined && { after: last }) };
+      return { body: own(json), ...(last !== undefined && { after: last }) };
     }
     case "histories":
       return whole({ metrics: runs.metrics.historyOfRuns(read.runIds, read.key, read.maxResults) });
@@ -95,12 +99,28 @@ function answer(store: TrackingStore, read: Read): ReadAnswer {
       return whole(points.length > 0 ? { metrics: points } : {});
     }
     default:
-      throw invalid(`There is nothing to read by the name ${String((read as Read).kind)}.`);
+      return drawChart(read.key, chartSeries(store, read.runIds, read.key));
   }
 }
 
+function chartSeries({ runs }: TrackingStore, runIds: readonly string[], key: string): LineChartSeries[] {
+  return runIds.map((id, colour) => ({
+    name: runs.info(id).run_name,
+    points: runs.metrics
+      .sample(runs.idOf(id), key, pointsPerChart)
+      .flatMap(({ step, value }) => (value === "NaN" || Math.abs(value) === Number.MAX_VALUE ? [] : [[step, value] as const])),
+    colour,
+    dashed: false,
+  }));
+}
+
+async function drawChart(title: string, series: readonly LineChartSeries[]): Promise<ReadAnswer> {
+  const [{ chartSvg }, { lineChart }] = await Promise.all([import("../../charts/svg.ts"), import("../../charts/line-chart.ts")]);
+  return { body: own(Buffer.from(chartSvg(lineChart({ title, xName: "step", yName: "", series })))) };
+}
+
 function whole(answer: object): ReadAnswer {
-  return { json: own(Buffer.from(JSON.stringify(answer))) };
+  return { body: own(Buffer.from(JSON.stringify(answer))) };
 }
 
 /** `{"runs":[…],"next_page_token":"…"}`, each member only where there is something in it. Items that are bytes are JSON already. */
@@ -121,7 +141,7 @@ function page(name: string, { items, token }: Page<object, Iterable<object>>, pa
   }
   if (count > 0) parts.push(Buffer.from("]"));
   if (next !== undefined) parts.push(Buffer.from(`${count > 0 ? "," : ""}"next_page_token":${JSON.stringify(next)}`));
-  return { json: own(Buffer.concat([Buffer.from("{"), ...parts, Buffer.from("}")])) };
+  return { body: own(Buffer.concat([Buffer.from("{"), ...parts, Buffer.from("}")])) };
 }
 
 const comma = Buffer.from(",");

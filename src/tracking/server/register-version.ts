@@ -58,12 +58,12 @@ function resolveSource(store: TrackingStore, { source, runId = "", modelId = "" 
   if (scheme === "runs") {
     const from = source.slice("runs:/".length).split("/")[0];
     if (from !== runId || model !== undefined) throw foreign(source, "run_id");
-    known(source, "run_id", () => store.runs.get(runId));
+    known(source, "run_id", () => store.runs.info(runId));
     return { source, runId, modelId, storageLocation: source };
   }
   if (scheme === "mlflow-artifacts") {
     const root =
-      model?.info.artifact_uri ?? (runId === "" ? undefined : known(source, "run_id", () => store.runs.get(runId)).info.artifact_uri);
+      model?.info.artifact_uri ?? (runId === "" ? undefined : known(source, "run_id", () => store.runs.info(runId)).artifact_uri);
     if (root === undefined || !isWithin(source, root)) throw foreign(source, model === undefined ? "run_id" : "model_id");
   }
   return { source, runId: ownRun(), modelId, storageLocation: source };

@@ -38,7 +38,7 @@ export class StoreReader {
   /** Throws what the store throws, E_QUEUE_FULL and E_JOB_STOPPED. */
   async read(read: Read): Promise<ReadAnswer> {
     const thread = read.kind === "run" || read.kind === "logged model" ? this.#items : this.#searches;
-    return thread === undefined ? answerRead(this.#store, read) : await thread.run(read);
+    return await (thread === undefined ? answerRead(this.#store, read) : thread.run(read));
   }
 
   close(): void {

@@ -11,6 +11,22 @@ const readData = (data: string): number[] => [
   ...(read(JSON.stringify({ inputs: [{ ...input, data: 0 }] }).replace(":0}", `:${data}}`)).images ?? []),
 ];
 
+/** What it returns, or that it refuses. */
+function outcome(read: () => number[]): number[] | string {
+  try {
+    return read();
+  } catch {
+    return "refused";
+  }
+}
+
+/** The same by way of JavaScript's own parser. */
+function readByParsing(data: string): number[] {
+  const all = (JSON.parse(data) as unknown[]).flat(3) as number[];
+  if (all.length === 18 && all.every((value) => Number.isInteger(value) && value >= 0 && value <= 255)) return all;
+  throw new RangeError(data);
+}
+
 describe("the values", () => {
   test("are read flat or nested, wherever they are in the request and however it is spaced", () => {
     const rows = [0, 1].map((y) => [0, 1, 2].map((x) => values.slice((y * 3 + x) * 3, (y * 3 + x) * 3 + 3)));
@@ -42,16 +58,7 @@ describe("the values", () => {
     fc.assert(
       fc.property(text, (parts) => {
         const data = `[${parts.join("")}]`;
-        let expected: number[] | undefined;
-        try {
-          const all = (JSON.parse(data) as unknown[]).flat(3) as number[];
-          if (all.length === 18 && all.every((value) => Number.isInteger(value) && value >= 0 && value <= 255)) expected = all;
-        } catch {
-          // Not JSON.
-        }
-        if (expected === undefined)
-          expect(() => readData(data)).toThrow(expect.objectContaining({ code: expect.stringMatching(/^E_(TENSOR|REQUEST)$/) }));
-        else expect(readData(data)).toEqual(expected);
+        expect(outcome(() => readData(data))).toEqual(outcome(() => readByParsing(data)));
       }),
       { numRuns: 2000 },
     );

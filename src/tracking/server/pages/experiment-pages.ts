@@ -9,6 +9,8 @@ import { html, link, type Html } from "./html.ts";
 import { sendPage, table } from "./layout.ts";
 
 const runsPerPage = 50;
+/** Metrics and params of a run, among which the columns of the table are chosen. */
+const valuesPerRun = 500;
 /** Columns that fit; the page of a run has all. */
 const maxMetricColumns = 6;
 const maxParamColumns = 4;
@@ -62,13 +64,14 @@ export function registerExperimentPages(app: TrackingApp, { store }: TrackingCon
       let found: Page<Run> = { items: [], token: undefined };
       let problem: string | undefined;
       try {
-        found = store.runs.search({
+        const search = {
           experimentIds: [experiment.experiment_id],
           filter: query.filter.trim(),
           orderBy: query.order === "" ? [] : [query.order],
           maxResults: runsPerPage,
           pageToken: query.page,
-        });
+        };
+        found = store.runs.search(search, valuesPerRun);
       } catch (error) {
         if (!(error instanceof ServalError)) throw error;
         problem = error.message;

@@ -73,7 +73,7 @@ export function registerModelPages(app: TrackingApp, { store }: TrackingContext)
 
   function runLink(runId: string): Html | string {
     try {
-      return html`<a href="${`/runs/${runId}`}">${runs.get(runId).info.run_name}</a>`;
+      return html`<a href="${`/runs/${runId}`}">${runs.info(runId).run_name}</a>`;
     } catch {
       // A version may be of another server's run, or of none.
       return runId;

@@ -8,16 +8,17 @@ import { showDuration, showNumber, showSize, showTime } from "./format.ts";
 import { html, link, type Html } from "./html.ts";
 import { sendPage, table } from "./layout.ts";
 
-const pointsPerChart = 600;
 const maxCompared = 8;
 const maxFiles = 500;
+/** Metrics, params, tags and inputs of a run on a page. */
+const maxRows = 1000;
 const noteTag = "mlflow.note.content";
 
 /** `/runs/ID`: a run with its curves, params, pictures and files. `/compare`: runs side by side. `/chart`: one curve. */
 export function registerRunPages(app: TrackingApp, context: TrackingContext): void {
-  const { runs, db } = context.store;
+  const { runs } = context.store;
   app.get("/runs/:id", { schema: { params: Type.Object({ id: Type.String() }) } }, async ({ params }, reply) => {
-    const run = runs.get(params.id);
+    const run = runs.overview(params.id, maxRows);
     const { info, data } = run;
     const root = storedPath(info.artifact_uri);
     const files = root === undefined ? [] : await listAll(context, root);
@@ -155,7 +156,7 @@ export function registerRunPages(app: TrackingApp, context: TrackingContext): vo
   const Runs = Type.Object({ run: Type.Array(Type.String(), { default: [] }) });
   app.get("/compare", { schema: { querystring: Runs } }, ({ query }, reply) => {
     const ids = [...new Set(query.run)].slice(0, maxCompared);
-    const chosen = ids.map((id) => runs.get(id));
+    const chosen = ids.map((id) => runs.overview(id, maxRows));
     if (chosen.length < 2)
       return sendPage(
         reply,
@@ -202,29 +203,17 @@ export function registerRunPages(app: TrackingApp, context: TrackingContext): vo
 
   const Chart = Type.Object({ run: Type.Array(Type.String(), { minItems: 1, maxItems: maxCompared }), metric: Type.String() });
   app.get("/chart", { schema: { querystring: Chart } }, async ({ query }, reply) => {
-    // Loaded here: the drawing library takes longer to load than the server to start.
-    const [{ chartSvg }, { lineChart }] = await Promise.all([import("../../../charts/svg.ts"), import("../../../charts/line-chart.ts")]);
-    const series = db.read(() =>
-      query.run.map((id, colour) => ({
-        name: runs.get(id).info.run_name,
-        points: runs.metrics
-          .sample(runs.idOf(id), query.metric, pointsPerChart)
-          .flatMap(({ step, value }) => (value === "NaN" || Math.abs(value) === Number.MAX_VALUE ? [] : [[step, value] as const])),
-        colour,
-        dashed: false,
-      })),
-    );
-    const svg = chartSvg(lineChart({ title: query.metric, xName: "step", yName: "", series }));
+    const { body } = await context.reader.read({ kind: "chart", runIds: query.run, key: query.metric });
     return reply
       .type("image/svg+xml")
       .header("content-security-policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'")
-      .send(svg);
+      .send(Buffer.from(body.buffer));
   });
 }
 
 /** A chart for each metric that is a curve in one of the runs. */
 function curves(runs: readonly Run[], { store }: TrackingContext): Html | false {
-  const keys = [...new Set(runs.flatMap(({ info }) => store.runs.metrics.curves(store.runs.idOf(info.run_id))))];
+  const keys = [...new Set(runs.flatMap(({ info }) => store.runs.metrics.curves(store.runs.idOf(info.run_id), maxRows)))];
   const ids = runs.map(({ info }) => info.run_id);
   if (keys.length === 0) return false;
   return html`<h2>Curves</h2>
@@ -237,7 +226,7 @@ function section(title: string, rows: readonly Html[], head: Html): Html | false
   return (
     rows.length > 0 &&
     html`<h2>${title}</h2>
-      ${table(head, rows)}`
+      ${rows.length >= maxRows && html`<p class="soft">The first ${maxRows} are shown; the API has all of them.</p>`} ${table(head, rows)}`
   );
 }
 

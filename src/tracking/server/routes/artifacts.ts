@@ -12,7 +12,7 @@ import { mediaType } from "./media-type.ts";
 export function registerArtifactLists(app: TrackingApp, context: TrackingContext): void {
   const { runs, loggedModels } = context.store;
   app.get("/artifacts/list", { schema: { querystring: Type.Object({ run_id: Required, path: Text }) } }, async ({ query }) => {
-    const { artifact_uri: uri } = runs.get(query.run_id).info;
+    const { artifact_uri: uri } = runs.info(query.run_id);
     return { root_uri: uri, ...(await listBelow(context, uri, query.path)) };
   });
   app.get(
@@ -61,7 +61,7 @@ export async function registerArtifactProxy(app: TrackingApp, { artifacts }: Tra
 export function registerDownloads(app: TrackingApp, context: TrackingContext): void {
   const { runs, modelVersions } = context.store;
   app.get("/get-artifact", { schema: { querystring: Type.Object({ run_id: Required, path: Required }) } }, async ({ query }, reply) => {
-    return sendFile(reply, await findBelow(context, runs.get(query.run_id).info.artifact_uri, query.path));
+    return sendFile(reply, await findBelow(context, runs.info(query.run_id).artifact_uri, query.path));
   });
   const Version = Type.Object({ name: Required, version: Required, path: Required });
   app.get("/model-versions/get-artifact", { schema: { querystring: Version } }, async ({ query }, reply) => {

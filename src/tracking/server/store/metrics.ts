@@ -76,15 +76,16 @@ export class Metrics {
     for (const [key, { value, isNan, timestamp, step }] of newest) this.#db.run(upsert, run, key, value, timestamp, step, isNan);
   }
 
-  latest(run: number): Point[] {
-    return this.#db.arrays(`SELECT ${columns} FROM latest_metrics WHERE run = ?`, run).map(toPoint);
+  /** At most `limit` of a run's metrics, by name. */
+  latest(run: number, limit: number): Point[] {
+    return this.#db.arrays(`SELECT ${columns} FROM latest_metrics WHERE run = ? LIMIT ?`, run, limit).map(toPoint);
   }
 
-  /** The metrics of a run that have more than one point, so that there is a curve to draw. */
-  curves(run: number): string[] {
-    const sql = `SELECT key FROM latest_metrics l WHERE run = ? AND
+  /** Those of the first `limit` metrics of a run that have more than one point, so that there is a curve to draw. */
+  curves(run: number, limit: number): string[] {
+    const sql = `SELECT key FROM (SELECT run, key FROM latest_metrics WHERE run = ? LIMIT ?) l WHERE
       (SELECT count(*) FROM (SELECT 1 FROM metrics m WHERE m.run = l.run AND m.key = l.key LIMIT 2)) > 1`;
-    return this.#db.all(sql, run).map((row) => String(row["key"]));
+    return this.#db.all(sql, run, limit).map((row) => String(row["key"]));
   }
 
   /** `maxResults` points of a metric from the page that the token names; none of a run that is not there. */

@@ -70,11 +70,14 @@ export class RunLinks {
       if (this.#db.get(known, run, direction, id, step) === undefined) this.#db.run(sql, run, direction, id, step);
   }
 
-  of(run: number): { readonly inputs: RunInputs; readonly outputs: RunOutputs } {
+  /** With `rows` at most as many of each, and of data sets no more than a page shows. */
+  of(run: number, rows?: number): { readonly inputs: RunInputs; readonly outputs: RunOutputs } {
     const datasets = this.#db
       .all(
-        "SELECT dataset_inputs.id AS input, datasets.* FROM dataset_inputs JOIN datasets ON datasets.id = dataset WHERE run = ? ORDER BY 1",
+        `SELECT dataset_inputs.id AS input, name, digest, source_type, ${rows === undefined ? "source, schema, profile" : "substr(source, 1, 1000) AS source, NULL AS schema, NULL AS profile"}
+         FROM dataset_inputs JOIN datasets ON datasets.id = dataset WHERE run = ? ORDER BY 1 LIMIT ?`,
         run,
+        rows ?? -1,
       )
       .map((row): DatasetInput => {
         const tags = keyValues(this.#db.arrays("SELECT key, value FROM input_tags WHERE input = ?", Number(row["input"])));
@@ -91,7 +94,7 @@ export class RunLinks {
           },
         };
       });
-    const models = this.#db.all("SELECT direction, model_id, step FROM model_links WHERE run = ? ORDER BY id", run);
+    const models = this.#db.all("SELECT direction, model_id, step FROM model_links WHERE run = ? ORDER BY id LIMIT ?", run, rows ?? -1);
     const inputs = models.filter((row) => row["direction"] === "input").map((row) => ({ model_id: String(row["model_id"]) }));
     const outputs = models
       .filter((row) => row["direction"] === "output")

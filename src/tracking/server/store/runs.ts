@@ -52,6 +52,8 @@ export interface Batch {
 const maxMetrics = 1000;
 const maxPairs = 100;
 const maxItems = 1000;
+/** As a LIMIT. */
+const all = -1;
 const nameTag = "mlflow.runName";
 const modelsTag = "mlflow.log-model.history";
 /** Characters of that tag: the longest model that a request may bring. It is read again with each model that is added. */
@@ -108,7 +110,16 @@ export class Runs {
   }
 
   get(runId: string): Run {
-    return this.#db.read(() => this.toRun(this.#row(runId)));
+    return this.#db.read(() => this.#toRun(this.#row(runId)));
+  }
+
+  info(runId: string): RunInfo {
+    return toRunInfo(this.#row(runId));
+  }
+
+  /** A run for a page to show: at most `rows` metrics, params, tags and inputs, and of data sets no more than their names. */
+  overview(runId: string, rows: number): Run {
+    return this.#db.read(() => this.#toRun(this.#row(runId), rows));
   }
 
   update(runId: string, changes: { status?: RunStatus | undefined; endTime?: number | undefined; name?: string | undefined }): RunInfo {
@@ -186,15 +197,16 @@ export class Runs {
     });
   }
 
-  search(search: RunSearch): Page<Run> {
+  /** The runs of a page that shows of each as much as `overview`. */
+  search(search: RunSearch, rows: number): Page<Run> {
     return this.#db.read(() => {
       const { items, token } = searchRuns(this.#db, search);
-      return { items: items.map((row) => this.toRun(row)), token };
+      return { items: items.map((row) => this.#toRun(row, rows)), token };
     });
   }
 
   /**
-   * Like `search`, each run as the bytes of its JSON, which the database makes when the run is asked for: a page of 1,000 runs
+   * Whole runs, each as the bytes of its JSON, which the database makes when the run is asked for: a page of 1,000 runs
    * may hold 100,000 metrics.
    */
   searchJson(search: RunSearch): Page<Buffer, Iterable<Buffer>> {
@@ -224,15 +236,16 @@ export class Runs {
     return Buffer.concat([Buffer.from(`${start}${rest === "" ? "" : ","}"metrics":[`), metrics as Uint8Array, Buffer.from(`]${end}`)]);
   }
 
-  toRun(row: Row): Run {
+  #toRun(row: Row, rows?: number): Run {
     const id = Number(row["id"]);
-    const metrics = this.metrics.latest(id);
-    const params = keyValues(this.#db.arrays("SELECT key, value FROM params WHERE run = ?", id));
-    const tags = keyValues(this.#db.arrays("SELECT key, value FROM tags WHERE run = ?", id));
+    const limit = rows ?? all;
+    const metrics = this.metrics.latest(id, limit);
+    const params = keyValues(this.#db.arrays("SELECT key, value FROM params WHERE run = ? LIMIT ?", id, limit));
+    const tags = keyValues(this.#db.arrays("SELECT key, value FROM tags WHERE run = ? LIMIT ?", id, limit));
     return {
       info: toRunInfo(row),
       data: { ...(metrics.length > 0 && { metrics }), ...(params.length > 0 && { params }), ...(tags.length > 0 && { tags }) },
-      ...this.links.of(id),
+      ...this.links.of(id, rows),
     };
   }
 
