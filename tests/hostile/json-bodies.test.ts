@@ -119,8 +119,8 @@ describe("a large body of JSON that nobody takes", () => {
     ["/feedback", "POST", 413],
     ["/predict", "POST", 415],
     ["/predict/batch", "POST", 415],
-    ["/model/rollback", "POST", 415],
-    ["/model/pin", "DELETE", 415],
+    ["/model/rollback", "POST", 403],
+    ["/model/pin", "DELETE", 403],
   ])("is thrown away unread at %s", again, async (path, method, status) => {
     const bytes = Buffer.from(`[${repeated("[],", 15.9 * mebibyte)}[]]`);
     const probe = await probeWhile(
