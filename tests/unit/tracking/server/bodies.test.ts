@@ -68,23 +68,26 @@ describe("a body", () => {
 });
 
 describe("the description of a model", () => {
-  const model = { artifact_path: "model", utc_time_created: "2026-11-30 14:00:00", flavors: { python_function: null } };
+  const model = { artifact_path: "model", utc_time_created: "2026-11-30 14:00:00", flavors: { python_function: {} } };
 
-  test("is refused where it is not an object, and taken with flavors that are empty", async () => {
+  test("is refused where it is not an object, and taken with a flavor that is empty", async () => {
     const { url } = await startTracking();
     const run = await createRun(url);
     const log = async (json: string): Promise<Answer> => await post(url, "runs/log-model", { run_id: run, model_json: json });
     for (const [json, message] of [
       ["{", /^model_json is not JSON: /],
-      ["null", /^model_json: expected a JSON object\./],
+      ["null", /^model_json: expected a JSON object, got "null"\./],
       [`{"a":${"[".repeat(100)}${"]".repeat(100)}}`, /^model_json is too large: expected at most 64 lists/],
       ["{}", /^model_json lacks artifact_path/],
     ] as const) {
       const { status, body } = await log(json);
       expect([status, body.message]).toEqual([400, expect.stringMatching(message)]);
     }
-    for (const flavors of [null, { python_function: null }])
-      expect((await log(JSON.stringify({ ...model, run_id: run, flavors }))).status).toBe(200);
+    for (const flavors of [null, { python_function: null }]) {
+      const { status, body } = await log(JSON.stringify({ ...model, run_id: run, flavors }));
+      expect([status, body.message]).toEqual([400, "model_json: flavors: expected an object of objects."]);
+    }
+    expect((await log(JSON.stringify({ ...model, run_id: run }))).status).toBe(200);
   });
 
   test("together with those before takes at most a million characters", async () => {
