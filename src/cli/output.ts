@@ -1,4 +1,6 @@
-/** What a command prints. Results go to stdout, progress and remarks to stderr, so that `--json` output can be piped. */
+import { printable } from "../http/printable.ts";
+
+/** What a command prints. Names and texts may come from files and servers: control characters are shown, not sent to the terminal. Results go to stdout, progress and remarks to stderr, so that `--json` output can be piped. */
 export interface Output {
   /** A line for people, on stdout; nothing with --json. */
   line(text?: string): void;
@@ -40,9 +42,9 @@ export function createOutput(options: OutputOptions = {}): Output {
   const stderr = options.stderr ?? process.stderr;
   const terminal = stderr.isTTY === true;
   return {
-    line: (text = "") => void (json || stdout.write(`${text}\n`)),
-    warn: (text) => void stderr.write(`${text}\n`),
-    result: (data, text) => void stdout.write(json ? `${JSON.stringify(data, null, 2)}\n` : `${text}\n`),
+    line: (text = "") => void (json || stdout.write(`${printable(text)}\n`)),
+    warn: (text) => void stderr.write(`${printable(text)}\n`),
+    result: (data, text) => void stdout.write(`${printable(json ? JSON.stringify(data, null, 2) : text)}\n`),
     progress(label, total, unit = "") {
       const startedAt = performance.now();
       let drawnAt = terminal ? -Infinity : startedAt;
@@ -58,18 +60,18 @@ export function createOutput(options: OutputOptions = {}): Output {
           const speed = unit ? `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} ${unit}/s` : "";
           const facts = [total > 0 ? `${done}/${total}` : String(done), speed, note, left].filter(Boolean).join("  ");
           if (!terminal) {
-            stderr.write(`${label}  ${Math.floor(fraction * 100)}%  ${facts}\n`);
+            stderr.write(`${printable(label)}  ${Math.floor(fraction * 100)}%  ${printable(facts)}\n`);
             return;
           }
           const width = 24;
           const filled = Math.round(fraction * width);
           const bar = "█".repeat(filled) + "░".repeat(width - filled);
-          const text = `${label} ${bar} ${facts}`;
+          const text = printable(`${label} ${bar} ${facts}`);
           stderr.write(`\r\x1b[2K${text.slice(0, (stderr.columns ?? 100) - 1)}`);
         },
         end(text) {
           if (terminal) stderr.write("\r\x1b[2K");
-          if (text !== undefined && text !== "") stderr.write(`${text}\n`);
+          if (text !== undefined && text !== "") stderr.write(`${printable(text)}\n`);
         },
       };
     },

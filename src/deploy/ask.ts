@@ -1,5 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ServalError } from "../errors.ts";
+import { HttpFailure, request, type HttpAnswer } from "../http/client.ts";
+import { excerpt } from "../http/printable.ts";
 
 /** Asks a service and gives its answer, whatever that is. Throws E_SMOKE where there is none. */
 export type Ask = (path: string, init?: RequestInit) => Promise<Reply>;
@@ -23,6 +25,8 @@ export interface AskOptions {
 }
 
 const requestTimeoutMs = 10_000;
+/** The description of the API has some 100 kB. */
+const mostAnswerBytes = 16 * 2 ** 20;
 /** A service with SERVAL_RATE_LIMIT counts by the minute. */
 const mostWaitMs = 60_000;
 const leastWaitMs = 100;
@@ -40,7 +44,7 @@ export function createAsk(url: string, { apiKey, signal }: AskOptions): Ask {
   let patienceMs = mostWaitMs;
   return async (path, init = {}) => {
     for (;;) {
-      const { retryAfter, ...reply } = await request(`${url}${path}`, { ...init, headers }, signal);
+      const { retryAfter, ...reply } = await ask(`${url}${path}`, { ...init, headers }, signal);
       const waitMs = Math.max(leastWaitMs, 1000 * Number(retryAfter ?? Number.NaN));
       // A Retry-After that is no number, or missing, gives NaN.
       if (reply.status !== 429 || !(waitMs <= patienceMs)) return reply;
@@ -50,26 +54,20 @@ export function createAsk(url: string, { apiKey, signal }: AskOptions): Ask {
   };
 }
 
-async function request(
-  url: string,
-  init: RequestInit,
-  signal: AbortSignal | undefined,
-): Promise<Reply & { readonly retryAfter: string | null }> {
-  const limits = [AbortSignal.timeout(requestTimeoutMs), ...(signal ? [signal] : [])];
-  const what = `${init.method ?? "GET"} ${new URL(url).pathname}`;
+async function ask(url: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Reply & { readonly retryAfter: string | null }> {
   const startedAt = performance.now();
-  try {
-    const response = await fetch(url, { ...init, signal: AbortSignal.any(limits) });
-    const { status, headers } = response;
-    const text = await response.text();
+  const bounds = { answerMs: requestTimeoutMs, totalMs: requestTimeoutMs, maxBytes: mostAnswerBytes };
+  const use = async ({ status, headers, text }: HttpAnswer): Promise<Reply & { readonly retryAfter: string | null }> => {
+    const said = await text();
     const durationMs = performance.now() - startedAt;
     const [type, retryAfter] = [headers.get("content-type") ?? "", headers.get("retry-after")];
-    return { status, type, text, json: parseFields(text), durationMs, retryAfter };
+    return { status, type, text: said, json: parseFields(said), durationMs, retryAfter };
+  };
+  try {
+    return await request(url, init, bounds, use, signal);
   } catch (error) {
-    signal?.throwIfAborted();
-    const { name, message, cause } = error as Error;
-    const reason = name === "TimeoutError" ? `no answer within ${requestTimeoutMs} ms` : ((cause as Error | undefined)?.message ?? message);
-    throw new ServalError("E_SMOKE", `${what}: ${reason}`, { cause: error });
+    if (!(error instanceof HttpFailure)) throw error;
+    throw new ServalError("E_SMOKE", `${init.method ?? "GET"} ${new URL(url).pathname}: ${error.message}`, { cause: error });
   }
 }
 
@@ -87,7 +85,7 @@ function parseFields(text: string): Fields {
 export function expectStatus(what: string, { status, json, text }: Reply, expected: number): void {
   if (status === expected) return;
   const { code, message } = (json["error"] ?? {}) as Fields;
-  const said = typeof message === "string" ? message : text.slice(0, 120);
+  const said = excerpt(typeof message === "string" ? message : text, 120);
   throw new ServalError("E_SMOKE", `${what}: expected ${expected}, got ${status}${typeof code === "string" ? ` ${code}` : ""}: ${said}`);
 }
 

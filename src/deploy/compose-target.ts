@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ServalError, toServalError } from "../errors.ts";
+import { request } from "../http/client.ts";
 import { inspectContainer, listContainers, setAdmitted, type ServiceContainer } from "./compose-containers.ts";
 import { readComposeProject, type ComposeProject } from "./compose-project.ts";
 import { describeRemains, surveyContainers, type Survey } from "./compose-survey.ts";
@@ -26,6 +27,7 @@ const pollMs = 200;
 /** The proxy asks the engine's DNS twice a second and each container once a second. */
 const proxyWaitMs = 15_000;
 const mostStarts = 3;
+const mostMetricsBytes = 16 * 2 ** 20;
 
 /**
  * One host with Docker Compose: the new container stands beside the old one and answers to the service's name only once it
@@ -361,8 +363,8 @@ class ComposeTarget implements Target {
   async #countersOf(container: ServiceContainer): Promise<Counters | null> {
     const address = container.published[servicePort];
     try {
-      const response = await fetch(`http://${address}/metrics`, { signal: AbortSignal.timeout(5000) });
-      return response.ok ? parseCounters(await response.text()) : null;
+      const bounds = { answerMs: 5000, totalMs: 5000, maxBytes: mostMetricsBytes };
+      return await request(`http://${address}/metrics`, {}, bounds, async ({ ok, text }) => (ok ? parseCounters(await text()) : null));
     } catch {
       return null;
     }

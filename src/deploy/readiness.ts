@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ServalError } from "../errors.ts";
+import { request } from "../http/client.ts";
 
 export interface ReadinessOptions {
   readonly waitMs: number;
@@ -31,10 +32,10 @@ export async function waitUntilReady(url: string, { waitMs, brokenBy, signal }: 
 /** Null when it is ready, else what it said. */
 async function askReady(url: string): Promise<string | null> {
   try {
-    const { status } = await fetch(`${url}/health/ready`, { signal: AbortSignal.timeout(askTimeoutMs) });
+    const bounds = { answerMs: askTimeoutMs, maxBytes: 0 };
+    const status = await request(`${url}/health/ready`, {}, bounds, (answer) => Promise.resolve(answer.status));
     return status === 200 ? null : `GET /health/ready answers ${status}`;
   } catch (error) {
-    const { message, cause } = error as Error;
-    return `GET /health/ready: ${(cause as Error | undefined)?.message ?? message}`;
+    return `GET /health/ready: ${(error as Error).message}`;
   }
 }

@@ -87,6 +87,10 @@ async function readKnown(path: string): Promise<KnownVersion | undefined> {
 }
 
 const youngMs = 3_600_000;
+/** What a bundle may have. Its model is one protobuf message, which has at most 2 GiB. */
+const mostFiles = 1000;
+const mostFileBytes = 2 * 2 ** 30;
+const mostManifestBytes = 16 * 2 ** 20;
 
 /**
  * Removes the bundles that no address names any more, so that a service which follows an alias for years does not fill its
@@ -119,13 +123,13 @@ async function download(options: FetchOptions, version: ModelVersion, digest: st
   const details = { version: version.version };
   const root = await registry.artifactRootOf(version.name, version.version, signal);
   await replaceFolder(dir, async (temporary) => {
-    const get = async (path: string): Promise<void> => {
-      await registry.downloadArtifact(root, path, join(temporary, path), signal).catch((error: unknown) => {
+    const get = async (path: string, maxBytes: number): Promise<void> => {
+      await registry.downloadArtifact(root, path, join(temporary, path), maxBytes, signal).catch((error: unknown) => {
         if (!(error instanceof ServalError) || error.details["status"] !== 404) throw error;
         throw new ServalError("E_REGISTRY_CORRUPT", `${which} lacks ${path}.`, { cause: error, details });
       });
     };
-    await get(manifestFile);
+    await get(manifestFile, mostManifestBytes);
     const path = join(temporary, manifestFile);
     const got = await sha256File(path);
     if (got !== digest) {
@@ -136,8 +140,11 @@ async function download(options: FetchOptions, version: ModelVersion, digest: st
       );
     }
     const files = Object.entries(parseManifest(await readFile(path, "utf8"), path).files);
+    if (files.length > mostFiles) {
+      throw new ServalError("E_REGISTRY_CORRUPT", `${which} has ${files.length} files; a bundle has at most ${mostFiles}.`, { details });
+    }
     for (const [i, [name, expected]] of files.entries()) {
-      await get(name);
+      await get(name, mostFileBytes);
       const actual = await sha256File(join(temporary, name));
       if (actual !== expected) {
         throw new ServalError(
@@ -149,7 +156,7 @@ async function download(options: FetchOptions, version: ModelVersion, digest: st
       onProgress?.(i + 1, files.length);
     }
     for (const name of [provenanceFile, cardFile].filter((file) => !files.some(([sealed]) => sealed === file))) {
-      await get(name).catch((error: unknown) => {
+      await get(name, mostManifestBytes).catch((error: unknown) => {
         // Outside the digest, and not every bundle has one.
         if (!(error instanceof ServalError) || error.code !== "E_REGISTRY_CORRUPT") throw error;
       });

@@ -1,16 +1,18 @@
 import { lookup } from "node:dns/promises";
 import { ServalError } from "../errors.ts";
+import { request } from "../http/client.ts";
 
 /** Tells a replica that it is asked by another one, so that it does not ask the rest in turn. */
 export const peerHeader = "x-serval-peer";
 
 export interface PeerAnswer {
   readonly status: number;
-  readonly body: { readonly error?: { readonly code: string; readonly message: string } };
+  /** What it says is wrong; undefined where nothing is. */
+  readonly refused: string | undefined;
 }
 
 const timeoutMs = 3000;
-const maxAnswerBytes = 65_536;
+const mostAnswerBytes = 64 * 2 ** 10;
 
 /**
  * Sends a JSON body to every replica behind `peers` (HOST:PORT, where a name with several addresses stands for all of them), and
@@ -27,16 +29,12 @@ export async function askPeers(
   const answers = await Promise.all(
     bases.map(async (base): Promise<PeerAnswer | undefined> => {
       try {
-        const response = await fetch(`${base}${path}`, {
-          method: "POST",
-          headers: { ...headers, "content-type": "application/json", [peerHeader]: "1" },
-          body: JSON.stringify(body),
-          // The headers hold the client's key: they go to the replica and nowhere else.
-          redirect: "error",
-          signal: AbortSignal.timeout(timeoutMs),
-        });
-        return { status: response.status, body: await readAnswer(response) };
+        const sent = { ...headers, "content-type": "application/json", [peerHeader]: "1" };
+        const init = { method: "POST", headers: sent, body: JSON.stringify(body) };
+        const bounds = { answerMs: timeoutMs, totalMs: timeoutMs, maxBytes: mostAnswerBytes };
+        return await request(`${base}${path}`, init, bounds, async (answer) => readAnswer(answer.status, await answer.text()));
       } catch {
+        // It does not answer, or not as a replica does. It may still have the prediction.
         return undefined;
       }
     }),
@@ -50,16 +48,11 @@ export async function askPeers(
   });
 }
 
-/** A replica's answer is short. Throws for a longer one, and for what is not JSON. */
-async function readAnswer(response: Response): Promise<PeerAnswer["body"]> {
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > maxAnswerBytes) throw new ServalError("E_PREDICTION_LOG", `A replica's answer has more than ${maxAnswerBytes} bytes.`);
-    chunks.push(chunk);
-  }
-  return JSON.parse(Buffer.concat(chunks).toString()) as PeerAnswer["body"];
+/** Throws where it is not JSON as a replica sends it. */
+function readAnswer(status: number, text: string): PeerAnswer | undefined {
+  const { error, request_id: id } = (JSON.parse(text) ?? {}) as { error?: { message?: unknown } | null; request_id?: unknown };
+  if (status < 300) return typeof id === "string" ? { status, refused: undefined } : undefined;
+  return typeof error?.message === "string" ? { status, refused: error.message } : undefined;
 }
 
 /** Nobody has the name while the replicas start: then there is nobody to ask. */

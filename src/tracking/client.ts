@@ -1,6 +1,8 @@
 import { ServalError } from "../errors.ts";
 import { artifactClient, type ArtifactClient } from "./client/artifacts.ts";
 import { connect, isRefusal, isUnknownEndpoint, type Connection, type ConnectionOptions, type KeyValue } from "./client/connection.ts";
+import type { Fields } from "./client/fields.ts";
+import { readPages } from "./client/pages.ts";
 
 export type { KeyValue } from "./client/connection.ts";
 
@@ -124,13 +126,11 @@ export function createTrackingClient(uri: string, options: ConnectionOptions = {
 function experimentCalls({ server, call }: Connection): Pick<TrackingClient, "server" | "ensureExperiment"> {
   const find = async (name: string, signal?: AbortSignal): Promise<string | undefined> => {
     try {
-      const answer = await call<{ experiment: { experiment_id: string; lifecycle_stage?: string } }>(
-        "GET",
-        "experiments/get-by-name",
-        { experiment_name: name },
-        signal,
-      );
-      const { experiment_id: id, lifecycle_stage: stage } = answer.experiment;
+      const read = (answer: Fields): { id: string; stage: string | undefined } => {
+        const experiment = answer.object("experiment");
+        return { id: experiment.id("experiment_id"), stage: experiment.optionalText("lifecycle_stage") };
+      };
+      const { id, stage } = await call("GET", "experiments/get-by-name", { experiment_name: name }, read, signal);
       if (stage !== "deleted") return id;
     } catch (error) {
       if (isRefusal(error, "RESOURCE_DOES_NOT_EXIST")) return undefined;
@@ -146,8 +146,7 @@ function experimentCalls({ server, call }: Connection): Pick<TrackingClient, "se
       const found = await find(name, signal);
       if (found !== undefined) return found;
       try {
-        const made = await call<{ experiment_id: string }>("POST", "experiments/create", { name }, signal);
-        return made.experiment_id;
+        return await call("POST", "experiments/create", { name }, (answer) => answer.id("experiment_id"), signal);
       } catch (error) {
         // Another training made it between the look and now.
         const other = isRefusal(error, "RESOURCE_ALREADY_EXISTS") ? await find(name, signal) : undefined;
@@ -160,30 +159,21 @@ function experimentCalls({ server, call }: Connection): Pick<TrackingClient, "se
 
 type RunCalls = "findRun" | "createRun" | "getRun" | "logBatch" | "metricHistory" | "logInput" | "updateRun" | "pageOf";
 
-function runCalls({ server, call }: Connection): Pick<TrackingClient, RunCalls> {
+function runCalls(connection: Connection): Pick<TrackingClient, RunCalls> {
+  const { server, call } = connection;
   return {
     async findRun(experimentId, { key, value }, signal) {
       const filter = `tags.\`${key}\` = '${value}'`;
       const content = { experiment_ids: [experimentId], filter, max_results: 1 };
-      const answer = await call<{ runs?: { info: WireRunInfo }[] }>("POST", "runs/search", content, signal);
-      const info = answer.runs?.[0]?.info;
-      return info && toRunInfo(info);
+      const read = (answer: Fields): RunInfo | undefined => answer.list("runs", (run) => toRunInfo(run.object("info")))[0];
+      return await call("POST", "runs/search", content, read, signal);
     },
     async createRun({ experimentId, name, startTime, tags }, signal) {
       const content = { experiment_id: experimentId, run_name: name, start_time: startTime, tags };
-      const answer = await call<{ run: { info: WireRunInfo } }>("POST", "runs/create", content, signal);
-      return toRunInfo(answer.run.info);
+      return await call("POST", "runs/create", content, (answer) => toRunInfo(answer.object("run").object("info")), signal);
     },
     async getRun(runId, signal) {
-      const { run } = await call<{ run: WireRun }>("GET", "runs/get", { run_id: runId }, signal);
-      const { params = [], tags = [], metrics = [] } = run.data;
-      return {
-        ...toRunInfo(run.info),
-        status: run.info.status,
-        params: Object.fromEntries(params.map(({ key, value }) => [key, value])),
-        tags: Object.fromEntries(tags.map(({ key, value }) => [key, value])),
-        metrics: Object.fromEntries(metrics.map(({ key, value }) => [key, Number(value)])),
-      };
+      return await call("GET", "runs/get", { run_id: runId }, (answer) => toRunRecord(answer.object("run")), signal);
     },
     async logBatch(runId, { metrics = [], params = [], tags = [] }, signal) {
       const wire = metrics.map(toWireMetric);
@@ -196,31 +186,21 @@ function runCalls({ server, call }: Connection): Pick<TrackingClient, RunCalls> 
           params: part(params, pairsPerBatch),
           tags: part(tags, pairsPerBatch),
         };
-        await call("POST", "runs/log-batch", content, signal);
+        await call("POST", "runs/log-batch", content, nothing, signal);
       }
     },
     async metricHistory(runId, key, signal) {
-      const points: MetricPoint[] = [];
-      for (let token: string | undefined = ""; token !== undefined;) {
-        const content = {
-          run_id: runId,
-          metric_key: key,
-          max_results: String(historyPageSize),
-          ...(token !== "" && { page_token: token }),
-        };
-        const answer: { metrics?: WireMetric[]; next_page_token?: string } = await call("GET", "metrics/get-history", content, signal);
-        for (const { value, timestamp, step = 0 } of answer.metrics ?? []) {
-          points.push({ key, value: Number(value), timestamp: Number(timestamp), step: Number(step) });
-        }
-        token = answer.next_page_token || undefined;
-      }
-      return points;
+      const content = { run_id: runId, metric_key: key, max_results: String(historyPageSize) };
+      const read = (metric: Fields): MetricPoint => {
+        return { key, value: metric.number("value"), timestamp: metric.number("timestamp"), step: metric.number("step", 0) };
+      };
+      return await readPages(connection, "metrics/get-history", content, { key: "metrics", read }, signal);
     },
     async logInput(runId, { name, digest, sourceType, source, schema, profile, context }, signal) {
       const dataset = { name, digest, source_type: sourceType, source, schema, profile };
       const tags = [{ key: "mlflow.data.context", value: context }];
       const log = async (): Promise<unknown> =>
-        await call("POST", "runs/log-inputs", { run_id: runId, datasets: [{ dataset, tags }] }, signal);
+        await call("POST", "runs/log-inputs", { run_id: runId, datasets: [{ dataset, tags }] }, nothing, signal);
       await log().catch(async (error: unknown) => {
         // Of two runs that log the same new data set at once MLflow 3.17 refuses one (a unique constraint); then it is there.
         if (!(error instanceof ServalError) || error.code !== "E_TRACKING_REFUSED") throw error;
@@ -228,7 +208,7 @@ function runCalls({ server, call }: Connection): Pick<TrackingClient, RunCalls> 
       });
     },
     async updateRun(runId, status, endTime, signal) {
-      await call("POST", "runs/update", { run_id: runId, status, ...(endTime !== undefined && { end_time: endTime }) }, signal);
+      await call("POST", "runs/update", { run_id: runId, status, ...(endTime !== undefined && { end_time: endTime }) }, nothing, signal);
     },
     // Without the query MLflow 3 shows a run among its pages for language models, as an evaluation of one.
     pageOf: (run) => `${server}/#/experiments/${run.experimentId}/runs/${run.runId}?workflowType=machine_learning`,
@@ -244,9 +224,8 @@ function loggedModelCalls({ call }: Connection): Pick<TrackingClient, LoggedMode
       const order = [{ field_name: "creation_timestamp", ascending: true }];
       const content = { experiment_ids: [experimentId], filter: `tags.\`${key}\` = '${value}'`, max_results: 1, order_by: order };
       try {
-        const answer = await call<{ models?: { info: WireLoggedModel }[] }>("POST", "logged-models/search", content, signal);
-        const info = answer.models?.[0]?.info;
-        return info && toLoggedModel(info);
+        const read = (answer: Fields): LoggedModel | undefined => answer.list("models", (model) => toLoggedModel(model.object("info")))[0];
+        return await call("POST", "logged-models/search", content, read, signal);
       } catch (error) {
         if (isUnknownEndpoint(error)) return null;
         throw error;
@@ -254,51 +233,50 @@ function loggedModelCalls({ call }: Connection): Pick<TrackingClient, LoggedMode
     },
     async createLoggedModel({ experimentId, name, sourceRunId, tags, params = [] }, signal) {
       const content = { experiment_id: experimentId, name, tags, params, ...(sourceRunId !== undefined && { source_run_id: sourceRunId }) };
-      const answer = await call<{ model: { info: WireLoggedModel } }>("POST", "logged-models", content, signal);
-      return toLoggedModel(answer.model.info);
+      return await call("POST", "logged-models", content, (answer) => toLoggedModel(answer.object("model").object("info")), signal);
     },
     async finalizeLoggedModel(modelId, signal) {
-      await call("PATCH", `logged-models/${modelId}`, { model_id: modelId, status: "LOGGED_MODEL_READY" }, signal);
+      const content = { model_id: modelId, status: "LOGGED_MODEL_READY" };
+      await call("PATCH", `logged-models/${encodeURIComponent(modelId)}`, content, nothing, signal);
     },
     async logOutput(runId, modelId, step, signal) {
-      await call("POST", "runs/outputs", { run_id: runId, models: [{ model_id: modelId, step }] }, signal);
+      await call("POST", "runs/outputs", { run_id: runId, models: [{ model_id: modelId, step }] }, nothing, signal);
     },
   };
-}
-
-interface WireRunInfo {
-  readonly run_id: string;
-  readonly experiment_id: string;
-  readonly artifact_uri: string;
-  readonly status: RunStatus;
-}
-
-interface WireRun {
-  readonly info: WireRunInfo;
-  readonly data: { readonly params?: KeyValue[]; readonly tags?: KeyValue[]; readonly metrics?: WireMetric[] };
 }
 
 interface WireMetric {
   readonly key: string;
   readonly value: number | string;
-  readonly timestamp: number | string;
-  readonly step?: number | string;
+  readonly timestamp: number;
+  readonly step: number;
 }
 
-interface WireLoggedModel {
-  readonly model_id: string;
-  readonly artifact_uri: string;
-  readonly source_run_id?: string;
-  readonly status?: string;
+/** Of an answer that says nothing. */
+function nothing(): void {}
+
+function toRunInfo(info: Fields): RunInfo {
+  return { runId: info.text("run_id"), experimentId: info.id("experiment_id"), artifactUri: info.optionalText("artifact_uri") ?? "" };
 }
 
-function toRunInfo(info: WireRunInfo): RunInfo {
-  return { runId: info.run_id, experimentId: info.experiment_id, artifactUri: info.artifact_uri };
+function toRunRecord(run: Fields): RunRecord {
+  const [info, data] = [run.object("info"), run.object("data")];
+  return {
+    ...toRunInfo(info),
+    status: info.text("status") as RunStatus,
+    params: data.pairs("params"),
+    tags: data.pairs("tags"),
+    metrics: Object.fromEntries(data.list("metrics", (metric) => [metric.text("key"), metric.number("value")])),
+  };
 }
 
-function toLoggedModel(wire: WireLoggedModel): LoggedModel {
-  const { model_id: modelId, artifact_uri: artifactUri, source_run_id: run, status = "" } = wire;
-  return { modelId, artifactUri, sourceRunId: run || null, status: status.replace("LOGGED_MODEL_", "") as LoggedModel["status"] };
+function toLoggedModel(wire: Fields): LoggedModel {
+  return {
+    modelId: wire.text("model_id"),
+    artifactUri: wire.text("artifact_uri"),
+    sourceRunId: wire.optionalText("source_run_id") || null,
+    status: (wire.optionalText("status") ?? "").replace("LOGGED_MODEL_", "") as LoggedModel["status"],
+  };
 }
 
 /** JSON has no NaN and no infinity; the protobuf mapping that MLflow uses writes them as text. */

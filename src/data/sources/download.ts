@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { ServalError } from "../../errors.ts";
 import { sha256, writeFileAtomic } from "../../files.ts";
+import { HttpFailure, request, type HttpAnswer } from "../../http/client.ts";
 
 export interface DownloadOptions {
   /** Where downloads are kept. */
@@ -13,7 +14,14 @@ export interface DownloadOptions {
   /** How often a broken connection is taken up again by itself. */
   readonly retries?: number;
   readonly retryDelayMs?: number;
+  /** No larger file is kept. Default: 64 GiB, as much as is read out of an archive. */
+  readonly maxBytes?: number;
+  /** How long a server may send next to nothing, in milliseconds. */
+  readonly silenceMs?: number;
 }
+
+const usualMaxBytes = 64 * 2 ** 30;
+const usualSilenceMs = 60_000;
 
 /** What the server said about the file that a download, whole or in part, belongs to. */
 interface Remote {
@@ -26,7 +34,8 @@ interface Remote {
 /**
  * Downloads a file once and returns its path. A broken download leaves `NAME.part`, and goes on from there where the
  * server's ETag, Last-Modified and size say that it is still the same file (RFC 9110, 13.1.5 and 14.2). A file that is
- * there is only asked about, and used as it is when the server cannot be reached. Throws E_DOWNLOAD.
+ * there is only asked about, and used as it is when the server cannot be reached. A redirect is followed to public hosts only, and
+ * never from https to http. Throws E_DOWNLOAD.
  */
 export async function download(url: string, options: DownloadOptions): Promise<string> {
   const name = safeBasename(url);
@@ -39,14 +48,15 @@ export async function download(url: string, options: DownloadOptions): Promise<s
       return path;
     } catch (error) {
       options.signal?.throwIfAborted();
-      const lost = isConnectionError(error);
+      if (!(error instanceof HttpFailure)) throw error;
+      if (error.problem === "too-large") await rm(`${path}.part`, { force: true });
+      const lost = error.problem === "broken" || error.problem === "timeout";
       if (lost && attempt < retries) {
         await wait(retryDelayMs * (attempt + 1), undefined, options.signal && { signal: options.signal });
         continue;
       }
-      if (!lost) throw error;
-      if ((await sizeOf(path)) !== undefined) return path;
-      throw new ServalError("E_DOWNLOAD", `"${url}" could not be downloaded: ${reasonOf(error)}.`, { cause: error });
+      if (lost && (await sizeOf(path)) !== undefined) return path;
+      throw new ServalError("E_DOWNLOAD", `"${url}" could not be downloaded: ${error.message}.`, { cause: error });
     }
   }
 }
@@ -57,36 +67,44 @@ function safeBasename(url: string): string {
 }
 
 async function transfer(url: string, path: string, options: DownloadOptions): Promise<void> {
+  // Without a part the second request asks for the whole file.
+  if (await askForRest(url, path, options)) await askForRest(url, path, options);
+}
+
+/** True where what we have is not a beginning of the file that is there now: it is removed, and the file must be asked for again. */
+async function askForRest(url: string, path: string, options: DownloadOptions): Promise<boolean> {
   const part = `${path}.part`;
   const known = await readRemote(`${path}.json`, url);
   const whole = await sizeOf(path);
   const partial = whole === undefined && known !== undefined ? ((await sizeOf(part)) ?? 0) : 0;
-  const response = await fetch(url, {
-    headers: { "accept-encoding": "identity", ...conditions(known, whole, partial) },
-    ...(options.signal && { signal: options.signal }),
-  });
-  if (whole !== undefined && (response.status === 304 || isSame(remoteOf(url, response), known, whole))) {
-    await response.body?.cancel();
-    return;
-  }
-  const overtaken = response.status === 416 || (response.status === 206 && !continues(response, partial, known));
-  if (overtaken) {
-    // What we have is not a beginning of the file that is there now. Without a part the next request asks for all of it.
-    await response.body?.cancel();
-    await rm(part, { force: true });
-    return transfer(url, path, options);
-  }
-  if (!response.ok || response.body === null) throw new ServalError("E_DOWNLOAD", `"${url}" answered with HTTP status ${response.status}.`);
-  const resumed = response.status === 206 && known !== undefined;
-  const remote = resumed ? known : remoteOf(url, response);
-  const start = resumed ? partial : 0;
-  await writeFileAtomic(`${path}.json`, `${JSON.stringify(remote)}\n`);
-  await receive(response.body, part, start, remote.sizeBytes, options);
-  const size = await sizeOf(part);
-  if (remote.sizeBytes !== null && size !== remote.sizeBytes) {
-    throw new ServalError("E_DOWNLOAD", `"${url}" ended after ${size} of ${remote.sizeBytes} bytes.`);
-  }
-  await rename(part, path);
+  const headers = { "accept-encoding": "identity", ...conditions(known, whole, partial) };
+  const { maxBytes = usualMaxBytes, silenceMs = usualSilenceMs, signal } = options;
+  const bounds = { answerMs: silenceMs, paceMs: silenceMs, maxBytes: maxBytes - partial, redirects: "public" } as const;
+  const use = async (answer: HttpAnswer): Promise<boolean> => {
+    const { status } = answer;
+    if (whole !== undefined && (status === 304 || isSame(remoteOf(url, answer), known, whole))) return false;
+    const resumed = status === 206 && partial > 0 && known !== undefined;
+    if (partial > 0 && (status === 416 || (resumed && !continues(answer, partial, known)))) {
+      await rm(part, { force: true });
+      return true;
+    }
+    if (!answer.ok || (status === 206 && !resumed)) {
+      throw new ServalError("E_DOWNLOAD", `"${url}" answered with HTTP status ${status}.`);
+    }
+    const remote = resumed ? known : remoteOf(url, answer);
+    if (remote.sizeBytes !== null && remote.sizeBytes > maxBytes) {
+      throw new HttpFailure("too-large", `the server announces ${remote.sizeBytes} bytes, of which at most ${maxBytes} are taken`);
+    }
+    await writeFileAtomic(`${path}.json`, `${JSON.stringify(remote)}\n`);
+    await receive(answer.body, part, resumed ? partial : 0, remote.sizeBytes, options);
+    const size = await sizeOf(part);
+    if (remote.sizeBytes !== null && size !== remote.sizeBytes) {
+      throw new ServalError("E_DOWNLOAD", `"${url}" ended after ${size} of ${remote.sizeBytes} bytes.`);
+    }
+    await rename(part, path);
+    return false;
+  };
+  return await request(url, { headers }, bounds, use, signal);
 }
 
 /** Every chunk that arrives is on its way to the disk before the next one is asked for, so a break loses nothing that we had. */
@@ -130,14 +148,14 @@ function isSame(remote: Remote, known: Remote | undefined, whole: number): boole
 }
 
 /** Whether a 206 carries on where the part ends, in the file that it is a part of. */
-function continues(response: Response, partial: number, known: Remote | undefined): boolean {
+function continues(response: HttpAnswer, partial: number, known: Remote | undefined): boolean {
   const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "") ?? [];
   if (Number(start) !== partial) return false;
   const sameEtag = known?.etag == null || response.headers.get("etag") === null || response.headers.get("etag") === known.etag;
   return sameEtag && (total === "*" || known?.sizeBytes == null || Number(total) === known.sizeBytes);
 }
 
-function remoteOf(url: string, response: Response): Remote {
+function remoteOf(url: string, response: HttpAnswer): Remote {
   const length = response.headers.get("content-length");
   return {
     url,
@@ -158,19 +176,4 @@ async function readRemote(path: string, url: string): Promise<Remote | undefined
 
 async function sizeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(() => undefined))?.size;
-}
-
-/** fetch reports what went wrong on the wire as a TypeError whose cause has the code of the socket or of undici. */
-function isConnectionError(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code ?? ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? "";
-  return (
-    error instanceof TypeError ||
-    code.startsWith("UND_ERR") ||
-    ["ECONNRESET", "ECONNREFUSED", "EPIPE", "ETIMEDOUT", "EAI_AGAIN"].includes(code)
-  );
-}
-
-function reasonOf(error: unknown): string {
-  const { message, cause } = error as Error;
-  return cause instanceof Error ? `${message} (${cause.message || String((cause as NodeJS.ErrnoException).code)})` : message;
 }

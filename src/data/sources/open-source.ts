@@ -48,9 +48,11 @@ export async function openSource(name: string, options: OpenSourceOptions = {}):
 }
 
 function parseUrl(name: string): string {
-  try {
-    return new URL(name).href;
-  } catch (error) {
-    throw new ServalError("E_SOURCE", `"${name}" is not a valid URL.`, { cause: error });
-  }
+  const url = URL.parse(name);
+  if (url === null) throw new ServalError("E_SOURCE", `"${name}" is not a valid URL.`);
+  if (url.username === "" && url.password === "") return url.href;
+  // The address of a source is recorded with the data.
+  throw new ServalError("E_SOURCE", `The address of ${url.host} holds a user or a password, which would be recorded with the data.`, {
+    hint: "Download the file with another program, then import the file.",
+  });
 }

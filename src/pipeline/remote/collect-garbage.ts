@@ -33,7 +33,7 @@ export async function findUsedObjects(
   const folders = new Map(outs.filter(({ md5 }) => md5.endsWith(".dir")).map((out) => [out.md5, out]));
   for (const link of links) {
     const lacking = [...folders.keys()].filter((md5) => cache.entries(md5) === null);
-    if (lacking.length > 0) await fetchObjects(cache, link, lacking, (md5) => folders.get(md5)?.path ?? md5);
+    if (lacking.length > 0) await fetchObjects(cache, link, lacking, { nameOf: (md5) => folders.get(md5)?.path ?? md5 });
   }
   const used = new Set(outs.map(({ md5 }) => md5));
   const unknown: string[] = [];

@@ -6,13 +6,24 @@ import type { RemoteRequest } from "./remote.ts";
 
 const pieceBytes = 256 << 10;
 
-/** Writes a stream to a new file, read-only as objects are and synced, and gives the MD5 of its bytes. */
-export async function copyHashed(source: AsyncIterable<Uint8Array>, path: string, moved: () => void): Promise<string> {
+/**
+ * Writes a stream to a new file, read-only as objects are and synced, and gives the MD5 of its bytes. It stops at `maxBytes`, and then
+ * gives a text that says so: whatever the rest may be, these are not the bytes that were asked for.
+ */
+export async function copyHashed(
+  source: AsyncIterable<Uint8Array>,
+  path: string,
+  maxBytes: number,
+  moved: (bytes: number) => void,
+): Promise<string> {
   const digest = createHash("md5");
+  let bytes = 0;
   const file = await open(path, "wx");
   try {
     for await (const piece of source) {
-      moved();
+      moved(piece.length);
+      bytes += piece.length;
+      if (bytes > maxBytes) return `more than the ${maxBytes} bytes that are recorded`;
       digest.update(piece);
       await file.writeFile(piece);
     }
@@ -34,7 +45,7 @@ export async function* readPieces(path: string, { signal, moved }: RemoteRequest
       signal.throwIfAborted();
       const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(Math.min(pieceBytes, size - at)));
       if (bytesRead === 0) return;
-      moved();
+      moved(bytesRead);
       at += bytesRead;
       yield buffer.subarray(0, bytesRead);
     }

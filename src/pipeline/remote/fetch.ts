@@ -26,22 +26,35 @@ export interface Fetched extends Transferred {
   readonly corrupt: readonly ServalError[];
 }
 
+/** What is fetched of the outs that a repository records. */
+export type WantedOut = Pick<TrackedOut, "path" | "md5"> & Partial<Pick<TrackedOut, "size">>;
+
+/** A list of ten million files. */
+const mostManifestBytes = 2 ** 30;
+
 /** Brings what the outs need from the remote into the cache, where it is missing there. */
 export async function fetchOuts(
   cache: OutputCache,
   link: RemoteLink,
-  outs: readonly Pick<TrackedOut, "path" | "md5">[],
+  outs: readonly WantedOut[],
   onTransfer?: OnTransfer,
 ): Promise<Fetched> {
   const paths = new Map(outs.map(({ path, md5 }) => [md5, path]));
+  // No file of a folder is larger than the folder. Old versions of DVC recorded no sizes.
+  const sizes = new Map(outs.map(({ md5, size = 0 }) => [md5, size > 0 ? size : Number.POSITIVE_INFINITY]));
   const nameOf = (md5: string): string => paths.get(md5) ?? md5;
   // What a folder needs stands in its manifest.
   const manifests = outs.filter(({ md5 }) => md5.endsWith(".dir")).map(({ md5 }) => md5);
-  const first = await fetchObjects(cache, link, manifests, nameOf);
+  const first = await fetchObjects(cache, link, manifests, { nameOf });
   const entries = new Map(manifests.map((md5) => [md5, first.lacking.has(md5) ? [] : (cache.entries(md5) ?? [])]));
-  for (const [md5, files] of entries) for (const file of files) paths.set(file.md5, `${paths.get(md5)}/${file.relpath}`);
+  for (const [md5, files] of entries) {
+    for (const file of files) {
+      paths.set(file.md5, `${paths.get(md5)}/${file.relpath}`);
+      sizes.set(file.md5, Math.max(sizes.get(file.md5) ?? 0, sizes.get(md5) ?? 0));
+    }
+  }
   const wanted = outs.flatMap(({ md5 }) => entries.get(md5)?.map((file) => file.md5) ?? [md5]);
-  const second = await fetchObjects(cache, link, wanted, nameOf, onTransfer);
+  const second = await fetchObjects(cache, link, wanted, { nameOf, maxBytesOf: (md5) => sizes.get(md5) ?? 0, onTransfer });
   const lacks = (md5: string): boolean => first.lacking.has(md5) || second.lacking.has(md5);
   return {
     remote: link.remote.name,
@@ -54,17 +67,25 @@ export async function fetchOuts(
   };
 }
 
+interface FetchOptions {
+  /** The file that a message names for an object. */
+  readonly nameOf: (md5: string) => string;
+  /** No more of an object is received. Default: as much as a list of files may have. */
+  readonly maxBytesOf?: (md5: string) => number;
+  readonly onTransfer?: OnTransfer | undefined;
+}
+
 /**
  * Brings objects into the cache. Each is hashed on its way into a temporary file, and gets its name only where the hash is
- * right. What cannot be had is in the result; `nameOf` gives the file that a message names for an object.
+ * right. What cannot be had is in the result.
  */
 export async function fetchObjects(
   cache: OutputCache,
   link: RemoteLink,
   md5s: readonly string[],
-  nameOf: (md5: string) => string,
-  onTransfer?: OnTransfer,
+  options: FetchOptions,
 ): Promise<FetchedObjects> {
+  const { nameOf, maxBytesOf = (): number => mostManifestBytes, onTransfer } = options;
   const objects = join(cache.config.cacheDir, "files/md5");
   const unique = [...new Set(md5s)];
   const todo = unique.filter((md5) => (md5.endsWith(".dir") ? readManifest(cache, md5) === null : !objectExists(objects, md5)));
@@ -78,7 +99,7 @@ export async function fetchObjects(
       await link.attempt("download", md5, async (request) => {
         // A try that was given up may still write: the next one gets a file of its own.
         const staged = join(temporary, String(++names));
-        return { staged, found: await link.remote.download(md5, staged, request) };
+        return { staged, found: await link.remote.download(md5, staged, maxBytesOf(md5), request) };
       });
     await link.each(todo, async (md5) => {
       const isRight = (found: string | null): boolean => found === null || found === md5.slice(0, 32);

@@ -28,7 +28,7 @@ export function openFolderRemote(config: RemoteConfig, settings: Pick<Remote, "j
       temporary ??= makeTemporaryFolder(dirname(objects));
       const staged = join(temporary, String(++names));
       try {
-        await copyHashed(readChecked(md5, path, request), staged, request.moved);
+        await copyHashed(readChecked(md5, path, request), staged, Number.POSITIVE_INFINITY, request.moved);
         nameObject(staged, objectPath(objects, md5), settings.shared);
         touched.add(dirname(objectPath(objects, md5)));
       } finally {
@@ -39,10 +39,10 @@ export function openFolderRemote(config: RemoteConfig, settings: Pick<Remote, "j
       for (const dir of touched) await syncFolder(dir);
       touched.clear();
     },
-    async download(md5, path, request) {
+    async download(md5, path, maxBytes, request) {
       const object = objectPath(objects, md5);
       if (lstatSync(object, { throwIfNoEntry: false }) === undefined) return null;
-      return await copyHashed(readPieces(object, request), path, request.moved);
+      return await copyHashed(readPieces(object, request), path, maxBytes, request.moved);
     },
     remove: (md5) => rm(objectPath(objects, md5), { force: true }),
     refusal: () => undefined,

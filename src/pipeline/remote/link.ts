@@ -85,21 +85,30 @@ function backoff(tries: number, { delayMs, maxDelayMs }: Effort): number {
   return Math.random() * Math.min(maxDelayMs, delayMs * 2 ** (tries - 1));
 }
 
-/** Gives up a try in which nothing moves, also one that does not listen to its signal, such as a read from a dead network drive. */
+/** Slower than any line that is worth waiting for; a server that sends a byte now and then is not waited for. */
+const leastBytesPerSecond = 256;
+
+/** Gives up a try in which next to nothing moves, also one that does not listen to its signal, such as a read from a dead network drive. */
 async function watched<T>(stallMs: number, outer: AbortSignal, work: (request: RemoteRequest) => Promise<T>): Promise<T> {
   const controller = new AbortController();
   const signal = AbortSignal.any([outer, controller.signal]);
-  const timer = setTimeout(() => controller.abort(new DOMException(`no byte moved for ${stallMs / 1000} s`, "TimeoutError")), stallMs);
+  let bytes = 0;
+  const moved = (count = Number.POSITIVE_INFINITY): void => void (bytes += count);
+  const timer = setInterval(() => {
+    const enough = bytes >= (leastBytesPerSecond * stallMs) / 1000;
+    if (!enough) controller.abort(new DOMException(`${bytes === 0 ? "no byte" : `only ${bytes} bytes`} moved for ${stallMs / 1000} s`, "TimeoutError"));
+    bytes = 0;
+  }, stallMs);
   const given = Promise.withResolvers<never>();
   const giveUp = (): void => given.reject(signal.reason);
   signal.addEventListener("abort", giveUp);
   try {
-    return await Promise.race([work({ signal, moved: () => void timer.refresh() }), given.promise]);
+    return await Promise.race([work({ signal, moved }), given.promise]);
   } catch (error) {
     // A request that was aborted reports it in its own words.
     throw controller.signal.aborted ? controller.signal.reason : error;
   } finally {
-    clearTimeout(timer);
+    clearInterval(timer);
     signal.removeEventListener("abort", giveUp);
   }
 }
@@ -115,11 +124,13 @@ function refusalOfFiles(error: unknown): string | undefined {
   return path === undefined || passing.has(code) ? undefined : message;
 }
 
+const longestReason = 300;
+
 /** In one line: HTTP status where there is one, name, message. */
 export function describeFailure(error: unknown): string {
   const { name, message, code, $metadata } = error as NodeJS.ErrnoException & { $metadata?: { httpStatusCode?: number } };
   const status = $metadata?.httpStatusCode === undefined ? "" : `HTTP ${$metadata.httpStatusCode} `;
-  const text = message === "" || message === undefined ? (code ?? "no reason given") : message.split("\n")[0]?.replace(/\.$/, "");
+  const text = message === "" || message === undefined ? (code ?? "no reason given") : message.split("\n")[0]?.slice(0, longestReason).replace(/\.$/, "");
   const kind = ["Error", "TimeoutError", "AggregateError"].includes(name) || text === name ? "" : `${name}: `;
   return `${status}${kind}${text}`;
 }

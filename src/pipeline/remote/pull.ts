@@ -1,7 +1,7 @@
 import { ServalError } from "../../errors.ts";
 import type { OutputCache } from "../cache/output-cache.ts";
 import type { TrackedOut } from "../cache/tracked-outs.ts";
-import { fetchOuts, type Fetched } from "./fetch.ts";
+import { fetchOuts, type Fetched, type WantedOut } from "./fetch.ts";
 import type { RemoteLink } from "./link.ts";
 import type { OnTransfer } from "./push.ts";
 
@@ -16,7 +16,7 @@ export interface Pulled extends Fetched {
 export async function pullOuts(
   cache: OutputCache,
   link: RemoteLink,
-  outs: readonly Pick<TrackedOut, "path" | "md5" | "isexec">[],
+  outs: readonly (WantedOut & Pick<TrackedOut, "isexec">)[],
   options: { readonly force?: boolean | undefined; readonly onTransfer?: OnTransfer | undefined } = {},
 ): Promise<Pulled> {
   const fetched = await fetchOuts(cache, link, outs, options.onTransfer);

@@ -2,8 +2,8 @@
 export interface RemoteRequest {
   /** Aborted when the command is stopped, and when nothing moved for too long. */
   readonly signal: AbortSignal;
-  /** Tells whoever watches for a stall that bytes moved. */
-  readonly moved: () => void;
+  /** Tells the watch for stalls that bytes moved; without a number, that a step is done. */
+  readonly moved: (bytes?: number) => void;
 }
 
 export interface RemoteObject {
@@ -23,7 +23,7 @@ export interface Remote {
   readonly url: string;
   /** How many requests at once the configuration asks for. */
   readonly jobs: number | undefined;
-  /** A request that moves nothing for this long has failed. */
+  /** A request that moves next to nothing for this long has failed. */
   readonly stallMs: number;
   /** The full address of an object, for people. */
   locate(md5: string): string;
@@ -34,8 +34,11 @@ export interface Remote {
   upload(md5: string, path: string, request: RemoteRequest): Promise<void>;
   /** Makes what was uploaded so far survive a power cut. */
   settle(): Promise<void>;
-  /** Writes the object to a new file at `path`, read-only and synced, and gives the MD5 of what arrived; null where the remote has no such object. */
-  download(md5: string, path: string, request: RemoteRequest): Promise<string | null>;
+  /**
+   * Writes the object to a new file at `path`, read-only and synced, and gives the MD5 of what arrived, or a text that says that it is
+   * larger than `maxBytes`; null where the remote has no such object.
+   */
+  download(md5: string, path: string, maxBytes: number, request: RemoteRequest): Promise<string | null>;
   remove(md5: string, request: RemoteRequest): Promise<void>;
   /** What is wrong, where trying again cannot help; undefined for what may pass, and for what a file system says. */
   refusal(error: unknown): string | undefined;

@@ -1,4 +1,5 @@
 import { Readable } from "node:stream";
+import { boundAnswers } from "./s3-answers.ts";
 import { statSync } from "node:fs";
 import {
   DeleteObjectCommand,
@@ -19,6 +20,10 @@ import type { S3Settings } from "./s3-settings.ts";
 /** What S3 takes in one request: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
 const putLimitBytes = 5 * 2 ** 30;
 
+/** A store may give a page without objects, but not one after the other. */
+const mostEmptyPages = 100;
+const mostObjects = 10_000_000;
+
 /** A bucket of S3, or of anything that speaks its protocol (MinIO, R2, Ceph, …). */
 export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs" | "stallMs"> & S3Settings): Remote {
   const { bucket, prefix, put } = settings;
@@ -32,6 +37,7 @@ export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs"
     requestChecksumCalculation: "WHEN_REQUIRED",
     responseChecksumValidation: "WHEN_REQUIRED",
   });
+  boundAnswers(client);
   const keyOf = (md5: string): string => `${prefix}files/md5/${objectName(md5)}`;
   return {
     name: config.name,
@@ -52,6 +58,7 @@ export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs"
       const top = `${prefix}files/md5/`;
       const objects: RemoteObject[] = [];
       let token: string | undefined;
+      let emptyPages = 0;
       do {
         const page = await client.send(
           new ListObjectsV2Command({ Bucket: bucket, Prefix: `${top}${digits}`, ...(token !== undefined && { ContinuationToken: token }) }),
@@ -62,7 +69,13 @@ export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs"
           const md5 = parseObjectName(Key.slice(top.length));
           if (md5 !== undefined) objects.push({ md5, size: Size });
         }
-        token = page.NextContinuationToken;
+        emptyPages = page.Contents?.length ? 0 : emptyPages + 1;
+        const next = page.NextContinuationToken;
+        if (next !== undefined && (next === token || emptyPages > mostEmptyPages || objects.length > mostObjects)) {
+          const what = `Remote "${config.name}": list "${config.url}"`;
+          throw new ServalError("E_REMOTE_REFUSED", `${what}: the store gives pages that do not end, ${objects.length} objects so far.`);
+        }
+        token = next;
       } while (token !== undefined);
       return objects;
     },
@@ -81,7 +94,7 @@ export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs"
       });
     },
     settle: () => Promise.resolve(),
-    async download(md5, path, { signal, moved }) {
+    async download(md5, path, maxBytes, { signal, moved }) {
       try {
         const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: keyOf(md5) }), { abortSignal: signal });
         const body = Body as Readable;
@@ -89,7 +102,7 @@ export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs"
         const end = (): void => void body.destroy(signal.reason as Error);
         signal.addEventListener("abort", end);
         try {
-          return await copyHashed(body as AsyncIterable<Buffer>, path, moved);
+          return await copyHashed(body as AsyncIterable<Buffer>, path, maxBytes, moved);
         } finally {
           signal.removeEventListener("abort", end);
           body.destroy();

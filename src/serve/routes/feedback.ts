@@ -53,7 +53,7 @@ export async function registerFeedback(app: ServeApp, { predictionLog, peers }: 
           // our word for who the client is, and asks the same of the key.
           const answer = await askPeers(peers, "/feedback", request.body, clientHeaders(request.headers));
           if (answer === undefined) throw error;
-          if (answer.body.error) throw new ServalError("E_LABEL_UNKNOWN", answer.body.error.message);
+          if (answer.refused !== undefined) throw new ServalError("E_LABEL_UNKNOWN", answer.refused);
           return answer.status === 202 ? "new" : "same";
         });
         return await reply.code(stored === "new" ? 202 : 200).send({ request_id: id, label, stored });

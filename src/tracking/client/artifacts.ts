@@ -1,11 +1,12 @@
 import { createWriteStream } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { ServalError } from "../../errors.ts";
+import type { HttpAnswer } from "../../http/client.ts";
 import { isSafePath } from "../../safe-path.ts";
 import type { Connection } from "./connection.ts";
+import { readFields } from "./fields.ts";
 
 export interface ArtifactEntry {
   /** Name inside the folder that was listed. */
@@ -17,19 +18,25 @@ export interface ArtifactEntry {
 /** Files behind the server's artifact proxy. `root` is the `artifact_uri` of a run or model; paths below it have forward slashes. */
 export interface ArtifactClient {
   uploadArtifact(root: string, path: string, data: Blob, signal?: AbortSignal): Promise<void>;
-  /** Streams a file to `target`, whose folder is made. Throws E_TRACKING_REFUSED where it is not there. */
-  downloadArtifact(root: string, path: string, target: string, signal?: AbortSignal): Promise<void>;
+  /**
+   * Streams a file of at most `maxBytes` to `target`, whose folder is made. Throws E_TRACKING_REFUSED where it is not there or
+   * too large; then nothing is left at `target`.
+   */
+  downloadArtifact(root: string, path: string, target: string, maxBytes: number, signal?: AbortSignal): Promise<void>;
+  /** Throws E_TRACKING_REFUSED where a name is not one, or is there twice. */
   listArtifacts(root: string, path?: string, signal?: AbortSignal): Promise<ArtifactEntry[]>;
 }
 
 const artifactScheme = "mlflow-artifacts:";
 const proxy = "/api/2.0/mlflow-artifacts/artifacts";
+const mostListBytes = 8 * 2 ** 20;
+const mostUploadAnswerBytes = 2 ** 20;
 
 export function artifactClient({ server, transfer }: Connection): ArtifactClient {
   /** The path of a file on the proxy, each part encoded. */
   const place = (root: string, path: string): string => {
     if (!root.startsWith(artifactScheme)) {
-      throw new ServalError("E_TRACKING_REFUSED", `${server} hands no files through: it keeps these in ${root}.`, {
+      throw new ServalError("E_TRACKING_REFUSED", `${server} does not hand out files itself: it keeps these in ${JSON.stringify(root.slice(0, 200))}.`, {
         hint: "Start it with --serve-artifacts, and without --default-artifact-root.",
       });
     }
@@ -37,37 +44,38 @@ export function artifactClient({ server, transfer }: Connection): ArtifactClient
     return [...folder.split("/"), ...path.split("/").map(encodeURIComponent)].filter((part) => part !== "").join("/");
   };
   return {
-    async uploadArtifact(root, path, data, signal) {
-      await transfer("PUT", `${proxy}/${place(root, path)}`, data, async (response) => await response.text(), signal);
+    async uploadArtifact(root, path, body, signal) {
+      const use = async (answer: HttpAnswer): Promise<unknown> => await answer.text();
+      await transfer(`${proxy}/${place(root, path)}`, { body, maxBytes: mostUploadAnswerBytes, use }, signal);
     },
-    async downloadArtifact(root, path, target, signal) {
+    async downloadArtifact(root, path, target, maxBytes, signal) {
       await mkdir(dirname(target), { recursive: true });
-      const store = async ({ body }: Response): Promise<void> => {
-        const source = body === null ? Readable.from([]) : Readable.fromWeb(body);
-        await pipeline(source, createWriteStream(target));
-      };
-      await transfer("GET", `${proxy}/${place(root, path)}`, undefined, store, signal);
+      const use = async ({ body }: HttpAnswer): Promise<void> => await pipeline(body, createWriteStream(target));
+      try {
+        await transfer(`${proxy}/${place(root, path)}`, { maxBytes, use }, signal);
+      } catch (error) {
+        await rm(target, { force: true });
+        throw error;
+      }
     },
     async listArtifacts(root, path = "", signal) {
       const query = new URLSearchParams({ path: decodeURIComponent(place(root, path)) });
-      const read = async (response: Response): Promise<unknown> => await response.json();
-      const answer = (await transfer("GET", `${proxy}?${query.toString()}`, undefined, read, signal)) as {
-        files?: { path: string; is_dir: boolean; file_size?: number }[];
-      };
-      return (answer.files ?? []).map((file) => {
-        const name = file.path.split("/").at(-1) ?? file.path;
-        // Callers give files on this disk such names.
-        if (!isSafePath(name)) {
-          throw new ServalError(
-            "E_TRACKING_REFUSED",
-            `${server} lists the artifact ${JSON.stringify(file.path)}: expected the name of a file.`,
-            {
-              hint: "Do not trust this server.",
-            },
-          );
-        }
-        return { name, isFolder: file.is_dir, sizeBytes: file.file_size ?? 0 };
+      const use = async (answer: HttpAnswer): Promise<string> => await answer.text();
+      const text = await transfer(`${proxy}?${query.toString()}`, { maxBytes: mostListBytes, use }, signal);
+      const entries = readFields(text, `${server} answered ${proxy}`).list("files", (file): ArtifactEntry => {
+        const name = file.text("path").split("/").at(-1) ?? "";
+        return { name, isFolder: file.flag("is_dir"), sizeBytes: file.number("file_size", 0) };
       });
+      const names = new Set<string>();
+      for (const { name } of entries) {
+        // Callers give files on this disk such names.
+        if (!isSafePath(name) || names.has(name)) {
+          const what = names.has(name) ? "is there twice" : "is not the name of a file";
+          throw new ServalError("E_TRACKING_REFUSED", `${server} lists artifacts, of which ${JSON.stringify(name.slice(0, 80))} ${what}.`);
+        }
+        names.add(name);
+      }
+      return entries;
     },
   };
 }

@@ -1,5 +1,7 @@
 import { artifactClient, type ArtifactClient } from "./artifacts.ts";
 import { connect, isRefusal, type Connection, type ConnectionOptions, type KeyValue } from "./connection.ts";
+import type { Fields } from "./fields.ts";
+import { readPages } from "./pages.ts";
 
 export interface RegisteredModel {
   readonly name: string;
@@ -63,37 +65,28 @@ export function createRegistryClient(uri: string, options: ConnectionOptions = {
   return { ...registryCalls(connection), ...artifactClient(connection) };
 }
 
-function registryCalls({ server, call }: Connection): Omit<RegistryClient, keyof ArtifactClient> {
+function registryCalls(connection: Connection): Omit<RegistryClient, keyof ArtifactClient> {
+  const { server, call } = connection;
+  const nothing = (): void => undefined;
   return {
     server,
     async ensureRegisteredModel(name, signal) {
       try {
-        await call("POST", "registered-models/create", { name }, signal);
+        await call("POST", "registered-models/create", { name }, nothing, signal);
       } catch (error) {
         if (!isRefusal(error, "RESOURCE_ALREADY_EXISTS")) throw error;
       }
     },
     async getRegisteredModel(name, signal) {
-      const answer = await ifThere(call<{ registered_model: WireModel }>("GET", "registered-models/get", { name }, signal));
-      return answer && toModel(answer.registered_model);
+      const read = (answer: Fields): RegisteredModel => toModel(answer.object("registered_model"));
+      return await ifThere(call("GET", "registered-models/get", { name }, read, signal));
     },
     async listRegisteredModels(signal) {
-      const models: RegisteredModel[] = [];
-      for (let token: string | undefined = ""; token !== undefined;) {
-        const content = { max_results: String(pageSize), order_by: "name ASC", ...(token !== "" && { page_token: token }) };
-        const answer: { registered_models?: WireModel[]; next_page_token?: string } = await call(
-          "GET",
-          "registered-models/search",
-          content,
-          signal,
-        );
-        models.push(...(answer.registered_models ?? []).map(toModel));
-        token = answer.next_page_token || undefined;
-      }
-      return models;
+      const content = { max_results: String(pageSize), order_by: "name ASC" };
+      return await readPages(connection, "registered-models/search", content, { key: "registered_models", read: toModel }, signal);
     },
     async setRegisteredModelTag(name, tag, signal) {
-      await call("POST", "registered-models/set-tag", { name, ...tag }, signal);
+      await call("POST", "registered-models/set-tag", { name, ...tag }, nothing, signal);
     },
     async createVersion({ name, source, modelId, runId, description, tags = [] }, signal) {
       const content = {
@@ -104,78 +97,52 @@ function registryCalls({ server, call }: Connection): Omit<RegistryClient, keyof
         ...(runId !== undefined && { run_id: runId }),
         ...(description !== undefined && { description }),
       };
-      const answer = await call<{ model_version: WireVersion }>("POST", "model-versions/create", content, signal);
-      return toVersion(answer.model_version);
+      return await call("POST", "model-versions/create", content, (answer) => toVersion(answer.object("model_version")), signal);
     },
     async getVersion(name, version, signal) {
-      const answer = await ifThere(call<{ model_version: WireVersion }>("GET", "model-versions/get", { name, version }, signal));
-      return answer && toVersion(answer.model_version);
+      const read = (answer: Fields): ModelVersion => toVersion(answer.object("model_version"));
+      return await ifThere(call("GET", "model-versions/get", { name, version }, read, signal));
     },
     async listVersions(name, signal) {
-      const filter = `name='${name}'`;
-      const versions: ModelVersion[] = [];
-      for (let token: string | undefined = ""; token !== undefined;) {
-        const content = { filter, max_results: String(pageSize), ...(token !== "" && { page_token: token }) };
-        const answer: { model_versions?: WireVersion[]; next_page_token?: string } = await call(
-          "GET",
-          "model-versions/search",
-          content,
-          signal,
-        );
-        versions.push(...(answer.model_versions ?? []).map(toVersion));
-        token = answer.next_page_token || undefined;
-      }
+      const content = { filter: `name='${name}'`, max_results: String(pageSize) };
+      const page = { key: "model_versions", read: toVersion };
+      const versions = await readPages(connection, "model-versions/search", content, page, signal);
       return versions.sort((a, b) => Number(b.version) - Number(a.version));
     },
     async setVersionTag(name, version, tag, signal) {
-      await call("POST", "model-versions/set-tag", { name, version, ...tag }, signal);
+      await call("POST", "model-versions/set-tag", { name, version, ...tag }, nothing, signal);
     },
     async artifactRootOf(name, version, signal) {
-      const answer = await call<{ artifact_uri: string }>("GET", "model-versions/get-download-uri", { name, version }, signal);
-      return answer.artifact_uri;
+      return await call("GET", "model-versions/get-download-uri", { name, version }, (answer) => answer.text("artifact_uri"), signal);
     },
     async setAlias(name, alias, version, signal) {
-      await call("POST", "registered-models/alias", { name, alias, version }, signal);
+      await call("POST", "registered-models/alias", { name, alias, version }, nothing, signal);
     },
     async deleteAlias(name, alias, signal) {
-      await call("DELETE", "registered-models/alias", { name, alias }, signal);
+      await call("DELETE", "registered-models/alias", { name, alias }, nothing, signal);
     },
     pageOfVersion: (name, version) => `${server}/#/models/${encodeURIComponent(name)}/versions/${version}?workflowType=machine_learning`,
   };
 }
 
-interface WireModel {
-  readonly name: string;
-  readonly description?: string;
-  readonly tags?: readonly KeyValue[];
-  readonly aliases?: readonly { alias: string; version: string | number }[];
-}
-
-interface WireVersion {
-  readonly name: string;
-  readonly version: string | number;
-  readonly creation_timestamp?: number;
-  readonly source?: string;
-  readonly run_id?: string;
-  readonly tags?: readonly KeyValue[];
-}
-
-function toModel({ name, description = "", tags = [], aliases = [] }: WireModel): RegisteredModel {
+function toModel(wire: Fields): RegisteredModel {
   return {
-    name,
-    description,
-    tags: toRecord(tags),
-    aliases: Object.fromEntries(aliases.map(({ alias, version }) => [alias, String(version)])),
+    name: wire.text("name"),
+    description: wire.optionalText("description") ?? "",
+    tags: wire.pairs("tags"),
+    aliases: Object.fromEntries(wire.list("aliases", (item) => [item.text("alias"), item.id("version")])),
   };
 }
 
-function toVersion(wire: WireVersion): ModelVersion {
-  const { name, version, creation_timestamp: createdAt = 0, source = "", run_id: runId, tags = [] } = wire;
-  return { name, version: String(version), createdAt, source, runId: runId || null, tags: toRecord(tags) };
-}
-
-function toRecord(pairs: readonly KeyValue[]): Record<string, string> {
-  return Object.fromEntries(pairs.map(({ key, value }) => [key, value]));
+function toVersion(wire: Fields): ModelVersion {
+  return {
+    name: wire.text("name"),
+    version: wire.id("version"),
+    createdAt: wire.number("creation_timestamp", 0),
+    source: wire.optionalText("source") ?? "",
+    runId: wire.optionalText("run_id") || null,
+    tags: wire.pairs("tags"),
+  };
 }
 
 async function ifThere<Answer>(asked: Promise<Answer>): Promise<Answer | undefined> {

@@ -8,7 +8,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   onnx: [],
   config: [],
   http: [],
-  data: ["image"],
+  data: ["image", "http"],
   nn: ["onnx"],
   runtime: ["onnx"],
   model: ["image", "onnx"],
@@ -17,7 +17,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   registry: ["tracking/client", "model"],
   monitor: ["model", "image", "charts"],
   serve: ["model", "runtime", "image", "registry", "monitor", "http"],
-  deploy: [],
+  deploy: ["http"],
   pipeline: ["charts"],
   cli: ["*"],
 };

@@ -246,7 +246,7 @@ describe("on a bad day", () => {
     await logEverything(tracked);
     expect((await tracked.finish("FINISHED", withinMs)).delivered).toBe(true);
     expect(troubles.map(({ message }) => message)).toEqual([
-      `${server.uri} hands no files through: it keeps these in /var/mlruns/0/run0/artifacts.`,
+      `${server.uri} does not hand out files itself: it keeps these in "/var/mlruns/0/run0/artifacts".`,
     ]);
     expect(server.runs[0]).toMatchObject({ status: "FINISHED", files: {} });
     expect(server.runs[0]?.metrics).toHaveLength(5);
