@@ -44,7 +44,7 @@ export function createAsk(url: string, { apiKey, signal }: AskOptions): Ask {
   let patienceMs = mostWaitMs;
   return async (path, init = {}) => {
     for (;;) {
-      const { retryAfter, ...reply } = await ask(`${url}${path}`, { ...init, headers }, signal);
+      const { retryAfter, ...reply } = await ask(`${url}${path}`, { ...init, headers }, apiKey, signal);
       const waitMs = Math.max(leastWaitMs, 1000 * Number(retryAfter ?? Number.NaN));
       // A Retry-After that is no number, or missing, gives NaN.
       if (reply.status !== 429 || !(waitMs <= patienceMs)) return reply;
@@ -54,11 +54,18 @@ export function createAsk(url: string, { apiKey, signal }: AskOptions): Ask {
   };
 }
 
-async function ask(url: string, init: RequestInit, signal: AbortSignal | undefined): Promise<Reply & { readonly retryAfter: string | null }> {
+async function ask(
+  url: string,
+  init: RequestInit,
+  apiKey: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<Reply & { readonly retryAfter: string | null }> {
   const startedAt = performance.now();
   const bounds = { answerMs: requestTimeoutMs, totalMs: requestTimeoutMs, maxBytes: mostAnswerBytes };
   const use = async ({ status, headers, text }: HttpAnswer): Promise<Reply & { readonly retryAfter: string | null }> => {
-    const said = await text();
+    const whole = await text();
+    // A service may say what it was sent, and what it says is printed.
+    const said = apiKey === undefined ? whole : whole.replaceAll(apiKey, "***");
     const durationMs = performance.now() - startedAt;
     const [type, retryAfter] = [headers.get("content-type") ?? "", headers.get("retry-after")];
     return { status, type, text: said, json: parseFields(said), durationMs, retryAfter };

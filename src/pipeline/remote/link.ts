@@ -96,7 +96,10 @@ async function watched<T>(stallMs: number, outer: AbortSignal, work: (request: R
   const moved = (count = Number.POSITIVE_INFINITY): void => void (bytes += count);
   const timer = setInterval(() => {
     const enough = bytes >= (leastBytesPerSecond * stallMs) / 1000;
-    if (!enough) controller.abort(new DOMException(`${bytes === 0 ? "no byte" : `only ${bytes} bytes`} moved for ${stallMs / 1000} s`, "TimeoutError"));
+    if (!enough)
+      controller.abort(
+        new DOMException(`${bytes === 0 ? "no byte" : `only ${bytes} bytes`} moved for ${stallMs / 1000} s`, "TimeoutError"),
+      );
     bytes = 0;
   }, stallMs);
   const given = Promise.withResolvers<never>();
@@ -130,7 +133,10 @@ const longestReason = 300;
 export function describeFailure(error: unknown): string {
   const { name, message, code, $metadata } = error as NodeJS.ErrnoException & { $metadata?: { httpStatusCode?: number } };
   const status = $metadata?.httpStatusCode === undefined ? "" : `HTTP ${$metadata.httpStatusCode} `;
-  const text = message === "" || message === undefined ? (code ?? "no reason given") : message.split("\n")[0]?.slice(0, longestReason).replace(/\.$/, "");
+  const text =
+    message === "" || message === undefined
+      ? (code ?? "no reason given")
+      : message.split("\n")[0]?.slice(0, longestReason).replace(/\.$/, "");
   const kind = ["Error", "TimeoutError", "AggregateError"].includes(name) || text === name ? "" : `${name}: `;
   return `${status}${kind}${text}`;
 }

@@ -36,9 +36,13 @@ export function artifactClient({ server, transfer }: Connection): ArtifactClient
   /** The path of a file on the proxy, each part encoded. */
   const place = (root: string, path: string): string => {
     if (!root.startsWith(artifactScheme)) {
-      throw new ServalError("E_TRACKING_REFUSED", `${server} does not hand out files itself: it keeps these in ${JSON.stringify(root.slice(0, 200))}.`, {
-        hint: "Start it with --serve-artifacts, and without --default-artifact-root.",
-      });
+      throw new ServalError(
+        "E_TRACKING_REFUSED",
+        `${server} does not hand out files itself: it keeps these in ${JSON.stringify(root.slice(0, 200))}.`,
+        {
+          hint: "Start it with --serve-artifacts, and without --default-artifact-root.",
+        },
+      );
     }
     const folder = new URL(root).pathname.replace(/^\/+/, "");
     return [...folder.split("/"), ...path.split("/").map(encodeURIComponent)].filter((part) => part !== "").join("/");

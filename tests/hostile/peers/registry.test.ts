@@ -224,7 +224,10 @@ describe("a tracking server whose answers are not what they say", () => {
   test("lists of files whose names lead elsewhere, or are there twice", async () => {
     for (const path of ["..", "a/..", ".", "a/", "", "C:\\x", "a\\b", "a\0b", "a:b"]) {
       server.answer = json({ files: [{ path, is_dir: false }] });
-      await expect(registry.listArtifacts(root)).rejects.toMatchObject({ code: "E_TRACKING_REFUSED", message: /is not the name of a file/ });
+      await expect(registry.listArtifacts(root)).rejects.toMatchObject({
+        code: "E_TRACKING_REFUSED",
+        message: /is not the name of a file/,
+      });
     }
     server.answer = json({ files: [{ path: "x/a" }, { path: "y/a" }] });
     await expect(registry.listArtifacts(root)).rejects.toMatchObject({ code: "E_TRACKING_REFUSED", message: /is there twice/ });
