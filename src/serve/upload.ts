@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import multipart from "@fastify/multipart";
+import multipart, { type Multipart } from "@fastify/multipart";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { ServalError, type ErrorCode } from "../errors.ts";
 import type { BodyAccount } from "./body-budget.ts";
@@ -34,8 +34,8 @@ export async function registerUploads(app: ServeApp, addRoutes: (scope: ServeApp
  * sends may never see the answer. One that announces more than this many times the limit is cut off all the same.
  */
 const patience = 4;
-const formLimits = { files: 8, fields: 32, fieldSize: 4096, headerPairs: 64 };
-const batchLimits = { ...formLimits, files: 256 };
+const formLimits = { files: 8, fields: 32, parts: 40, fieldSize: 4096, headerPairs: 64 };
+const batchLimits = { ...formLimits, files: 256, parts: 288 };
 
 /**
  * The image of a request: the multipart field `file`, or the body itself. Throws E_IMAGE_BYTES, E_UPLOAD_FIELD,
@@ -55,12 +55,24 @@ export async function readUpload(
   return request.isMultipart() ? await readForm(request, maxBytes, account) : await readBody(request, maxBytes, account);
 }
 
+/** The parts of a form. What is left of the body at the end is thrown away, or the connection would wait for it. */
+async function* readParts(request: FastifyRequest, limits: object): AsyncGenerator<Multipart, void> {
+  try {
+    yield* request.parts({ limits });
+  } catch (error) {
+    throw formError(error);
+  } finally {
+    request.raw.unpipe();
+    request.raw.resume();
+  }
+}
+
 async function readForm(request: FastifyRequest, maxBytes: number, account: BodyAccount): Promise<Uint8Array> {
   let image: Uint8Array | undefined;
   let problem: ServalError | undefined;
   const refuse = (code: ErrorCode, message: string): void => void (problem ??= new ServalError(code, message));
   try {
-    for await (const part of request.parts({ limits: { ...formLimits, fileSize: maxBytes } })) {
+    for await (const part of readParts(request, { ...formLimits, fileSize: maxBytes })) {
       if (part.type === "field") {
         if (part.fieldname === fileField) refuse("E_UPLOAD_FIELD", `The field \`${fileField}\` holds text, not a file.`);
       } else if (part.fieldname !== fileField) {
@@ -75,9 +87,6 @@ async function readForm(request: FastifyRequest, maxBytes: number, account: Body
       }
     }
   } catch (error) {
-    // What is left of the body must be thrown away, or the connection would wait for it.
-    request.raw.unpipe();
-    request.raw.resume();
     problem ??= error instanceof ServalError ? error : formError(error);
   }
   if (problem) throw problem;
@@ -110,7 +119,7 @@ export async function* readFiles(request: FastifyRequest, maxBytes: number, acco
   if (!request.isMultipart()) throw new ServalError("E_MEDIA_TYPE", "The body is one image; expected a form with several.");
   let count = 0;
   try {
-    for await (const part of request.parts({ limits: { ...batchLimits, fileSize: maxBytes } })) {
+    for await (const part of readParts(request, { ...batchLimits, fileSize: maxBytes })) {
       if (part.fieldname !== fileField) {
         if (part.type === "field") continue;
         throw new ServalError(
@@ -125,8 +134,7 @@ export async function* readFiles(request: FastifyRequest, maxBytes: number, acco
       yield { filename: part.filename.slice(0, 255), held: bytes.length, image };
     }
   } catch (error) {
-    request.raw.unpipe();
-    request.raw.resume();
+    // Also of a file that ends too early.
     throw error instanceof ServalError ? error : formError(error);
   }
   if (count === 0) throw new ServalError("E_UPLOAD_FIELD", `The form has no file in the field \`${fileField}\`.`);
