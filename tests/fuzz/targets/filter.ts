@@ -1,0 +1,126 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createTrackingClient } from "../../../src/tracking/client.ts";
+import { openEmbeddedTracking } from "../../../src/tracking/server/tracking-server.ts";
+import { mutateText } from "../mutate.ts";
+import { expectThat, type FuzzTarget } from "../target.ts";
+
+const seeds = [
+  `metrics.loss < 0.5 AND params.model = 'cnn4' AND attributes.run_id IN ('a', 'b')`,
+  `tags."mlflow.source" ILIKE '%x%' and params.\`a b\` != "c"`,
+  `attributes.start_time >= 1700000000000 AND attributes.status NOT IN ('FINISHED') AND tags.a IS NOT NULL`,
+  `name = 'm' and tags.a LIKE 'b\\_%'`,
+  `datasets.name = 'd' and dataset.digest = 'x' and metrics.a > -1e-9`,
+  `version_number > 3 AND run_id = 'x' AND aliases = 'champion'`,
+  `metrics.accuracy DESC, attributes.start_time asc, params.a`,
+];
+const words = [
+  ...[
+    "AND",
+    "and",
+    "OR",
+    "NOT",
+    "IN",
+    "LIKE",
+    "ILIKE",
+    "IS",
+    "NULL",
+    "=",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "(",
+    ")",
+    ",",
+    ".",
+    "'",
+    '"',
+    "`",
+    "\\",
+    "''",
+    '""',
+  ],
+  ...[
+    "metrics",
+    "params",
+    "tags",
+    "attributes",
+    "attribute",
+    "dataset",
+    "run_id",
+    "status",
+    "name",
+    "version_number",
+    "creation_timestamp",
+    "DESC",
+    "ASC",
+  ],
+  ...[
+    "0",
+    "-1",
+    "1e999",
+    "NaN",
+    "0x10",
+    ".5",
+    "5.",
+    "9223372036854775808",
+    "%",
+    "_",
+    ";",
+    "--",
+    "/*",
+    "*/",
+    "?",
+    ":a",
+    "@b",
+    "$c",
+    "\0",
+    "\n",
+    "\u{1f600}",
+    "\ud800",
+  ],
+];
+const searches: readonly (readonly [path: string, list: "filter" | "filter_string", method: "GET" | "POST"])[] = [
+  ["runs/search", "filter", "POST"],
+  ["experiments/search", "filter", "POST"],
+  ["registered-models/search", "filter", "GET"],
+  ["model-versions/search", "filter", "GET"],
+  ["logged-models/search", "filter", "POST"],
+];
+
+/** The grammar of filters and orders of the tracking server, up to the rows that SQLite gives: an answer, or 400. */
+export async function openFilter(): Promise<FuzzTarget> {
+  const dir = await mkdtemp(join(tmpdir(), "serval-fuzz-"));
+  const server = await openEmbeddedTracking(dir);
+  const client = createTrackingClient(server.url);
+  const experiment = await client.ensureExperiment("e");
+  const { runId } = await client.createRun({ experimentId: experiment, name: "r", startTime: 1, tags: [{ key: "a", value: "b" }] });
+  await client.logBatch(runId, { metrics: [{ key: "loss", value: 1, timestamp: 1, step: 0 }], params: [{ key: "model", value: "cnn4" }] });
+  const run = async (input: Uint8Array): Promise<void> => {
+    const text = Buffer.from(input).toString("utf8");
+    for (const [path, list, method] of searches) {
+      for (const content of [{ [list]: text }, { order_by: [text] }]) {
+        const url = `${server.url}/api/2.0/mlflow/${path}`;
+        const ids = path.startsWith("runs") || path.startsWith("logged") ? { experiment_ids: [experiment] } : {};
+        const query = new URLSearchParams("order_by" in content ? { order_by: text } : { [list]: text });
+        // An address that is too long is no question about the grammar.
+        if (method === "GET" && query.toString().length > 10_000) continue;
+        const response =
+          method === "GET"
+            ? await fetch(`${url}?${query}`)
+            : await fetch(url, { method, headers: { "content-type": "application/json" }, body: JSON.stringify({ ...ids, ...content }) });
+        const said = await response.text();
+        expectThat([200, 400].includes(response.status), `${path} answers ${response.status}: ${said.slice(0, 200)}`);
+        expectThat(said.length < 100_000 + 10 * text.length, `${path} answers with ${said.length} characters`);
+      }
+    }
+  };
+  const close = async (): Promise<void> => {
+    await server.close();
+    await rm(dir, { recursive: true, force: true });
+  };
+  return { seeds: seeds.map((text) => Buffer.from(text)), mutate: mutateText(words), guided: true, run, close };
+}
