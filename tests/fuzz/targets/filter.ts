@@ -83,15 +83,15 @@ const words = [
     "\ud800",
   ],
 ];
-const searches: readonly (readonly [path: string, list: "filter" | "filter_string", method: "GET" | "POST"])[] = [
-  ["runs/search", "filter", "POST"],
-  ["experiments/search", "filter", "POST"],
-  ["registered-models/search", "filter", "GET"],
-  ["model-versions/search", "filter", "GET"],
-  ["logged-models/search", "filter", "POST"],
+const searches: readonly (readonly [path: string, method: "GET" | "POST"])[] = [
+  ["runs/search", "POST"],
+  ["experiments/search", "POST"],
+  ["registered-models/search", "GET"],
+  ["model-versions/search", "GET"],
+  ["logged-models/search", "POST"],
 ];
 
-/** The grammar of filters and orders of the tracking server, up to the rows that SQLite gives: an answer, or 400. */
+/** The grammar of filters and orders of the tracking server, up to the rows that SQLite gives: an answer, or 400. The first byte says which search it is. */
 export async function openFilter(): Promise<FuzzTarget> {
   const dir = await mkdtemp(join(tmpdir(), "serval-fuzz-"));
   const server = await openEmbeddedTracking(dir);
@@ -100,27 +100,27 @@ export async function openFilter(): Promise<FuzzTarget> {
   const { runId } = await client.createRun({ experimentId: experiment, name: "r", startTime: 1, tags: [{ key: "a", value: "b" }] });
   await client.logBatch(runId, { metrics: [{ key: "loss", value: 1, timestamp: 1, step: 0 }], params: [{ key: "model", value: "cnn4" }] });
   const run = async (input: Uint8Array): Promise<void> => {
-    const text = Buffer.from(input).toString("utf8");
-    for (const [path, list, method] of searches) {
-      for (const content of [{ [list]: text }, { order_by: [text] }]) {
-        const url = `${server.url}/api/2.0/mlflow/${path}`;
-        const ids = path.startsWith("runs") || path.startsWith("logged") ? { experiment_ids: [experiment] } : {};
-        const query = new URLSearchParams("order_by" in content ? { order_by: text } : { [list]: text });
-        // An address that is too long is no question about the grammar.
-        if (method === "GET" && query.toString().length > 10_000) continue;
-        const response =
-          method === "GET"
-            ? await fetch(`${url}?${query}`)
-            : await fetch(url, { method, headers: { "content-type": "application/json" }, body: JSON.stringify({ ...ids, ...content }) });
-        const said = await response.text();
-        expectThat([200, 400].includes(response.status), `${path} answers ${response.status}: ${said.slice(0, 200)}`);
-        expectThat(said.length < 100_000 + 10 * text.length, `${path} answers with ${said.length} characters`);
-      }
-    }
+    const [choice = 0] = input;
+    const text = Buffer.from(input.subarray(1)).toString("utf8");
+    const [path, method] = searches[choice % searches.length]!;
+    const url = `${server.url}/api/2.0/mlflow/${path}`;
+    const isOrder = choice % (2 * searches.length) >= searches.length;
+    const content = isOrder ? { order_by: [text] } : { filter: text };
+    const ids = path.startsWith("runs") || path.startsWith("logged") ? { experiment_ids: [experiment] } : {};
+    const query = new URLSearchParams(isOrder ? { order_by: text } : { filter: text }).toString();
+    // An address that is too long is no question about the grammar.
+    if (method === "GET" && query.length > 10_000) return;
+    const init = { method, headers: { "content-type": "application/json" }, body: JSON.stringify({ ...ids, ...content }) };
+    const response = await (method === "GET" ? fetch(`${url}?${query}`) : fetch(url, init));
+    const said = await response.text();
+    expectThat([200, 400].includes(response.status), `${path} answers ${response.status}: ${said.slice(0, 200)}`);
+    expectThat(said.length < 100_000 + 10 * text.length, `${path} answers with ${said.length} characters`);
   };
   const close = async (): Promise<void> => {
     await server.close();
     await rm(dir, { recursive: true, force: true });
   };
-  return { seeds: seeds.map((text) => Buffer.from(text)), mutate: mutateText(words), guided: true, run, close };
+  const choices = Array.from({ length: 2 * searches.length }, (_, choice) => choice);
+  const all = choices.flatMap((choice) => seeds.map((text) => Buffer.concat([Buffer.from([choice]), Buffer.from(text)])));
+  return { seeds: all, mutate: mutateText(words), guided: true, run, close };
 }
