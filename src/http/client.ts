@@ -160,5 +160,5 @@ function failAsBroken(error: unknown): never {
   if (error instanceof HttpFailure) throw error;
   const { message, cause } = error as Error;
   const { code, message: deeper } = (cause ?? {}) as NodeJS.ErrnoException;
-  throw new HttpFailure("broken", code ?? (deeper || message), error);
+  throw new HttpFailure("broken", deeper || (code ?? message), error);
 }
