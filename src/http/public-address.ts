@@ -4,8 +4,16 @@ import { BlockList, isIP } from "node:net";
 /** What is not the public internet (IANA's special-purpose registries): loopback, private and link-local networks, cloud metadata among them. */
 const special = {
   ipv4: [
-    ...["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"],
-    ...["192.0.0.0/24", "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3"],
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "224.0.0.0/3",
   ],
   // The first, 64:ff9b:: and 2002:: have IPv4 addresses in them.
   ipv6: ["::/80", "64:ff9b::/16", "2002::/16", "fc00::/7", "fe80::/9", "ff00::/8"],

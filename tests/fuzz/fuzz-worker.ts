@@ -11,7 +11,7 @@ const mostCpuMs = 1000;
 const mostGrowthBytes = 600e6;
 const batchSize = 64;
 const reportEveryMs = 1000;
-const longestInput = 200_000;
+const longestInput = 64_000;
 const minimiseMs = 10_000;
 
 class Fuzzer {
@@ -70,14 +70,13 @@ class Fuzzer {
   }
 
   async #try(input: Uint8Array): Promise<void> {
-    writeFileSync(join(this.#task.dir, currentInput), input);
     this.#inputs++;
-    const problem = await problemOf(this.#target, input);
+    const problem = await problemOf(this.#target, input, this.#task.dir);
     if (problem === undefined) return;
     const signature = signatureOf(problem);
     if (this.#finds.has(signature)) return;
     this.#finds.add(signature);
-    const small = await minimise(this.#target, input, signature);
+    const small = await minimise(this.#target, input, signature, this.#task.dir);
     const name = createHash("sha256").update(small).digest("hex").slice(0, 12);
     const path = join(this.#task.dir, name);
     if (!existsSync(path)) writeFileSync(path, small);
@@ -85,7 +84,8 @@ class Fuzzer {
   }
 }
 
-async function problemOf(target: FuzzTarget, input: Uint8Array): Promise<Error | undefined> {
+async function problemOf(target: FuzzTarget, input: Uint8Array, dir: string): Promise<Error | undefined> {
+  writeFileSync(join(dir, currentInput), input);
   const [cpu, rss] = [process.cpuUsage(), process.memoryUsage.rss()];
   try {
     await target.run(input);
@@ -112,13 +112,13 @@ function signatureOf({ name, message, stack = "" }: Error): string {
 }
 
 /** Leaves out what the find does not need, larger parts first. */
-async function minimise(target: FuzzTarget, input: Uint8Array, signature: string): Promise<Uint8Array> {
+async function minimise(target: FuzzTarget, input: Uint8Array, signature: string, dir: string): Promise<Uint8Array> {
   let smallest = Buffer.from(input);
   const endAt = Date.now() + minimiseMs;
   for (let size = smallest.length >> 1; size >= 1; size >>= 1) {
     for (let at = 0; at < smallest.length && Date.now() < endAt;) {
       const shorter = Buffer.concat([smallest.subarray(0, at), smallest.subarray(at + size)]);
-      const problem = await problemOf(target, shorter);
+      const problem = await problemOf(target, shorter, dir);
       if (problem !== undefined && signatureOf(problem) === signature) smallest = shorter;
       else at += size;
     }

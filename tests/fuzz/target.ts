@@ -16,7 +16,7 @@ export interface FuzzTarget {
 }
 
 /** An input that was accepted, and for which something that must hold does not. */
-export class BrokenPromise extends Error {
+class BrokenPromise extends Error {
   override readonly name = "BrokenPromise";
 }
 

@@ -83,11 +83,12 @@ export function drip(everyMs: number): Lie {
 
 /** Headers that never end, one every `everyMs`; as fast as they are taken for 0. */
 export function endlessHeaders(everyMs: number): Lie {
-  return async (_request, { socket }) => {
+  return async (_request, response) => {
+    const { socket } = response;
     socket?.on("error", () => undefined);
     socket?.write("HTTP/1.1 200 OK\r\n");
-    for (let i = 0; socket?.destroyed === false; i++) {
-      socket.write(`x-${i}: ${"y".repeat(everyMs === 0 ? 1000 : 1)}\r\n`);
+    for (let i = 0; !response.destroyed; i++) {
+      socket?.write(`x-${i}: ${"y".repeat(everyMs === 0 ? 1000 : 1)}\r\n`);
       await delay(everyMs);
     }
   };

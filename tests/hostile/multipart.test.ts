@@ -41,9 +41,9 @@ async function send(path: string, body: Buffer, contentType: string): Promise<An
   const response = await fetch(`${service.url}${path}`, init);
   const said = await response.text();
   const first = JSON.parse(said.split("\n")[0] ?? "") as { error?: { code: string; message: string; hint: string } };
-  if (first.error) expect(Object.keys(first.error)).toEqual(expect.arrayContaining(["code", "message", "hint"]));
-  if (first.error) expect(first.error.message.length).toBeLessThan(500);
-  return { status: response.status, code: first.error?.code, text: said };
+  const { code, message = "", hint } = first.error ?? {};
+  expect([typeof hint, message.length < 500]).toEqual([typeof code, true]);
+  return { status: response.status, code, text: said };
 }
 
 /** Both routes give one of these codes ("answer" for a prediction), with the status that the table of errors has for it, soon. */
@@ -57,8 +57,9 @@ async function expectCodes(
     const startedAt = performance.now();
     const { status, code } = await send(path, body, contentType);
     expect(codes).toContain(code ?? "answer");
-    // A batch has begun its answer when the second picture turns out to be wrong.
-    if (path === "/predict") expect(status).toBe(code === undefined ? 200 : ERRORS[code as ErrorCode].status);
+    // A batch has begun its answer when a picture turns out to be wrong.
+    const expected = code === undefined ? 200 : ERRORS[code as ErrorCode].status;
+    expect(path === "/predict" ? [expected] : [expected, 200]).toContain(status);
     expect(performance.now() - startedAt).toBeLessThan(3000);
   }
   expect(process.memoryUsage().rss - before).toBeLessThan(300e6);
@@ -109,21 +110,23 @@ describe("a form whose parts", () => {
   });
 
   it("have no name, or one that is not a name, is refused", async () => {
+    const names = ["", "; name", '; name=""', '; filename="a.jpg"', '; name=""; filename="a.jpg"', `; name="file${line}"`];
+    const inherited = ["__proto__", "constructor", "hasOwnProperty"].flatMap((name) => [
+      `; name="${name}"`,
+      `; name="${name}"; filename="a"`,
+    ]);
     const heads = [
-      ...["", "Content-Disposition: form-data", "Content-Disposition: form-data; name", `Content-Disposition: form-data; name=""`],
-      ...[`Content-Disposition: form-data; filename="a.jpg"`, `Content-Disposition: form-data; name=""; filename="a.jpg"`],
-      ...["__proto__", "constructor", "toString"].map((name) => `Content-Disposition: form-data; name="${name}"; filename="a"`),
-      ...["__proto__", "hasOwnProperty"].map((name) => `Content-Disposition: form-data; name="${name}"`),
+      ...[...names, ...inherited].map((parameters) => `Content-Disposition: form-data${parameters}`),
       `Content-Disposition: attachment; name="file"; filename="a.jpg"`,
-      `Content-Type: image/jpeg`,
-      `Content-Disposition: form-data; name="file${line}"`,
+      "Content-Type: image/jpeg",
+      "",
     ];
     for (const head of heads) await expectCodes(formOf([[head, picture]]), ["E_UPLOAD_FIELD", "E_UPLOAD_BROKEN"]);
   });
 
   it("are JSON that is not, or that would change prototypes, does no harm", async () => {
     const head = `Content-Disposition: form-data; name="a"${line}Content-Type: application/json`;
-    for (const content of ["{", '{"__proto__":{"x":1}}', `${"[".repeat(4000)}`]) {
+    for (const content of ["{", '{"__proto__":{"x":1}}', "[".repeat(4000)]) {
       await expectCodes(
         formOf([
           [head, content],
@@ -203,7 +206,7 @@ describe("a file name", () => {
     const body = formOf([[`Content-Disposition: form-data; name="file"; ${name}`, picture]]);
     await expectCodes(body, ["answer", "E_UPLOAD_FIELD", "E_UPLOAD_BROKEN"]);
     const { text: said } = await send("/predict/batch", body, "multipart/form-data; boundary=x");
-    expect(said).not.toMatch(/\.\.\/|Windows|\u001b/);
+    expect(said).not.toMatch(/\.\.\/|Windows|\p{Cc}(?!$)/u);
   });
 
   it("of 10 MB is not repeated in the answer", async () => {
@@ -294,16 +297,15 @@ describe("a connection that carries a form", () => {
     const before = process.memoryUsage().rss;
     const body = new Uint8Array(formOf([[fileHead, picture]]));
     const headers = { "content-type": "multipart/form-data; boundary=x" };
-    const statuses = await Promise.all(
+    const replies = await Promise.all(
       Array.from({ length: 500 }, async () => {
         const response = await fetch(`${service.url}/predict`, { method: "POST", body, headers });
         await response.text();
-        if (response.status === 503) expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
-        return response.status;
+        return [response.status, response.status === 200 || Number(response.headers.get("retry-after")) > 0] as const;
       }),
     );
-    expect(new Set([...statuses, 200, 503])).toEqual(new Set([200, 503]));
-    expect(statuses.filter((status) => status === 200).length).toBeGreaterThan(0);
+    expect(replies.filter(([status, isRight]) => !isRight || ![200, 503].includes(status))).toEqual([]);
+    expect(replies.filter(([status]) => status === 200).length).toBeGreaterThan(0);
     expect(process.memoryUsage().rss - before).toBeLessThan(300e6);
   });
 });

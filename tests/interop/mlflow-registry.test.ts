@@ -126,7 +126,9 @@ describe("the client", () => {
     expect(await client.listArtifacts(run.artifactUri, "plots")).toEqual([{ name: "ü & b.txt", isFolder: false, sizeBytes: 6 }]);
     await client.downloadArtifact(run.artifactUri, "plots/ü & b.txt", join(dir, "down/loaded.txt"), 1000);
     expect(await readFile(join(dir, "down/loaded.txt"), "utf8")).toBe("pixels");
-    await expect(client.downloadArtifact(run.artifactUri, "nothing", join(dir, "x"), 1000)).rejects.toMatchObject({ code: "E_TRACKING_REFUSED" });
+    await expect(client.downloadArtifact(run.artifactUri, "nothing", join(dir, "x"), 1000)).rejects.toMatchObject({
+      code: "E_TRACKING_REFUSED",
+    });
   });
 
   test("writes and reads back registered models, versions, aliases and tags", async () => {

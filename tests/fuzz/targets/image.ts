@@ -13,8 +13,7 @@ export async function openImages(): Promise<FuzzTarget> {
   const base = await jpeg("fuzz", 40, 30);
   const picture = (): Sharp => sharp(base);
   const frames = await sharp([base, base, base], { join: { animated: true } }).toBuffer();
-  const seeds = await Promise.all([
-    base,
+  const drawn = await Promise.all([
     picture().jpeg({ progressive: true }).withMetadata({ orientation: 6 }).toBuffer(),
     picture().toColourspace("cmyk").jpeg().toBuffer(),
     picture().grayscale().jpeg({ chromaSubsampling: "4:4:4" }).toBuffer(),
@@ -28,7 +27,7 @@ export async function openImages(): Promise<FuzzTarget> {
     sharp(frames, { animated: true }).webp().toBuffer(),
   ]);
   return {
-    seeds,
+    seeds: [base, ...drawn],
     mutate: mutatePicture,
     // The decoders are not JavaScript.
     guided: false,

@@ -59,9 +59,25 @@ describe("a download site that sends the request on", () => {
     const hosts = ["8.8.8.8", "[2606:4700:4700::1111]", "1.1.1.1"];
     expect(await Promise.all(hosts.map(isPublicHost))).toEqual(hosts.map(() => true));
     const others = [
-      ...["0.0.0.0", "10.1.2.3", "100.64.0.1", "127.8.8.8", "169.254.1.1", "172.31.0.1", "192.168.1.1", "224.0.0.1", "255.255.255.255"],
-      ...["[::]", "[::1]", "[::ffff:8.8.8.8]", "[fe80::1]", "[fd00::1]", "[ff02::1]", "[64:ff9b::a9fe:a9fe]", "[2002:a9fe:a9fe::1]"],
-      ...["localhost", "no-such-host.invalid"],
+      "0.0.0.0",
+      "10.1.2.3",
+      "100.64.0.1",
+      "127.8.8.8",
+      "169.254.1.1",
+      "172.31.0.1",
+      "192.168.1.1",
+      "224.0.0.1",
+      "255.255.255.255",
+      "[::]",
+      "[::1]",
+      "[::ffff:8.8.8.8]",
+      "[fe80::1]",
+      "[fd00::1]",
+      "[ff02::1]",
+      "[64:ff9b::a9fe:a9fe]",
+      "[2002:a9fe:a9fe::1]",
+      "localhost",
+      "no-such-host.invalid",
     ];
     expect(await Promise.all(others.map(async (host) => [host, await isPublicHost(host)]))).toEqual(others.map((host) => [host, false]));
   });

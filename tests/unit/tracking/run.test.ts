@@ -172,7 +172,10 @@ describe("on a bad day", () => {
     const tracked = await startRun();
     await logEverything(tracked);
     expect(await tracked.finish("FINISHED", withinMs)).toMatchObject({ server: server.uri, delivered: false, page: null });
-    expect(troubles[0]).toMatchObject({ code: "E_TRACKING_UNREACHABLE", message: `${server.uri} does not answer: connect ECONNREFUSED ${server.uri.slice("http://".length)}.` });
+    expect(troubles[0]).toMatchObject({
+      code: "E_TRACKING_UNREACHABLE",
+      message: `${server.uri} does not answer: connect ECONNREFUSED ${server.uri.slice("http://".length)}.`,
+    });
     expect(await spooled()).toEqual(["tracking-files", "tracking-spool.jsonl"]);
 
     await expect(sendKept()).rejects.toMatchObject({ code: "E_TRACKING_UNREACHABLE" });
