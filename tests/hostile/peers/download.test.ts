@@ -86,10 +86,10 @@ describe("a download site that sends the request on", () => {
 describe("a download site that does not end", () => {
   test("its body, with or without a length", async () => {
     const lie = endless();
-    await expectFailure(lie, /a body of more than 10000000 bytes/, 1, { maxBytes: 10e6 });
+    await expectFailure(lie, /a body of more than 10000000 bytes/, 1, { maxBytes: 10e6, silenceMs: 5000 });
     expect(lie.sent).toBeLessThan(40e6);
     const announced: Lie = (_request, response) => response.writeHead(200, { "content-length": 1e15 }).write("x");
-    await expectFailure(announced, /announces 1000000000000000 bytes/, 1, { maxBytes: 10e6 });
+    await expectFailure(announced, /announces 1000000000000000 bytes/, 1, { maxBytes: 10e6, silenceMs: 5000 });
     expect(await readdir(dir)).not.toContain(expect.stringMatching(/\.part$/));
   });
 
