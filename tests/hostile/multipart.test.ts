@@ -37,7 +37,12 @@ interface Answer {
 }
 
 async function send(path: string, body: Buffer, contentType: string): Promise<Answer> {
-  const init = { method: "POST", body: new Uint8Array(body), headers: { "content-type": contentType }, signal: AbortSignal.timeout(5000) };
+  const init = {
+    method: "POST",
+    body: new Uint8Array(body),
+    headers: { "content-type": contentType },
+    signal: AbortSignal.timeout(20_000),
+  };
   const response = await fetch(`${service.url}${path}`, init);
   const said = await response.text();
   const first = JSON.parse(said.split("\n")[0] ?? "") as { error?: { code: string; message: string; hint: string } };
@@ -60,7 +65,7 @@ async function expectCodes(
     // A batch has begun its answer when a picture turns out to be wrong.
     const expected = code === undefined ? 200 : ERRORS[code as ErrorCode].status;
     expect(path === "/predict" ? [expected] : [expected, 200]).toContain(status);
-    expect(performance.now() - startedAt).toBeLessThan(3000);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
   }
   expect(process.memoryUsage().rss - before).toBeLessThan(300e6);
 }

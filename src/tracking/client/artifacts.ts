@@ -66,20 +66,19 @@ export function artifactClient({ server, transfer }: Connection): ArtifactClient
       const query = new URLSearchParams({ path: decodeURIComponent(place(root, path)) });
       const use = async (answer: HttpAnswer): Promise<string> => await answer.text();
       const text = await transfer(`${proxy}?${query.toString()}`, { maxBytes: mostListBytes, use }, signal);
-      const entries = readFields(text, `${server} answered ${proxy}`).list("files", (file): ArtifactEntry => {
-        const name = file.text("path").split("/").at(-1) ?? "";
-        return { name, isFolder: file.flag("is_dir"), sizeBytes: file.number("file_size", 0) };
-      });
       const names = new Set<string>();
-      for (const { name } of entries) {
+      return readFields(text, `${server} answered ${proxy}`).list("files", (file): ArtifactEntry => {
+        const listed = file.text("path");
+        const name = listed.split("/").at(-1) ?? "";
         // Callers give files on this disk such names.
         if (!isSafePath(name) || names.has(name)) {
-          const what = names.has(name) ? "is there twice" : "is not the name of a file";
-          throw new ServalError("E_TRACKING_REFUSED", `${server} lists artifacts, of which ${JSON.stringify(name.slice(0, 80))} ${what}.`);
+          const expected = names.has(name) ? "each name once" : "the name of a file";
+          const message = `${server} lists the artifact ${JSON.stringify(listed.slice(0, 200))}: expected ${expected}.`;
+          throw new ServalError("E_TRACKING_REFUSED", message, { hint: "Do not trust this server." });
         }
         names.add(name);
-      }
-      return entries;
+        return { name, isFolder: file.flag("is_dir"), sizeBytes: file.number("file_size", 0) };
+      });
     },
   };
 }

@@ -228,11 +228,11 @@ describe("a tracking server whose answers are not what they say", () => {
       server.answer = json({ files: [{ path, is_dir: false }] });
       await expect(registry.listArtifacts(root)).rejects.toMatchObject({
         code: "E_TRACKING_REFUSED",
-        message: /is not the name of a file/,
+        message: /expected the name of a file/,
       });
     }
     server.answer = json({ files: [{ path: "x/a" }, { path: "y/a" }] });
-    await expect(registry.listArtifacts(root)).rejects.toMatchObject({ code: "E_TRACKING_REFUSED", message: /is there twice/ });
+    await expect(registry.listArtifacts(root)).rejects.toMatchObject({ code: "E_TRACKING_REFUSED", message: /expected each name once/ });
     server.answer = json({ files: Array.from({ length: 50_000 }, (_, i) => ({ path: `x/${i}` })) });
     expect(await registry.listArtifacts(root)).toHaveLength(50_000);
   });
