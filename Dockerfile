@@ -41,7 +41,8 @@ RUN mkdir -p /writable/app/logs /writable/models && chmod -R u=rwX,go=rX /progra
 
 FROM ${NODE_IMAGE}
 # Decoders allocate from many threads: glibc would keep a heap of its own for each. Predictions and feedback lie beside the log.
-ENV NODE_ENV=production SERVAL_HOST=0.0.0.0 SERVAL_PORT=8000 SERVAL_STATE_DIR=/app/logs/state MALLOC_ARENA_MAX=2
+# Serval switches the telemetry of ONNX Runtime off by itself; the variable does so for anything else that is started in here.
+ENV NODE_ENV=production SERVAL_HOST=0.0.0.0 SERVAL_PORT=8000 SERVAL_STATE_DIR=/app/logs/state MALLOC_ARENA_MAX=2 ORT_DISABLE_TELEMETRY=1
 # Where volumes are mounted: a volume takes its owner from the image. /app itself is root's again after the next lines.
 COPY --from=program --chown=node:node /writable/ /
 COPY --from=dependencies /packages/ /

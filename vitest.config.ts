@@ -41,7 +41,14 @@ const config: ViteUserConfig = defineConfig({
       },
       {
         extends: true,
-        test: { name: "interop", include: ["tests/interop/**/*.test.ts"], testTimeout: 300_000, maxWorkers: 1 },
+        test: {
+          name: "interop",
+          include: ["tests/interop/**/*.test.ts"],
+          testTimeout: 300_000,
+          maxWorkers: 1,
+          // Python's ONNX Runtime sends usage data too, unless it is told not to.
+          env: { ORT_DISABLE_TELEMETRY: "1" },
+        },
       },
       {
         extends: true,

@@ -132,6 +132,15 @@ A variable that is empty counts as not set. A bad value is the error [\`E_ENV\`]
 | variable | default | meaning | accepts |
 |---|---|---|---|
 ${settings.join("\n")}
+
+## What Serval writes and sends
+
+Serval writes to the working folder and the state folder. Compiled modules, which make the next start faster, are kept in \`serval/\` below
+\`$XDG_CACHE_HOME\` or \`~/.cache\`, where only you can write; \`NODE_COMPILE_CACHE\` names another folder, and \`NODE_DISABLE_COMPILE_CACHE=1\` keeps none.
+
+Serval connects only to addresses that you name: a data source, a remote, a tracking server. ONNX Runtime would send usage data and write an
+identifier of the machine below your home; Serval switches that off. A thread cannot: a program that loads models only in worker threads is
+refused with [\`E_ENGINE_TELEMETRY\`](errors.md#E_ENGINE_TELEMETRY) unless it starts with \`ORT_DISABLE_TELEMETRY=1\`.
 `;
 }
 

@@ -221,6 +221,12 @@ const table = {
     exit: 1,
     hint: "Copy or train the bundle again; a model of another origin must be ONNX with opset 17 or older.",
   },
+  E_ENGINE_TELEMETRY: {
+    title: "The inference engine would send usage data.",
+    status: 500,
+    exit: 1,
+    hint: "Start the program with ORT_DISABLE_TELEMETRY=1 in its environment, or load the model in the main thread first.",
+  },
   E_ENGINE_RUN: {
     title: "The inference engine failed while it ran a model.",
     status: 500,

@@ -1,6 +1,8 @@
+import { lstatSync, mkdirSync } from "node:fs";
 import { enableCompileCache } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { isMainThread } from "node:worker_threads";
 
 /** Variables by name. Reading them costs nothing here; their schemas, which cost a third of a second to load, are in settings.ts. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -12,12 +14,49 @@ export function environment(): Environment {
 }
 
 /**
- * Later starts find their modules compiled: in the folder that NODE_COMPILE_CACHE names, or else that for temporary files.
- * Threads have no such cache unless the variable says so.
+ * Later starts find their modules compiled: in the folder that NODE_COMPILE_CACHE names, or else in one that only this user
+ * can write. Node runs what it finds there, so a folder that others share would let them plant code; without a folder that
+ * is safe nothing is cached. Threads have no such cache unless the variable says so.
  */
 export function keepCompiledModules(): void {
-  process.env["NODE_COMPILE_CACHE"] ||= join(tmpdir(), "node-compile-cache");
-  enableCompileCache(process.env["NODE_COMPILE_CACHE"]);
+  const dir = process.env["NODE_COMPILE_CACHE"] || privateCacheFolder();
+  if (dir === undefined) return;
+  process.env["NODE_COMPILE_CACHE"] = dir;
+  enableCompileCache(dir);
+}
+
+/** $XDG_CACHE_HOME/serval/compiled, or the same below ~/.cache; undefined where this user alone cannot write it. */
+function privateCacheFolder(): string | undefined {
+  const { XDG_CACHE_HOME: cacheHome = "" } = process.env;
+  try {
+    const dir = join(isAbsolute(cacheHome) ? cacheHome : join(homedir(), ".cache"), "serval");
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const found = lstatSync(dir);
+    // Windows has no such owners and modes; there the folder lies in the user's profile.
+    const ours = process.getuid === undefined || (found.uid === process.getuid() && (found.mode & 0o022) === 0);
+    return found.isDirectory() && ours ? join(dir, "compiled") : undefined;
+  } catch {
+    // No home, or one that cannot be written: Serval starts more slowly, and works.
+    return undefined;
+  }
+}
+
+/**
+ * Sets a variable for the native libraries of this process. A thread cannot do that, because its `process.env` is a copy that
+ * no library sees: there the result is whether the variable has that value already.
+ */
+export function setNativeVariable(name: string, value: string): boolean {
+  if (isMainThread) {
+    process.env[name] = value;
+    return true;
+  }
+  // Only the report reads the real environment. With the network in it, it would look up the name of every peer.
+  const report: NodeJS.ProcessReport & { excludeNetwork?: boolean } = process.report;
+  const { excludeNetwork = false } = report;
+  report.excludeNetwork = true;
+  const { environmentVariables } = report.getReport() as { environmentVariables: Environment };
+  report.excludeNetwork = excludeNetwork;
+  return environmentVariables[name] === value;
 }
 
 /** Folder for runs and everything else that is nobody's result: what SERVAL_STATE_DIR says. */

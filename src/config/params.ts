@@ -3,10 +3,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { TSchema } from "typebox";
 import { Check } from "typebox/value";
-import { LineCounter, isMap, isScalar, parse as parseYaml, parseDocument, type Document } from "yaml";
+import { isMap, isScalar } from "yaml";
 import { ServalError } from "../errors.ts";
 import { describeExpected, describeGot, nearestKey, type SchemaNode } from "./describe-schema.ts";
 import { defaultParams, paramsSchema, type Params } from "./params-schema.ts";
+import { parsePlainYaml, readYaml, type CheckedYaml } from "./yaml.ts";
 
 export type { Params } from "./params-schema.ts";
 
@@ -34,13 +35,9 @@ export async function loadParams(cwd: string, sets: readonly string[] = []): Pro
 
 /** Like `loadParams`, from the text of a params.yaml. */
 export function parseParams(text: string, sets: readonly string[] = []): Params {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: true });
-  const broken = document.errors[0];
-  if (broken) throw new ServalError("E_PARAMS", `${paramsFile} is not valid YAML: ${broken.message.trim()}`, { cause: broken });
-
+  const yaml = readYaml(text, paramsFile, "E_PARAMS");
   const settings = new Map(sets.map(parseSet));
-  const given = toPlain(document.toJS() as unknown);
+  const given = toPlain(yaml.document.toJS({ maxAliasCount: -1 }) as unknown);
   if (!isSection(given))
     throw new ServalError("E_PARAMS", `${paramsFile}: expected ${describeExpected(paramsSchema)}, got ${describeGot(given)}.`);
   let value: unknown = merge(defaultParams(), given);
@@ -48,7 +45,7 @@ export function parseParams(text: string, sets: readonly string[] = []): Params 
 
   const problems = findProblems(value).map((problem) => ({
     ...problem,
-    line: settings.has(problem.path) ? Infinity : lineOf(document, lines, problem.path),
+    line: settings.has(problem.path) ? Infinity : lineOf(yaml, problem.path),
   }));
   if (problems.length > 0) {
     const list = problems
@@ -81,7 +78,7 @@ function parseSet(text: string): [path: string, value: string] {
 function parseValue(path: string, text: string): unknown {
   if (nodeAt(path)?.type === "string" && !/^["']/.test(text)) return text;
   try {
-    return parseYaml(text) as unknown;
+    return parsePlainYaml(text, `--set ${path}`, "E_PARAMS");
   } catch {
     return text;
   }
@@ -164,7 +161,7 @@ function findConflicts({ prepare, train }: Params): Problem[] {
 }
 
 /** The line where the path, or the nearest section around it, stands in the file; 0 where nothing of it does. */
-function lineOf(document: Document, lines: LineCounter, path: string): number {
+function lineOf({ document, lines }: CheckedYaml, path: string): number {
   let node: unknown = document.contents;
   let offset: number | undefined;
   for (const key of path.split(".")) {

@@ -1,6 +1,6 @@
 import { access, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { parse } from "yaml";
+import { parsePlainYaml } from "../config/yaml.ts";
 import { ServalError } from "../errors.ts";
 import { whatWasSaid, type CommandOptions, type Engine } from "./engine.ts";
 
@@ -47,7 +47,7 @@ export async function readComposeProject(
       hint: "Fill in .env beside it, as .env.example says.",
     });
   });
-  const { services = {} } = parse(text) as { services?: Readonly<Record<string, ComposeService>> };
+  const { services = {} } = parsePlainYaml(text, file, "E_DEPLOY_NOT_READY") as { services?: Readonly<Record<string, ComposeService>> };
   const withRole = (role: string): readonly [string, ComposeService] => {
     const found = Object.entries(services).find(([, { labels }]) => labelOf(labels, "serval.role") === role);
     if (found) return found;

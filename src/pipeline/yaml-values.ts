@@ -1,4 +1,5 @@
-import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document, type Node } from "yaml";
+import { isAlias, isMap, isScalar, isSeq, type Node } from "yaml";
+import { readYaml, type CheckedYaml } from "../config/yaml.ts";
 import { ServalError, type ErrorCode } from "../errors.ts";
 
 /** A number that YAML writes as a float. JavaScript forgets that 1.0 is one; Python, and so the bytes of dvc.lock, do not. */
@@ -19,19 +20,17 @@ export interface ParsedYaml {
   line(path: readonly (string | number)[]): number;
 }
 
-/** Parses one YAML 1.2 document. Throws `code`, with the file and the line, for anything that is no such document. */
+/** Parses one YAML 1.2 document. Throws `code`, with the file and the line, for anything that is not one, and beyond the limits of `readYaml`. */
 export function parseYaml(text: string, file: string, code: ErrorCode): ParsedYaml {
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, intAsBigInt: true, prettyErrors: false, logLevel: "silent" });
-  const [error] = document.errors;
-  if (error) throw new ServalError(code, `${file}:${lines.linePos(error.pos[0]).line}: ${error.message}`, { cause: error });
+  const yaml = readYaml(text, file, code, { intAsBigInt: true });
+  const { document, lines, targets } = yaml;
   return {
-    value: document.contents === null ? null : toValue(document.contents, document, file, code, lines),
+    value: document.contents === null ? null : new ValueReader(yaml, file, code).read(document.contents),
     line: (path) => {
       let node: unknown = document.contents;
       let offset = 0;
       for (const part of path) {
-        if (isAlias(node)) node = node.resolve(document);
+        if (isAlias(node)) node = targets.get(node);
         if (isMap(node)) {
           const pair = node.items.find(({ key }) => String(isScalar(key) ? key.value : key) === String(part));
           offset = (pair?.key as Node | undefined)?.range?.[0] ?? offset;
@@ -46,27 +45,49 @@ export function parseYaml(text: string, file: string, code: ErrorCode): ParsedYa
   };
 }
 
-function toValue(node: unknown, document: Document, file: string, code: ErrorCode, lines: LineCounter): YamlValue {
-  const inner = (child: unknown): YamlValue => toValue(child, document, file, code, lines);
-  if (isAlias(node)) return inner(node.resolve(document));
-  if (isSeq(node)) return node.items.map(inner);
-  if (isMap(node)) {
-    const own = new Map<string, YamlValue>();
-    const merged: YamlMap[] = [];
-    for (const { key, value } of node.items) {
-      // `<<: *base`, and of several the first that has a key (yaml.org/type/merge.html): DVC's parser reads it so.
-      if (isScalar(key) && key.value === "<<" && key.type === "PLAIN") merged.push(...[inner(value)].flat().filter(isYamlMap));
-      else own.set(String(isScalar(key) ? key.value : key), inner(value));
-    }
-    return new Map([...merged.toReversed(), own].flatMap((map) => [...map]));
+class ValueReader {
+  readonly #yaml: CheckedYaml;
+  readonly #file: string;
+  readonly #code: ErrorCode;
+  /** What aliases stand for is read once, and shared. */
+  readonly #anchored = new Map<Node, YamlValue>();
+
+  constructor(yaml: CheckedYaml, file: string, code: ErrorCode) {
+    this.#yaml = yaml;
+    this.#file = file;
+    this.#code = code;
   }
-  if (!isScalar(node)) return null;
-  const { value, source = "" } = node;
-  if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
-  if (typeof value === "number") return new YamlFloat(value);
-  if (value === null || typeof value === "boolean" || typeof value === "string") return value;
-  const line = lines.linePos(node.range?.[0] ?? 0).line;
-  throw new ServalError(code, `${file}:${line}: expected a string, number, boolean or null, got ${JSON.stringify(source)}.`);
+
+  read(node: unknown): YamlValue {
+    if (isAlias(node)) {
+      const target = this.#yaml.targets.get(node);
+      return (target && this.#anchored.get(target)) ?? null;
+    }
+    const value = this.#readOwn(node);
+    if ((isMap(node) || isSeq(node) || isScalar(node)) && node.anchor !== undefined) this.#anchored.set(node, value);
+    return value;
+  }
+
+  #readOwn(node: unknown): YamlValue {
+    if (isSeq(node)) return node.items.map((item) => this.read(item));
+    if (isMap(node)) {
+      const own = new Map<string, YamlValue>();
+      const merged: YamlMap[] = [];
+      for (const { key, value } of node.items) {
+        // `<<: *base`, and of several the first that has a key (yaml.org/type/merge.html): DVC's parser reads it so.
+        if (isScalar(key) && key.value === "<<" && key.type === "PLAIN") merged.push(...[this.read(value)].flat().filter(isYamlMap));
+        else own.set(String(isScalar(key) ? key.value : key), this.read(value));
+      }
+      return new Map([...merged.toReversed(), own].flatMap((map) => [...map]));
+    }
+    if (!isScalar(node)) return null;
+    const { value, source = "" } = node;
+    if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
+    if (typeof value === "number") return new YamlFloat(value);
+    if (value === null || typeof value === "boolean" || typeof value === "string") return value;
+    const { line } = this.#yaml.lines.linePos(node.range?.[0] ?? 0);
+    throw new ServalError(this.#code, `${this.#file}:${line}: expected a string, number, boolean or null, got ${JSON.stringify(source)}.`);
+  }
 }
 
 /** Gives the text of a file relative to the repository; undefined where there is none. */

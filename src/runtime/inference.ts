@@ -1,6 +1,7 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ServalError, type ErrorCode } from "../errors.ts";
+import { switchOffTelemetry } from "./telemetry.ts";
 
 export interface InferenceResult {
   /** [count,K] */
@@ -57,9 +58,11 @@ interface Pending {
 /**
  * Starts a thread with one session (`session.run` blocks its thread, so it must not be the one that serves). When the
  * thread dies, the calls it had are rejected and a new one takes its place; one that dies before it has answered
- * anything is not replaced. Throws E_ENGINE_MODEL.
+ * anything is not replaced. Throws E_ENGINE_MODEL,
+ * and E_ENGINE_TELEMETRY in a thread of a program that did not switch that off.
  */
 export async function startInference(model: Uint8Array, options: InferenceOptions): Promise<Inference> {
+  switchOffTelemetry();
   const [height, width] = options.imageShape;
   const setup: InferenceSetup = { model, imageShape: options.imageShape, threads: options.threads };
   const pending = new Map<number, Pending>();

@@ -3,6 +3,7 @@ import ort from "onnxruntime-node";
 import { ServalError } from "../errors.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { Engine, Session, SessionOptions, Tensor, TensorData } from "./engine.ts";
+import { switchOffTelemetry } from "./telemetry.ts";
 
 // Only errors: ONNX Runtime's warnings (unused initializers, shape merges) mean nothing to our users.
 const ortLogLevelError = 3;
@@ -12,6 +13,7 @@ function toOrt(tensor: Tensor): ort.Tensor {
 }
 
 async function createSession(model: Uint8Array, options: SessionOptions = {}): Promise<Session> {
+  switchOffTelemetry();
   let session: ort.InferenceSession;
   try {
     session = await ort.InferenceSession.create(model, {

@@ -1,6 +1,7 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ServalError } from "../errors.ts";
+import { switchOffTelemetry } from "../runtime/telemetry.ts";
 import type { AnswerOf, NumberedTask, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
 
 /** A thread that has its libraries, or is loading them, and waits for a model. */
@@ -12,6 +13,7 @@ export interface PredictThread {
 
 /** Starts a thread without a model: its libraries take as long to load as a model does. */
 export function startPredictThread(): PredictThread {
+  switchOffTelemetry();
   // Runs from the sources and from the emitted JavaScript alike.
   const worker = new Worker(new URL(`./predict-worker${extname(import.meta.url)}`, import.meta.url), {
     name: "serval-predict",

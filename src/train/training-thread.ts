@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { ServalError, type ErrorCode } from "../errors.ts";
+import { switchOffTelemetry } from "../runtime/telemetry.ts";
 import type { FindRateHooks, FindRateJob, RateSearch } from "./find-rate.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
 
@@ -33,6 +34,7 @@ export async function findRateInThread(job: FindRateJob, onEvent: FindRateHooks[
 }
 
 async function runThread(task: TrainingTask, onEvent: (event: unknown) => void, signal: AbortSignal): Promise<unknown> {
+  switchOffTelemetry();
   const stopFlag = new Int32Array(new SharedArrayBuffer(4));
   const workerData: TrainingThreadData = { task, stopFlag };
   const worker = new Worker(new URL(`./training-worker${extname(import.meta.url)}`, import.meta.url), { workerData });

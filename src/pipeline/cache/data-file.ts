@@ -1,5 +1,6 @@
 import { posix } from "node:path";
-import { isMap, isSeq, parseDocument, type Document, type YAMLMap } from "yaml";
+import { isMap, isSeq, type Document, type YAMLMap } from "yaml";
+import { parsePlainYaml, readYaml } from "../../config/yaml.ts";
 import { ServalError } from "../../errors.ts";
 import { resolveBelow } from "../../safe-path.ts";
 import type { YamlValue } from "../yaml-values.ts";
@@ -21,8 +22,7 @@ export interface ReadOutsOptions {
 
 /** The outs of a .dvc file at `file` (relative to the repository); their paths are relative to the repository. Throws E_DVC_FILE. */
 export function parseDataFile(text: string, file: string, options: ReadOutsOptions = {}): DataFileOut[] {
-  const document = parseChecked(text, file);
-  const value = document.toJS() as { wdir?: unknown; outs?: unknown } | null;
+  const value = parsePlainYaml(text, file, "E_DVC_FILE") as { wdir?: unknown; outs?: unknown } | null;
   if (value === null || !Array.isArray(value.outs)) throw new ServalError("E_DVC_FILE", `${file}: expected a list \`outs\`.`);
   const dir = resolveOrRefuse(posix.dirname(file), typeof value.wdir === "string" ? value.wdir : ".", `${file}: wdir`);
   return value.outs.flatMap((out: Record<string, unknown>, i) =>
@@ -86,7 +86,7 @@ export function renderDataFile(entry: OutEntry, previous?: string): string {
   if (previous === undefined) {
     return renderYaml(new Map([["outs", [new Map<string, YamlValue>([...values, ["path", name]])]]]));
   }
-  const document = parseChecked(previous, `${entry.path}.dvc`);
+  const { document } = readYaml(previous, `${entry.path}.dvc`, "E_DVC_FILE");
   const outs = document.get("outs");
   const out = isSeq(outs) && outs.items.length === 1 ? outs.items[0] : undefined;
   if (!isMap(out)) throw new ServalError("E_DVC_FILE", `${entry.path}.dvc: expected a list \`outs\` with one out.`);
@@ -106,11 +106,4 @@ function replaceHash(out: YAMLMap, document: Document, values: readonly [string,
       place = index + 1;
     } else out.items.splice(place++, 0, document.createPair(key, value));
   }
-}
-
-function parseChecked(text: string, file: string): Document {
-  const document = parseDocument(text);
-  const [error] = document.errors;
-  if (error) throw new ServalError("E_DVC_FILE", `${file}: ${error.message}`);
-  return document;
 }

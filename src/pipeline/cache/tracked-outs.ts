@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, posix } from "node:path";
-import { parse } from "yaml";
+import { parsePlainYaml } from "../../config/yaml.ts";
 import { ServalError } from "../../errors.ts";
 import { readStageOuts } from "../dvc-yaml.ts";
 import type { ReadText } from "../yaml-values.ts";
@@ -29,7 +29,9 @@ export function readTrackedOuts(file: string, read: ReadText, options: ReadOutsO
   if (file.endsWith(".dvc")) return parseDataFile(read(file) ?? "", file, options).map((out) => ({ ...out, source: file }));
   const dir = posix.dirname(file);
   const pipeline = posix.join(dir, "dvc.yaml");
-  const lock = readYaml(read(file) ?? "", file) as { stages?: Record<string, { outs?: Record<string, unknown>[] }> };
+  const lock = (parsePlainYaml(read(file) ?? "", file, "E_DVC_FILE") ?? {}) as {
+    stages?: Record<string, { outs?: Record<string, unknown>[] }>;
+  };
   const stages = readStageOuts(read(pipeline) ?? "", pipeline, read);
   return Object.entries(lock.stages ?? {}).flatMap(([name, stage]) => {
     const place = stages.get(name);
@@ -51,14 +53,6 @@ export function readTrackedOuts(file: string, read: ReadText, options: ReadOutsO
       ];
     });
   });
-}
-
-function readYaml(text: string, file: string): unknown {
-  try {
-    return parse(text) ?? {};
-  } catch (error) {
-    throw new ServalError("E_DVC_FILE", `${file}: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 /**

@@ -134,8 +134,10 @@ describe("params.yaml", () => {
   });
 
   test("points at the place of a YAML mistake, and refuses a list as the whole file", () => {
-    expect(problems("train:\n  epochs: [1,\n")[0]).toContain("at line 3");
-    expect(problems("train:\n  epochs: 1\n  epochs: 2\n").join(" ")).toContain("Map keys must be unique at line 3");
+    expect(problems("train:\n  epochs: [1,\n")[0]).toContain("params.yaml:3: Flow sequence");
+    expect(problems("train:\n  epochs: 1\n  epochs: 2\n").join(" ")).toContain(
+      'params.yaml:3: Map keys must be unique: "epochs" is there twice.',
+    );
     expect(problems("- 1\n")).toEqual(["params.yaml: expected a section with the keys data, prepare, train, model, got [1]."]);
   });
 });

@@ -10,15 +10,15 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   http: [],
   data: ["image", "http"],
   nn: ["onnx"],
-  runtime: ["onnx"],
+  runtime: ["config/env", "onnx"],
   model: ["image", "onnx"],
   tracking: ["charts", "http"],
   train: ["data", "nn", "onnx", "runtime", "model", "image", "charts"],
   registry: ["tracking/client", "model"],
   monitor: ["model", "image", "charts"],
   serve: ["model", "runtime", "image", "registry", "monitor", "http"],
-  deploy: ["http"],
-  pipeline: ["charts"],
+  deploy: ["config/yaml", "http"],
+  pipeline: ["config/yaml", "charts"],
   cli: ["*"],
 };
 
