@@ -37,6 +37,12 @@ const table = {
     exit: 2,
     hint: "If the link is yours, allow it with --follow-link. If it came with the repository, remove it.",
   },
+  E_TEXT_FILE: {
+    title: "A text file is larger than any that Serval writes, or is not a file.",
+    status: 500,
+    exit: 2,
+    hint: "Look at what is there; in a repository of somebody else it may be an attack.",
+  },
   E_DISK_FULL: {
     title: "There is no room left on the disk.",
     status: 507,

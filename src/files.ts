@@ -1,8 +1,9 @@
 import { createHash, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSync } from "node:fs";
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { ServalError } from "./errors.ts";
 
 /**
  * Replaces a file so that a reader, or a machine that loses power, sees either the old bytes or the new ones: temporary
@@ -39,6 +40,25 @@ export async function syncFolder(path: string): Promise<void> {
     }
   } catch {
     // The rename itself is done; only its durability depends on the file system now.
+  }
+}
+
+/**
+ * The text of a regular file of at most `maxBytes`. A file of another's repository may be a link to a device or a pipe, which
+ * never end. Throws E_TEXT_FILE.
+ */
+export function readTextFile(path: string, maxBytes: number): string {
+  // Without O_NONBLOCK, opening a pipe waits for somebody to write into it.
+  const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  try {
+    const found = fstatSync(file);
+    const got = found.isFile() ? `${found.size} bytes` : found.isDirectory() ? "a folder" : "a device or pipe";
+    if (!found.isFile() || found.size > maxBytes) {
+      throw new ServalError("E_TEXT_FILE", `${path}: expected a file of at most ${maxBytes} bytes, got ${got}.`);
+    }
+    return readFileSync(file, "utf8");
+  } finally {
+    closeSync(file);
   }
 }
 

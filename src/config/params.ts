@@ -1,13 +1,13 @@
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { TSchema } from "typebox";
 import { Check } from "typebox/value";
 import { isMap, isScalar } from "yaml";
 import { ServalError } from "../errors.ts";
+import { readTextFile } from "../files.ts";
 import { describeExpected, describeGot, nearestKey, type SchemaNode } from "./describe-schema.ts";
 import { defaultParams, paramsSchema, type Params } from "./params-schema.ts";
-import { parsePlainYaml, readYaml, type CheckedYaml } from "./yaml.ts";
+import { maxYamlBytes, parsePlainYaml, readYaml, type CheckedYaml } from "./yaml.ts";
 
 export type { Params } from "./params-schema.ts";
 
@@ -26,7 +26,7 @@ interface Problem {
 export async function loadParams(cwd: string, sets: readonly string[] = []): Promise<Params> {
   let text = "";
   try {
-    text = await readFile(join(cwd, paramsFile), "utf8");
+    text = readTextFile(join(cwd, paramsFile), maxYamlBytes);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }

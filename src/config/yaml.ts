@@ -13,6 +13,9 @@ import {
 } from "yaml";
 import { ServalError, type ErrorCode } from "../errors.ts";
 
+/** Bytes of a YAML file that is read at all: a character has one to three. */
+export const maxYamlBytes = 32_000_000;
+
 /**
  * What a YAML file may be. A dvc.lock of 10,000 stages has 4 MB, 1.2 million tokens and 0.4 million values; the files of a
  * stranger's repository may be made to cost more than they hold.
@@ -21,7 +24,7 @@ const limits = {
   /** Characters of the text. */
   characters: 16_000_000,
   /** Pieces that the lexer finds: indentation, indicators, scalars and line ends. */
-  tokens: 3_000_000,
+  tokens: 2_000_000,
   /** Values and keys, where each alias counts as much as what it stands for. */
   values: 2_000_000,
   /** Lists and mappings inside each other. */

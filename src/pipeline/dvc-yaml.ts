@@ -12,6 +12,9 @@ const stageFields = ["cmd", "wdir", "deps", "params", "outs", "metrics", "plots"
 const outFields = ["cache", "persist", "push", "remote", "desc", "type", "labels", "meta"];
 const plotFields = ["x", "y", "x_label", "y_label", "title", "template", "header"];
 
+/** Stages that one `matrix` may make: ten lists of ten values would be ten thousand million. */
+const maxStages = 100_000;
+
 /**
  * Reads a dvc.yaml (`file`, relative to the repository) with its variables filled in. Throws E_PIPELINE, which names the line,
  * for a field that Serval does not know: nothing is ever silently ignored.
@@ -111,6 +114,8 @@ class PipelineReader extends FieldReader {
       if (raw.has("matrix")) {
         const axes = this.map(this.fill(raw.get("matrix"), fileVariables, [...path, "matrix"]), [...path, "matrix"]);
         const lists = Array.from(axes, ([axis, values]) => [axis, this.list(values, [...path, "matrix", axis])] as const);
+        const count = lists.reduce((product, [, values]) => product * values.length, 1);
+        if (count > maxStages) this.fail([...path, "matrix"], `expected at most ${maxStages} combinations, got ${count}`);
         return make(new Map([...raw].filter(([key]) => key !== "matrix")), path, combinations(lists));
       }
       if (raw.has("foreach") || raw.has("do")) {

@@ -1,5 +1,5 @@
 import { ServalError } from "../errors.ts";
-import { interpolate, InterpolationProblem } from "./interpolate.ts";
+import { fillLimit, interpolate, InterpolationProblem, type FillBudget } from "./interpolate.ts";
 import { isList, isYamlMap, type ParsedYaml, type YamlMap, type YamlValue } from "./yaml-values.ts";
 
 /** Keys and positions from the top of the file down to a value. */
@@ -15,6 +15,7 @@ const unsupported: Readonly<Record<string, string>> = {
 export class FieldReader {
   readonly parsed: ParsedYaml;
   readonly file: string;
+  readonly #budget: FillBudget = { left: fillLimit };
   constructor(parsed: ParsedYaml, file: string) {
     this.parsed = parsed;
     this.file = file;
@@ -22,7 +23,7 @@ export class FieldReader {
 
   /** With its variables filled in. */
   fill(value: YamlValue | undefined, variables: YamlMap, path: Path, isCommand = false): YamlValue {
-    const filled = interpolate(value ?? null, variables, isCommand);
+    const filled = interpolate(value ?? null, variables, isCommand, this.#budget);
     if (filled instanceof InterpolationProblem) this.fail(path, filled.text);
     return filled;
   }

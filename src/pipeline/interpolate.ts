@@ -42,12 +42,25 @@ function findExpressions(text: string): Expression[] {
   return found;
 }
 
+/** How many values and characters the variables of one file may still make: `${}` in many stages multiplies what it stands for. */
+export interface FillBudget {
+  left: number;
+}
+
+export const fillLimit = 50_000_000;
+
 /** Fills `${a.b[0]}` in; a string that is nothing but one expression takes the value's own type, as in DVC. */
-export function interpolate(value: YamlValue, variables: YamlMap, isCommand: boolean): YamlValue | InterpolationProblem {
+export function interpolate(
+  value: YamlValue,
+  variables: YamlMap,
+  isCommand: boolean,
+  budget: FillBudget,
+): YamlValue | InterpolationProblem {
+  if (--budget.left < 0) return overBudget();
   if (isList(value)) {
     const items: YamlValue[] = [];
     for (const item of value) {
-      const filled = interpolate(item, variables, isCommand);
+      const filled = interpolate(item, variables, isCommand, budget);
       if (filled instanceof InterpolationProblem) return filled;
       items.push(filled);
     }
@@ -56,8 +69,8 @@ export function interpolate(value: YamlValue, variables: YamlMap, isCommand: boo
   if (isYamlMap(value)) {
     const map = new Map<string, YamlValue>();
     for (const [key, item] of value) {
-      const name = interpolate(key, variables, false);
-      const filled = interpolate(item, variables, isCommand);
+      const name = interpolate(key, variables, false, budget);
+      const filled = interpolate(item, variables, isCommand, budget);
       if (name instanceof InterpolationProblem) return name;
       if (filled instanceof InterpolationProblem) return filled;
       map.set(toText(name, false) ?? key, filled);
@@ -67,7 +80,11 @@ export function interpolate(value: YamlValue, variables: YamlMap, isCommand: boo
   if (typeof value !== "string") return value;
   const expressions = findExpressions(value);
   const [only] = expressions;
-  if (only?.start === 0 && only.end === value.length && !isCommand) return select(only.inner, variables);
+  if (only?.start === 0 && only.end === value.length && !isCommand) {
+    const selected = select(only.inner, variables);
+    if (!(selected instanceof InterpolationProblem)) charge(selected, budget);
+    return budget.left < 0 ? overBudget() : selected;
+  }
   let out = "";
   let index = 0;
   for (const { start, end, inner } of expressions) {
@@ -75,10 +92,26 @@ export function interpolate(value: YamlValue, variables: YamlMap, isCommand: boo
     if (selected instanceof InterpolationProblem) return selected;
     const text = toText(selected, isCommand);
     if (text === undefined) return new InterpolationProblem(`\${${inner}} is a list or mapping, which cannot stand inside a string`);
+    budget.left -= text.length;
+    if (budget.left < 0) return overBudget();
     out += value.slice(index, start) + text;
     index = end;
   }
   return (out + value.slice(index)).replaceAll("\\${", "${");
+}
+
+function overBudget(): InterpolationProblem {
+  return new InterpolationProblem(`the \${} of this file make more than ${fillLimit} values and characters`);
+}
+
+/** Takes from the budget what the value holds, and no longer than there is something left. */
+function charge(value: YamlValue, budget: FillBudget): void {
+  budget.left -= typeof value === "string" ? value.length : 1;
+  if (!isList(value) && !isYamlMap(value)) return;
+  for (const item of value.values()) {
+    if (budget.left < 0) return;
+    charge(item, budget);
+  }
 }
 
 function select(inner: string, variables: YamlMap): YamlValue | InterpolationProblem {

@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { ServalError } from "../errors.ts";
 import { writeFileAtomic } from "../files.ts";
 import type { Stage } from "./stage.ts";
 import { isList, isYamlMap, parseYaml, pythonFloat, YamlFloat, type YamlMap, type YamlValue } from "./yaml-values.ts";
+import { workspaceReader } from "./workspace-files.ts";
 import { renderYaml } from "./yaml-writer.ts";
 
 /** What the lock knows of a dep or an out. */
@@ -30,14 +30,26 @@ export function lockFileOf(stage: Pick<Stage, "dir">): string {
   return posix.join(stage.dir, "dvc.lock");
 }
 
-/** The entry of a stage; undefined where it never ran. Throws E_DVC_FILE. */
-export async function readLockedStage(root: string, stage: Pick<Stage, "dir" | "name">): Promise<LockedStage | undefined> {
-  const file = lockFileOf(stage);
-  const text = await readFile(join(root, file), "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  });
-  return text === undefined ? undefined : parseLock(text, file).get(stage.name);
+/** The entries of a repository's lock files. A file is parsed again only when its text has changed, not for each of its stages. */
+export class LockFiles {
+  readonly #root: string;
+  readonly #parsed = new Map<string, { readonly text: string; readonly stages: ReadonlyMap<string, LockedStage> }>();
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** The entry of a stage; undefined where it never ran. Throws E_DVC_FILE. */
+  read(stage: Pick<Stage, "dir" | "name">): LockedStage | undefined {
+    const file = lockFileOf(stage);
+    const text = workspaceReader(this.#root)(file);
+    if (text === undefined) return undefined;
+    const known = this.#parsed.get(file);
+    if (known?.text === text) return known.stages.get(stage.name);
+    const stages = parseLock(text, file);
+    this.#parsed.set(file, { text, stages });
+    return stages.get(stage.name);
+  }
 }
 
 /** The stages of a dvc.lock of schema 2.0. Throws E_DVC_FILE, with the line. */
@@ -114,7 +126,7 @@ export function renderLock(previous: string | undefined, file: string, name: str
 
 export async function writeLockedStage(root: string, stage: Pick<Stage, "dir" | "name">, entry: LockedStage): Promise<void> {
   const file = lockFileOf(stage);
-  const previous = await readFile(join(root, file), "utf8").catch(() => undefined);
+  const previous = workspaceReader(root)(file);
   const text = renderLock(previous, file, stage.name, entry);
   if (text !== previous) await writeFileAtomic(join(root, file), text);
 }

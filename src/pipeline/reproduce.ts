@@ -8,7 +8,7 @@ import type { OutputCache } from "./cache/output-cache.ts";
 import { describeChanges, findChanges, isUpToDate, WorkspaceHashes, type StageChanges } from "./changes.ts";
 import { ignoreInGit } from "./git.ts";
 import { selectStages } from "./graph.ts";
-import { lockFileOf, readLockedStage, writeLockedStage, type LockedItem, type LockedStage } from "./lock-file.ts";
+import { lockFileOf, LockFiles, writeLockedStage, type LockedItem, type LockedStage } from "./lock-file.ts";
 import { readStageParams } from "./params.ts";
 import { takeLocks, type WantedLock } from "./path-locks.ts";
 import { isRepeatable, openRunCache } from "./run-cache.ts";
@@ -97,6 +97,7 @@ class Reproduction {
   readonly #hashes: WorkspaceHashes;
   readonly #runs: ReturnType<typeof openRunCache>;
   readonly #read: (path: string) => string | undefined;
+  readonly #locks: LockFiles;
 
   constructor(root: string, cache: OutputCache, options: ReproduceOptions) {
     this.#root = root;
@@ -105,6 +106,7 @@ class Reproduction {
     this.#hashes = new WorkspaceHashes(cache);
     this.#runs = openRunCache(cache.config.cacheDir);
     this.#read = workspaceReader(root);
+    this.#locks = new LockFiles(root);
   }
 
   /** Data of a .dvc file that changed in the workspace becomes its new version, as with `dvc repro`. */
@@ -124,7 +126,7 @@ class Reproduction {
     ];
     const release = await this.#lock(wanted, () => onEvent({ type: "waiting", stage, reasons: [] }));
     try {
-      const locked = await readLockedStage(this.#root, stage);
+      const locked = this.#locks.read(stage);
       const changes = await findChanges(stage, locked, this.#cache, this.#hashes, this.#read);
       const reasons = [
         ...describeChanges(changes),

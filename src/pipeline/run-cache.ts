@@ -1,6 +1,7 @@
-import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomic } from "../files.ts";
+import { maxYamlBytes } from "../config/yaml.ts";
+import { readTextFile, writeFileAtomic } from "../files.ts";
 import { isCallback } from "./changes.ts";
 import { lockedStageToYaml, parseLockedStage, readsTheSame, runCacheNames, type LockedStage } from "./lock-file.ts";
 import type { Stage } from "./stage.ts";
@@ -34,7 +35,7 @@ export function openRunCache(cacheDir: string): RunCache {
       for (const { name } of aged.sort((a, b) => b.mtimeMs - a.mtimeMs)) {
         const file = join(folder, name);
         try {
-          const found = parseLockedStage(parseYaml(await readFile(file, "utf8"), file, "E_DVC_FILE").value, file);
+          const found = parseLockedStage(parseYaml(readTextFile(file, maxYamlBytes), file, "E_DVC_FILE").value, file);
           if (readsTheSame(found, entry)) return found;
         } catch {
           // It can be made again by running the stage, and would be in the way for ever.

@@ -1,7 +1,7 @@
 import type { OutputCache } from "./cache/output-cache.ts";
 import { selectOuts, findTrackedOuts } from "./cache/tracked-outs.ts";
 import { describeChanges, findChanges, isUpToDate, statusOf, WorkspaceHashes, type PathState } from "./changes.ts";
-import { readLockedStage } from "./lock-file.ts";
+import { LockFiles } from "./lock-file.ts";
 import { selectStages } from "./graph.ts";
 import { workspaceReader } from "./workspace-files.ts";
 import type { Workspace } from "./workspace.ts";
@@ -24,8 +24,9 @@ export async function readStatus({ root, graph }: Workspace, cache: OutputCache,
   const dataTargets = targets.filter((target) => target.endsWith(".dvc"));
   const stageTargets = targets.filter((target) => !target.endsWith(".dvc"));
   const stages = targets.length > 0 && stageTargets.length === 0 ? [] : selectStages(graph, stageTargets, true);
+  const locks = new LockFiles(root);
   for (const stage of stages) {
-    const changes = await findChanges(stage, await readLockedStage(root, stage), cache, hashes, read);
+    const changes = await findChanges(stage, locks.read(stage), cache, hashes, read);
     if (isUpToDate(changes)) continue;
     changed[stage.address] = statusOf(stage, changes);
     reasons.set(stage.address, describeChanges(changes));

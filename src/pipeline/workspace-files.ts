@@ -1,14 +1,16 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join, posix } from "node:path";
+import { maxYamlBytes } from "../config/yaml.ts";
+import { readTextFile } from "../files.ts";
 import { loadDvcIgnore } from "./cache/dvc-ignore.ts";
 import type { ReadText } from "./yaml-values.ts";
 import { git } from "./git.ts";
 
-/** The text of a file of the workspace; undefined where there is none. */
+/** The text of a file of the workspace; undefined where there is none. Throws E_TEXT_FILE. */
 export function workspaceReader(root: string): ReadText {
   return (path) => {
     try {
-      return readFileSync(join(root, path), "utf8");
+      return readTextFile(join(root, path), maxYamlBytes);
     } catch (error) {
       if (["ENOENT", "ENOTDIR", "EISDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
       throw error;

@@ -1,4 +1,4 @@
-import { isAlias, isMap, isScalar, isSeq, type Node } from "yaml";
+import { isAlias, isMap, isScalar, isSeq, type Node, type Pair, type YAMLMap } from "yaml";
 import { readYaml, type CheckedYaml } from "../config/yaml.ts";
 import { ServalError, type ErrorCode } from "../errors.ts";
 
@@ -24,6 +24,12 @@ export interface ParsedYaml {
 export function parseYaml(text: string, file: string, code: ErrorCode): ParsedYaml {
   const yaml = readYaml(text, file, code, { intAsBigInt: true });
   const { document, lines, targets } = yaml;
+  const pairs = new Map<unknown, ReadonlyMap<string, Pair>>();
+  const pairsOf = (map: YAMLMap): ReadonlyMap<string, Pair> => {
+    const found = pairs.get(map) ?? new Map(map.items.map((pair) => [String(isScalar(pair.key) ? pair.key.value : pair.key), pair]));
+    pairs.set(map, found);
+    return found;
+  };
   return {
     value: document.contents === null ? null : new ValueReader(yaml, file, code).read(document.contents),
     line: (path) => {
@@ -32,7 +38,7 @@ export function parseYaml(text: string, file: string, code: ErrorCode): ParsedYa
       for (const part of path) {
         if (isAlias(node)) node = targets.get(node);
         if (isMap(node)) {
-          const pair = node.items.find(({ key }) => String(isScalar(key) ? key.value : key) === String(part));
+          const pair = pairsOf(node).get(String(part));
           offset = (pair?.key as Node | undefined)?.range?.[0] ?? offset;
           node = pair?.value;
         } else if (isSeq(node)) {

@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
 import { ServalError } from "../../errors.ts";
 import type { FollowedLink } from "../../safe-path.ts";
+import { workspaceReader } from "../workspace-files.ts";
 import { linksKey, linksSection, parseFollowedLinks, refuseForeignState } from "./follow-links.ts";
 
 const linkTypes = ["reflink", "hardlink", "symlink", "copy"] as const;
@@ -45,8 +45,8 @@ type Sections = Map<string, Map<string, string>>;
 export async function loadDvcConfig(root: string): Promise<DvcConfig> {
   await refuseForeignState(root);
   const dir = join(root, ".dvc");
-  const local = await readSections(dir, "config.local");
-  const sections = await readSections(dir, "config");
+  const local = readSections(root, "config.local");
+  const sections = readSections(root, "config");
   for (const [section, values] of local) {
     sections.set(section, new Map([...(sections.get(section) ?? []), ...values]));
   }
@@ -73,12 +73,8 @@ export async function loadDvcConfig(root: string): Promise<DvcConfig> {
   };
 }
 
-async function readSections(dir: string, name: string): Promise<Sections> {
-  const text = await readFile(join(dir, name), "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return "";
-    throw error;
-  });
-  return parseDvcConfig(text, `.dvc/${name}`);
+function readSections(root: string, name: string): Sections {
+  return parseDvcConfig(workspaceReader(root)(`.dvc/${name}`) ?? "", `.dvc/${name}`);
 }
 
 /** Whether an absolute path lies in the folder `dir`; an address such as s3:// does not. */

@@ -1,6 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { maxYamlBytes } from "../../config/yaml.ts";
 import { ServalError } from "../../errors.ts";
+import { readTextFile } from "../../files.ts";
 
 interface Rule {
   readonly pattern: RegExp;
@@ -28,7 +30,7 @@ export function loadDvcIgnore(root: string, folder: string): Ignored {
       });
     }
     rules.push(
-      ...readFileSync(path, "utf8")
+      ...readTextFile(path, maxYamlBytes)
         .split(/\r?\n/)
         .flatMap((line) => parseIgnoreLine(line, dir)),
     );

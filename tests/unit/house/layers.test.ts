@@ -124,6 +124,8 @@ describe("the ownership rules", () => {
     [`import type { Sharp } from "sharp";`, "data/x.ts:1: only image/ imports sharp"],
     [`import * as ort from "onnxruntime-node";`, "data/x.ts:1: only runtime/onnxruntime.ts imports onnxruntime-node"],
     [`import { Command } from "commander";`, "data/x.ts:1: only cli/ imports commander"],
+    [`import { parse, stringify } from "yaml";`, "data/x.ts:1: only config/yaml.ts parses YAML, within limits (parse)"],
+    [`import * as yaml from "yaml";`, "data/x.ts:1: only config/yaml.ts parses YAML, within limits (* as yaml)"],
     [`export const a = (): unknown => process.env.HOME;`, "data/x.ts:1: process.env belongs to config/env.ts"],
     [`export const a = (): unknown => process["env"];`, "data/x.ts:1: process.env belongs to config/env.ts"],
     [`export const a = (): unknown => globalThis.process.env;`, "data/x.ts:1: process.env belongs to config/env.ts"],

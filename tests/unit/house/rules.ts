@@ -141,8 +141,20 @@ function checkName(path: string, report: (line: number, text: string) => void): 
   }
 }
 
+/** What anyone may import from yaml: it writes, or looks at what config/yaml.ts has parsed. */
+const harmlessYaml = ["stringify", "isAlias", "isMap", "isScalar", "isSeq"];
+
 function checkText(path: string, text: string, report: (line: number, text: string) => void): void {
   const lines = text.split("\n");
+  for (const [statement, names = ""] of path === "config/yaml.ts" ? [] : text.matchAll(/^import ([^;]*) from "yaml(?:\/[^"]*)?";/gm)) {
+    const line = text.slice(0, text.indexOf(statement)).split("\n").length;
+    const imported = names
+      .replaceAll(/[{}\s]/g, " ")
+      .split(",")
+      .map((name) => name.trim());
+    const wrong = imported.filter((name) => name !== "" && !name.startsWith("type ") && !harmlessYaml.includes(name));
+    if (wrong.length > 0) report(line, `only config/yaml.ts parses YAML, within limits (${wrong.join(", ")})`);
+  }
   if (lines.length > 401 && !(path in longFiles)) report(1, `${lines.length - 1} lines: split it, or give a reason in longFiles`);
   if (subjectPlaces.some((place) => path.startsWith(place))) return;
   lines.forEach((line, i) => {
