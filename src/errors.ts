@@ -227,6 +227,12 @@ const table = {
     exit: 1,
     hint: "Copy or train the bundle again; a model of another origin must be ONNX with opset 17 or older.",
   },
+  E_MODEL_UNSAFE: {
+    title: "A model wants more than to be computed: other files, code of its own, or memory without end.",
+    status: 400,
+    exit: 3,
+    hint: "Do not use it unless you know who made it. Then write it again with its weights inside, and with standard operators only.",
+  },
   E_ENGINE_TELEMETRY: {
     title: "The inference engine would send usage data.",
     status: 500,

@@ -37,6 +37,7 @@ export interface Session {
 
 export interface Engine {
   readonly name: string;
+  /** Throws E_MODEL_UNSAFE for a model that was not loaded at all, and E_ENGINE_MODEL. */
   createSession(model: Uint8Array, options?: SessionOptions): Promise<Session>;
   /**
    * Channels per block of the CPU's blocked convolution layout (NCHWc): 16 with AVX-512, 8 with AVX2, or 0 where the

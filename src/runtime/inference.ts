@@ -59,7 +59,7 @@ interface Pending {
  * Starts a thread with one session (`session.run` blocks its thread, so it must not be the one that serves). When the
  * thread dies, the calls it had are rejected and a new one takes its place; one that dies before it has answered
  * anything is not replaced. Throws E_ENGINE_MODEL,
- * and E_ENGINE_TELEMETRY in a thread of a program that did not switch that off.
+ * E_MODEL_UNSAFE, and E_ENGINE_TELEMETRY in a thread of a program that did not switch that off.
  */
 export async function startInference(model: Uint8Array, options: InferenceOptions): Promise<Inference> {
   switchOffTelemetry();

@@ -1,6 +1,7 @@
 import os from "node:os";
 import ort from "onnxruntime-node";
 import { ServalError } from "../errors.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { Engine, Session, SessionOptions, Tensor, TensorData } from "./engine.ts";
 import { switchOffTelemetry } from "./telemetry.ts";
@@ -13,6 +14,7 @@ function toOrt(tensor: Tensor): ort.Tensor {
 }
 
 async function createSession(model: Uint8Array, options: SessionOptions = {}): Promise<Session> {
+  checkModel(model);
   switchOffTelemetry();
   let session: ort.InferenceSession;
   try {

@@ -97,6 +97,17 @@ describe("parseSafetensors", () => {
     ["tensors that overlap", handmade(`{"a":${entry(0, 2)},"b":${entry(1, 3)}}`, 3), "leave a gap or overlap"],
     ["tensors past the end", handmade(`{"a":${entry(0, 4)}}`, 3), "leave a gap or overlap"],
     ["data that no tensor covers", handmade(`{"a":${entry(0, 1)}}`, 2), "cover 1 bytes of data, the file has 2"],
+    ["a name that is there twice", handmade(`{"a":${entry(0, 1)},"a":${entry(1, 2)}}`, 2), "leave a gap or overlap"],
+    [
+      "a size whose product is beyond all numbers",
+      handmade(`{"a":{"dtype":"U8","shape":[${"1e15,".repeat(30)}1],"data_offsets":[0,1]}}`, 1),
+      "does not fill",
+    ],
+    [
+      "lists a million deep inside each other",
+      handmade(`{"a":${"[".repeat(1e6)}${"]".repeat(1e6)}}`, 0),
+      'Tensor "a": the header entry is not valid',
+    ],
     ["metadata with a number", handmade('{"__metadata__":{"a":1}}', 0), "more than text"],
   ])("refuses %s", (_case, bytes, message) => {
     expect(() => parseSafetensors(bytes)).toThrow(message);
