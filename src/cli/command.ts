@@ -5,7 +5,7 @@ import type { Output } from "./output.ts";
 export interface CommandContext {
   /** The working repository: where params.yaml, data/, artifacts/ and .serval/ lie. */
   readonly cwd: string;
-  /** Aborted by Ctrl-C or SIGTERM. */
+  /** Aborted by Ctrl-C or SIGTERM, unless those end the verb at once (VERBS in main.ts). */
   readonly signal: AbortSignal;
   /** Made for one run of a command; pass its --json flag. */
   output(options?: { json?: boolean | undefined }): Output;

@@ -7,57 +7,81 @@ import { debugWanted, keepCompiledModules } from "../config/env.ts";
 import { ServalError, toServalError } from "../errors.ts";
 import type { CommandContext, Configure } from "./command.ts";
 import { createOutput } from "./output.ts";
+import { stopSignal, type OnStop } from "./stop-signals.ts";
 
 interface Verb {
   readonly summary: string;
+  readonly onStop: OnStop;
   /** Commands load on demand, so that `serval --help` and `serval predict` start without the whole house. */
   readonly load: () => Promise<{ configure: Configure }>;
 }
 
 /** The full list of verbs; docs/cli.md is generated from it and from each verb's --help. */
 export const VERBS: Readonly<Record<string, Verb>> = {
-  up: { summary: "Serve the released model, or train one on a drawn sample and serve that.", load: () => import("./commands/up.ts") },
-  init: { summary: "Set up a folder for your own labelled images.", load: () => import("./commands/init.ts") },
-  data: { summary: "Import labelled images, and check them.", load: () => import("./commands/data.ts") },
-  prepare: { summary: "Split the images and decode them once into shards.", load: () => import("./commands/prepare.ts") },
-  train: { summary: "Train a network on the prepared data; best and final go to artifacts/.", load: () => import("./commands/train.ts") },
+  up: {
+    summary: "Serve the released model, or train one on a drawn sample and serve that.",
+    onStop: "finish",
+    load: () => import("./commands/up.ts"),
+  },
+  init: { summary: "Set up a folder for your own labelled images.", onStop: "end", load: () => import("./commands/init.ts") },
+  data: { summary: "Import labelled images, and check them.", onStop: "tidy", load: () => import("./commands/data.ts") },
+  prepare: { summary: "Split the images and decode them once into shards.", onStop: "tidy", load: () => import("./commands/prepare.ts") },
+  train: {
+    summary: "Train a network on the prepared data; best and final go to artifacts/.",
+    onStop: "finish",
+    load: () => import("./commands/train.ts"),
+  },
   evaluate: {
     summary: "Measure a model on images that it was not trained on.",
+    onStop: "tidy",
     load: () => import("./commands/evaluate.ts"),
   },
-  predict: { summary: "Ask a model about image files.", load: () => import("./commands/predict.ts") },
-  export: { summary: "Write a model as ONNX, or its weights as safetensors.", load: () => import("./commands/export.ts") },
-  repro: { summary: "Run the stages of dvc.yaml whose inputs changed.", load: () => import("./commands/repro.ts") },
+  predict: { summary: "Ask a model about image files.", onStop: "end", load: () => import("./commands/predict.ts") },
+  export: { summary: "Write a model as ONNX, or its weights as safetensors.", onStop: "end", load: () => import("./commands/export.ts") },
+  repro: { summary: "Run the stages of dvc.yaml whose inputs changed.", onStop: "finish", load: () => import("./commands/repro.ts") },
   status: {
     summary: "Say which stages and data are out of date, and why.",
+    onStop: "end",
     load: () => import("./commands/status.ts"),
   },
-  add: { summary: "Version files and folders as data, as DVC does.", load: () => import("./commands/add.ts") },
+  add: { summary: "Version files and folders as data, as DVC does.", onStop: "tidy", load: () => import("./commands/add.ts") },
   checkout: {
     summary: "Bring the recorded version of the data from the cache into the workspace.",
+    onStop: "tidy",
     load: () => import("./commands/checkout.ts"),
   },
-  push: { summary: "Bring data from the cache to a remote.", load: () => import("./commands/push.ts") },
-  pull: { summary: "Bring the recorded version of the data from a remote into the workspace.", load: () => import("./commands/pull.ts") },
-  gc: { summary: "Remove data from the cache that no version needs.", load: () => import("./commands/gc.ts") },
-  params: { summary: "Compare parameters between versions.", load: () => import("./commands/params.ts") },
-  metrics: { summary: "Show metrics, and compare them between versions.", load: () => import("./commands/metrics.ts") },
+  push: { summary: "Bring data from the cache to a remote.", onStop: "tidy", load: () => import("./commands/push.ts") },
+  pull: {
+    summary: "Bring the recorded version of the data from a remote into the workspace.",
+    onStop: "tidy",
+    load: () => import("./commands/pull.ts"),
+  },
+  gc: { summary: "Remove data from the cache that no version needs.", onStop: "tidy", load: () => import("./commands/gc.ts") },
+  params: { summary: "Compare parameters between versions.", onStop: "end", load: () => import("./commands/params.ts") },
+  metrics: { summary: "Show metrics, and compare them between versions.", onStop: "end", load: () => import("./commands/metrics.ts") },
   plots: {
     summary: "Draw parameters, metrics and curves of versions side by side, as one page.",
+    onStop: "end",
     load: () => import("./commands/plots.ts"),
   },
-  lineage: { summary: "Trace a model back to its commit, data, parameters and run.", load: () => import("./commands/lineage.ts") },
+  lineage: {
+    summary: "Trace a model back to its commit, data, parameters and run.",
+    onStop: "end",
+    load: () => import("./commands/lineage.ts"),
+  },
   track: {
     summary: "Run a tracking server that MLflow's clients can use, with pages to look at runs.",
+    onStop: "tidy",
     load: () => import("./commands/track.ts"),
   },
-  models: { summary: "List, show, release, register and promote models.", load: () => import("./commands/models.ts") },
-  serve: { summary: "Serve a model over HTTP.", load: () => import("./commands/serve.ts") },
+  models: { summary: "List, show, release, register and promote models.", onStop: "tidy", load: () => import("./commands/models.ts") },
+  serve: { summary: "Serve a model over HTTP.", onStop: "finish", load: () => import("./commands/serve.ts") },
   deploy: {
     summary: "Replace the version that serves without a lost request, and go back by itself when the new one is worse.",
+    onStop: "finish",
     load: () => import("./commands/deploy.ts"),
   },
-  smoke: { summary: "Check from outside that a running service works.", load: () => import("./commands/smoke.ts") },
+  smoke: { summary: "Check from outside that a running service works.", onStop: "end", load: () => import("./commands/smoke.ts") },
 };
 
 export async function buildProgram(context: CommandContext, verbs: readonly string[]): Promise<Command> {
@@ -111,18 +135,11 @@ function readVersion(): string {
 const invokedDirectly = process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url);
 if (invokedDirectly) {
   keepCompiledModules();
-  const controller = new AbortController();
-  let signals = 0;
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.on(signal, () => {
-      // The first signal asks for a clean stop, the second one insists.
-      if (++signals > 1) process.exit(130);
-      controller.abort(new ServalError("E_INTERRUPTED", `Stopped by ${signal}.`));
-    });
-  }
+  const args = process.argv.slice(2);
+  const verb = Object.hasOwn(VERBS, args[0] ?? "") ? VERBS[args[0] as string] : undefined;
   const context: CommandContext = {
     cwd: process.cwd(),
-    signal: controller.signal,
+    signal: stopSignal(verb?.onStop ?? "end", (code) => process.exit(code)),
     output: (options) => createOutput({ json: options?.json ?? false }),
   };
   for (const stream of [process.stdout, process.stderr]) {
@@ -131,7 +148,7 @@ if (invokedDirectly) {
       if (error.code !== "EPIPE") throw error;
     });
   }
-  const code = await runCli(process.argv.slice(2), context);
+  const code = await runCli(args, context);
   // A pipe takes 64 KiB at once; what is still queued would be lost by an exit.
   await Promise.all([process.stdout, process.stderr].map(async (stream) => await new Promise((resolve) => stream.write("", resolve))));
   process.exit(code);

@@ -1,0 +1,192 @@
+import { execFileSync } from "node:child_process";
+import { constants, existsSync, readFileSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { VERBS } from "../../src/cli/main.ts";
+import { writePatternSet } from "../helpers/pattern-set.ts";
+import { mustRun } from "../helpers/pattern-project.ts";
+import { startServal, type ServalProcess } from "../helpers/serval-process.ts";
+import { colourPicture, writeTinyBundle } from "../helpers/tiny-bundle.ts";
+
+// Serval runs under supervisors that kill what does not end; a verb that waits or computes has to end by itself.
+const limitMs = 2000;
+
+let root: string;
+let silent: Server;
+const sockets = new Set<Socket>();
+beforeAll(async () => {
+  root = await mkdtemp(join(tmpdir(), "serval-signals-"));
+  // It takes every connection, and answers none.
+  silent = createServer((socket) => void sockets.add(socket.on("error", () => undefined))).listen(0, "127.0.0.1");
+  await new Promise((resolve) => silent.once("listening", resolve));
+  await mkdir(join(root, "bin"));
+  await writeFile(join(root, "bin/git"), `#!/bin/sh\necho $$ > "$GIT_STARTED"\nexec sleep 60\n`);
+  await chmod(join(root, "bin/git"), 0o755);
+});
+afterAll(async () => {
+  for (const socket of sockets) socket.destroy();
+  silent.close();
+  await rm(root, { recursive: true });
+});
+
+/** Something that takes long, and how to see that the verb is in the middle of it. */
+interface LongWork {
+  readonly args: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+  readonly busy: (serval: ServalProcess) => boolean | Promise<boolean>;
+}
+
+type Prepare = (dir: string) => Promise<LongWork> | LongWork;
+
+const silentUrl = (): string => `http://127.0.0.1:${(silent.address() as AddressInfo).port}`;
+
+/** Waits for a server that never answers. */
+function network(args: (url: string) => readonly string[], env: (url: string) => NodeJS.ProcessEnv = () => ({})): Prepare {
+  return () => {
+    const before = sockets.size;
+    return { args: args(silentUrl()), env: env(silentUrl()), busy: () => sockets.size > before };
+  };
+}
+
+/** Waits for a git that never ends. */
+function slowGit(args: readonly string[], make: (dir: string) => Promise<unknown> = async () => undefined): Prepare {
+  return async (dir) => {
+    await writeFile(join(dir, "dvc.yaml"), "stages:\n  a:\n    cmd: echo a > a\n    outs: [a]\n");
+    await mkdir(join(dir, ".dvc"));
+    await writeFile(join(dir, ".dvc/config"), "[core]\n    remote = local\n['remote \"local\"']\n    url = ../remote\n");
+    await make(dir);
+    const started = join(dir, "git-started");
+    const env = { PATH: `${join(root, "bin")}:${process.env["PATH"]}`, GIT_STARTED: started };
+    onTestFinished(() => {
+      if (existsSync(started)) process.kill(Number(readFileSync(started, "utf8")), "SIGKILL");
+    });
+    return { args, env, busy: () => existsSync(started) && readFileSync(started, "utf8") !== "" };
+  };
+}
+
+/** Reads a pipe that nobody writes to: the reading takes a thread of libuv, for which an exit of Node waits. */
+async function pipe(path: string, args: readonly string[]): Promise<LongWork> {
+  execFileSync("mkfifo", [path]);
+  const isRead = async (): Promise<boolean> => {
+    const writer = await open(path, constants.O_WRONLY | constants.O_NONBLOCK).catch(() => undefined);
+    if (writer === undefined) return false;
+    onTestFinished(async () => await writer.close());
+    return true;
+  };
+  return { args, busy: isRead };
+}
+
+const works: Readonly<Record<string, Prepare>> = {
+  data: network((url) => ["data", "import", `${url}/set.zip`]),
+  evaluate: async (dir) => {
+    await writeTinyBundle(join(dir, "models/colours"));
+    return await network((url) => ["evaluate", "--model", "models/colours", "--data", `${url}/set.zip`])(dir);
+  },
+  predict: async (dir) => {
+    await writeTinyBundle(join(dir, "models/colours"));
+    return await pipe(join(dir, "a.jpg"), ["predict", "a.jpg"]);
+  },
+  prepare: async (dir) => {
+    await writePatternSet(join(dir, "patterns"));
+    await mustRun(dir, ["data", "import", "patterns"]);
+    const manifest = await readFile(join(dir, "data/raw/manifest.jsonl"), "utf8");
+    const { path } = JSON.parse(manifest.split("\n")[0] ?? "") as { path: string };
+    await rm(join(dir, "data/raw", path));
+    return await pipe(join(dir, "data/raw", path), ["prepare"]);
+  },
+  export: network(
+    () => ["export", "--format", "onnx", "--model", "models:/colours@champion"],
+    (url) => ({ MLFLOW_TRACKING_URI: url }),
+  ),
+  models: network(
+    () => ["models", "show", "models:/colours"],
+    (url) => ({ MLFLOW_TRACKING_URI: url }),
+  ),
+  smoke: network((url) => ["smoke", url, "--wait", "60"]),
+  status: async (dir) => {
+    const stages = Array.from({ length: 20_000 }, (_, i) => `  s${i}:\n    cmd: echo ${i}\n    outs: [out/${i}]\n`);
+    await writeFile(join(dir, "dvc.yaml"), `stages:\n${stages.join("")}`);
+    return { args: ["status"], busy: ({ child }) => processorSeconds(child.pid ?? 0) > 0.6 };
+  },
+  add: slowGit(["add", "a.txt"], async (dir) => await writeFile(join(dir, "a.txt"), "a")),
+  checkout: slowGit(["checkout"]),
+  push: slowGit(["push"]),
+  pull: slowGit(["pull"]),
+  gc: slowGit(["gc", "--workspace", "--force"]),
+  params: slowGit(["params", "diff"]),
+  metrics: slowGit(["metrics", "diff"]),
+  plots: slowGit(["plots", "diff"]),
+  lineage: slowGit(["lineage", "models/colours"], async (dir) => await writeTinyBundle(join(dir, "models/colours"))),
+  track: () => ({
+    args: ["track", "--port", "0"],
+    // A request whose body never comes.
+    busy: async (serval) => {
+      const [, port] = await serval.waitFor(/http:\/\/127\.0\.0\.1:(\d+)/);
+      const socket = connect(Number(port), "127.0.0.1").on("error", () => undefined);
+      onTestFinished(() => void socket.destroy());
+      return await new Promise((resolve) =>
+        socket.write("POST /api/2.0/mlflow/runs/create HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100\r\n\r\n{", () => resolve(true)),
+      );
+    },
+  }),
+};
+
+function processorSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8")
+    .replace(/^.*\) /, "")
+    .split(" ");
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+async function startWork(name: string, prepare: Prepare): Promise<ServalProcess> {
+  const dir = join(root, name);
+  await mkdir(dir);
+  const { args, env = {}, busy } = await prepare(dir);
+  const serval = startServal(dir, args, env);
+  onTestFinished(() => void serval.child.kill("SIGKILL"));
+  await expect.poll(async () => serval.child.exitCode === null && (await busy(serval)), { interval: 20 }).toBe(true);
+  return serval;
+}
+
+test("every verb is here, but for those that take the time their own work needs, and one that takes none", () => {
+  const verbs = Object.entries(VERBS).map(([name, { onStop }]) => (onStop === "finish" ? "" : name));
+  expect([...Object.keys(works), "init"].sort()).toEqual(verbs.filter(Boolean).sort());
+  expect(Object.keys(VERBS).filter((name) => VERBS[name]?.onStop === "finish")).toEqual(["up", "train", "repro", "serve", "deploy"]);
+});
+
+test.each(Object.entries(works))("SIGTERM ends serval %s within two seconds, in the middle of its work", async (name, prepare) => {
+  const serval = await startWork(name, prepare);
+  const startedAt = performance.now();
+  const { code } = await serval.stop();
+  expect(performance.now() - startedAt).toBeLessThan(limitMs);
+  // A process that a signal ended has no code.
+  const expected: readonly (number | null)[] = VERBS[name]?.onStop === "end" ? [null] : [null, 130, ...(name === "track" ? [0] : [])];
+  expect(expected).toContain(code);
+  if (code === null) expect(serval.child.signalCode).toBe("SIGTERM");
+});
+
+test("a verb that stops in time says so, and Ctrl-C does the same", async () => {
+  const serval = await startWork("interrupted", works["data"] as Prepare);
+  const { code, stderr } = await serval.stop("SIGINT");
+  expect([code, stderr]).toEqual([130, expect.stringMatching(/^E_INTERRUPTED: /m)]);
+});
+
+test("a second signal ends at once what waits for a service's last answers", async () => {
+  const dir = join(root, "serving");
+  await writeTinyBundle(join(dir, "models/colours"));
+  const serval = startServal(dir, ["serve", "--port", "0"], { SERVAL_DRAIN_MS: "60000" });
+  const url = await serval.address();
+  expect(
+    (await fetch(`${url}/predict`, { method: "POST", body: await colourPicture("red"), headers: { "content-type": "image/jpeg" } })).status,
+  ).toBe(200);
+  serval.child.kill("SIGTERM");
+  await expect.poll(async () => (await fetch(`${url}/health/ready`)).status).toBe(503);
+  const startedAt = performance.now();
+  await serval.stop("SIGTERM");
+  expect(performance.now() - startedAt).toBeLessThan(limitMs);
+  expect(serval.child.signalCode).toBe("SIGTERM");
+});
