@@ -241,12 +241,12 @@ const refused = (message: RegExp): unknown => expect.objectContaining({ code: "E
 
 describe("an ONNX file", () => {
   test.each(attacks)("with %s is refused before the engine sees it", (_, model, message) => {
-    expect(() => checkModel(model)).toThrow(refused(message) as Error);
+    expect(() => checkModel(model)).toThrow(refused(message));
   });
 
   test("with a tag of which readers use only a part is refused, because it can hide a name of a file", () => {
     const hidden = new Uint8Array([8, 2, 16, 1, ...bigTag]);
-    expect(() => checkModel(onnx((graph) => graph.bytes(5, hidden)))).toThrow(refused(/a field of number/) as Error);
+    expect(() => checkModel(onnx((graph) => graph.bytes(5, hidden)))).toThrow(refused(/a field of number/));
   });
 
   test("with Microsoft's operators, a nested graph and content in its place is accepted", () => {
@@ -265,8 +265,7 @@ describe("an ONNX file", () => {
       );
       nested(4, (inner) => inner.message(1, node("Constant", attribute(5, tensor(content)))))(graph);
     });
-    checkModel(model);
-    checkModel(tinyModel());
+    for (const accepted of [model, tinyModel()]) expect(() => checkModel(accepted)).not.toThrow();
   });
 
   test("of the released model is checked in a few milliseconds", () => {
@@ -280,15 +279,19 @@ describe("an ONNX file", () => {
   test("with any bytes changed is accepted or refused, and nothing else happens", () => {
     const model = tinyModel();
     const change = fc.record({ at: fc.nat(model.length - 1), bytes: fc.uint8Array({ minLength: 1, maxLength: 12 }) });
+    const outcome = (changes: readonly { at: number; bytes: Uint8Array }[]): string => {
+      const changed = Uint8Array.from(model);
+      for (const { at, bytes } of changes) changed.set(bytes.subarray(0, model.length - at), at);
+      try {
+        checkModel(changed);
+        return "accepted";
+      } catch (error) {
+        return error instanceof ServalError ? error.code : String(error);
+      }
+    };
     fc.assert(
       fc.property(fc.array(change, { minLength: 1, maxLength: 4 }), (changes) => {
-        const changed = Uint8Array.from(model);
-        for (const { at, bytes } of changes) changed.set(bytes.subarray(0, model.length - at), at);
-        try {
-          checkModel(changed);
-        } catch (error) {
-          if (!(error instanceof ServalError) || error.code !== "E_MODEL_UNSAFE") throw error;
-        }
+        expect(["accepted", "E_MODEL_UNSAFE"]).toContain(outcome(changes));
       }),
       { numRuns: 5000 },
     );

@@ -16,18 +16,23 @@ import { runServal } from "../helpers/serval-process.ts";
 // Without limits most of these take minutes, or all memory. Time of the processor, because other tests may be running.
 const limitMs = 1500;
 
-/** What an attempt ends in, and in time. */
+/** What an attempt ends in, and whether that came too late. */
 function refusal(attempt: () => unknown): string {
   const before = process.cpuUsage();
   try {
     attempt();
   } catch (error) {
     const { user, system } = process.cpuUsage(before);
-    expect((user + system) / 1000).toBeLessThan(limitMs);
     const { code, message } = error as ServalError;
-    return `${code}: ${message}`;
+    return `${user + system > limitMs * 1000 ? "Too late, " : ""}${code}: ${message}`;
   }
   throw new Error("It was accepted.");
+}
+
+function expectRefusal(attempt: () => unknown, message: RegExp): void {
+  const text = refusal(attempt);
+  expect(text).toMatch(message);
+  expect(text).not.toContain("Too late");
 }
 
 /** Nine levels, each of ten aliases of the level below: a thousand million values in half a kilobyte. */
@@ -36,7 +41,7 @@ function bomb(item: (level: number) => string, levels = 9): string {
 }
 const listBomb = bomb((level) => `[${Array.from({ length: 10 }, () => `*l${level}`).join(", ")}]`);
 const mapBomb = bomb((level) => `{${Array.from({ length: 10 }, (_, i) => `k${i}: *l${level}`).join(", ")}}`);
-const mergeBomb = `${bomb((level) => `{<<: *l${level}, ${Array.from({ length: 10 }, (_, i) => `k${level}${i}: *l${level}`).join(", ")}}`)}`;
+const mergeBomb = bomb((level) => `{<<: *l${level}, ${Array.from({ length: 10 }, (_, i) => `k${level}${i}: *l${level}`).join(", ")}}`);
 
 const aliases = /with its aliases written out this holds more than 2000000 values/;
 const depth = /lists and mappings lie more than 100 deep inside each other/;
@@ -55,7 +60,7 @@ const attacks: readonly (readonly [name: string, text: string, message: RegExp])
   ["four million items", "- a\n".repeat(3_999_999), /the file has more than 2000000 pieces of YAML/],
   ["17 million characters", `a: ${"x".repeat(17_000_000)}`, /expected at most 16000000 characters of YAML, got 17000003/],
   ["a mistake at each of 100,000 places", `[${"}".repeat(100_000)}`, /:1: /],
-  ["an alias at each of 100,000 places", `${"*a ".repeat(100_000)}`, /:1: /],
+  ["an alias at each of 100,000 places", "*a ".repeat(100_000), /:1: /],
 ];
 
 const readers: readonly (readonly [file: string, read: (text: string) => unknown])[] = [
@@ -69,12 +74,12 @@ const readers: readonly (readonly [file: string, read: (text: string) => unknown
 ];
 
 test.each(attacks)("YAML with %s is refused within a second", (_, text, message) => {
-  expect(refusal(() => parsePlainYaml(text, "any.yaml", "E_DVC_FILE"))).toMatch(message);
+  expectRefusal(() => parsePlainYaml(text, "any.yaml", "E_DVC_FILE"), message);
 });
 
 // The rules of the house let nothing else parse YAML; these see that it is asked.
 test.each(readers)("%s may not hold aliases of aliases", (_, read) => {
-  for (const text of [listBomb, mapBomb, mergeBomb]) expect(refusal(() => read(text))).toMatch(aliases);
+  for (const text of [listBomb, mapBomb, mergeBomb]) expectRefusal(() => read(text), aliases);
 });
 
 describe("values that multiply in dvc.yaml", () => {
@@ -82,7 +87,8 @@ describe("values that multiply in dvc.yaml", () => {
 
   test("by a matrix of many lists", () => {
     const axes = Array.from({ length: 10 }, (_, i) => `      a${i}: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]\n`).join("");
-    expect(refusal(parse(`stages:\n  s:\n    matrix:\n${axes}    cmd: echo\n`))).toMatch(
+    expectRefusal(
+      parse(`stages:\n  s:\n    matrix:\n${axes}    cmd: echo\n`),
       /E_PIPELINE: dvc\.yaml:\d+: stages\.s\.matrix: expected at most 100000 combinations, got 10000000000/,
     );
   });
@@ -90,10 +96,9 @@ describe("values that multiply in dvc.yaml", () => {
   test("by a long text in many places, or in many stages", () => {
     const long = `vars:\n- s: ${"x".repeat(1_000_000)}\n`;
     const message = /E_PIPELINE: .*the \$\{\} of this file make more than 50000000 values and characters/;
-    expect(refusal(parse(`${long}stages:\n  s:\n    cmd: echo ${"${s}".repeat(1000)}\n`))).toMatch(message);
-    expect(
-      refusal(parse(`${long}stages:\n  s:\n    foreach: [${[...Array(1000).keys()].join(", ")}]\n    do:\n      cmd: echo \${s}\n`)),
-    ).toMatch(message);
+    expectRefusal(parse(`${long}stages:\n  s:\n    cmd: echo ${"${s}".repeat(1000)}\n`), message);
+    const items = [...Array(1000).keys()].join(", ");
+    expectRefusal(parse(`${long}stages:\n  s:\n    foreach: [${items}]\n    do:\n      cmd: echo \${s}\n`), message);
   });
 });
 
