@@ -317,6 +317,7 @@ describe("a bundle whose model reads another file", () => {
   test.each([
     ["predict", "red.jpg"],
     ["serve", "--port", "0"],
+    ["export", "--format", "onnx", "--model", "models/colours"],
     ["evaluate", "--model", "models/colours", "--data", "pictures"],
   ])("is refused by serval %s", async (...args) => {
     const { code, stderr } = await runServal(cwd, args);

@@ -6,6 +6,7 @@ import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { loadBundle, modelFile, shortDigest, weightsFile } from "../../model/bundle.ts";
 import { resolveModel } from "../../model/resolve-model.ts";
+import { checkModel } from "../../onnx/check-model.ts";
 import type { Configure } from "../command.ts";
 import { findModel } from "../find-model.ts";
 
@@ -65,6 +66,8 @@ export async function exportModel({ cwd, format, model, out }: ExportOptions): P
     });
   }
   const bytes = await readFile(join(bundle.dir, file));
+  // Other programs may follow what the file says.
+  if (file === modelFile) checkModel(bytes);
   const target = resolve(cwd, out ?? `${bundle.manifest.name}${ending}`);
   await writeFileAtomic(target, bytes);
   const { name } = bundle.manifest;
