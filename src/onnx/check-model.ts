@@ -28,14 +28,14 @@ const typesBySize: readonly (readonly [bits: number, types: readonly number[]])[
 /**
  * Looks into the bytes of an ONNX file before the engine does. Throws E_MODEL_UNSAFE, which names what it found, where the
  * file reads other files (external data), brings operators or functions of its own, nests graphs, or claims more than it
- * holds. Takes no copy of the weights. Field numbers: onnx/onnx, onnx/onnx.proto3, IR version 13.
+ * holds; and E_ENGINE_MODEL for a damaged one. Takes no copy of the weights. Field numbers: onnx/onnx, onnx/onnx.proto3, IR version 13.
  */
 export function checkModel(bytes: Uint8Array): void {
   try {
     new ModelCheck().model(bytes);
   } catch (error) {
-    if (error instanceof ProtobufProblem) throw unsafe(`the file is damaged, or is not ONNX: ${error.text}`);
-    throw error;
+    if (!(error instanceof ProtobufProblem)) throw error;
+    throw new ServalError("E_ENGINE_MODEL", `The model was not loaded: the file is damaged, or is not ONNX (${error.text}).`);
   }
 }
 
