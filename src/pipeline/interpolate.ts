@@ -54,7 +54,7 @@ export function interpolate(
   value: YamlValue,
   variables: YamlMap,
   isCommand: boolean,
-  budget: FillBudget,
+  budget: FillBudget = { left: fillLimit },
 ): YamlValue | InterpolationProblem {
   if (--budget.left < 0) return overBudget();
   if (isList(value)) {
