@@ -9,7 +9,7 @@ import { ServalError } from "../errors.ts";
 export type OnStop = "end" | "tidy" | "finish";
 
 /** So that a stop takes at most two seconds. */
-const tidyMs = 1500;
+const tidyMs = 1000;
 
 /** Aborted by the first stop signal, where the verb does something about it. `exit` ends the process. */
 export function stopSignal(onStop: OnStop, exit: (code: number) => void): AbortSignal {

@@ -5,7 +5,7 @@ import { chmod, mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/pr
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { VERBS } from "../../src/cli/main.ts";
 import { writePatternSet } from "../helpers/pattern-set.ts";
 import { mustRun } from "../helpers/pattern-project.ts";
@@ -14,6 +14,8 @@ import { colourPicture, writeTinyBundle } from "../helpers/tiny-bundle.ts";
 
 // Serval runs under supervisors that kill what does not end; a verb that waits or computes has to end by itself.
 const limitMs = 2000;
+// A process that is ready to end waits for a processor like any other.
+const busyMachine = { retry: 2 };
 
 let root: string;
 beforeAll(async () => {
@@ -142,12 +144,11 @@ function processorSeconds(pid: number): number {
 }
 
 async function startWork(name: string, prepare: Prepare, atEnd: AtEnd): Promise<ServalProcess> {
-  const dir = join(root, name);
-  await mkdir(dir);
+  const dir = await mkdtemp(join(root, `${name}-`));
   const { args, env = {}, busy } = await prepare(dir, atEnd);
   const serval = startServal(dir, args, env);
   atEnd(() => serval.child.kill("SIGKILL"));
-  await expect.poll(async () => serval.child.exitCode === null && (await busy(serval)), { interval: 20 }).toBe(true);
+  await vi.waitUntil(async () => serval.child.exitCode === null && (await busy(serval)), { interval: 20, timeout: 20_000 });
   return serval;
 }
 
@@ -159,6 +160,7 @@ test("every verb is here, but for those that take the time their own work needs,
 
 test.concurrent.for(Object.entries(works))(
   "SIGTERM ends serval %s within two seconds, in the middle of its work",
+  busyMachine,
   async ([name, prepare], { onTestFinished }) => {
     const serval = await startWork(name, prepare, (clean) => onTestFinished(async () => void (await clean())));
     const startedAt = performance.now();
@@ -175,8 +177,8 @@ test("a verb that stops in time says so, and Ctrl-C does the same", async ({ onT
   expect([code, stderr]).toEqual([130, expect.stringMatching(/^E_INTERRUPTED: /m)]);
 });
 
-test("a second signal ends at once what waits for a service's last answers", async () => {
-  const dir = join(root, "serving");
+test("a second signal ends at once what waits for a service's last answers", busyMachine, async () => {
+  const dir = await mkdtemp(join(root, "serving-"));
   await writeTinyBundle(join(dir, "models/colours"));
   const serval = startServal(dir, ["serve", "--port", "0"], { SERVAL_DRAIN_MS: "60000" });
   const url = await serval.address();
