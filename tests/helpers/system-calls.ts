@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -16,7 +17,7 @@ export interface TracedProgram {
   /** Resolves with the match once stdout or stderr holds one. */
   waitFor(pattern: RegExp): Promise<RegExpExecArray>;
   /** Sends SIGTERM to the program, not to strace. */
-  stop(): Promise<void>;
+  stop(): void;
   /** Waits for the end and reads the trace. */
   ended(): Promise<{ readonly code: number | null; readonly stderr: string; readonly calls: SystemCalls }>;
 }
@@ -36,6 +37,14 @@ export async function traceNode(dir: string, cwd: string, args: readonly string[
     env: { PATH: process.env["PATH"], HOME: home, TMPDIR: temporary, ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  const signal = (name: NodeJS.Signals): void => {
+    const [pid = ""] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8").split(" ");
+    if (pid !== "") process.kill(Number(pid), name);
+  };
+  // A test that fails before it stops its program must not leave it running.
+  const abandon = (): void => signal("SIGKILL");
+  process.once("exit", abandon);
+  child.once("exit", () => process.off("exit", abandon));
   const stdout = text(child.stdout);
   const stderr = text(child.stderr);
   const closed = once(child, "close") as Promise<[number | null]>;
@@ -53,10 +62,7 @@ export async function traceNode(dir: string, cwd: string, args: readonly string[
       }
       return match;
     },
-    stop: async () => {
-      const [pid] = (await readFile(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")).split(" ");
-      process.kill(Number(pid), "SIGTERM");
-    },
+    stop: () => signal("SIGTERM"),
     ended: async () => {
       const [code] = await closed;
       return { code, stderr: await stderr, calls: readCalls(await readFile(log, "utf8")) };

@@ -63,7 +63,7 @@ describe.concurrent("with a fresh home, no address is looked up and nothing is w
     const body = await colourPicture("red");
     const reply = await fetch(`${url}/predict`, { method: "POST", headers: { "content-type": "image/jpeg" }, body });
     expect(await reply.json()).toMatchObject({ label: "red" });
-    await program.stop();
+    program.stop();
     await endQuietly(program, project);
   });
 });
