@@ -41,7 +41,7 @@ stages:
     outs: [{path: y, hash: md5, md5: ${md5}.dir, size: 3, nfiles: 2}]
 `;
 const data = `md5: ${md5}\nouts:\n- md5: ${md5}\n  size: 3\n  hash: md5\n  path: file\nwdir: ..\nmeta: {a: 1}\n`;
-const odd = `a: &x [1, 2]\nb: !!set {? a}\n<<: *x\n"c": |\n  text\nd: >-\n  folded\ne: 0x1F\nf: .nan\ng: 1e400\n? [k]\n: v\n--- 2\n...\n`;
+const odd = `a: &x [1, *x]\nb: !!set {? a}\n<<: *x\n"c": |\n  text\nd: >-\n  folded\ne: 0x1F\nf: .nan\ng: 1e400\n? [k]\n: v\n--- 2\n...\n`;
 const words = [
   ": ",
   "- ",
