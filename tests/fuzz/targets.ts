@@ -6,5 +6,6 @@ export const fuzzTargets: Readonly<Record<string, () => Promise<FuzzTarget>>> = 
   multipart: async () => await (await import("./targets/multipart.ts")).openMultipart(),
   yaml: async () => await (await import("./targets/yaml.ts")).openYaml(),
   model: async () => await (await import("./targets/model.ts")).openModel(),
+  onnx: async () => await (await import("./targets/onnx.ts")).openOnnx(),
   filter: async () => await (await import("./targets/filter.ts")).openFilter(),
 };
