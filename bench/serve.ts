@@ -13,7 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { loadBundle, type Bundle } from "../src/model/bundle.ts";
-import { preprocessImage } from "../src/image/preprocess.ts";
+import { preprocessImage } from "../src/image/preprocess-image.ts";
 import { closedLoop, Connection, formRequest, rawRequest } from "./load.ts";
 import { printReport, summarize } from "./report.ts";
 import { readImages, startServer, type Server } from "./servers.ts";

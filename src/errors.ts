@@ -167,10 +167,28 @@ const table = {
     hint: "Scale the picture down, or raise SERVAL_MAX_BODY_BYTES.",
   },
   E_IMAGE_PIXELS: {
-    title: "The image has more pixels than the limit.",
+    title: "The image is larger than the limit, in pixels or in bytes when decoded.",
     status: 413,
     exit: 3,
     hint: "Scale the picture down, or raise SERVAL_MAX_PIXELS.",
+  },
+  E_IMAGE_FRAMES: {
+    title: "The animation has more frames than the limit.",
+    status: 413,
+    exit: 3,
+    hint: "Send its first frame.",
+  },
+  E_IMAGE_COST: {
+    title: "Decoding the image takes more time or memory than the limit.",
+    status: 422,
+    exit: 3,
+    hint: "Save the picture again as an ordinary JPEG or PNG, scale it down, or raise SERVAL_DECODE_TIMEOUT_MS.",
+  },
+  E_DECODER: {
+    title: "The process that decodes costly images is not running.",
+    status: 503,
+    exit: 1,
+    hint: "Try again. If it does not start again, look at the log, at memory and at the number of processes that may be started.",
   },
 
   E_GRAPH: {

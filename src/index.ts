@@ -10,8 +10,11 @@ export { openShards, type Shards, type Split, type SplitRows } from "./data/shar
 export { openSource } from "./data/sources/open-source.ts";
 export type { Source, SourceEntry } from "./data/sources/source.ts";
 
-export { inspectImage, type ImageFormat, type ImageInspection, type ImageLimits } from "./image/decode.ts";
-export { centerCrop, preprocessImage, type Preprocess } from "./image/preprocess.ts";
+export type { ImageFormat, ImageLimits } from "./image/check-image.ts";
+export type { ImageInspection } from "./image/decode.ts";
+export { inspectImage } from "./image/inspect-image.ts";
+export { type Preprocess, centerCrop } from "./image/preprocess.ts";
+export { preprocessImage } from "./image/preprocess-image.ts";
 
 export { trainInThread } from "./train/training-thread.ts";
 export type { TrainConfig, TrainEvent, TrainJob, TrainOutcome } from "./train/train-job.ts";

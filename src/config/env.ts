@@ -84,3 +84,13 @@ export function apiKey(env: Environment = environment()): string | undefined {
 export function trackingUri(env: Environment = environment()): string | null {
   return env["MLFLOW_TRACKING_URI"]?.trim() || null;
 }
+
+/** What helps a decoder process to start, and none of what its parent knows: it opens files from strangers. */
+const decoderVariables = ["NODE_COMPILE_CACHE", "NODE_V8_COVERAGE", "LD_LIBRARY_PATH", "SystemRoot"];
+
+/** The environment of a decoder process. */
+export function decoderEnvironment(env: Environment = environment()): NodeJS.ProcessEnv {
+  const kept = decoderVariables.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]));
+  // Decoders allocate from several threads; glibc would keep a heap for each.
+  return { ...Object.fromEntries(kept), MALLOC_ARENA_MAX: "2" };
+}

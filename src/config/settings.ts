@@ -23,6 +23,7 @@ export interface Settings {
   readonly requestTimeoutMs: number;
   readonly maxBodyBytes: number;
   readonly maxPixels: number;
+  readonly decodeTimeoutMs: number;
   readonly uploadTimeoutMs: number;
   readonly maxBatchSize: number;
   readonly maxDelayMs: number;
@@ -121,7 +122,16 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       default: 64_000_000,
       minimum: 1,
       maximum: 2 ** 31 - 1,
-      description: "Largest image in pixels, width times height.",
+      description: "Largest image in pixels, width times height; decoded it may have four bytes for each.",
+    }),
+  },
+  decodeTimeoutMs: {
+    name: "SERVAL_DECODE_TIMEOUT_MS",
+    schema: Type.Integer({
+      default: 5000,
+      minimum: 1,
+      maximum: 3_600_000,
+      description: "Time in milliseconds that decoding one image may take.",
     }),
   },
   uploadTimeoutMs: {

@@ -1,36 +1,10 @@
-import sharp, { type Metadata, type Sharp } from "sharp";
+import sharp, { type Sharp } from "sharp";
 import { ServalError } from "../errors.ts";
+import { checkImage, checkPixels, type ImageFormat, type ImageLimits } from "./check-image.ts";
 import { dhashOfPixels } from "./dhash.ts";
-
-export type ImageFormat = "jpeg" | "png" | "webp" | "gif";
-
-/** What a caller is ready to decode. Both are checked before a pixel is decoded. */
-export interface ImageLimits {
-  readonly maxBytes: number;
-  /** Width times height, as the file's header declares them. */
-  readonly maxPixels: number;
-}
-
-/** Limits for pictures from one's own disk: a 100-megapixel camera passes, a 16000x16000 bomb does not. */
-export const defaultImageLimits: ImageLimits = { maxBytes: 64 * 1024 * 1024, maxPixels: 100_000_000 };
 
 /** Transparent pixels become white: the background that most transparent pictures were drawn for. */
 const flattenBackground = "#ffffff";
-
-const formatNames = "JPEG, PNG, WebP or GIF";
-
-/** The format by its first bytes; undefined for everything that is not on the list, whatever the file is called. */
-export function identifyImage(bytes: Uint8Array): ImageFormat | undefined {
-  if (startsWith(bytes, [0xff, 0xd8, 0xff])) return "jpeg";
-  if (startsWith(bytes, [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])) return "png";
-  if (startsWith(bytes, [0x52, 0x49, 0x46, 0x46]) && startsWith(bytes.subarray(8), [0x57, 0x45, 0x42, 0x50])) return "webp";
-  if (startsWith(bytes, [0x47, 0x49, 0x46, 0x38]) && (bytes[4] === 0x37 || bytes[4] === 0x39) && bytes[5] === 0x61) return "gif";
-  return undefined;
-}
-
-function startsWith(bytes: Uint8Array, magic: readonly number[]): boolean {
-  return magic.every((byte, i) => bytes[i] === byte);
-}
 
 /** A picture that passed the allow-list and the limits; its pixels are not decoded yet. */
 export interface OpenedImage {
@@ -59,27 +33,13 @@ export function configureSharp(): void {
   sharp.cache(false);
 }
 
-/** What can be told without a decoder: emptiness, size, magic bytes. Throws E_IMAGE_EMPTY, E_IMAGE_BYTES or E_IMAGE_FORMAT. */
-function checkBytes(bytes: Uint8Array, limits: ImageLimits): ImageFormat {
-  if (bytes.byteLength === 0) throw new ServalError("E_IMAGE_EMPTY", "The image has 0 bytes.");
-  if (bytes.byteLength > limits.maxBytes) {
-    throw new ServalError("E_IMAGE_BYTES", `The image has ${bytes.byteLength} bytes; at most ${limits.maxBytes} are read.`);
-  }
-  const format = identifyImage(bytes);
-  if (format === undefined) {
-    const start = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-    throw new ServalError("E_IMAGE_FORMAT", `The file starts with the bytes ${start}, which is not ${formatNames}.`);
-  }
-  return format;
-}
-
 /**
- * The pipeline of `openImage` without its look at the header, which costs a tenth of a prediction: size and format are
- * checked by the decoder as well, in fewer words. When it fails, `openImage` says why. Throws as `checkBytes` does.
+ * The pipeline of `openImage` without the library's look at the header, which costs a tenth of a prediction. When decoding
+ * fails, `openImage` says why in more words. Throws as `checkImage` does.
  */
 export function decodeUnopened(bytes: Uint8Array, limits: ImageLimits, options: { orient: boolean }): Sharp {
   configureSharp();
-  checkBytes(bytes, limits);
+  checkImage(bytes, limits);
   return decoder(bytes, limits, options);
 }
 
@@ -89,20 +49,20 @@ function decoder(bytes: Uint8Array, limits: ImageLimits, options: { orient: bool
   });
 }
 
-/**
- * Checks bytes from anywhere, cheapest first: emptiness, size, magic bytes, header, pixel count. Throws E_IMAGE_EMPTY,
- * E_IMAGE_BYTES, E_IMAGE_FORMAT, E_IMAGE_CORRUPT or E_IMAGE_PIXELS.
- */
+/** Checks bytes from anywhere, first by our own reading of the header and then by the library's. Throws E_IMAGE_*. */
 export async function openImage(bytes: Uint8Array, limits: ImageLimits, options: { orient: boolean }): Promise<OpenedImage> {
   configureSharp();
-  const format = checkBytes(bytes, limits);
+  const { format } = checkImage(bytes, limits);
   // Without the library's own limit, so that the message can say how large the picture is; no pixel is decoded here.
   const header = await sharp(bytes, { failOn, limitInputPixels: false })
     .metadata()
     .catch((error: unknown) => {
       throw imageError(error, limits);
     });
-  checkHeader(header, format, limits);
+  if (header.format !== format) {
+    throw new ServalError("E_IMAGE_FORMAT", `The file starts like ${format} but holds ${header.format}; expected one and the same.`);
+  }
+  checkPixels(header.width, header.height, limits.maxPixels);
   return {
     format,
     width: header.width,
@@ -111,18 +71,6 @@ export async function openImage(bytes: Uint8Array, limits: ImageLimits, options:
     orientedHeight: header.autoOrient.height,
     pipeline: decoder(bytes, limits, options),
   };
-}
-
-function checkHeader(header: Metadata, format: ImageFormat, limits: ImageLimits): void {
-  if (header.format !== format) {
-    throw new ServalError("E_IMAGE_FORMAT", `The file starts like ${format} but holds ${header.format}; expected ${formatNames}.`);
-  }
-  if (header.width * header.height > limits.maxPixels) {
-    throw new ServalError(
-      "E_IMAGE_PIXELS",
-      `The image is ${header.width}x${header.height}, ${header.width * header.height} pixels; at most ${limits.maxPixels} are decoded.`,
-    );
-  }
 }
 
 /** Turns a decoder's complaint into E_IMAGE_CORRUPT or E_IMAGE_PIXELS, with its text as the reason. */
@@ -150,8 +98,11 @@ export interface ImageInspection {
 /** Larger pictures are scaled down to this while they are decoded, before they are averaged to the hash's thumbnail. */
 const inspectSide = 512;
 
-/** Decodes every byte of a picture to check it, and returns its size and perceptual hash. Throws E_IMAGE_*. */
-export async function inspectImage(bytes: Uint8Array, limits: ImageLimits): Promise<ImageInspection> {
+/**
+ * Decodes every byte of a picture to check it, and returns its size and perceptual hash. In this process and for as long as
+ * it takes: for pictures from elsewhere there is `inspectImage`. Throws E_IMAGE_*.
+ */
+export async function inspectHere(bytes: Uint8Array, limits: ImageLimits): Promise<ImageInspection> {
   const image = await openImage(bytes, limits, { orient: true });
   // A decode without a resize costs half as much, which is most of an import; only large pictures need the shrinking decoder.
   if (image.width * image.height > 2 * inspectSide * inspectSide) image.pipeline.resize(inspectSide, inspectSide, { fit: "fill" });

@@ -1,6 +1,7 @@
 import sharp from "sharp";
-import { configureSharp, openImage, type ImageLimits } from "./decode.ts";
-import { preprocessImage, type Preprocess, type Size } from "./preprocess.ts";
+import type { ImageLimits } from "./check-image.ts";
+import { configureSharp, openImage } from "./decode.ts";
+import { preprocessHere, type Preprocess, type Size } from "./preprocess.ts";
 
 /** Longest side of the drawn picture, in pixels. */
 const longestSide = 448;
@@ -14,30 +15,36 @@ const colours: readonly (readonly [number, number, number, number, number])[] = 
   [1, 255, 240, 80, 0.65],
 ];
 
+/** A picture as the model saw it (oriented, cropped), in more pixels. */
+export interface SeenPicture {
+  /** uint8 RGB of the size that `viewOf` gives. */
+  readonly pixels: Uint8Array;
+  /** Of the whole picture, oriented as the model saw it. */
+  readonly size: Size;
+}
+
+/** Decodes a picture for `drawHeatMap`. In this process and for as long as it takes. Throws E_IMAGE_*. */
+export async function decodeForMap(image: Uint8Array, preprocess: Preprocess, limits: ImageLimits): Promise<SeenPicture> {
+  const { larger } = viewOf(preprocess);
+  const crop = preprocess.crop && larger(preprocess.crop);
+  const pixels = await preprocessHere(image, { ...preprocess, ...larger(preprocess), crop }, limits);
+  const opened = await openImage(image, limits, { orient: preprocess.orient });
+  const [width, height] = preprocess.orient ? [opened.orientedWidth, opened.orientedHeight] : [opened.width, opened.height];
+  return { pixels, size: { width, height } };
+}
+
 /**
- * Draws a map [height,width] over the picture as the model saw it (oriented, cropped; squashed pictures get their shape
- * back). What speaks against the class (below 0) stays clear. Returns a PNG. Throws E_IMAGE_*.
+ * Draws a map [height,width] over the picture; squashed pictures get their shape back. What speaks against the class
+ * (below 0) stays clear. Returns a PNG.
  */
-export async function renderHeatMap(
-  image: Uint8Array,
+export async function drawHeatMap(
+  { pixels, size: whole }: SeenPicture,
   preprocess: Preprocess,
-  limits: ImageLimits,
   map: Size & { readonly values: Float32Array },
 ): Promise<Buffer> {
   configureSharp();
-  const seen = preprocess.crop ?? preprocess;
-  // The same view in more pixels: whole multiples keep the crop where it was.
-  const scale = Math.max(1, Math.floor(longestSide / Math.max(seen.width, seen.height)));
-  const larger = ({ width, height }: Size): Size => ({ width: width * scale, height: height * scale });
-  const view = larger(seen);
-  const pixels = await preprocessImage(
-    image,
-    { ...preprocess, ...larger(preprocess), crop: preprocess.crop && larger(preprocess.crop) },
-    limits,
-  );
-  const opened = await openImage(image, limits, { orient: preprocess.orient });
-  const [width, height] = preprocess.orient ? [opened.orientedWidth, opened.orientedHeight] : [opened.width, opened.height];
-  const size = preprocess.fit === "squash" ? fitInside({ width, height }) : view;
+  const { view } = viewOf(preprocess);
+  const size = preprocess.fit === "squash" ? fitInside(whole) : view;
   const picture = await sharp(pixels, { raw: { ...view, channels: 3 } })
     .resize(size.width, size.height, { fit: "fill" })
     .toBuffer();
@@ -47,6 +54,14 @@ export async function renderHeatMap(
     .removeAlpha()
     .png()
     .toBuffer();
+}
+
+/** What the model saw in more pixels: whole multiples, so that the crop stays where it was. */
+function viewOf(preprocess: Preprocess): { readonly view: Size; readonly larger: (size: Size) => Size } {
+  const seen = preprocess.crop ?? preprocess;
+  const scale = Math.max(1, Math.floor(longestSide / Math.max(seen.width, seen.height)));
+  const larger = ({ width, height }: Size): Size => ({ width: width * scale, height: height * scale });
+  return { view: larger(seen), larger };
 }
 
 function fitInside({ width, height }: Size): Size {

@@ -1,7 +1,6 @@
 import { ServalError } from "../errors.ts";
-import { decodeUnopened, openImage, rawRgb, releasePixels, type ImageLimits } from "./decode.ts";
-
-export type { ImageLimits } from "./decode.ts";
+import type { ImageLimits } from "./check-image.ts";
+import { decodeUnopened, openImage, rawRgb, releasePixels } from "./decode.ts";
 
 /** squash ignores the aspect ratio; crop fills and cuts from the centre; pad fits inside and fills the rest with black. */
 export type Fit = "squash" | "crop" | "pad";
@@ -32,9 +31,10 @@ const sharpFits = { squash: "fill", crop: "cover", pad: "contain" } as const;
 /**
  * Decodes a picture and brings it to the model's size: uint8 RGB [H,W,3], H and W from `crop` or else `height`, `width`.
  * Gray, palette, CMYK and 16-bit files become 8-bit sRGB, transparency becomes white, of an animation the first frame
- * counts. JPEG files much larger than the target are scaled while they are decoded. Throws E_IMAGE_*.
+ * counts. JPEG files much larger than the target are scaled while they are decoded. In this process and for as long as it
+ * takes: for pictures from elsewhere there is `preprocessImage`. Throws E_IMAGE_*.
  */
-export async function preprocessImage(bytes: Uint8Array, preprocess: Preprocess, limits: ImageLimits): Promise<Uint8Array> {
+export async function preprocessHere(bytes: Uint8Array, preprocess: Preprocess, limits: ImageLimits): Promise<Uint8Array> {
   const { width, height, fit, kernel, crop } = preprocess;
   const { orient } = preprocess;
   const pipeline = decodeUnopened(bytes, limits, { orient });

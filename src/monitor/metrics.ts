@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
+import { decoderEnds, type DecoderEnd } from "../image/decoder-process.ts";
 
 /** Where the time of a prediction goes: decoding and scaling, waiting for the model, the model itself. */
 export type InferencePhase = (typeof inferencePhases)[number];
@@ -18,6 +19,10 @@ export interface ServiceMetrics {
   /** Replaces the model that was reported before. */
   setModel(model: { readonly name: string; readonly version: string; readonly labels: readonly string[] }): void;
   countError(code: string): void;
+  /** A decoder process was started, for an image that is costly to decode. */
+  countDecoderStart(): void;
+  /** Such a process was ended by its image. */
+  countDecoderEnd(reason: DecoderEnd): void;
 }
 
 /** Route label of every request that no route answers. */
@@ -30,7 +35,7 @@ const phaseBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 const confidenceBuckets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1];
 
 /** Metrics in a registry of their own, so that two services in one process do not add up. The names are a contract. */
-export function createServiceMetrics(queueDepth: () => number): ServiceMetrics {
+export function createServiceMetrics(queueDepth: () => number, decoderProcesses: () => number = () => 0): ServiceMetrics {
   const registers = [new Registry()];
   const [registry] = registers as [Registry];
   collectDefaultMetrics({ register: registry });
@@ -78,6 +83,26 @@ export function createServiceMetrics(queueDepth: () => number): ServiceMetrics {
       this.set(queueDepth());
     },
   });
+  void new Gauge({
+    name: "serval_decoder_processes",
+    help: "Processes for images that are costly to decode.",
+    registers,
+    collect() {
+      this.set(decoderProcesses());
+    },
+  });
+  const decoderStarts = new Counter({
+    name: "serval_decoder_starts_total",
+    help: "Processes that were started for images that are costly to decode.",
+    registers,
+  });
+  const decoderKills = new Counter({
+    name: "serval_decoder_kills_total",
+    help: "Processes of these that ended while they decoded: by the limit of time, by that of memory, or by a crash.",
+    labelNames: ["reason"],
+    registers,
+  });
+  for (const reason of decoderEnds) decoderKills.inc({ reason }, 0);
   const swaps = new Counter({
     name: "serval_model_swaps_total",
     help: "New versions that were put in the place of the old one, and that were refused.",
@@ -112,5 +137,7 @@ export function createServiceMetrics(queueDepth: () => number): ServiceMetrics {
       for (const label of labels) predictions.inc({ label, model_version: version }, 0);
     },
     countError: (code) => errors.inc({ code }),
+    countDecoderStart: () => decoderStarts.inc(),
+    countDecoderEnd: (reason) => decoderKills.inc({ reason }),
   };
 }

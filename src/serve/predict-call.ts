@@ -1,5 +1,7 @@
 import type { ErrorCode } from "../errors.ts";
-import type { ImageLimits, Preprocess } from "../image/preprocess.ts";
+import type { ImageLimits } from "../image/check-image.ts";
+import type { DecodedPicture } from "../image/decode-call.ts";
+import type { Preprocess } from "../image/preprocess.ts";
 import type { Classifier } from "./class-activation.ts";
 
 /** What a worker thread of the pool needs to know. */
@@ -12,14 +14,21 @@ export interface PredictSetup {
   readonly aloneThreads: number;
 }
 
+/** An image on its way to the model. */
+export type Picture =
+  /** As it was sent: a thread decodes it in a moment. */
+  | { readonly encoded: Uint8Array }
+  /** It was costly, and a decoder process has decoded it. */
+  | { readonly decoded: DecodedPicture };
+
 /** What a worker can be asked. */
 export type PredictTask =
-  /** Encoded image -> probabilities [K]. */
-  | { readonly kind: "predict"; readonly image: Uint8Array }
+  /** Image -> probabilities [K]. */
+  | { readonly kind: "predict"; readonly picture: Picture }
   /** The same for an image of the bundle itself: the service's limits are not about it. */
-  | { readonly kind: "check"; readonly image: Uint8Array }
+  | { readonly kind: "check"; readonly picture: Picture }
   /** As predict, and where in the image the class was seen; without a class the most probable one. */
-  | { readonly kind: "explain"; readonly image: Uint8Array; readonly classIndex: number | undefined; readonly overlay: boolean }
+  | { readonly kind: "explain"; readonly picture: Picture; readonly classIndex: number | undefined; readonly overlay: boolean }
   /** Pixels uint8 [count,H,W,3] -> logits and probabilities [count,K], features [count,C,h,w] on request. */
   | { readonly kind: "infer"; readonly images: Uint8Array; readonly count: number; readonly features: boolean };
 

@@ -35,6 +35,8 @@ export interface PoolOptions {
   readonly maxDelayMs: number;
   /** A thread that has work and gives no answer for this long is replaced. */
   readonly hangMs: number;
+  /** Work without any answer for this long is not going to be answered. */
+  readonly stuckMs: number;
   /** The first thread, where one was started ahead; the pool takes it over. */
   readonly thread?: PredictThread | undefined;
   /** When the threads after the first are started; without it as soon as the first is ready. */
@@ -58,6 +60,8 @@ export interface PredictPool {
   readonly ready: Promise<void>;
   /** False while no thread can answer. */
   readonly alive: boolean;
+  /** Whether something waits or runs, and nothing has been answered for long. */
+  readonly stuck: boolean;
   /** Tasks that wait or run, also those that nobody waits for any more but that still occupy a thread. */
   readonly depth: number;
   /** Throws E_IMAGE_*, E_EXPLAIN, E_ENGINE_RUN, E_PREDICTION_TIMEOUT, E_INFERENCE_STOPPED, or the signal's reason. */
@@ -97,13 +101,15 @@ interface Lane {
  * kills its thread would kill every one. What is asked before the first is ready waits.
  */
 export function startPredictPool(model: Uint8Array, setup: PredictSetup, options: PoolOptions): PredictPool {
-  const { workers, maxBatchSize, maxDelayMs, hangMs, thread, othersAfter, onLost } = options;
+  const { workers, maxBatchSize, maxDelayMs, hangMs, stuckMs, thread, othersAfter, onLost } = options;
   const queue: Pending[] = [];
   let nextId = 0;
   let closing: Promise<void> | undefined;
   /** Some thread took the model: one that is lost is worth another. */
   let usable = false;
   let delayed: NodeJS.Timeout | undefined;
+  /** When the last answer came, or the first task after a time without any. */
+  let movedAt = performance.now();
   // Only the first has a session over all cores: it gets what comes while nothing else is asked.
   const lanes: Lane[] = Array.from({ length: workers }, (_, i) => ({
     setup: i === 0 ? setup : { ...setup, aloneThreads: 1 },
@@ -179,6 +185,7 @@ export function startPredictPool(model: Uint8Array, setup: PredictSetup, options
           return;
         }
         lane.failures = 0;
+        movedAt = performance.now();
         const pending = lane.running.get(message.id);
         lane.running.delete(message.id);
         watch(lane);
@@ -237,6 +244,9 @@ export function startPredictPool(model: Uint8Array, setup: PredictSetup, options
     get alive() {
       return closing === undefined && lanes.some(({ ready }) => ready);
     },
+    get stuck() {
+      return depth() > 0 && performance.now() - movedAt > stuckMs;
+    },
     get depth() {
       return depth();
     },
@@ -270,6 +280,7 @@ export function startPredictPool(model: Uint8Array, setup: PredictSetup, options
           : setTimeout(() => giveUp(new ServalError("E_PREDICTION_TIMEOUT", `No answer within ${timeoutMs} ms.`)), timeoutMs);
       const onAbort = (): void => giveUp(signal?.reason);
       signal?.addEventListener("abort", onAbort);
+      if (depth() === 0) movedAt = performance.now();
       queue.push(pending);
       dispatch();
       try {
@@ -299,9 +310,9 @@ export function startPredictPool(model: Uint8Array, setup: PredictSetup, options
   };
 }
 
-/** The memory of an encoded image, where it holds nothing else: small buffers share theirs. */
+/** The memory of an image, where it holds nothing else: small buffers share theirs. */
 function ownMemory(task: PredictTask): ArrayBuffer | undefined {
   if (task.kind === "infer") return undefined;
-  const { buffer, byteLength } = task.image;
+  const { buffer, byteLength } = "encoded" in task.picture ? task.picture.encoded : task.picture.decoded.pixels;
   return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength ? buffer : undefined;
 }

@@ -1,17 +1,17 @@
 import { on } from "node:events";
 import { parentPort, type MessagePort } from "node:worker_threads";
 import { ServalError, toServalError } from "../errors.ts";
+import type { ImageLimits } from "../image/check-image.ts";
 import { releasePixels } from "../image/decode.ts";
-import { renderHeatMap } from "../image/heat-map.ts";
-import { preprocessImage, type ImageLimits, type Size } from "../image/preprocess.ts";
+import { decodeForMap, drawHeatMap, type SeenPicture } from "../image/heat-map.ts";
+import { preprocessHere, type Size } from "../image/preprocess.ts";
 import type { Session, Tensor } from "../runtime/engine.ts";
 import { classActivation } from "./class-activation.ts";
-import type { NumberedTask, PredictAnswers, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
+import { checkLimits } from "./limits.ts";
+import type { NumberedTask, Picture, PredictAnswers, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
 import { openSessions, pixelTensor, type Sessions } from "./sessions.ts";
 
 const scores = ["logits", "probabilities"];
-// Part of the bundle and hashed when it was loaded, so a service that takes only small pictures can still check itself.
-const checkLimits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 };
 
 type Calls = NodeJS.AsyncIterator<[WorkerCall]>;
 
@@ -42,11 +42,17 @@ function inputSize({ preprocess }: PredictSetup): Size {
 async function servePredictions(port: MessagePort, calls: Calls, setup: PredictSetup, sessions: Sessions): Promise<void> {
   const answer = (message: WorkerAnswer): void => port.postMessage(message);
   const input = inputSize(setup);
+  const { limits } = setup;
 
   const run = async (session: Session, pixels: Uint8Array, count: number, names: string[]): Promise<Record<string, Tensor>> =>
     await session.run({ images: pixelTensor(input, pixels, count) }, {}, names);
 
-  const decode = async (image: Uint8Array): Promise<Uint8Array> => await preprocessImage(image, setup.preprocess, setup.limits);
+  const decode = async (picture: Picture, limits: ImageLimits): Promise<{ pixels: Uint8Array; preprocessMs: number }> => {
+    if ("decoded" in picture) return { pixels: picture.decoded.pixels, preprocessMs: picture.decoded.decodeMs };
+    const startedAt = performance.now();
+    const pixels = await preprocessHere(picture.encoded, setup.preprocess, limits);
+    return { pixels, preprocessMs: performance.now() - startedAt };
+  };
 
   const fail = (id: number, error: unknown): void => {
     const { code, message } = toServalError(error);
@@ -54,13 +60,12 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
   };
 
   /** Images that came together go through the model together; one that cannot be decoded fails alone. */
-  const predict = async (tasks: readonly { id: number; image: Uint8Array }[], session: Session): Promise<void> => {
-    const startedAt = performance.now();
-    const decoded: { id: number; pixels: Uint8Array }[] = [];
+  const predict = async (tasks: readonly { id: number; picture: Picture }[], session: Session): Promise<void> => {
+    const decoded: { id: number; pixels: Uint8Array; preprocessMs: number }[] = [];
     await Promise.all(
-      tasks.map(async ({ id, image }) => {
+      tasks.map(async ({ id, picture }) => {
         try {
-          decoded.push({ id, pixels: await decode(image) });
+          decoded.push({ id, ...(await decode(picture, limits)) });
         } catch (error) {
           fail(id, error);
         }
@@ -72,10 +77,11 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
     try {
       const pixels = decoded.length === 1 ? first.pixels : Buffer.concat(decoded.map((item) => item.pixels));
       const outputs = await run(session, pixels, decoded.length, ["probabilities"]);
-      const timings = { preprocessMs: decodedAt - startedAt, modelMs: performance.now() - decodedAt };
+      const modelMs = performance.now() - decodedAt;
       const all = values(outputs, "probabilities");
       const classes = all.length / decoded.length;
-      for (const [i, { id }] of decoded.entries()) {
+      for (const [i, { id, preprocessMs }] of decoded.entries()) {
+        const timings = { preprocessMs, modelMs };
         answer({ kind: "done", id, answer: { probabilities: all.slice(i * classes, (i + 1) * classes), timings } });
       }
     } catch (error) {
@@ -85,16 +91,22 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
     }
   };
 
-  const check = async (image: Uint8Array, session: Session): Promise<PredictAnswers["check"]> => {
-    const outputs = await run(session, await preprocessImage(image, setup.preprocess, checkLimits), 1, ["probabilities"]);
+  const check = async (picture: Picture, session: Session): Promise<PredictAnswers["check"]> => {
+    const { pixels } = await decode(picture, checkLimits);
+    const outputs = await run(session, pixels, 1, ["probabilities"]);
     return { probabilities: values(outputs, "probabilities") };
   };
 
+  const seen = async (picture: Picture): Promise<SeenPicture> => {
+    if ("encoded" in picture) return await decodeForMap(picture.encoded, setup.preprocess, limits);
+    if (picture.decoded.seen === null) throw new ServalError("E_INTERNAL", "The picture was decoded without what a map is drawn over.");
+    return picture.decoded.seen;
+  };
+
   const explain = async (task: PredictTask & { kind: "explain" }, session: Session): Promise<PredictAnswers["explain"]> => {
-    const { classifier, preprocess, limits } = setup;
+    const { classifier, preprocess } = setup;
     if (classifier === null) throw new ServalError("E_EXPLAIN", "The bundle's weights hold no linear classifier (fc.weight).");
-    const startedAt = performance.now();
-    const pixels = await decode(task.image);
+    const { pixels, preprocessMs } = await decode(task.picture, limits);
     const decodedAt = performance.now();
     const outputs = await run(session, pixels, 1, [...scores, "features"]);
     const modelMs = performance.now() - decodedAt;
@@ -103,8 +115,8 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
     const [, , h, w] = (outputs["features"] as Tensor).shape as [number, number, number, number];
     const logit = logits[classIndex] as number;
     const map = { width: w, height: h, values: classActivation(classifier, values(outputs, "features"), h * w, classIndex, logit) };
-    const overlay = task.overlay ? await renderHeatMap(task.image, preprocess, limits, map) : null;
-    return { probabilities, classIndex, logit, map, overlay, timings: { preprocessMs: decodedAt - startedAt, modelMs } };
+    const overlay = task.overlay ? await drawHeatMap(await seen(task.picture), preprocess, map) : null;
+    return { probabilities, classIndex, logit, map, overlay, timings: { preprocessMs, modelMs } };
   };
 
   const infer = async (task: PredictTask & { kind: "infer" }, session: Session): Promise<PredictAnswers["infer"]> => {
@@ -122,7 +134,7 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
   const single = async ({ id, task }: NumberedTask, session: Session): Promise<void> => {
     try {
       if (task.kind === "explain") answer({ kind: "done", id, answer: await explain(task, session) });
-      else if (task.kind === "check") answer({ kind: "done", id, answer: await check(task.image, session) });
+      else if (task.kind === "check") answer({ kind: "done", id, answer: await check(task.picture, session) });
       else if (task.kind === "infer") answer({ kind: "done", id, answer: await infer(task, session) });
     } catch (error) {
       fail(id, error);
@@ -134,7 +146,7 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
   for await (const [call] of calls) {
     if (call.kind !== "tasks") break;
     const session = sessions.pick(call.alone);
-    const images = call.tasks.flatMap(({ id, task }) => (task.kind === "predict" ? [{ id, image: task.image }] : []));
+    const images = call.tasks.flatMap(({ id, task }) => (task.kind === "predict" ? [{ id, picture: task.picture }] : []));
     const others = call.tasks.filter(({ task }) => task.kind !== "predict");
     const work = Promise.all([predict(images, session), ...others.map(async (task) => await single(task, session))]).then(
       // The first request is answered: now is time for what makes the next one faster.

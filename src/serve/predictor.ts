@@ -93,7 +93,11 @@ export function createPredictor(slot: PredictTarget, limits: ServeLimits, metric
     overloadedUntil = now + overloadMs;
     throw new ServalError("E_QUEUE_FULL", `${depth} predictions are waiting or running, and ${room} may.`);
   };
-  const options = (signal: AbortSignal | undefined) => ({ signal, timeoutMs: limits.requestTimeoutMs });
+  /** What is left of a request's time. */
+  const options = (signal: AbortSignal | undefined, startedAt: number) => ({
+    signal,
+    timeoutMs: Math.max(1, limits.requestTimeoutMs - (performance.now() - startedAt)),
+  });
 
   const conclude = (model: ServedModel, probabilities: Float32Array, timings: TaskTimings, startedAt: number): Prediction => {
     const { labels, abstainBelow } = model.bundle.manifest;
@@ -120,7 +124,8 @@ export function createPredictor(slot: PredictTarget, limits: ServeLimits, metric
       assertRoom();
       const startedAt = performance.now();
       const model = slot.current;
-      const { probabilities, timings } = await model.pool.run({ kind: "predict", image }, { ...options(signal), disposable });
+      const picture = await model.open(image, options(signal, startedAt));
+      const { probabilities, timings } = await model.pool.run({ kind: "predict", picture }, { ...options(signal, startedAt), disposable });
       return conclude(model, probabilities, timings, startedAt);
     },
     async explain(image, { label, overlay, signal }) {
@@ -130,14 +135,15 @@ export function createPredictor(slot: PredictTarget, limits: ServeLimits, metric
       const { labels } = model.bundle.manifest;
       const classIndex = label === undefined ? undefined : labels.indexOf(label);
       if (classIndex === -1) throw new ServalError("E_LABEL_UNKNOWN", `"${label}" is none of the model's labels: ${labels.join(", ")}.`);
-      const answer = await model.pool.run({ kind: "explain", image, classIndex, overlay }, options(signal));
+      const picture = await model.open(image, { ...options(signal, startedAt), forMap: overlay });
+      const answer = await model.pool.run({ kind: "explain", picture, classIndex, overlay }, options(signal, startedAt));
       const { probabilities, timings, logit, map } = answer;
       const explained = labels[answer.classIndex] ?? "";
       return { ...conclude(model, probabilities, timings, startedAt), explained, logit, map, overlay: answer.overlay };
     },
     async infer(model, images, count, features, signal) {
       assertRoom();
-      const answer = await model.pool.run({ kind: "infer", images, count, features }, options(signal));
+      const answer = await model.pool.run({ kind: "infer", images, count, features }, options(signal, performance.now()));
       metrics?.observePhase("model", answer.modelMs / 1000);
       return answer;
     },

@@ -1,11 +1,16 @@
 import { availableParallelism } from "node:os";
 import { ServalError } from "../errors.ts";
-import type { ImageLimits, Size } from "../image/preprocess.ts";
+import type { ImageLimits } from "../image/check-image.ts";
+import type { DecoderProcesses } from "../image/decoder-processes.ts";
+import type { Size } from "../image/preprocess.ts";
+import { sharedDecoder } from "../image/shared-decoder.ts";
 import { loadBundle, shortDigest, type Bundle } from "../model/bundle.ts";
 import { assertChecks, readCheckImages, runChecks, type CheckResult } from "../model/checks.ts";
 import type { Classifier } from "./class-activation.ts";
 import { readClassifier } from "./classifier.ts";
-import { defaultHangMs, defaultLimits, type ServeLimits } from "./limits.ts";
+import { checkLimits, defaultDecodeTimeoutMs, defaultHangMs, defaultLimits, type ServeLimits } from "./limits.ts";
+import { openPicture, type OpenOptions } from "./open-picture.ts";
+import type { Picture } from "./predict-call.ts";
 import { startPredictPool, type PoolOptions, type PredictPool } from "./predict-pool.ts";
 
 /** A bundle with all that serving needs of its folder, so that the folder may change or go. */
@@ -23,6 +28,10 @@ export interface ServedModel extends ServableBundle {
   readonly name: string;
   /** Size of the pictures that the model itself takes, after preprocessing. */
   readonly inputSize: Size;
+  /** Whether what is asked now can be expected to be answered. */
+  readonly answering: boolean;
+  /** Checks an image against the limits, and decodes it where that is costly. */
+  open(image: Uint8Array, options: Pick<OpenOptions, "forMap" | "signal" | "timeoutMs">): Promise<Picture>;
   /** Runs the known-answer images again; calls at the same time share one run. */
   check(): Promise<CheckResult[]>;
   /** Answers what was asked before. */
@@ -33,6 +42,8 @@ export interface ServedModelOptions extends Partial<PoolOptions> {
   readonly limits?: ServeLimits;
   /** Threads inside one operator for a request that has the machine for itself; default: all cores. */
   readonly threads?: number;
+  /** Decodes what is costly; default: the one that the process shares. It stays open. */
+  readonly decoder?: DecoderProcesses;
 }
 
 /** Reads a bundle. Throws E_BUNDLE_MISSING or E_BUNDLE_CORRUPT. */
@@ -66,19 +77,36 @@ export function beginServedModel(servable: ServableBundle, options: ServedModelO
     thread,
     othersAfter,
     onLost,
+    decoder = sharedDecoder(),
   } = options;
   const pool = startPredictPool(
     bundle.model,
     { preprocess, limits: imageLimits(limits), classifier, aloneThreads: threads },
-    { workers, maxBatchSize, maxDelayMs, hangMs: limits.hangMs ?? defaultHangMs, thread, othersAfter, onLost },
+    {
+      workers,
+      maxBatchSize,
+      maxDelayMs,
+      hangMs: limits.hangMs ?? defaultHangMs,
+      stuckMs: limits.requestTimeoutMs / 2,
+      thread,
+      othersAfter,
+      onLost,
+    },
   );
-  const predict = async (image: Uint8Array): Promise<Float32Array> => (await pool.run({ kind: "check", image })).probabilities;
+  const predict = async (image: Uint8Array): Promise<Float32Array> => {
+    const picture = await openPicture(image, { decoder, preprocess, limits: checkLimits });
+    return (await pool.run({ kind: "check", picture })).probabilities;
+  };
   let running: Promise<CheckResult[]> | undefined;
   const model: ServedModel = {
     ...servable,
     pool,
     name,
     inputSize: preprocess.crop ?? preprocess,
+    get answering() {
+      return pool.alive && !pool.stuck && !decoder.stuck;
+    },
+    open: async (image, how) => await openPicture(image, { ...how, decoder, preprocess, limits: imageLimits(limits) }),
     async check() {
       running ??= runChecks(bundle, predict, checkImages).finally(() => (running = undefined));
       return await running;
@@ -112,8 +140,8 @@ export async function loadServedModel(path: string, options: ServedModelOptions 
   return await startServedModel(await readServable(path), options);
 }
 
-function imageLimits(limits: { readonly maxBodyBytes: number; readonly maxPixels: number }): ImageLimits {
-  return { maxBytes: limits.maxBodyBytes, maxPixels: limits.maxPixels };
+function imageLimits({ maxBodyBytes, maxPixels, decodeTimeoutMs = defaultDecodeTimeoutMs }: ServeLimits): ImageLimits {
+  return { maxBytes: maxBodyBytes, maxPixels, maxMs: decodeTimeoutMs };
 }
 
 /** What clients of a service rely on. Throws E_MODEL_SIGNATURE where `next` would answer with other labels. */

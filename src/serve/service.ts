@@ -1,7 +1,9 @@
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { ServalError } from "../errors.ts";
 import { connectionBudget, limitConnections } from "../http/connection-limit.ts";
+import { ServalError, toServalError } from "../errors.ts";
+import { DecoderProcesses } from "../image/decoder-processes.ts";
+import { decoderProcessCount } from "../image/shared-decoder.ts";
 import { createServiceMetrics, type ServiceMetrics } from "../monitor/metrics.ts";
 import { openPredictionLog } from "../monitor/prediction-log.ts";
 import type { LogLevel } from "./app.ts";
@@ -13,7 +15,8 @@ import type { AccessOptions } from "./plugins/access.ts";
 import { startPredictThread } from "./predict-pool.ts";
 import { beginServedModel, readServable, type ServedModel, type ServedModelOptions } from "./served-model.ts";
 
-export interface ServiceOptions extends AccessOptions, Omit<ServedModelOptions, "limits" | "thread" | "othersAfter" | "onLost"> {
+export interface ServiceOptions
+  extends AccessOptions, Omit<ServedModelOptions, "limits" | "thread" | "othersAfter" | "onLost" | "decoder"> {
   /** Bundle folder, as `resolveModel` finds it. */
   readonly modelDir: string;
   /** The registry's version of that bundle; default: the start of its digest. */
@@ -47,6 +50,11 @@ export interface Service {
   close(): Promise<void>;
 }
 
+/** Costly images that wait for each decoder process: with one that takes its whole time, the last of more would not be answered in time. */
+const waitingPerDecoder = 8;
+/** The threads of the model, and all other requests, go first. */
+const decoderNiceness = 10;
+
 /** After listening: long enough for a first answer, short enough that a burst soon finds every thread. */
 const settleMs = 250;
 /** How often the log says that connections are closed because there are too many. */
@@ -60,8 +68,20 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   // Known once the app is built; nothing can happen to the model before.
   let logger: ServeApp["log"] | undefined;
   let metrics: ServiceMetrics | undefined;
+  const processes = decoderProcessCount(options.workers);
+  const decoder = new DecoderProcesses({
+    processes,
+    maxWaiting: waitingPerDecoder * processes,
+    niceness: decoderNiceness,
+    onStart: () => metrics?.countDecoderStart(),
+    onEnd(reason) {
+      logger?.warn({ reason }, "a decoder process was ended by its image");
+      metrics?.countDecoderEnd(reason);
+    },
+  });
   const modelOptions: ServedModelOptions = {
     ...options,
+    decoder,
     onLost: (reason) => {
       logger?.error({ code: reason.code }, reason.message);
       metrics?.countError(reason.code);
@@ -78,6 +98,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const [started, imported] = await Promise.allSettled([starting, importing]);
   if (started.status === "rejected") {
     await thread.worker.terminate();
+    decoder.close();
     throw started.reason;
   }
   const predictionLog =
@@ -106,7 +127,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const following = new AbortController();
   try {
     if (imported.status === "rejected") throw imported.reason;
-    metrics = createServiceMetrics(() => slot.depth);
+    metrics = createServiceMetrics(
+      () => slot.depth + decoder.depth,
+      () => decoder.processes,
+    );
     metrics.setModel({ name: slot.current.name, version: slot.current.version, labels: slot.current.bundle.manifest.labels });
     const building = imported.value.buildApp({ ...options, slot, metrics, predictionLog, draining: () => draining, log });
     const [app] = await Promise.all([building, ready]);
@@ -130,12 +154,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         await delay(drainMs);
         await app.close();
         await slot.close();
+        decoder.close();
         await predictionLog?.close();
         await log?.stream.close();
       },
     };
   } catch (error) {
     await slot.close();
+    decoder.close();
     await predictionLog?.close();
     throw listenError(error, host, port);
   }

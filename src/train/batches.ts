@@ -11,7 +11,7 @@ import {
   type Resampler,
   type Window,
 } from "../image/augment.ts";
-import { centerCrop, type Size } from "../image/preprocess.ts";
+import { type Size, centerCrop } from "../image/preprocess.ts";
 import { Random } from "./random.ts";
 import type { TrainConfig } from "./train-job.ts";
 

@@ -1,6 +1,7 @@
 import type { Shards } from "../data/shards.ts";
-import { defaultImageLimits } from "../image/decode.ts";
-import { preprocessImage, type Preprocess } from "../image/preprocess.ts";
+import { defaultImageLimits } from "../image/check-image.ts";
+import type { Preprocess } from "../image/preprocess.ts";
+import { preprocessImage } from "../image/preprocess-image.ts";
 import { modelFile, weightsFile, writeBundle, type Bundle, type BundleCheck } from "../model/bundle.ts";
 import { encodeSafetensors, float16Safetensor, float32Safetensor, type Safetensor } from "../model/safetensors.ts";
 import { COLOUR_MEAN, COLOUR_STD } from "../nn/architectures/architecture.ts";

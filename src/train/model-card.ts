@@ -1,4 +1,4 @@
-import { padBackground, type Kernel, type Preprocess } from "../image/preprocess.ts";
+import { type Kernel, type Preprocess, padBackground } from "../image/preprocess.ts";
 import type { AnsweredPart, Metrics } from "./metrics.ts";
 
 export interface ModelCardInput {

@@ -1,5 +1,5 @@
 import type { Shards } from "../data/shards.ts";
-import { centerCrop, type Size } from "../image/preprocess.ts";
+import { type Size, centerCrop } from "../image/preprocess.ts";
 import { imageStatistics, type ImageStatistics } from "../image/statistics.ts";
 import { topLabels } from "./metrics.ts";
 

@@ -6,7 +6,7 @@ import { openShards, type Split } from "../../src/data/shards.ts";
 import { openSource } from "../../src/data/sources/open-source.ts";
 import { readEntry } from "../../src/data/sources/source.ts";
 import { sha256 } from "../../src/files.ts";
-import { preprocessImage } from "../../src/image/preprocess.ts";
+import { preprocessImage } from "../../src/image/preprocess-image.ts";
 import { loadBundle } from "../../src/model/bundle.ts";
 import { editParams, mustRun } from "../helpers/pattern-project.ts";
 import { startServal } from "../helpers/serval-process.ts";

@@ -1,5 +1,6 @@
 import { renderSvg } from "../../src/image/render.ts";
-import { preprocessImage, type Preprocess } from "../../src/image/preprocess.ts";
+import type { Preprocess } from "../../src/image/preprocess.ts";
+import { preprocessImage } from "../../src/image/preprocess-image.ts";
 import { writeBundle, type Bundle, type BundleManifest } from "../../src/model/bundle.ts";
 import { encodeSafetensors, float16Safetensor, float32Safetensor } from "../../src/model/safetensors.ts";
 import { encodeModel } from "../../src/onnx/encode.ts";

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { preprocessImage } from "../../src/image/preprocess.ts";
+import { preprocessImage } from "../../src/image/preprocess-image.ts";
 import { colourPicture, type Colour } from "../helpers/tiny-bundle.ts";
 import { predictForm, startTestService, type TestService } from "../helpers/service.ts";
 import { python } from "./python.ts";

@@ -5,7 +5,7 @@ import { loadSettings } from "../../config/settings.ts";
 import { openShards } from "../../data/shards.ts";
 import { openSource } from "../../data/sources/open-source.ts";
 import { splitNames, type Split } from "../../data/split.ts";
-import { defaultImageLimits, type ImageLimits } from "../../image/decode.ts";
+import { type ImageLimits, defaultImageLimits } from "../../image/check-image.ts";
 import { loadBundle, shortDigest, type Bundle } from "../../model/bundle.ts";
 import { provenanceFile } from "../../model/manifest.ts";
 import { exists } from "../../model/replace-folder.ts";
@@ -75,7 +75,7 @@ export const configure: Configure = (command, context) => {
           split: options.split,
           out: options.out,
           stateDir: settings.stateDir,
-          limits: { maxBytes: settings.maxBodyBytes, maxPixels: settings.maxPixels },
+          limits: { maxBytes: settings.maxBodyBytes, maxPixels: settings.maxPixels, maxMs: settings.decodeTimeoutMs },
         },
         output,
         context.signal,

@@ -3,7 +3,8 @@ import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { loadSettings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors.ts";
-import type { ImageLimits } from "../../image/preprocess.ts";
+import type { ImageLimits } from "../../image/check-image.ts";
+import type { ServeLimits } from "../../serve/limits.ts";
 import { createPredictor, fixedTarget, type Predictor } from "../../serve/predictor.ts";
 import { loadServedModel } from "../../serve/served-model.ts";
 import type { Configure } from "../command.ts";
@@ -29,10 +30,15 @@ export const configure: Configure = (command, context) => {
     .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: SERVAL_MODEL)")
     .option("--json", "print the result as JSON")
     .action(async (images: string[], options: { model?: string; json?: boolean }) => {
-      const { model, maxBodyBytes, maxPixels } = loadSettings();
+      const { model, maxBodyBytes, maxPixels, decodeTimeoutMs } = loadSettings();
       const output = context.output(options);
       const answers = await predictImages(
-        { cwd: context.cwd, images, model: options.model ?? model ?? undefined, limits: { maxBytes: maxBodyBytes, maxPixels } },
+        {
+          cwd: context.cwd,
+          images,
+          model: options.model ?? model ?? undefined,
+          limits: { maxBytes: maxBodyBytes, maxPixels, maxMs: decodeTimeoutMs },
+        },
         output,
         context.signal,
       );
@@ -46,7 +52,13 @@ export const configure: Configure = (command, context) => {
 export async function predictImages(options: PredictOptions, output: Output, signal?: AbortSignal): Promise<PredictedImage[]> {
   const { cwd, images, limits } = options;
   const { dir } = await findModel(options.model, cwd, output, signal);
-  const serveLimits = { maxBodyBytes: limits.maxBytes, maxPixels: limits.maxPixels, queueLimit: Infinity, requestTimeoutMs: 2 ** 31 - 1 };
+  const serveLimits: ServeLimits = {
+    maxBodyBytes: limits.maxBytes,
+    maxPixels: limits.maxPixels,
+    ...(limits.maxMs !== undefined && { decodeTimeoutMs: limits.maxMs }),
+    queueLimit: Infinity,
+    requestTimeoutMs: 2 ** 31 - 1,
+  };
   const model = await loadServedModel(dir, { limits: serveLimits, workers: Math.min(images.length, availableParallelism()) });
   const progress = output.progress("Predicting", images.length, "images");
   try {

@@ -9,7 +9,7 @@ const Health = Type.Object({
 });
 
 /**
- * GET /health and /health/ready: 200 while the model can answer and nobody asked the service to stop, else 503.
+ * GET /health and /health/ready: 200 while the model answers and nobody asked the service to stop, else 503.
  * /health/live: 200 while the process answers at all. Cheap: none runs the model.
  */
 export function registerHealth(app: ServeApp, { slot, draining }: ServeContext): void {
@@ -22,8 +22,8 @@ export function registerHealth(app: ServeApp, { slot, draining }: ServeContext):
       path,
       { config: { open: true }, schema: { tags: ["operation"], summary, response: { 200: Health, 503: Health } } },
       async (_request, reply) => {
-        const { name, version, pool } = slot.current;
-        const status = draining() ? "stopping" : pool.alive ? "ok" : "unavailable";
+        const { name, version, answering } = slot.current;
+        const status = draining() ? "stopping" : answering ? "ok" : "unavailable";
         return await reply.code(status === "ok" ? 200 : 503).send({
           status,
           model: { name, version },

@@ -61,7 +61,7 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
       const wanted = version === undefined ? model : `${model} ${version}`;
       throw new ServalError("E_MODEL_UNKNOWN", `${wanted.slice(0, 200)} is not served; ${current.name} ${current.version} is.`);
     };
-    const ready = (): boolean => slot.current.pool.alive && !draining();
+    const ready = (): boolean => slot.current.answering && !draining();
 
     scope.get(
       "/v2",

@@ -12,8 +12,8 @@ import { openFolder } from "../../../src/data/sources/folder.ts";
 import { splitNames } from "../../../src/data/split.ts";
 import { ServalError } from "../../../src/errors.ts";
 import { sha256 } from "../../../src/files.ts";
-import { defaultImageLimits } from "../../../src/image/decode.ts";
-import { preprocessImage } from "../../../src/image/preprocess.ts";
+import { defaultImageLimits } from "../../../src/image/check-image.ts";
+import { preprocessImage } from "../../../src/image/preprocess-image.ts";
 import { jpeg } from "../../helpers/pictures.ts";
 
 let dir: string;

@@ -5,8 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
 import { readManifest } from "../../../src/data/manifest.ts";
 import { drawSampleImage, openSample } from "../../../src/data/sources/sample.ts";
-import { defaultImageLimits, inspectImage } from "../../../src/image/decode.ts";
-import { preprocessImage } from "../../../src/image/preprocess.ts";
+import { defaultImageLimits } from "../../../src/image/check-image.ts";
+import { inspectImage } from "../../../src/image/inspect-image.ts";
+import { preprocessImage } from "../../../src/image/preprocess-image.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 
 let dir: string;

@@ -3,7 +3,7 @@ import { readFacts, type SourceFacts } from "./source-facts.ts";
 
 /** Which folder of src/ may import which others; its own files it may always import, and errors.ts, files.ts and safe-path.ts as well. */
 export const layers: Readonly<Record<string, readonly string[]>> = {
-  image: [],
+  image: ["config"],
   charts: [],
   onnx: [],
   config: [],

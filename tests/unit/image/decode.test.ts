@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import sharp from "sharp";
-import { defaultImageLimits, identifyImage, inspectImage } from "../../../src/image/decode.ts";
-import { preprocessImage, type Preprocess } from "../../../src/image/preprocess.ts";
+import { defaultImageLimits, identifyImage } from "../../../src/image/check-image.ts";
+import { inspectImage } from "../../../src/image/inspect-image.ts";
+import type { Preprocess } from "../../../src/image/preprocess.ts";
+import { preprocessImage } from "../../../src/image/preprocess-image.ts";
 import { blobs, jpeg, pngClaiming } from "../../helpers/pictures.ts";
 
 const limits = defaultImageLimits;
@@ -54,7 +56,7 @@ describe("the formats that are read", () => {
     for (const magic of ["\u0089PNG\r\n\u001a\n", "GIF89a", "RIFF\u0010\0\0\0WEBP", "\u00ff\u00d8\u00ff"]) {
       const disguised = Buffer.concat([Buffer.from(magic, "latin1"), svg]);
       expect(identifyImage(disguised)).toBeDefined();
-      for (const code of await codes(disguised)) expect(["E_IMAGE_CORRUPT", "E_IMAGE_FORMAT"]).toContain(code);
+      for (const code of await codes(disguised)) expect(["E_IMAGE_CORRUPT", "E_IMAGE_FORMAT", "E_IMAGE_PIXELS"]).toContain(code);
     }
   });
 });

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { bitCount } from "../../../src/data/duplicates.ts";
-import { defaultImageLimits, inspectImage } from "../../../src/image/decode.ts";
+import { defaultImageLimits } from "../../../src/image/check-image.ts";
+import { inspectImage } from "../../../src/image/inspect-image.ts";
 import { dhashOfPixels } from "../../../src/image/dhash.ts";
 import { blobs } from "../../helpers/pictures.ts";
 

@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import sharp, { type Color, type Sharp } from "sharp";
 import { describe, expect, test } from "vitest";
-import { defaultImageLimits } from "../../../src/image/decode.ts";
-import { centerCrop, preprocessImage, type Preprocess } from "../../../src/image/preprocess.ts";
+import { defaultImageLimits } from "../../../src/image/check-image.ts";
+import { type Preprocess, centerCrop } from "../../../src/image/preprocess.ts";
+import { preprocessImage } from "../../../src/image/preprocess-image.ts";
 import { blobs, jpeg } from "../../helpers/pictures.ts";
 
 const squash: Preprocess = { orient: true, width: 8, height: 8, fit: "squash", kernel: "lanczos3", crop: null };

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
-import { preprocessImage } from "../../../src/image/preprocess.ts";
+import { preprocessImage } from "../../../src/image/preprocess-image.ts";
 import type { Bundle } from "../../../src/model/bundle.ts";
 import { assertChecks, runChecks, type Predict } from "../../../src/model/checks.ts";
 import { startInference, type Inference } from "../../../src/runtime/inference.ts";

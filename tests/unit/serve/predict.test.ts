@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { preprocessImage } from "../../../src/image/preprocess.ts";
+import { preprocessImage } from "../../../src/image/preprocess-image.ts";
 import { getJson, predictBody, predictForm, startTestService, type TestService } from "../../helpers/service.ts";
 import { colourPicture, directAnswer, type Colour } from "../../helpers/tiny-bundle.ts";
 

@@ -1,0 +1,143 @@
+import { ServalError } from "../errors.ts";
+import { defaultMaxMs } from "./check-image.ts";
+import type { DecodeAnswerOf, DecodeTask } from "./decode-call.ts";
+import { DecoderProcess, type DecoderEnd } from "./decoder-process.ts";
+
+export interface DecoderOptions {
+  /** Processes at most; each is started when there is a picture for it. */
+  readonly processes: number;
+  /** Pictures that may wait for a process. */
+  readonly maxWaiting?: number;
+  /** As in nice(1), how far others go first. */
+  readonly niceness?: number;
+  /** A process without work for so long is ended. */
+  readonly idleMs?: number;
+  readonly onStart?: () => void;
+  /** Called when a process was ended because of its picture, or ended by itself. */
+  readonly onEnd?: (reason: DecoderEnd) => void;
+}
+
+interface Job {
+  readonly task: DecodeTask;
+  readonly work: number;
+  readonly resolve: (answer: never) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+const defaultIdleMs = 60_000;
+/** Time beyond its limit in which a picture that is decoded must be answered. */
+const stuckMs = 5000;
+
+/**
+ * Decodes costly pictures in processes of their own, which end when a picture takes too long. What has the least work goes
+ * first: a large photograph does not wait for all pictures that were made to be slow.
+ */
+export class DecoderProcesses {
+  readonly #options: DecoderOptions;
+  readonly #waiting: Job[] = [];
+  readonly #idle = new Map<DecoderProcess, NodeJS.Timeout>();
+  readonly #busy = new Set<DecoderProcess>();
+  /** When the next answer is due at the latest. */
+  #due = Infinity;
+  #closed = false;
+
+  constructor(options: DecoderOptions) {
+    this.#options = options;
+  }
+
+  /** Processes that there are. */
+  get processes(): number {
+    return this.#idle.size + this.#busy.size;
+  }
+
+  /** Pictures that wait or are being decoded. */
+  get depth(): number {
+    return this.#waiting.length + this.#busy.size;
+  }
+
+  /** Whether a picture should have had its answer long ago. */
+  get stuck(): boolean {
+    return this.depth > 0 && performance.now() > this.#due;
+  }
+
+  /**
+   * `work`: as `checkImage` says. Throws E_IMAGE_*, E_DECODER, E_QUEUE_FULL, or the reason of the signal: a picture that waits is
+   * forgotten then, and one that is being decoded keeps its process until its end.
+   */
+  async run<T extends DecodeTask>(task: T, work: number, signal?: AbortSignal): Promise<DecodeAnswerOf<T>> {
+    signal?.throwIfAborted();
+    if (this.#closed) throw new ServalError("E_DECODER", "The decoder was closed.");
+    const { maxWaiting = Infinity, processes } = this.#options;
+    if (this.#busy.size >= processes && this.#waiting.length >= maxWaiting) {
+      throw new ServalError("E_QUEUE_FULL", `${this.#waiting.length} costly images are waiting for a decoder, and ${maxWaiting} may.`);
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<DecodeAnswerOf<T>>();
+    const job: Job = { task, work, resolve, reject };
+    const place = this.#waiting.findIndex((other) => other.work > work);
+    this.#waiting.splice(place < 0 ? this.#waiting.length : place, 0, job);
+    const giveUp = (): void => {
+      const at = this.#waiting.indexOf(job);
+      if (at >= 0) this.#waiting.splice(at, 1);
+      reject(signal?.reason);
+    };
+    signal?.addEventListener("abort", giveUp);
+    this.#dispatch();
+    try {
+      return await promise;
+    } finally {
+      signal?.removeEventListener("abort", giveUp);
+    }
+  }
+
+  /** Ends all processes. Pictures that were not answered yet are refused with E_DECODER. */
+  close(): void {
+    this.#closed = true;
+    for (const { reject } of this.#waiting.splice(0)) reject(new ServalError("E_DECODER", "The decoder was closed."));
+    for (const decoder of [...this.#idle.keys(), ...this.#busy]) decoder.stop();
+    for (const timer of this.#idle.values()) clearTimeout(timer);
+    this.#idle.clear();
+  }
+
+  #dispatch(): void {
+    while (this.#busy.size < this.#options.processes) {
+      const job = this.#waiting.shift();
+      if (job === undefined) return;
+      void this.#serve(job);
+    }
+  }
+
+  async #serve({ task, resolve, reject }: Job): Promise<void> {
+    const { maxMs = defaultMaxMs } = task.limits;
+    const decoder = this.#take();
+    this.#busy.add(decoder);
+    this.#due = performance.now() + maxMs + stuckMs;
+    try {
+      resolve((await decoder.decode(task, maxMs)) as never);
+    } catch (error) {
+      reject(error);
+    }
+    this.#busy.delete(decoder);
+    if (decoder.end !== undefined) this.#options.onEnd?.(decoder.end);
+    if (decoder.alive) this.#keep(decoder);
+    this.#dispatch();
+  }
+
+  #take(): DecoderProcess {
+    for (const [decoder, timer] of this.#idle) {
+      clearTimeout(timer);
+      this.#idle.delete(decoder);
+      if (decoder.alive) return decoder;
+    }
+    this.#options.onStart?.();
+    return new DecoderProcess(this.#options.niceness);
+  }
+
+  #keep(decoder: DecoderProcess): void {
+    const { idleMs = defaultIdleMs } = this.#options;
+    const timer = setTimeout(() => {
+      this.#idle.delete(decoder);
+      decoder.stop();
+    }, idleMs);
+    this.#idle.set(decoder, timer.unref());
+  }
+}
