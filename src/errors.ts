@@ -182,7 +182,7 @@ const table = {
     title: "Decoding the image takes more time or memory than the limit.",
     status: 422,
     exit: 3,
-    hint: "Save the picture again as an ordinary JPEG or PNG, scale it down, or raise SERVAL_DECODE_TIMEOUT_MS.",
+    hint: "Save the picture again as an ordinary JPEG or PNG, scale it down, or raise SERVAL_MAX_DECODE_MS.",
   },
   E_DECODER: {
     title: "The process that decodes costly images is not running.",

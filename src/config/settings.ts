@@ -23,7 +23,7 @@ export interface Settings {
   readonly requestTimeoutMs: number;
   readonly maxBodyBytes: number;
   readonly maxPixels: number;
-  readonly decodeTimeoutMs: number;
+  readonly maxDecodeMs: number;
   readonly uploadTimeoutMs: number;
   readonly maxBatchSize: number;
   readonly maxDelayMs: number;
@@ -125,13 +125,13 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       description: "Largest image in pixels, width times height; decoded it may have four bytes for each.",
     }),
   },
-  decodeTimeoutMs: {
-    name: "SERVAL_DECODE_TIMEOUT_MS",
+  maxDecodeMs: {
+    name: "SERVAL_MAX_DECODE_MS",
     schema: Type.Integer({
       default: 5000,
       minimum: 1,
       maximum: 3_600_000,
-      description: "Time in milliseconds that decoding one image may take.",
+      description: "Processor time in milliseconds that decoding one image may take.",
     }),
   },
   uploadTimeoutMs: {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { ServalError, toServalError } from "../errors.ts";
 import { sha256, writeFileAtomic } from "../files.ts";
 import { type ImageLimits, defaultImageLimits } from "../image/check-image.ts";
+import type { Preprocess } from "../image/preprocess.ts";
 import { preprocessImage } from "../image/preprocess-image.ts";
 import { readManifest, type ManifestRow } from "./manifest.ts";
 import { mapOrdered } from "./map-ordered.ts";
@@ -112,7 +113,7 @@ async function writeShards(
   let done = 0;
   const decoded = mapOrdered(all, 2 * availableParallelism(), async (planned: PlannedRow) => ({
     split: planned.split,
-    pixels: await preprocessImage(await readPicture(options.rawDir, planned.row), preprocess, limits),
+    pixels: await decodePicture(options.rawDir, planned.row, preprocess, limits),
   }));
   try {
     for await (const { split, pixels } of decoded) {
@@ -137,6 +138,17 @@ async function writeShards(
     leftOut: plan.leftOut,
     splits: { train: part("train"), val: part("val"), test: part("test") },
   };
+}
+
+/** Import has decoded every picture once, so this fails only for what was on the edge of a limit then. */
+async function decodePicture(rawDir: string, row: ManifestRow, preprocess: Preprocess, limits: ImageLimits): Promise<Uint8Array> {
+  const bytes = await readPicture(rawDir, row);
+  try {
+    return await preprocessImage(bytes, preprocess, limits);
+  } catch (error) {
+    const { code, message } = toServalError(error);
+    throw new ServalError(code, `"${join(rawDir, row.path)}": ${message}`, { cause: error });
+  }
 }
 
 /** Reads a picture and holds it against the manifest: a model must not be trained on other data than it says. */

@@ -12,11 +12,11 @@ export interface ImageLimits {
   readonly maxBytes: number;
   /** Width times height, as the file's header declares them. A decoded picture may take four bytes for each of these pixels. */
   readonly maxPixels: number;
-  /** How long decoding may take; default `defaultMaxMs`. */
-  readonly maxMs?: number;
+  /** Processor time that decoding may take, so that it does not depend on what else the machine does; default `defaultMaxDecodeMs`. */
+  readonly maxDecodeMs?: number | undefined;
 }
 
-export const defaultMaxMs = 10_000;
+export const defaultMaxDecodeMs = 5000;
 
 /** Limits for pictures from one's own disk: a 100-megapixel camera passes, a 16000x16000 bomb does not. */
 export const defaultImageLimits: ImageLimits = { maxBytes: 64 * 1024 * 1024, maxPixels: 100_000_000 };

@@ -37,5 +37,5 @@ export type DecodeReply =
   | { readonly kind: "ready" }
   | { readonly kind: "done"; readonly answer: DecodeAnswers[DecodeTask["kind"]] }
   | { readonly kind: "failed"; readonly code: ErrorCode; readonly message: string }
-  /** The process takes more memory than the picture may: whoever started it should end it. */
-  | { readonly kind: "memory"; readonly bytes: number };
+  /** The picture takes more than it may: whoever started the process should end it. */
+  | { readonly kind: "over"; readonly limit: "time" | "memory"; readonly message: string };

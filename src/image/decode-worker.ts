@@ -1,10 +1,11 @@
 import { toServalError } from "../errors.ts";
+import { defaultMaxDecodeMs, type ImageLimits } from "./check-image.ts";
 import { configureSharp, inspectHere } from "./decode.ts";
 import type { DecodeAnswers, DecodeReply, DecodeTask } from "./decode-call.ts";
 import { decodeForMap } from "./heat-map.ts";
 import { preprocessHere } from "./preprocess.ts";
 
-/** How often the memory is looked at while a picture is decoded. */
+/** How often time and memory are looked at while a picture is decoded. */
 const watchEveryMs = 20;
 /** Node, the libraries and the file itself; and for each pixel that the limit allows two times its four bytes. */
 const baseMemoryBytes = 192e6;
@@ -19,11 +20,7 @@ async function decodePictures(send: (reply: DecodeReply) => void): Promise<void>
   send({ kind: "ready" });
 
   async function answer(task: DecodeTask): Promise<void> {
-    const maxBytes = baseMemoryBytes + memoryBytesPerPixel * task.limits.maxPixels;
-    const watch = setInterval(() => {
-      const bytes = process.memoryUsage.rss();
-      if (bytes > maxBytes) send({ kind: "memory", bytes });
-    }, watchEveryMs);
+    const watch = watchLimits(task.limits, send);
     try {
       send({ kind: "done", answer: await decode(task) });
     } catch (error) {
@@ -33,6 +30,25 @@ async function decodePictures(send: (reply: DecodeReply) => void): Promise<void>
       clearInterval(watch);
     }
   }
+}
+
+function watchLimits({ maxPixels, maxDecodeMs = defaultMaxDecodeMs }: ImageLimits, send: (reply: DecodeReply) => void): NodeJS.Timeout {
+  const maxBytes = baseMemoryBytes + memoryBytesPerPixel * maxPixels;
+  const before = process.cpuUsage();
+  return setInterval(() => {
+    const bytes = process.memoryUsage.rss();
+    const { user, system } = process.cpuUsage(before);
+    if (bytes > maxBytes) {
+      const message = `Decoding the image took ${megabytes(bytes)} MB of memory; at most ${megabytes(maxBytes)} MB are allowed.`;
+      send({ kind: "over", limit: "memory", message });
+    } else if (user + system > 1000 * maxDecodeMs) {
+      send({ kind: "over", limit: "time", message: `Decoding the image took more than ${maxDecodeMs} ms of processor time.` });
+    }
+  }, watchEveryMs);
+}
+
+function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(0);
 }
 
 async function decode(task: DecodeTask): Promise<DecodeAnswers[DecodeTask["kind"]]> {

@@ -49,8 +49,8 @@ export class DecoderProcess {
     return this.#end === "unused" ? undefined : this.#end;
   }
 
-  /** Throws E_IMAGE_*. Where that is E_IMAGE_COST, or E_DECODER because it did not start, the process has ended. */
-  async decode<T extends DecodeTask>(task: T, maxMs: number): Promise<DecodeAnswerOf<T>> {
+  /** Waits so long for a process that cannot watch itself. Throws E_IMAGE_*. Where that is E_IMAGE_COST, or E_DECODER because it did not start, the process has ended. */
+  async decode<T extends DecodeTask>(task: T, waitMs: number): Promise<DecodeAnswerOf<T>> {
     this.#child.ref();
     this.#child.channel?.ref();
     const start = setTimeout(() => this.#lose(`: it is not there after ${startMs} ms`), startMs);
@@ -58,7 +58,7 @@ export class DecoderProcess {
     try {
       await this.#ready.promise;
       this.#pending = Promise.withResolvers<never>();
-      deadline = setTimeout(() => this.#fail("time", `Decoding the image took longer than ${maxMs} ms.`), maxMs);
+      deadline = setTimeout(() => this.#fail("time", `The image was not decoded within ${waitMs} ms.`), waitMs);
       this.#child.send(task, (error) => error && this.#lose(`: ${error.message}`));
       return await this.#pending.promise;
     } finally {
@@ -87,7 +87,7 @@ export class DecoderProcess {
     if (reply.kind === "ready") this.#ready.resolve();
     else if (reply.kind === "done") this.#pending?.resolve(reply.answer as never);
     else if (reply.kind === "failed") this.#pending?.reject(new ServalError(reply.code, reply.message));
-    else this.#fail("memory", `Decoding the image took ${Math.round(reply.bytes / 1e6)} MB of memory, which is more than it may.`);
+    else this.#fail(reply.limit, reply.message);
   }
 
   #fail(reason: DecoderEnd, message: string): void {

@@ -1,5 +1,5 @@
 import { ServalError } from "../errors.ts";
-import { defaultMaxMs } from "./check-image.ts";
+import { defaultMaxDecodeMs } from "./check-image.ts";
 import type { DecodeAnswerOf, DecodeTask } from "./decode-call.ts";
 import { DecoderProcess, type DecoderEnd } from "./decoder-process.ts";
 
@@ -25,7 +25,9 @@ interface Job {
 }
 
 const defaultIdleMs = 60_000;
-/** Time beyond its limit in which a picture that is decoded must be answered. */
+/** A busy machine may take so many times the processor time. */
+const patience = 6;
+/** Time beyond that in which a picture that is decoded must be answered. */
 const stuckMs = 5000;
 
 /**
@@ -107,12 +109,12 @@ export class DecoderProcesses {
   }
 
   async #serve({ task, resolve, reject }: Job): Promise<void> {
-    const { maxMs = defaultMaxMs } = task.limits;
+    const waitMs = patience * (task.limits.maxDecodeMs ?? defaultMaxDecodeMs);
     const decoder = this.#take();
     this.#busy.add(decoder);
-    this.#due = performance.now() + maxMs + stuckMs;
+    this.#due = performance.now() + waitMs + stuckMs;
     try {
-      resolve((await decoder.decode(task, maxMs)) as never);
+      resolve((await decoder.decode(task, waitMs)) as never);
     } catch (error) {
       reject(error);
     }

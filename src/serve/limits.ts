@@ -11,8 +11,8 @@ export interface ServeLimits {
   readonly requestTimeoutMs: number;
   /** Time for a request to arrive; default one minute, for a phone on a slow network. */
   readonly uploadTimeoutMs?: number;
-  /** Time for decoding one image; default `defaultDecodeTimeoutMs`. */
-  readonly decodeTimeoutMs?: number;
+  /** Processor time for decoding one image; default `defaultMaxDecodeMs`. */
+  readonly maxDecodeMs?: number | undefined;
   /** Time without an answer after which a thread that has work is replaced; default half a minute. */
   readonly hangMs?: number;
 }
@@ -27,7 +27,5 @@ export const defaultLimits: ServeLimits = {
 
 export const defaultHangMs = 30_000;
 
-export const defaultDecodeTimeoutMs = 5000;
-
 /** Limits of the images of a bundle. They were hashed with it, so a service that takes only small images can still check itself. */
-export const checkLimits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000, maxMs: defaultDecodeTimeoutMs };
+export const checkLimits: ImageLimits = { maxBytes: 16 * 1024 * 1024, maxPixels: 16_000_000 };

@@ -8,7 +8,7 @@ import { loadBundle, shortDigest, type Bundle } from "../model/bundle.ts";
 import { assertChecks, readCheckImages, runChecks, type CheckResult } from "../model/checks.ts";
 import type { Classifier } from "./class-activation.ts";
 import { readClassifier } from "./classifier.ts";
-import { checkLimits, defaultDecodeTimeoutMs, defaultHangMs, defaultLimits, type ServeLimits } from "./limits.ts";
+import { checkLimits, defaultHangMs, defaultLimits, type ServeLimits } from "./limits.ts";
 import { openPicture, type OpenOptions } from "./open-picture.ts";
 import type { Picture } from "./predict-call.ts";
 import { startPredictPool, type PoolOptions, type PredictPool } from "./predict-pool.ts";
@@ -140,8 +140,8 @@ export async function loadServedModel(path: string, options: ServedModelOptions 
   return await startServedModel(await readServable(path), options);
 }
 
-function imageLimits({ maxBodyBytes, maxPixels, decodeTimeoutMs = defaultDecodeTimeoutMs }: ServeLimits): ImageLimits {
-  return { maxBytes: maxBodyBytes, maxPixels, maxMs: decodeTimeoutMs };
+function imageLimits({ maxBodyBytes, maxPixels, maxDecodeMs }: ServeLimits): ImageLimits {
+  return { maxBytes: maxBodyBytes, maxPixels, maxDecodeMs };
 }
 
 /** What clients of a service rely on. Throws E_MODEL_SIGNATURE where `next` would answer with other labels. */

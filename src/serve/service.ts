@@ -53,7 +53,7 @@ export interface Service {
 /** Costly images that wait for each decoder process: with one that takes its whole time, the last of more would not be answered in time. */
 const waitingPerDecoder = 8;
 /** The threads of the model, and all other requests, go first. */
-const decoderNiceness = 10;
+const decoderNiceness = 5;
 
 /** After listening: long enough for a first answer, short enough that a burst soon finds every thread. */
 const settleMs = 250;

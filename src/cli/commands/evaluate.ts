@@ -75,7 +75,7 @@ export const configure: Configure = (command, context) => {
           split: options.split,
           out: options.out,
           stateDir: settings.stateDir,
-          limits: { maxBytes: settings.maxBodyBytes, maxPixels: settings.maxPixels, maxMs: settings.decodeTimeoutMs },
+          limits: { maxBytes: settings.maxBodyBytes, maxPixels: settings.maxPixels, maxDecodeMs: settings.maxDecodeMs },
         },
         output,
         context.signal,

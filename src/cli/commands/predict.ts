@@ -30,14 +30,14 @@ export const configure: Configure = (command, context) => {
     .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: SERVAL_MODEL)")
     .option("--json", "print the result as JSON")
     .action(async (images: string[], options: { model?: string; json?: boolean }) => {
-      const { model, maxBodyBytes, maxPixels, decodeTimeoutMs } = loadSettings();
+      const { model, maxBodyBytes, maxPixels, maxDecodeMs } = loadSettings();
       const output = context.output(options);
       const answers = await predictImages(
         {
           cwd: context.cwd,
           images,
           model: options.model ?? model ?? undefined,
-          limits: { maxBytes: maxBodyBytes, maxPixels, maxMs: decodeTimeoutMs },
+          limits: { maxBytes: maxBodyBytes, maxPixels, maxDecodeMs },
         },
         output,
         context.signal,
@@ -55,7 +55,7 @@ export async function predictImages(options: PredictOptions, output: Output, sig
   const serveLimits: ServeLimits = {
     maxBodyBytes: limits.maxBytes,
     maxPixels: limits.maxPixels,
-    ...(limits.maxMs !== undefined && { decodeTimeoutMs: limits.maxMs }),
+    maxDecodeMs: limits.maxDecodeMs,
     queueLimit: Infinity,
     requestTimeoutMs: 2 ** 31 - 1,
   };

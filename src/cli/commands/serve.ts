@@ -31,7 +31,7 @@ const serveSettings = [
   "uploadTimeoutMs",
   "maxBodyBytes",
   "maxPixels",
-  "decodeTimeoutMs",
+  "maxDecodeMs",
   "maxBatchSize",
   "maxDelayMs",
   "hosts",
@@ -101,7 +101,7 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
   for (const flag of frugalHeaps) setFlagsFromString(flag);
   const wanted = model ?? settings.model ?? undefined;
   const { dir, registered } = await findModel(wanted, cwd, output, undefined, { lastGood: true });
-  const { host, port, maxBodyBytes, maxPixels, decodeTimeoutMs, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } = settings;
+  const { host, port, maxBodyBytes, maxPixels, maxDecodeMs, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } = settings;
   const { maxBatchSize, maxDelayMs, rateLimit, proxies, admin, hosts, peers, corsOrigins, abstain, drainMs } = settings;
   const workers = settings.workers || availableParallelism();
   // What waits longer than half a second is hardly worth its answer; a thread answers some sixty in a second.
@@ -115,7 +115,7 @@ export async function startModelService({ cwd, model, settings }: ServeCommandOp
     source: modelPollMs === 0 ? undefined : registered ? followRegistry(registered.again, modelPollMs) : followFolder(dir, modelPollMs),
     host,
     port,
-    limits: { maxBodyBytes, maxPixels, decodeTimeoutMs, queueLimit, requestTimeoutMs, uploadTimeoutMs },
+    limits: { maxBodyBytes, maxPixels, maxDecodeMs, queueLimit, requestTimeoutMs, uploadTimeoutMs },
     workers,
     maxBatchSize,
     maxDelayMs,
