@@ -6,8 +6,8 @@ import { decoderEnvironment } from "../config/env.ts";
 import { ServalError } from "../errors.ts";
 import type { DecodeAnswerOf, DecodeReply, DecodeTask } from "./decode-call.ts";
 
-/** What ends a process while it has a picture: the limit of time, that of memory, or a fault of its own. */
-export const decoderEnds = ["time", "memory", "crash"] as const;
+/** What ends a process while it has a picture: the limit of time, that of memory, a fault of its own, or that nobody waits any more. */
+export const decoderEnds = ["time", "memory", "crash", "abandoned"] as const;
 export type DecoderEnd = (typeof decoderEnds)[number];
 
 /** Loading the libraries takes a tenth of a second, and many times that on a busy machine. */
@@ -40,23 +40,23 @@ export class DecoderProcess {
     yieldTo(this.#child.pid, niceness);
   }
 
-  get alive(): boolean {
-    return this.#end === undefined;
+  /** What ended the process, if it is not running any more. */
+  get end(): DecoderEnd | "unused" | undefined {
+    return this.#end;
   }
 
-  /** What ended the process, if it did not end for lack of work. */
-  get end(): DecoderEnd | undefined {
-    return this.#end === "unused" ? undefined : this.#end;
-  }
-
-  /** Waits so long for a process that cannot watch itself. Throws E_IMAGE_*. Where that is E_IMAGE_COST, or E_DECODER because it did not start, the process has ended. */
+  /**
+   * Waits at most `waitMs`, for a process that cannot watch itself any more. Throws E_IMAGE_* or E_DECODER; `end` says whether the
+   * process has ended with it.
+   */
   async decode<T extends DecodeTask>(task: T, waitMs: number): Promise<DecodeAnswerOf<T>> {
     this.#child.ref();
     this.#child.channel?.ref();
-    const start = setTimeout(() => this.#lose(`: it is not there after ${startMs} ms`), startMs);
+    const start = setTimeout(() => this.#lose(`: it was not ready after ${startMs} ms`), startMs);
     let deadline: NodeJS.Timeout | undefined;
     try {
       await this.#ready.promise;
+      clearTimeout(start);
       this.#pending = Promise.withResolvers<never>();
       deadline = setTimeout(() => this.#fail("time", `The image was not decoded within ${waitMs} ms.`), waitMs);
       this.#child.send(task, (error) => error && this.#lose(`: ${error.message}`));
@@ -70,11 +70,11 @@ export class DecoderProcess {
   }
 
   /** Ends the process; its picture, if it has one, is refused with E_DECODER. */
-  stop(): void {
-    this.#kill("unused");
-    const reason = new ServalError("E_DECODER", "The process that decodes costly images was stopped.");
-    this.#pending?.reject(reason);
-    this.#ready.reject(reason);
+  stop(reason: "unused" | "abandoned"): void {
+    this.#kill(reason);
+    const stopped = new ServalError("E_DECODER", "The process that decodes costly images was stopped.");
+    this.#pending?.reject(stopped);
+    this.#ready.reject(stopped);
   }
 
   /** While there is nothing to decode, the process keeps nobody from ending: it ends with the one that started it. */
@@ -97,7 +97,7 @@ export class DecoderProcess {
 
   /** The process is gone, without our doing. */
   #lose(how: string): void {
-    if (!this.alive) return;
+    if (this.#end !== undefined) return;
     this.#fail("crash", `The process that decoded the image ended${how}.`);
     this.#ready.reject(new ServalError("E_DECODER", `The process that decodes costly images ended${how}.`));
   }

@@ -22,13 +22,13 @@ interface Job {
   readonly work: number;
   readonly resolve: (answer: never) => void;
   readonly reject: (reason: unknown) => void;
+  /** What decodes it, as soon as it does not wait any more. */
+  decoder?: DecoderProcess;
 }
 
 const defaultIdleMs = 60_000;
 /** A busy machine may take so many times the processor time. */
 const patience = 6;
-/** Time beyond that in which a picture that is decoded must be answered. */
-const stuckMs = 5000;
 
 /**
  * Decodes costly pictures in processes of their own, which end when a picture takes too long. What has the least work goes
@@ -39,8 +39,6 @@ export class DecoderProcesses {
   readonly #waiting: Job[] = [];
   readonly #idle = new Map<DecoderProcess, NodeJS.Timeout>();
   readonly #busy = new Set<DecoderProcess>();
-  /** When the next answer is due at the latest. */
-  #due = Infinity;
   #closed = false;
 
   constructor(options: DecoderOptions) {
@@ -57,14 +55,9 @@ export class DecoderProcesses {
     return this.#waiting.length + this.#busy.size;
   }
 
-  /** Whether a picture should have had its answer long ago. */
-  get stuck(): boolean {
-    return this.depth > 0 && performance.now() > this.#due;
-  }
-
   /**
-   * `work`: as `checkImage` says. Throws E_IMAGE_*, E_DECODER, E_QUEUE_FULL, or the reason of the signal: a picture that waits is
-   * forgotten then, and one that is being decoded keeps its process until its end.
+   * `work`: as `checkImage` says. Every picture is answered in the end: its process is ended where it does not answer. Throws
+   * E_IMAGE_*, E_DECODER, E_QUEUE_FULL, or the reason of the signal.
    */
   async run<T extends DecodeTask>(task: T, work: number, signal?: AbortSignal): Promise<DecodeAnswerOf<T>> {
     signal?.throwIfAborted();
@@ -81,6 +74,7 @@ export class DecoderProcesses {
       const at = this.#waiting.indexOf(job);
       if (at >= 0) this.#waiting.splice(at, 1);
       reject(signal?.reason);
+      job.decoder?.stop("abandoned");
     };
     signal?.addEventListener("abort", giveUp);
     this.#dispatch();
@@ -95,7 +89,7 @@ export class DecoderProcesses {
   close(): void {
     this.#closed = true;
     for (const { reject } of this.#waiting.splice(0)) reject(new ServalError("E_DECODER", "The decoder was closed."));
-    for (const decoder of [...this.#idle.keys(), ...this.#busy]) decoder.stop();
+    for (const decoder of [...this.#idle.keys(), ...this.#busy]) decoder.stop("unused");
     for (const timer of this.#idle.values()) clearTimeout(timer);
     this.#idle.clear();
   }
@@ -108,19 +102,20 @@ export class DecoderProcesses {
     }
   }
 
-  async #serve({ task, resolve, reject }: Job): Promise<void> {
+  async #serve(job: Job): Promise<void> {
+    const { task, resolve, reject } = job;
     const waitMs = patience * (task.limits.maxDecodeMs ?? defaultMaxDecodeMs);
     const decoder = this.#take();
+    job.decoder = decoder;
     this.#busy.add(decoder);
-    this.#due = performance.now() + waitMs + stuckMs;
     try {
       resolve((await decoder.decode(task, waitMs)) as never);
     } catch (error) {
       reject(error);
     }
     this.#busy.delete(decoder);
-    if (decoder.end !== undefined) this.#options.onEnd?.(decoder.end);
-    if (decoder.alive) this.#keep(decoder);
+    if (decoder.end === undefined) this.#keep(decoder);
+    else if (decoder.end !== "unused") this.#options.onEnd?.(decoder.end);
     this.#dispatch();
   }
 
@@ -128,7 +123,7 @@ export class DecoderProcesses {
     for (const [decoder, timer] of this.#idle) {
       clearTimeout(timer);
       this.#idle.delete(decoder);
-      if (decoder.alive) return decoder;
+      if (decoder.end === undefined) return decoder;
     }
     this.#options.onStart?.();
     return new DecoderProcess(this.#options.niceness);
@@ -138,7 +133,7 @@ export class DecoderProcesses {
     const { idleMs = defaultIdleMs } = this.#options;
     const timer = setTimeout(() => {
       this.#idle.delete(decoder);
-      decoder.stop();
+      decoder.stop("unused");
     }, idleMs);
     this.#idle.set(decoder, timer.unref());
   }

@@ -98,7 +98,7 @@ export function createServiceMetrics(queueDepth: () => number, decoderProcesses:
   });
   const decoderKills = new Counter({
     name: "serval_decoder_kills_total",
-    help: "Processes of these that ended while they decoded: by the limit of time, by that of memory, or by a crash.",
+    help: "Processes of these that ended while they decoded: by the limit of time, by that of memory, by a crash, or because the client was gone.",
     labelNames: ["reason"],
     registers,
   });

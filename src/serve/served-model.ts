@@ -104,7 +104,7 @@ export function beginServedModel(servable: ServableBundle, options: ServedModelO
     name,
     inputSize: preprocess.crop ?? preprocess,
     get answering() {
-      return pool.alive && !pool.stuck && !decoder.stuck;
+      return pool.alive && !pool.stuck;
     },
     open: async (image, how) => await openPicture(image, { ...how, decoder, preprocess, limits: imageLimits(limits) }),
     async check() {
