@@ -124,7 +124,9 @@ export function createPredictor(slot: PredictTarget, limits: ServeLimits, metric
       assertRoom();
       const startedAt = performance.now();
       const model = slot.current;
-      const picture = await model.open(image, options(signal, startedAt));
+      const { costly, work } = model.look(image);
+      // Nothing is awaited otherwise: there is room at this moment.
+      const picture = costly ? await model.decode(image, { work, ...options(signal, startedAt) }) : { encoded: image };
       const { probabilities, timings } = await model.pool.run({ kind: "predict", picture }, { ...options(signal, startedAt), disposable });
       return conclude(model, probabilities, timings, startedAt);
     },
@@ -135,7 +137,8 @@ export function createPredictor(slot: PredictTarget, limits: ServeLimits, metric
       const { labels } = model.bundle.manifest;
       const classIndex = label === undefined ? undefined : labels.indexOf(label);
       if (classIndex === -1) throw new ServalError("E_LABEL_UNKNOWN", `"${label}" is none of the model's labels: ${labels.join(", ")}.`);
-      const picture = await model.open(image, { ...options(signal, startedAt), forMap: overlay });
+      const { costly, work } = model.look(image);
+      const picture = costly ? await model.decode(image, { work, forMap: overlay, ...options(signal, startedAt) }) : { encoded: image };
       const answer = await model.pool.run({ kind: "explain", picture, classIndex, overlay }, options(signal, startedAt));
       const { probabilities, timings, logit, map } = answer;
       const explained = labels[answer.classIndex] ?? "";

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { ServalError } from "../errors.ts";
-import type { ImageLimits } from "../image/check-image.ts";
+import { checkImage, type CheckedImage, type ImageLimits } from "../image/check-image.ts";
 import type { DecoderProcesses } from "../image/decoder-processes.ts";
 import type { Size } from "../image/preprocess.ts";
 import { sharedDecoder } from "../image/shared-decoder.ts";
@@ -8,8 +8,8 @@ import { loadBundle, shortDigest, type Bundle } from "../model/bundle.ts";
 import { assertChecks, readCheckImages, runChecks, type CheckResult } from "../model/checks.ts";
 import type { Classifier } from "./class-activation.ts";
 import { readClassifier } from "./classifier.ts";
+import { decodePicture, type DecodeOptions } from "./decode-picture.ts";
 import { checkLimits, defaultHangMs, defaultLimits, type ServeLimits } from "./limits.ts";
-import { openPicture, type OpenOptions } from "./open-picture.ts";
 import type { Picture } from "./predict-call.ts";
 import { startPredictPool, type PoolOptions, type PredictPool } from "./predict-pool.ts";
 
@@ -30,8 +30,10 @@ export interface ServedModel extends ServableBundle {
   readonly inputSize: Size;
   /** Whether what is asked now can be expected to be answered. */
   readonly answering: boolean;
-  /** Checks an image against the limits, and decodes it where that is costly. */
-  open(image: Uint8Array, options: Pick<OpenOptions, "forMap" | "signal" | "timeoutMs">): Promise<Picture>;
+  /** Checks an image against the limits of the service. Throws as `checkImage` does. */
+  look(image: Uint8Array): CheckedImage;
+  /** Decodes a costly image, as `decodePicture` does. */
+  decode(image: Uint8Array, options: DecodeOptions): Promise<Picture>;
   /** Runs the known-answer images again; calls at the same time share one run. */
   check(): Promise<CheckResult[]>;
   /** Answers what was asked before. */
@@ -94,7 +96,8 @@ export function beginServedModel(servable: ServableBundle, options: ServedModelO
     },
   );
   const predict = async (image: Uint8Array): Promise<Float32Array> => {
-    const picture = await openPicture(image, { decoder, preprocess, limits: checkLimits });
+    const { costly, work } = checkImage(image, checkLimits);
+    const picture = costly ? await decodePicture(decoder, image, preprocess, checkLimits, { work }) : { encoded: image };
     return (await pool.run({ kind: "check", picture })).probabilities;
   };
   let running: Promise<CheckResult[]> | undefined;
@@ -106,7 +109,8 @@ export function beginServedModel(servable: ServableBundle, options: ServedModelO
     get answering() {
       return pool.alive && !pool.stuck;
     },
-    open: async (image, how) => await openPicture(image, { ...how, decoder, preprocess, limits: imageLimits(limits) }),
+    look: (image) => checkImage(image, imageLimits(limits)),
+    decode: async (image, how) => await decodePicture(decoder, image, preprocess, imageLimits(limits), how),
     async check() {
       running ??= runChecks(bundle, predict, checkImages).finally(() => (running = undefined));
       return await running;

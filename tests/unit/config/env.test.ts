@@ -15,6 +15,7 @@ describe("the environment", () => {
       queueLimit: 0,
       requestTimeoutMs: 10_000,
       maxBodyBytes: 16_777_216,
+      maxDecodeMs: 5000,
       maxPixels: 64_000_000,
       trackMaxFileBytes: 8 * 1024 ** 3,
       trackMaxRunBytes: 64 * 1024 ** 3,

@@ -2,17 +2,17 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Worker } from "node:worker_threads";
-import sharp from "sharp";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { defaultLimits } from "../../../src/serve/limits.ts";
 import { createPredictor } from "../../../src/serve/predictor.ts";
 import { form, getJson, predictForm, startTestService, type TestService, type TestServiceOptions } from "../../helpers/service.ts";
+import { noise } from "../../helpers/pictures.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
 
 let service: TestService | undefined;
 async function start(options: TestServiceOptions = {}): Promise<TestService> {
-  service = await startTestService({ ...options, limits: { maxPixels: 300_000_000, ...options.limits } });
+  service = await startTestService(options);
   return service;
 }
 afterEach(async () => {
@@ -22,16 +22,10 @@ afterEach(async () => {
 
 const codeOf = (error: unknown): string => (error as ServalError).code;
 
-async function flatPicture(side: number): Promise<Buffer> {
-  return await sharp({ create: { width: side, height: side, channels: 3, background: "#888" } })
-    .png({ compressionLevel: 1 })
-    .toBuffer();
-}
-
 let slow: Promise<Buffer> | undefined;
-/** A hundred megapixels take some tenths of a second to decode on any machine. */
+/** As much noise as a thread decodes itself: it takes a tenth of a second or two. What is more goes to another process. */
 async function slowPicture(): Promise<Buffer> {
-  return await (slow ??= flatPicture(10_000));
+  return await (slow ??= noise(2000, 2000, 4).webp({ effort: 0 }).toBuffer());
 }
 
 describe("when too much is waiting", () => {
@@ -208,7 +202,7 @@ describe("when a thread is lost", () => {
     const dying = await start();
     const picture = await slowPicture();
     const asked = predictForm(dying, picture);
-    await expect.poll(() => dying.slot.depth).toBe(1);
+    await expect.poll(() => dying.slot.depth, { interval: 5 }).toBe(1);
     await workers.at(-1)!.terminate();
     const { status, headers, body } = await asked;
     expect([status, body.error.code, headers.get("retry-after")]).toEqual([503, "E_INFERENCE_STOPPED", "1"]);
@@ -237,10 +231,12 @@ describe("when a thread is lost", () => {
 
   it("replaces one that gives no answer for too long, and its request hears of it", async () => {
     const workers = recordWorkers();
-    const hanging = await start({ limits: { hangMs: 100 } });
-    // 256 megapixels take a second or more.
-    const { status, body } = await predictForm(hanging, await flatPicture(16_000));
-    expect([status, body.error.code]).toEqual([503, "E_INFERENCE_STOPPED"]);
+    const hanging = await start({ limits: { hangMs: 100 }, service: { maxBatchSize: 16, maxDelayMs: 500 } });
+    const slow = await slowPicture();
+    const replies = await Promise.all(Array.from({ length: 16 }, async () => await predictForm(hanging, slow)));
+    for (const { status, body } of replies) {
+      expect([status, body.error.code]).toEqual([503, "E_INFERENCE_STOPPED"]);
+    }
     const line = await hanging.logged(({ level, code }) => level === "error" && code === "E_INFERENCE_STOPPED");
     expect(line["msg"]).toBe("The thread gave no answer within 100 ms and was replaced.");
     expect(workers).toHaveLength(2);
@@ -252,7 +248,7 @@ it("takes a prediction out of the queue when its client hangs up", async () => {
   const busy = await start();
   const slow = await slowPicture();
   const running = [predictForm(busy, slow), predictForm(busy, slow), predictForm(busy, slow)];
-  await expect.poll(() => busy.slot.depth).toBe(3);
+  await expect.poll(() => busy.slot.depth, { interval: 5 }).toBe(3);
   const impatient = new AbortController();
   const asked = fetch(`${busy.url}/predict`, {
     method: "POST",
@@ -260,7 +256,7 @@ it("takes a prediction out of the queue when its client hangs up", async () => {
     headers: { "content-type": "image/png" },
     signal: impatient.signal,
   });
-  await expect.poll(() => busy.slot.depth).toBe(4);
+  await expect.poll(() => busy.slot.depth, { interval: 5 }).toBe(4);
   impatient.abort();
   await expect(asked).rejects.toThrow("aborted");
   await busy.logged((line) => line["status"] === 499);

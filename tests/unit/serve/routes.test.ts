@@ -147,6 +147,9 @@ describe("GET /metrics", () => {
     expect(response.headers.get("content-type")).toMatch(/^text\/plain; version=/);
     const names = [...(await response.text()).matchAll(/^# TYPE (serval_\w+) (\w+)/gm)].map(([, name, type]) => `${name} ${type}`);
     expect(names.sort()).toEqual([
+      "serval_decoder_kills_total counter",
+      "serval_decoder_processes gauge",
+      "serval_decoder_starts_total counter",
       "serval_errors_total counter",
       "serval_http_request_duration_seconds histogram",
       "serval_http_requests_total counter",
