@@ -231,14 +231,14 @@ describe("when a thread is lost", () => {
 
   it("replaces one that gives no answer for too long, and its request hears of it", async () => {
     const workers = recordWorkers();
-    const hanging = await start({ limits: { hangMs: 100 }, service: { maxBatchSize: 16, maxDelayMs: 500 } });
+    const hanging = await start({ limits: { hangMs: 150 }, service: { maxBatchSize: 12, maxDelayMs: 100 } });
     const slow = await slowPicture();
-    const replies = await Promise.all(Array.from({ length: 16 }, async () => await predictForm(hanging, slow)));
+    const replies = await Promise.all(Array.from({ length: 12 }, async () => await predictForm(hanging, slow)));
     for (const { status, body } of replies) {
       expect([status, body.error.code]).toEqual([503, "E_INFERENCE_STOPPED"]);
     }
     const line = await hanging.logged(({ level, code }) => level === "error" && code === "E_INFERENCE_STOPPED");
-    expect(line["msg"]).toBe("The thread gave no answer within 100 ms and was replaced.");
+    expect(line["msg"]).toBe("The thread gave no answer within 150 ms and was replaced.");
     expect(workers).toHaveLength(2);
     await expect.poll(async () => (await getJson(hanging, "/health")).status).toBe(200);
   });
