@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { writeFile } from "node:fs/promises";
-import { setPriority } from "node:os";
+import { constants, getPriority, setPriority } from "node:os";
 import { extname } from "node:path";
 import { decoderEnvironment } from "../config/env.ts";
 import { ServalError } from "../errors.ts";
@@ -112,7 +112,7 @@ export class DecoderProcess {
 function yieldTo(pid: number | undefined, niceness: number): void {
   if (pid === undefined) return;
   try {
-    setPriority(pid, niceness);
+    setPriority(pid, Math.min(constants.priority.PRIORITY_LOW, getPriority() + niceness));
   } catch {
     // It ended already, which is told elsewhere.
   }

@@ -135,7 +135,7 @@ export function jpegOfScans(width: number, height: number, scans: number): Buffe
     Buffer.concat([jpegSegment(0xda, Buffer.from([of.length, ...of.flatMap((colour) => [colour, 0]), first!, last!, bits])), data]);
   // A code of one bit for "the next 16,384 to 32,767 blocks are 0", with 14 bits of how many.
   const run = (count: number): string => `0${(count - 16_384).toString(2).padStart(14, "0")}`;
-  const runs = run(32_767).repeat(Math.floor(blocks / 32_767)) + run(16_384);
+  const runs = run(32_767).repeat(Math.floor(blocks / 32_767)) + run(Math.max(16_384, blocks % 32_767));
   const nothing = Buffer.from(
     runs.match(/.{1,8}/g)!.flatMap((bits) => (bits === "11111111" ? [255, 0] : [parseInt(bits.padEnd(8, "1"), 2)])),
   );

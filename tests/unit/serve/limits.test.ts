@@ -29,6 +29,13 @@ async function slowPicture(): Promise<Buffer> {
   return await (slow ??= noise(2000, 2000, 4).webp({ effort: 0 }).toBuffer());
 }
 
+/** A few kilobytes, and some hundredths of a second. */
+async function slowSmallPicture(): Promise<Buffer> {
+  return await sharp({ create: { width: 2000, height: 2000, channels: 3, background: "#888" } })
+    .gif({ effort: 1 })
+    .toBuffer();
+}
+
 describe("when too much is waiting", () => {
   it("answers 503 with Retry-After, and the health check stays 200", async () => {
     const full = await start({ limits: { queueLimit: 0 } });
@@ -233,10 +240,7 @@ describe("when a thread is lost", () => {
   it("replaces one that gives no answer for too long, and its request hears of it", async () => {
     const workers = recordWorkers();
     const hanging = await start({ limits: { hangMs: 100 }, service: { maxBatchSize: 32, maxDelayMs: 50 } });
-    // A few kilobytes, and some hundredths of a second each.
-    const picture = await sharp({ create: { width: 2000, height: 2000, channels: 3, background: "#888" } })
-      .gif({ effort: 1 })
-      .toBuffer();
+    const picture = await slowSmallPicture();
     const replies = await Promise.all(Array.from({ length: 32 }, async () => await predictForm(hanging, picture)));
     expect(new Set(replies.map(({ status, body }) => `${status} ${body.error.code}`))).toEqual(new Set(["503 E_INFERENCE_STOPPED"]));
     const line = await hanging.logged(({ level, code }) => level === "error" && code === "E_INFERENCE_STOPPED");
@@ -244,6 +248,19 @@ describe("when a thread is lost", () => {
     expect(workers).toHaveLength(2);
     await expect.poll(async () => (await getJson(hanging, "/health")).status).toBe(200);
   });
+});
+
+it("is not ready while nothing that waits is answered, and is ready again after the next answer", async () => {
+  // Half of a request's time without any answer is too long.
+  const stuck = await start({ limits: { requestTimeoutMs: 200 }, service: { maxBatchSize: 32, maxDelayMs: 50 } });
+  const picture = await slowSmallPicture();
+  const asked = Array.from({ length: 32 }, async () => await predictForm(stuck, picture));
+  const ready = async (): Promise<number[]> =>
+    await Promise.all(["/health", "/health/ready", "/v2/health/ready"].map(async (path) => (await fetch(`${stuck.url}${path}`)).status));
+  await expect.poll(ready, { interval: 5 }).toEqual([503, 503, 503]);
+  expect((await getJson(stuck, "/health/live")).status).toBe(200);
+  await expect.poll(ready).toEqual([200, 200, 200]);
+  await Promise.all(asked);
 });
 
 it("takes a prediction out of the queue when its client hangs up", async () => {
