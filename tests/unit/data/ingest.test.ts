@@ -9,7 +9,8 @@ import type { Source, SourceEntry } from "../../../src/data/sources/source.ts";
 import { openZip } from "../../../src/data/sources/zip.ts";
 import { ServalError } from "../../../src/errors.ts";
 import { sha256 } from "../../../src/files.ts";
-import { jpeg } from "../../helpers/pictures.ts";
+import { defaultImageLimits } from "../../../src/image/check-image.ts";
+import { gifOfFrames, jpeg, jpegOfScans } from "../../helpers/pictures.ts";
 import { zipFile, type ZipPart } from "../../helpers/zip-file.ts";
 
 let dir: string;
@@ -199,6 +200,25 @@ describe("importing a zip", () => {
       message: '"set.zip" holds 2 files, none of them a readable picture in a class folder.',
     });
     expect((await report()).map((item) => item.code)).toEqual(["E_IMAGE_FORMAT", "E_IMAGE_FORMAT"]);
+  });
+
+  test("a picture that takes too long to decode is set aside, and tried again by the next import", async () => {
+    await put(join(dir, "set/a/1.jpg"), await jpeg("1"));
+    await put(join(dir, "a/2.jpg"), jpegOfScans(8000, 8000, 2600));
+    await put(join(dir, "b/3.gif"), gifOfFrames(10_001));
+    const limits = { ...defaultImageLimits, maxDecodeMs: 100 };
+    const result = await run(await openFolder(join(dir, "set")), { limits });
+    expect(result).toMatchObject({
+      kept: 1,
+      setAside: [
+        { path: "a/2.jpg", code: "E_IMAGE_COST" },
+        { path: "b/3.gif", code: "E_IMAGE_FRAMES" },
+      ],
+    });
+    expect((await report()).map(({ code }) => code)).toEqual(["E_IMAGE_COST", "E_IMAGE_FRAMES"]);
+    const again = watched(await openFolder(join(dir, "set")));
+    await run(again.source, { limits });
+    expect(again.opened).toEqual(["a/2.jpg"]);
   });
 
   test("a file over the byte limit is set aside without being stored", async () => {
