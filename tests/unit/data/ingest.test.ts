@@ -204,8 +204,8 @@ describe("importing a zip", () => {
 
   test("a picture that takes too long to decode is set aside, and tried again by the next import", async () => {
     await put(join(dir, "set/a/1.jpg"), await jpeg("1"));
-    await put(join(dir, "a/2.jpg"), jpegOfScans(8000, 8000, 2600));
-    await put(join(dir, "b/3.gif"), gifOfFrames(10_001));
+    await put(join(dir, "set/a/2.jpg"), jpegOfScans(8000, 8000, 2600));
+    await put(join(dir, "set/b/3.gif"), gifOfFrames(10_001));
     const limits = { ...defaultImageLimits, maxDecodeMs: 100 };
     const result = await run(await openFolder(join(dir, "set")), { limits });
     expect(result).toMatchObject({
