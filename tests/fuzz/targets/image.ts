@@ -1,5 +1,5 @@
 import sharp, { type Sharp } from "sharp";
-import { preprocessImage, type Preprocess } from "../../../src/image/preprocess.ts";
+import { preprocessHere, type Preprocess } from "../../../src/image/preprocess.ts";
 import { defaultLimits } from "../../../src/serve/limits.ts";
 import { jpeg } from "../../helpers/pictures.ts";
 import { mutatePicture } from "../mutate.ts";
@@ -33,7 +33,7 @@ export async function openImages(): Promise<FuzzTarget> {
     guided: false,
     async run(input) {
       try {
-        const pixels = await preprocessImage(input, preprocess, limits);
+        const pixels = await preprocessHere(input, preprocess, limits);
         expectThat(pixels.length === 64 * 48 * 3, `${pixels.length} bytes of pixels`);
       } catch (error) {
         expectRefusal(error, ["E_IMAGE_EMPTY", "E_IMAGE_FORMAT", "E_IMAGE_CORRUPT", "E_IMAGE_PIXELS", "E_IMAGE_BYTES"]);
