@@ -1,6 +1,6 @@
 import { NCHWC_DOMAIN, type AttributeValue, type Emitted, type OnnxBuilder } from "./builder.ts";
-import { STEP_ALPHA, sumFirstAxis, type AffineOptions, type ConvAttributes, type Lowering } from "./lowering.ts";
-import { portable } from "./portable.ts";
+import { paddingOf, STEP_ALPHA, sumFirstAxis, type AffineOptions, type ConvAttributes, type Lowering } from "./lowering.ts";
+import { convAttributes, portable } from "./portable.ts";
 import { gatherRows, paddedLast, rowsInward } from "./rows.ts";
 import { winogradConv2d, winogradInputGrad, winogradWeightGrad } from "./winograd.ts";
 
@@ -50,23 +50,21 @@ function blockTurnedWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
   return builder.reshape(gatherRows(builder, exchanged, [1, squares, b * b], order), [c, o, k, k]);
 }
 
-/** [O,C,K,K] with C below the block size to OIHWBo, for a first layer that reads plain NCHW pictures. */
+/** [O,C,K,K] to OIHWBo: for a first layer that reads plain NCHW pictures (C below the block size), and for depthwise kernels (C = 1). */
 function blockFirstWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
   const [o, c, k] = weight.shape as Map4;
   return builder.reshape(rowsInward(builder, weight, o / builder.blockSize, c * k * k), weight.shape);
-}
-
-function convAttributes({ kernel, stride, padding }: ConvAttributes): Record<string, AttributeValue> {
-  return { kernel_shape: [kernel, kernel], strides: [stride, stride], pads: [padding, padding, padding, padding] };
 }
 
 /** With fewer channels, moving the tiles takes more time than fewer products save. */
 const TILED_CHANNELS = 64;
 
 /** Whether a convolution with a weight of this shape, and its gradients, go by Winograd's tiles. */
-function tiled(builder: OnnxBuilder, weight: readonly number[], { kernel, stride, padding }: ConvAttributes): boolean {
+function tiled(builder: OnnxBuilder, weight: readonly number[], attributes: ConvAttributes): boolean {
   const [o, c] = weight as Map4;
-  return kernel === 3 && stride === 1 && padding === 1 && fits(builder, o, c) && Math.min(o, c) >= TILED_CHANNELS;
+  const { kernel, stride } = attributes;
+  const around = paddingOf(attributes).every((padding) => padding === 1);
+  return kernel === 3 && stride === 1 && around && fits(builder, o, c) && Math.min(o, c) >= TILED_CHANNELS;
 }
 
 function conv2d(
@@ -87,6 +85,20 @@ function conv2d(
   return portable.conv2d(builder, x, weight, bias, attributes, shape);
 }
 
+function depthwiseConv2d(
+  builder: OnnxBuilder,
+  x: Emitted,
+  weight: Emitted,
+  bias: Emitted | null,
+  attributes: ConvAttributes,
+  shape: readonly number[],
+): Emitted {
+  const c = channelsOf(x);
+  if (!fits(builder, c)) return portable.depthwiseConv2d(builder, x, weight, bias, attributes, shape);
+  const inputs = [builder.blocked(x), blockFirstWeight(builder, weight), ...(bias ? [bias] : [])];
+  return emit(builder, "Conv", inputs, shape, { ...convAttributes(attributes), group: c });
+}
+
 function conv2dInputGrad(
   builder: OnnxBuilder,
   dy: Emitted,
@@ -97,13 +109,13 @@ function conv2dInputGrad(
   const [o, c, k] = weight.shape as Map4;
   if (tiled(builder, weight.shape, attributes)) return winogradInputGrad(builder, dy, weight, shape);
   if (!fits(builder, o, c) || attributes.stride !== 1) return portable.conv2dInputGrad(builder, dy, weight, attributes, shape);
-  const padding = k - 1 - attributes.padding;
+  const [before, after] = paddingOf(attributes);
   return emit(
     builder,
     "Conv",
     [builder.blocked(dy), blockTurnedWeight(builder, weight)],
     shape,
-    convAttributes({ kernel: k, stride: 1, padding }),
+    convAttributes({ kernel: k, stride: 1, padding: k - 1 - before, paddingAfter: k - 1 - after }),
   );
 }
 
@@ -170,9 +182,10 @@ interface Windows {
 
 /** What the filters of dy step over in x [N,C,H,W]: [N/together, bands, rows, blocks, columns of the kernel, C, B pixels]. */
 function windowsOf(builder: OnnxBuilder, x: Emitted, { attributes, together, bands, bandHeight, outWidth }: Windows): Emitted {
-  const { kernel, stride, padding } = attributes;
+  const { kernel, stride } = attributes;
   const b = builder.blockSize;
-  const padded = paddedLast(builder, x, padding, [padding, padding]);
+  const [before, after] = paddingOf(attributes);
+  const padded = paddedLast(builder, x, before, [after, after]);
   const [n, paddedHeight, paddedWidth, c] = padded.shape as Map4;
   const rows = (bandHeight - 1) * stride + kernel;
   const blocks = (together * outWidth) / b;
@@ -320,6 +333,7 @@ function positiveMask(builder: OnnxBuilder, x: Emitted): Emitted {
 export const blocked: Lowering = {
   name: "blocked",
   conv2d,
+  depthwiseConv2d,
   conv2dInputGrad,
   conv2dWeightGrad,
   maxPool2,

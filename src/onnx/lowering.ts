@@ -1,10 +1,18 @@
 import type { Emitted, OnnxBuilder } from "./builder.ts";
 
-/** Geometry of a square-kernel 2-D convolution: `padding` rows and columns of zeros on every side. */
+/** Geometry of a square-kernel 2-D convolution. */
 export interface ConvAttributes {
   readonly kernel: number;
   readonly stride: number;
+  /** Rows and columns of zeros on every side. */
   readonly padding: number;
+  /** Rows below and columns to the right, where they differ from those above and to the left. */
+  readonly paddingAfter?: number;
+}
+
+/** Zeros above and to the left, and below and to the right. */
+export function paddingOf({ padding, paddingAfter = padding }: ConvAttributes): [before: number, after: number] {
+  return [padding, paddingAfter];
 }
 
 export interface AffineOptions {
@@ -20,6 +28,15 @@ export interface AffineOptions {
 export interface Lowering {
   readonly name: "portable" | "blocked";
   conv2d(
+    builder: OnnxBuilder,
+    x: Emitted,
+    weight: Emitted,
+    bias: Emitted | null,
+    attributes: ConvAttributes,
+    shape: readonly number[],
+  ): Emitted;
+  /** Each channel by a kernel of its own: weight [C,1,K,K]. */
+  depthwiseConv2d(
     builder: OnnxBuilder,
     x: Emitted,
     weight: Emitted,

@@ -1,11 +1,18 @@
-import { MS_DOMAIN, type Emitted, type OnnxBuilder } from "./builder.ts";
-import { STEP_ALPHA, sumFirstAxis, type AffineOptions, type ConvAttributes, type Lowering } from "./lowering.ts";
+import { MS_DOMAIN, type AttributeValue, type Emitted, type OnnxBuilder } from "./builder.ts";
+import { paddingOf, STEP_ALPHA, sumFirstAxis, type AffineOptions, type ConvAttributes, type Lowering } from "./lowering.ts";
 
 type Map4 = [number, number, number, number];
 
 /** One number a channel, shaped to broadcast over [N,C,H,W]. */
 function perChannel(builder: OnnxBuilder, values: Emitted): Emitted {
   return builder.reshape(values, [1, values.shape[0] as number, 1, 1]);
+}
+
+/** A convolution's geometry, as ONNX's Conv takes it. */
+export function convAttributes(attributes: ConvAttributes): Record<string, AttributeValue> {
+  const { kernel, stride } = attributes;
+  const [before, after] = paddingOf(attributes);
+  return { kernel_shape: [kernel, kernel], strides: [stride, stride], pads: [before, before, after, after] };
 }
 
 function conv2d(
@@ -16,11 +23,20 @@ function conv2d(
   attributes: ConvAttributes,
   shape: readonly number[],
 ): Emitted {
-  const { kernel, stride, padding } = attributes;
   const inputs = bias ? [builder.plain(x), weight, bias] : [builder.plain(x), weight];
-  return builder.node("Conv", inputs, shape, {
-    attributes: { kernel_shape: [kernel, kernel], strides: [stride, stride], pads: [padding, padding, padding, padding] },
-  });
+  return builder.node("Conv", inputs, shape, { attributes: convAttributes(attributes) });
+}
+
+function depthwiseConv2d(
+  builder: OnnxBuilder,
+  x: Emitted,
+  weight: Emitted,
+  bias: Emitted | null,
+  attributes: ConvAttributes,
+  shape: readonly number[],
+): Emitted {
+  const inputs = bias ? [builder.plain(x), weight, bias] : [builder.plain(x), weight];
+  return builder.node("Conv", inputs, shape, { attributes: { ...convAttributes(attributes), group: shape[1] as number } });
 }
 
 function conv2dInputGrad(
@@ -30,7 +46,8 @@ function conv2dInputGrad(
   attributes: ConvAttributes,
   shape: readonly number[],
 ): Emitted {
-  const { kernel, stride, padding } = attributes;
+  const { kernel, stride } = attributes;
+  const [before, after] = paddingOf(attributes);
   const [, , height, width] = shape as Map4;
   const [, , outHeight, outWidth] = dy.shape as Map4;
   if (stride === 1) {
@@ -44,17 +61,17 @@ function conv2dInputGrad(
       dy,
       builder.reshape(turned, [c, o, kernel, kernel]),
       null,
-      { kernel, stride: 1, padding: kernel - 1 - padding },
+      { kernel, stride: 1, padding: kernel - 1 - before, paddingAfter: kernel - 1 - after },
       shape,
     );
   }
   // Rows that the strided convolution never read get output_padding.
-  const restOf = (size: number, out: number): number => size - ((out - 1) * stride + kernel - 2 * padding);
+  const restOf = (size: number, out: number): number => size - ((out - 1) * stride + kernel - before - after);
   return builder.node("ConvTranspose", [builder.plain(dy), weight], shape, {
     attributes: {
       kernel_shape: [kernel, kernel],
       strides: [stride, stride],
-      pads: [padding, padding, padding, padding],
+      pads: [before, before, after, after],
       output_padding: [restOf(height, outHeight), restOf(width, outWidth)],
     },
   });
@@ -62,15 +79,16 @@ function conv2dInputGrad(
 
 /** im2col by slices, one a tap, and a product with the output gradient: standard operators have nothing faster. */
 function conv2dWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted {
-  const { kernel, stride, padding } = attributes;
+  const { kernel, stride } = attributes;
+  const [before, after] = paddingOf(attributes);
   const [n, c, height, width] = x.shape as Map4;
   const [, o, outHeight, outWidth] = dy.shape as Map4;
   const pixels = outHeight * outWidth;
-  const padded = [n, c, height + 2 * padding, width + 2 * padding] as const;
+  const padded = [n, c, height + before + after, width + before + after] as const;
   const source =
-    padding === 0
+    before === 0 && after === 0
       ? builder.plain(x)
-      : builder.node("Pad", [builder.plain(x), builder.ints(0, 0, padding, padding, 0, 0, padding, padding)], padded);
+      : builder.node("Pad", [builder.plain(x), builder.ints(0, 0, before, before, 0, 0, after, after)], padded);
   const taps: Emitted[] = [];
   for (let row = 0; row < kernel; row++) {
     for (let column = 0; column < kernel; column++) {
@@ -142,6 +160,7 @@ function spatialSpread(builder: OnnxBuilder, d: Emitted, shape: readonly number[
 export const portable: Lowering = {
   name: "portable",
   conv2d,
+  depthwiseConv2d,
   conv2dInputGrad,
   conv2dWeightGrad,
   maxPool2,

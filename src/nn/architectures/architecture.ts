@@ -38,6 +38,22 @@ export interface Architecture {
   ) => InferencePass;
 }
 
+/** A network that was trained on many pictures, without its classifier: it turns pictures into features. */
+export interface Backbone {
+  readonly name: string;
+  /** Side lengths of pictures must be a multiple of this: the features are that many times smaller. */
+  readonly sizeMultiple: number;
+  /** Channels C of the features. */
+  readonly channels: number;
+  /** Mean and standard deviation of the colours in [0,1] that it was trained with. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  /** Its weights: names and shapes as in timm. */
+  readonly tensors: ReadonlyMap<string, readonly number[]>;
+  /** Applies it to normalised pictures [N,3,H,W]: features [N,C,H/m,W/m], whose mean over the last two axes is the embedding. */
+  readonly features: (graph: Graph, pictures: Value, weights: Readonly<Record<string, Float32Array>>) => Value;
+}
+
 /** Mean and standard deviation of the colours of ImageNet's photographs: the field's usual constants. */
 export const COLOUR_MEAN: readonly number[] = [0.485, 0.456, 0.406];
 export const COLOUR_STD: readonly number[] = [0.229, 0.224, 0.225];

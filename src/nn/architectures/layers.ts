@@ -63,12 +63,27 @@ export function trainConvNorm(network: Network, x: Value, layer: ConvNorm, adden
   return y;
 }
 
-/** The same layer with its running statistics, folded into the convolution. */
-export function inferConvNorm(graph: Graph, x: Value, weights: Weights, layer: ConvNorm, addend?: Value): Value {
-  const { conv, norm, channels, geometry } = layer;
-  const inputs = x.shape[1] as number;
-  const { kernel } = geometry;
-  const fanIn = inputs * kernel ** 2;
+/** What a convolution and the normalisation behind it are together, once the running statistics are fixed. */
+export interface FoldedConvolution {
+  /** `shape` of the convolution's weight, [O, ...]. */
+  readonly filter: Value;
+  /** [O] */
+  readonly bias: Value;
+}
+
+/** Folds the normalisation `norm` into the convolution `conv`, whose weight has `shape`. Throws E_WEIGHTS. */
+export function foldNorm(
+  graph: Graph,
+  weights: Weights,
+  {
+    conv,
+    norm,
+    shape,
+    epsilon,
+  }: { readonly conv: string; readonly norm: string; readonly shape: readonly number[]; readonly epsilon: number },
+): FoldedConvolution {
+  const [channels, ...rest] = shape as [number, ...number[]];
+  const fanIn = rest.reduce((product, size) => product * size, 1);
   const read = (name: string, count: number): Float32Array => weightOf(weights, name, count);
   const weight = read(`${conv}.weight`, channels * fanIn);
   const gamma = read(`${norm}.weight`, channels);
@@ -78,8 +93,15 @@ export function inferConvNorm(graph: Graph, x: Value, weights: Weights, layer: C
   const slope = gamma.map((value, c) => value / Math.sqrt((variance[c] as number) + epsilon));
   const folded = weight.map((value, k) => value * (slope[Math.floor(k / fanIn)] as number));
   const bias = beta.map((value, c) => value - (mean[c] as number) * (slope[c] as number));
-  const filter = graph.constant(folded, [channels, inputs, kernel, kernel]);
-  const maps = graph.apply("conv2d", [x, filter, graph.constant(bias)], geometry);
+  return { filter: graph.constant(folded, shape), bias: graph.constant(bias) };
+}
+
+/** The same layer with its running statistics, folded into the convolution. */
+export function inferConvNorm(graph: Graph, x: Value, weights: Weights, layer: ConvNorm, addend?: Value): Value {
+  const { conv, norm, channels, geometry } = layer;
+  const shape = [channels, x.shape[1] as number, geometry.kernel, geometry.kernel];
+  const { filter, bias } = foldNorm(graph, weights, { conv, norm, shape, epsilon });
+  const maps = graph.apply("conv2d", [x, filter, bias], geometry);
   const sum = addend ? graph.add(maps, addend) : maps;
   if (layer.after === "nothing") return sum;
   const positive = graph.apply("relu", [sum], {});

@@ -1,12 +1,21 @@
 import type { Emitted } from "../../onnx/builder.ts";
-import type { ConvAttributes } from "../../onnx/lowering.ts";
+import { paddingOf, type ConvAttributes } from "../../onnx/lowering.ts";
 import type { ConvInputGradAttributes } from "./op-attributes.ts";
 import { array64, expectRank, expectShape, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
 
 type Map4 = [number, number, number, number];
 
-function outputSize(size: number, { kernel, stride, padding }: ConvAttributes): number {
-  return Math.floor((size + 2 * padding - kernel) / stride) + 1;
+function outputSize(size: number, attributes: ConvAttributes): number {
+  const [before, after] = paddingOf(attributes);
+  return Math.floor((size + before + after - attributes.kernel) / attributes.stride) + 1;
+}
+
+/** Height and width of what a convolution makes of maps [N,C,H,W]. Throws E_GRAPH where nothing is left. */
+export function convOutput(op: string, h: number, w: number, attributes: ConvAttributes): [number, number] {
+  const size: [number, number] = [outputSize(h, attributes), outputSize(w, attributes)];
+  if (size.some((side) => side < 1))
+    throw graphError(op, `an input of ${h}x${w} leaves nothing after a ${attributes.kernel}x${attributes.kernel} kernel`);
+  return size;
 }
 
 /**
@@ -50,10 +59,7 @@ export const conv2d: OpSpec<ConvAttributes> = {
     const o = weight?.[0] ?? 0;
     expectShape("conv2d", "weight", weight ?? [], [o, c, attributes.kernel, attributes.kernel]);
     if (bias) expectShape("conv2d", "bias", bias, [o]);
-    const shape = [n, o, outputSize(h, attributes), outputSize(w, attributes)];
-    if ((shape[2] as number) < 1 || (shape[3] as number) < 1)
-      throw graphError("conv2d", `an input of ${h}x${w} leaves nothing after a ${attributes.kernel}x${attributes.kernel} kernel`);
-    return [shape];
+    return [[n, o, ...convOutput("conv2d", h, w, attributes)]];
   },
   evaluate([x, weight, bias], attributes) {
     const [input, filter] = [x as Array64, weight as Array64];

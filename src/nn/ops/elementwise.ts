@@ -151,6 +151,18 @@ export const relu: OpSpec<NoAttributes> = unary(
   (builder, _lowering, x) => builder.node("Relu", [x], x.shape, { layout: x.layout }),
 );
 
+/** min(max(x, 0), 6), the activation of networks made for small integers. Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10". */
+export const relu6: OpSpec<NoAttributes> = unary(
+  (x) => Math.min(6, Math.max(0, x)),
+  (graph, node, [dy]) => {
+    if (!dy) return [undefined];
+    const y = node.outputs[0] as Value;
+    const positive = graph.apply("positiveGate", [dy, y], {});
+    return [graph.apply("positiveGate", [positive, graph.subtract(graph.scalar(6), y)], {})];
+  },
+  (builder, _lowering, x) => builder.node("Clip", [x, builder.scalar(0), builder.scalar(6)], x.shape, { layout: x.layout }),
+);
+
 /** First input where the second is positive, else 0: the gradient of relu. */
 export const positiveGate: OpSpec<NoAttributes> = {
   infer: ([d, y]) => [broadcastShape("positiveGate", d ?? [], y ?? [])],

@@ -1,4 +1,5 @@
 import * as convolution from "./convolution.ts";
+import * as depthwise from "./depthwise-convolution.ts";
 import * as elementwise from "./elementwise.ts";
 import * as images from "./images.ts";
 import * as normalization from "./normalization.ts";
@@ -17,12 +18,14 @@ export const OPS: { readonly [K in keyof OpAttributes]: OpSpec<OpAttributes[K]> 
   squareRoot: elementwise.squareRoot,
   signOf: elementwise.signOf,
   relu: elementwise.relu,
+  relu6: elementwise.relu6,
   positiveGate: elementwise.positiveGate,
   reshape: shape.reshape,
   sumTo: shape.sumTo,
   broadcastTo: shape.broadcastTo,
   matmul: shape.matmul,
   conv2d: convolution.conv2d,
+  depthwiseConv2d: depthwise.depthwiseConv2d,
   conv2dInputGrad: convolution.conv2dInputGrad,
   conv2dWeightGrad: convolution.conv2dWeightGrad,
   maxPool2: pooling.maxPool2,

@@ -39,12 +39,14 @@ export interface OpAttributes {
   squareRoot: NoAttributes;
   signOf: NoAttributes;
   relu: NoAttributes;
+  relu6: NoAttributes;
   positiveGate: NoAttributes;
   reshape: ShapeAttributes;
   sumTo: ShapeAttributes;
   broadcastTo: ShapeAttributes;
   matmul: MatmulAttributes;
   conv2d: ConvAttributes;
+  depthwiseConv2d: ConvAttributes;
   conv2dInputGrad: ConvInputGradAttributes;
   conv2dWeightGrad: ConvAttributes;
   maxPool2: NoAttributes;

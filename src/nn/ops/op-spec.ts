@@ -26,7 +26,9 @@ export interface GraphEditor {
   add(a: Value, b: Value): Value;
   multiply(a: Value, b: Value): Value;
   divide(a: Value, b: Value): Value;
+  subtract(a: Value, b: Value): Value;
   scale(a: Value, factor: number): Value;
+  scalar(value: number): Value;
   reshape(a: Value, shape: readonly number[]): Value;
 }
 

@@ -58,6 +58,10 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [apart(3, 4)], attributes: {} },
     { inputs: [apart(2, 16, 4, 4)], attributes: {} },
   ],
+  relu6: [
+    { inputs: [within(-3, 9, 3, 5)], attributes: {} },
+    { inputs: [within(-3, 9, 2, 16, 4, 4)], attributes: {} },
+  ],
   positiveGate: [
     { inputs: [of(3, 4), apart(3, 4)], attributes: {} },
     { inputs: [of(2, 16, 4, 4), apart(2, 16, 4, 4)], attributes: {} },
@@ -81,8 +85,19 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [of(1, 16, 6, 6), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1 } },
     { inputs: [of(2, 16, 4, 4), of(16, 16, 1, 1)], attributes: { kernel: 1, stride: 1, padding: 0 } },
     { inputs: [of(2, 5, 5, 4), of(12, 5, 3, 3), of(12)], attributes: { kernel: 3, stride: 1, padding: 0 } },
+    // One row and column of zeros below and to the right only, as TensorFlow's SAME pads at stride 2.
+    { inputs: [of(2, 3, 6, 8), of(16, 3, 3, 3), of(16)], attributes: { kernel: 3, stride: 2, padding: 0, paddingAfter: 1 } },
+    { inputs: [of(1, 16, 6, 8), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 0, paddingAfter: 1 } },
+    { inputs: [of(1, 16, 5, 4), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 1, padding: 0, paddingAfter: 1 } },
     // From 64 channels on by Winograd's tiles, here two down, of which the second is cut, and one across.
     { inputs: [of(1, 64, 5, 4), of(64, 64, 3, 3), of(64)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+  ],
+  depthwiseConv2d: [
+    { inputs: [of(2, 16, 6, 5), of(16, 1, 3, 3), of(16)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+    { inputs: [of(2, 16, 8, 6), of(16, 1, 3, 3), of(16)], attributes: { kernel: 3, stride: 2, padding: 0, paddingAfter: 1 } },
+    { inputs: [of(1, 32, 6, 6), of(32, 1, 5, 5)], attributes: { kernel: 5, stride: 1, padding: 2 } },
+    { inputs: [of(2, 16, 8, 8), of(16, 1, 5, 5), of(16)], attributes: { kernel: 5, stride: 2, padding: 1, paddingAfter: 2 } },
+    { inputs: [of(2, 5, 7, 6), of(5, 1, 3, 3), of(5)], attributes: { kernel: 3, stride: 2, padding: 1 } },
   ],
   conv2dInputGrad: [
     { inputs: [of(2, 16, 3, 3), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1, inputShape: [2, 16, 5, 6] } },
