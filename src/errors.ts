@@ -399,6 +399,18 @@ const table = {
     hint: "Check the folder, or name another one with --store.",
   },
 
+  E_BACKBONE_MISSING: {
+    title: "There is no backbone of that name or in that folder.",
+    status: 404,
+    exit: 2,
+    hint: "Name a folder with a backbone.json, or `efficientnet-lite0`, which comes with Serval.",
+  },
+  E_BACKBONE_CORRUPT: {
+    title: "A file of a backbone is damaged, or belongs to another network.",
+    status: 500,
+    exit: 1,
+    hint: "Copy the backbone again; do not edit its files by hand.",
+  },
   E_BUNDLE_MISSING: {
     title: "There is no model bundle where one is expected, or a part of it is not there.",
     status: 404,
@@ -410,6 +422,12 @@ const table = {
     status: 500,
     exit: 1,
     hint: "Copy or train the bundle again; do not edit its files by hand.",
+  },
+  E_BUNDLE_NEWER: {
+    title: "A model bundle was made by a newer version of Serval.",
+    status: 500,
+    exit: 1,
+    hint: "Update Serval where the model is used.",
   },
   E_BUNDLE_CHECKS: {
     title: "A model does not give the known answers of its own check images.",

@@ -13,6 +13,10 @@ export interface Params {
     readonly seed: number;
   };
   readonly train: {
+    /** Missing, like "none": the network is trained from scratch. */
+    readonly backbone?: string;
+    /** Missing: head with a backbone, else scratch. */
+    readonly strategy?: "head" | "scratch";
     readonly architecture: "cnn4" | "resnet";
     readonly channels: readonly number[];
     readonly blocks: number;
@@ -93,8 +97,26 @@ const prepare = Type.Object(
   { ...strict, description: "How images become the fixed-size pixels that the network reads." },
 );
 
+// Without defaults: a params.yaml that does not name them stays the same parameters, with the same hash.
+const backboneParameters = {
+  backbone: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description:
+        "Pretrained network whose features the classifier learns from: `efficientnet-lite0` comes with Serval; or a folder with a backbone.json. `none` trains a network from scratch.",
+    }),
+  ),
+  strategy: Type.Optional(
+    Type.Enum(["head", "scratch"], {
+      description:
+        "What is trained: head fits a classifier on the features of the backbone, in seconds; scratch trains all of the network that train.architecture describes.",
+    }),
+  ),
+};
+
 const train = Type.Object(
   {
+    ...backboneParameters,
     architecture: Type.Enum(["cnn4", "resnet"], {
       default: "cnn4",
       description:

@@ -154,6 +154,19 @@ function findConflicts({ prepare, train }: Params): Problem[] {
   if (train.cropSize > prepare[shorter]) {
     problems.push({ path: "train.cropSize", text: `expected at most prepare.${shorter} (${prepare[shorter]}), got ${train.cropSize}.` });
   }
+  const hasBackbone = (train.backbone ?? "none") !== "none";
+  if (hasBackbone && train.init !== "") {
+    problems.push({ path: "train.init", text: "expected nothing beside train.backbone: a training begins with one of them." });
+  }
+  if (!hasBackbone && train.strategy === "head") {
+    problems.push({ path: "train.strategy", text: "head needs a train.backbone, such as efficientnet-lite0." });
+  }
+  if (hasBackbone && train.strategy === "scratch") {
+    problems.push({
+      path: "train.strategy",
+      text: "expected head beside train.backbone, got scratch; `train.backbone: none` trains from scratch.",
+    });
+  }
   if (train.warmupEpochs > train.epochs) {
     problems.push({ path: "train.warmupEpochs", text: `expected at most train.epochs (${train.epochs}), got ${train.warmupEpochs}.` });
   }

@@ -6,8 +6,8 @@ import { readLink } from "../safe-path.ts";
 import {
   cardFile,
   encodeManifest,
+  formatVersionOf,
   manifestFile,
-  manifestFormatVersion,
   modelFile,
   parseManifest,
   provenanceFile,
@@ -49,7 +49,7 @@ export function shortDigest(bundle: Pick<Bundle, "digest">): string {
 /** Writes a bundle and replaces whatever stood at `dir` as a whole. Equal content gives an equal digest. */
 export async function writeBundle(dir: string, content: BundleContent): Promise<Bundle> {
   const files = Object.fromEntries(Object.entries(content.files).map(([path, data]) => [path, sha256(data)]));
-  const text = encodeManifest({ ...content.manifest, formatVersion: manifestFormatVersion, files });
+  const text = encodeManifest({ ...content.manifest, formatVersion: formatVersionOf(content.manifest), files });
   // What could not be loaded again is not written.
   const manifest = parseManifest(text, join(dir, manifestFile));
   await replaceFolder(dir, async (temporary) => {

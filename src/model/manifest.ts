@@ -14,9 +14,19 @@ export interface BundleCheck {
   readonly tolerance: number;
 }
 
+/** What a model took from a pretrained network. */
+export interface BundleBackbone {
+  readonly name: string;
+  /** SHA-256 of the weights that the training began with. */
+  readonly digest: string;
+  /** head: only the classifier was trained. */
+  readonly strategy: "head" | "finetune";
+}
+
 /** bundle.json: a pure function of data, parameters, code and seed. No time, host, run id or commit. */
 export interface BundleManifest {
-  readonly formatVersion: 1;
+  /** 2 where a key of format 2 is there. */
+  readonly formatVersion: 1 | 2;
   readonly name: string;
   /** Sorted; the index is the class. */
   readonly labels: readonly string[];
@@ -37,6 +47,12 @@ export interface BundleManifest {
   readonly paramsHash: string;
   /** Digest of the bundle whose weights the training began with; missing where they were random. */
   readonly init?: string;
+  /** The pretrained network inside, and what was trained of it; missing where all of it was trained from scratch. From format 2 on. */
+  readonly backbone?: BundleBackbone;
+  /** How far a picture is from those that the model learnt from. From format 2 on. */
+  readonly outlierScore?: Readonly<Record<string, unknown>>;
+  /** A fixed projection of the features to a few numbers, for drift. From format 2 on. */
+  readonly embeddingProjection?: Readonly<Record<string, unknown>>;
   readonly seed: number;
   readonly checks: readonly BundleCheck[];
   /** Path inside the bundle (forward slashes) -> SHA-256, sorted by path. */
@@ -52,7 +68,10 @@ export const cardFile = "README.md";
 export const unsealedFiles: readonly string[] = [cardFile, provenanceFile];
 export const modelFile = "model.onnx";
 export const weightsFile = "weights.safetensors";
-export const manifestFormatVersion = 1;
+/** The newest format that this version reads and writes. */
+export const newestFormatVersion = 2;
+/** The keys that format 2 brought. */
+const keysOfFormat2 = ["backbone", "outlierScore", "embeddingProjection"] as const;
 
 /** What a model may be called: it becomes a folder name, an address and a metric label. */
 export const modelNamePattern = "^[a-z0-9][a-z0-9._-]{0,62}$";
@@ -61,12 +80,13 @@ const strict = { additionalProperties: false } as const;
 // The largest side keeps a damaged or hostile manifest from asking for gigabytes of pixels.
 const side = (): TSchema => Type.Integer({ minimum: 1, maximum: 4096 });
 const share = (): TSchema => Type.Number({ minimum: 0, maximum: 1 });
+const strategies = ["head", "finetune"] as const;
 const fits = ["squash", "crop", "pad"] as const satisfies readonly Fit[];
 const kernels = ["nearest", "linear", "cubic", "mitchell", "lanczos2", "lanczos3"] as const satisfies readonly Kernel[];
 
 /** bundle.json as JSON Schema; keys in the order in which they are written. */
 const properties = {
-  formatVersion: Type.Literal(manifestFormatVersion),
+  formatVersion: Type.Enum([1, newestFormatVersion]),
   name: Type.String({ pattern: modelNamePattern }),
   labels: Type.Array(Type.String({ minLength: 1 }), { minItems: 2, maxItems: 65_535 }),
   preprocess: Type.Object(
@@ -96,6 +116,11 @@ const properties = {
   ),
   paramsHash: Type.String(),
   init: Type.Optional(Type.String({ pattern: "^[0-9a-f]{64}$" })),
+  backbone: Type.Optional(
+    Type.Object({ name: Type.String(), digest: Type.String({ pattern: "^[0-9a-f]{64}$" }), strategy: Type.Enum([...strategies]) }, strict),
+  ),
+  outlierScore: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  embeddingProjection: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
   seed: Type.Integer(),
   checks: Type.Array(
     Type.Object(
@@ -112,13 +137,19 @@ const properties = {
 
 const manifestSchema: TSchema = Type.Object(properties, strict);
 
+/** The oldest format that holds all that `manifest` says, so that older services can read what they could read before. */
+export function formatVersionOf(manifest: Omit<BundleManifest, "files" | "formatVersion">): 1 | 2 {
+  return keysOfFormat2.some((key) => manifest[key] !== undefined) ? 2 : 1;
+}
+
 /** The bytes of bundle.json: keys in fixed order, records inside sorted, so that equal content has an equal digest. */
 export function encodeManifest(manifest: BundleManifest): string {
-  const { preprocess, checks, split } = manifest;
+  const { preprocess, checks, split, backbone } = manifest;
   const ordered = {
     ...manifest,
     preprocess: pick(preprocess, Object.keys(properties.preprocess.properties)),
     ...(split && { split: { seed: split.seed, shares: pick(split.shares, ["train", "val", "test"]), dedupe: split.dedupe } }),
+    ...(backbone && { backbone: pick(backbone, ["name", "digest", "strategy"]) }),
     checks: checks.map((check) => pick(check, ["file", "probabilities", "tolerance"])),
     metrics: sortKeys(manifest.metrics),
     reference: sortKeys(manifest.reference),
@@ -154,8 +185,15 @@ export function parseManifest(text: string, path: string): BundleManifest {
     fail(text.trim() === "" ? "the file is empty." : `not valid JSON: ${(error as Error).message}.`, error);
   }
   const version = (value as { formatVersion?: unknown } | null)?.formatVersion;
-  if (version !== manifestFormatVersion) {
-    fail(`expected formatVersion ${manifestFormatVersion}, got ${version === undefined ? "none" : JSON.stringify(version)}.`);
+  if (Number.isSafeInteger(version) && (version as number) > newestFormatVersion) {
+    throw new ServalError(
+      "E_BUNDLE_NEWER",
+      `${path}: the bundle has format ${String(version)}; this version of Serval reads the formats 1 to ${newestFormatVersion}.`,
+      { details: { file: path } },
+    );
+  }
+  if (version !== 1 && version !== newestFormatVersion) {
+    fail(`expected formatVersion 1 to ${newestFormatVersion}, got ${version === undefined ? "none" : JSON.stringify(version)}.`);
   }
   const [problem] = Errors(manifestSchema, value);
   if (problem) {
@@ -175,7 +213,10 @@ function describeParams(params: object): string {
 }
 
 /** What a schema cannot say. */
-function findContradiction({ labels, preprocess, checks, files }: BundleManifest): string | undefined {
+function findContradiction(manifest: BundleManifest): string | undefined {
+  const { labels, preprocess, checks, files, formatVersion } = manifest;
+  const newer = keysOfFormat2.find((key) => manifest[key] !== undefined);
+  if (formatVersion === 1 && newer !== undefined) return `${newer}: expected formatVersion 2, got 1.`;
   if (new Set(labels).size !== labels.length) return `labels: expected each label once, got ${JSON.stringify(labels)}.`;
   if (labels.some((label) => label.trim() === "")) return "labels: a label is blank.";
   const { crop, width, height } = preprocess;

@@ -1,5 +1,5 @@
 import type { OnnxModel } from "../onnx/model.ts";
-import { COLOUR_MEAN, COLOUR_STD, type Architecture, type ArchitectureOptions } from "./architectures/architecture.ts";
+import type { ArchitectureOptions, InferenceNetwork } from "./architectures/architecture.ts";
 import { Graph } from "./graph.ts";
 import { lowerGraph, type Precision } from "./lower.ts";
 
@@ -18,20 +18,20 @@ export interface InferenceModelOptions extends ArchitectureOptions {
  * temperature), `probabilities` [N,K] (after it), `features` [N,C,h,w]. Scaling and normalisation are inside.
  */
 export function buildInferenceModel(
-  architecture: Architecture,
+  network: InferenceNetwork,
   weights: Readonly<Record<string, Float32Array>>,
   options: InferenceModelOptions,
 ): OnnxModel {
   const graph = new Graph();
   const images = graph.input("images", [1, options.height, options.width, 3], { dtype: "uint8" });
-  const pictures = graph.apply("normalizeImages", [images], { mean: COLOUR_MEAN, std: COLOUR_STD });
-  const { logits, features } = architecture.infer(graph, pictures, weights, options);
+  const pictures = graph.apply("normalizeImages", [images], { mean: network.mean, std: network.std });
+  const { logits, features } = network.infer(graph, pictures, weights, options);
   graph.output("logits", logits);
   graph.output("probabilities", graph.apply("softmax", [graph.scale(logits, 1 / options.temperature)], {}));
   graph.output("features", features);
   return lowerGraph(graph, {
     blockSize: 0,
-    name: architecture.name,
+    name: network.name,
     dynamicBatch: true,
     metadata: options.metadata ?? {},
     precision: options.precision ?? "float32",

@@ -1,4 +1,4 @@
-import { COLOUR_MEAN, COLOUR_STD, type Architecture, type ArchitectureOptions } from "./architectures/architecture.ts";
+import type { Architecture, ArchitectureOptions } from "./architectures/architecture.ts";
 import { trainClassifier, type Weights } from "./architectures/layers.ts";
 import { differentiate } from "./grad.ts";
 import { Graph } from "./graph.ts";
@@ -48,7 +48,7 @@ export function buildTrainingStep(architecture: Architecture, options: TrainingS
   const network = new Network(graph);
   const images = graph.input("images", [options.batchSize, options.height, options.width, 3], { dtype: "uint8" });
   const targets = graph.input("targets", [options.batchSize, options.classes]);
-  const pictures = graph.apply("normalizeImages", [images], { mean: COLOUR_MEAN, std: COLOUR_STD });
+  const pictures = graph.apply("normalizeImages", [images], { mean: architecture.mean, std: architecture.std });
   const { logits } = options.frozen
     ? trainClassifier(network, architecture.infer(graph, pictures, options.frozen, options).features, options)
     : architecture.train(network, pictures, options);

@@ -4,7 +4,6 @@ import type { Preprocess } from "../image/preprocess.ts";
 import { preprocessImage } from "../image/preprocess-image.ts";
 import { modelFile, weightsFile, writeBundle, type Bundle, type BundleCheck } from "../model/bundle.ts";
 import { encodeSafetensors, float16Safetensor, float32Safetensor, type Safetensor } from "../model/safetensors.ts";
-import { COLOUR_MEAN, COLOUR_STD } from "../nn/architectures/architecture.ts";
 import { buildInferenceModel } from "../nn/inference-model.ts";
 import type { Precision } from "../nn/lower.ts";
 import { elementCount } from "../onnx/builder.ts";
@@ -16,8 +15,8 @@ import { answeredPart, computeMetrics, metricsSummary, topLabels, type Metrics }
 import { buildModelCard } from "./model-card.ts";
 import { computeReference } from "./reference.ts";
 import { fitTemperature, softenedProbabilities } from "./temperature.ts";
-import type { InitialWeights, TrainConfig } from "./train-job.ts";
-import { checkConfig, modelTensors } from "./train-plan.ts";
+import type { ExportedNetwork } from "./exported-network.ts";
+import type { InitialWeights } from "./train-job.ts";
 
 export interface ExportInput {
   readonly dir: string;
@@ -26,7 +25,14 @@ export interface ExportInput {
   readonly precision: Precision;
   /** Parameters and statistics by name, as the training left them. */
   readonly weights: Readonly<Record<string, Float32Array>>;
-  readonly config: TrainConfig;
+  readonly network: ExportedNetwork;
+  /** For the model card. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+  /** Side in pixels of the square cut from the centre of a prepared picture. */
+  readonly cropSize: number;
+  /** 0 uses all cores. */
+  readonly threads: number;
+  readonly seed: number;
   readonly shards: Shards;
   readonly epoch: { readonly chosen: number; readonly trained: number };
   readonly paramsHash: string;
@@ -50,14 +56,14 @@ const checkTolerance = 0.002;
  * reference statistics, and the model's own answers to the check images.
  */
 export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle; metrics: Metrics }> {
-  const { config, shards, weights, precision } = input;
-  const architecture = checkConfig(config, shards);
+  const { network, shards, weights, precision } = input;
   const classes = shards.labels.length;
-  const size = { height: config.cropSize, width: config.cropSize };
-  const threads = config.threads > 0 ? { threads: config.threads } : {};
+  const size = { height: input.cropSize, width: input.cropSize };
+  const threads = input.threads > 0 ? { threads: input.threads } : {};
+  const shape = { channels: network.channels, blocks: network.blocks, classes };
   const metadata = { labels: JSON.stringify(shards.labels), producer: "serval" };
   const build = (temperature: number): Uint8Array =>
-    encodeModel(buildInferenceModel(architecture, weights, { ...config, ...size, classes, temperature, metadata, precision }));
+    encodeModel(buildInferenceModel(network.inference, weights, { ...shape, ...size, temperature, metadata, precision }));
 
   const inference = await startInference(build(1), { imageShape: [size.height, size.width], ...threads });
   let logits: Float32Array;
@@ -79,7 +85,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
 
   const counts = (split: "train" | "val" | "test"): number[] =>
     shards.labels.map((_, k) => shards.splits[split].classIndex.reduce((sum, label) => sum + (label === k ? 1 : 0), 0));
-  const tensors = namedTensors(config, shards, weights, precision);
+  const tensors = namedTensors(network, weights, precision);
   const card = buildModelCard({
     name: input.name,
     labels: shards.labels,
@@ -87,18 +93,19 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
     dataVersion: shards.dataVersion,
     preprocess,
     architecture: {
-      name: config.architecture,
+      name: network.inference.name,
       parameterCount: Object.entries(tensors).reduce(
         (sum, [name, { shape }]) => sum + (/running_(mean|var)$/.test(name) ? 0 : elementCount(shape)),
         0,
       ),
     },
-    parameters: { ...config },
+    parameters: input.parameters,
     epoch: input.epoch,
     metrics,
     answered: answeredPart({ labels: shards.labels, truth: val.classIndex, probabilities }, abstainBelow),
-    seed: config.seed,
+    seed: input.seed,
     ...(input.init && { init: input.init }),
+    ...(network.backbone && { backbone: network.backbone }),
     ...(input.notice === undefined ? {} : { notice: input.notice }),
   });
   const bundle = await writeBundle(input.dir, {
@@ -113,18 +120,18 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
       split: { seed: shards.seed, shares: shards.shares, dedupe: shards.dedupe },
       paramsHash: input.paramsHash,
       ...(input.init && { init: input.init.digest }),
-      seed: config.seed,
+      ...(network.backbone && { backbone: network.backbone }),
+      seed: input.seed,
       checks: await answerChecks(model, preprocess, input.checkImages),
     },
     files: {
       [modelFile]: model,
       [weightsFile]: encodeSafetensors(tensors, {
-        architecture: config.architecture,
-        channels: JSON.stringify(config.channels),
-        blocks: String(config.blocks),
+        architecture: network.inference.name,
+        ...network.metadata,
         labels: JSON.stringify(shards.labels),
-        mean: JSON.stringify(COLOUR_MEAN),
-        std: JSON.stringify(COLOUR_STD),
+        mean: JSON.stringify(network.inference.mean),
+        std: JSON.stringify(network.inference.std),
         temperature: String(temperature),
       }),
       ...Object.fromEntries(Object.entries(input.checkImages).map(([file, bytes]) => [`checks/${file}`, bytes])),
@@ -167,13 +174,11 @@ async function answerChecks(
 
 /** Weights with the shapes that they have in the network: PyTorch's names and layouts. */
 function namedTensors(
-  config: TrainConfig,
-  shards: Shards,
+  { tensors }: ExportedNetwork,
   weights: Readonly<Record<string, Float32Array>>,
   precision: Precision,
 ): Record<string, Safetensor> {
   const encode = (shape: readonly number[], data: Float32Array): Safetensor =>
     precision === "float16" && shape.length > 1 ? float16Safetensor(shape, data) : float32Safetensor(shape, data);
-  const tensors = modelTensors(config, shards.labels.length);
   return Object.fromEntries(tensors.flatMap(({ name, shape }) => (weights[name] ? [[name, encode(shape, weights[name])]] : [])));
 }

@@ -3,6 +3,7 @@ import { ServalError } from "../errors.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { ARCHITECTURES } from "../nn/architectures/index.ts";
 import { buildTrainingStep, type StateSpec } from "../nn/training-step.ts";
+import type { ExportedNetwork } from "./exported-network.ts";
 import type { TrainConfig } from "./train-job.ts";
 
 /** Checks what the schema of the parameters cannot: that this network fits this data. Throws E_PARAMS. */
@@ -49,6 +50,18 @@ export function stateTensors(config: TrainConfig, classes: number): readonly Sta
 /** Those of them that make the model: parameters and statistics, as a bundle holds them. */
 export function modelTensors(config: TrainConfig, classes: number): StateSpec[] {
   return stateTensors(config, classes).filter(({ role }) => role !== "slot");
+}
+
+/** The network that a training from scratch leaves for the export. */
+export function scratchNetwork(config: TrainConfig, shards: Shards): ExportedNetwork {
+  const { channels, blocks } = config;
+  return {
+    inference: checkConfig(config, shards),
+    channels,
+    blocks,
+    tensors: modelTensors(config, shards.labels.length),
+    metadata: { channels: JSON.stringify(channels), blocks: String(blocks) },
+  };
 }
 
 /**

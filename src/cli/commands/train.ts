@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
-import { basename, join, relative } from "node:path";
+import { basename, join, relative, resolve } from "node:path";
 import { Option } from "commander";
 import { stringify as stringifyYaml } from "yaml";
+import { loadBackbone, type LoadedBackbone } from "../../backbones/load-backbone.ts";
+import { defaultStateDir } from "../../config/env.ts";
 import { loadSettings, type Settings } from "../../config/settings.ts";
 import { loadParams, paramsHash, type Params } from "../../config/params.ts";
 import { drawCheckImages } from "../../data/check-images.ts";
@@ -9,18 +11,20 @@ import { recipeOf, type ShardRecipe } from "../../data/shard-index.ts";
 import { openShards, type Shards } from "../../data/shards.ts";
 import { ServalError, toServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
-import { loadBundle, shortDigest } from "../../model/bundle.ts";
+import { copyBundle, loadBundle, shortDigest } from "../../model/bundle.ts";
 import { exportBundle } from "../../train/export.ts";
 import { readInitialWeights } from "../../train/initial-weights.ts";
 import type { Metrics } from "../../train/metrics.ts";
+import { checkHeadJob, headNetwork } from "../../train/head/train-head.ts";
 import { writeConfusionChart, writeResultsChart } from "../../train/report.ts";
 import { readResults, resultsFile } from "../../train/results.ts";
 import { createRun, findRun } from "../../train/run-folder.ts";
 import type { InitialWeights, TrainEvent, TrainOutcome } from "../../train/train-job.ts";
-import { checkConfig } from "../../train/train-plan.ts";
+import { checkConfig, scratchNetwork } from "../../train/train-plan.ts";
 import { trainInThread } from "../../train/training-thread.ts";
 import type { TrackingClient } from "../../tracking/client.ts";
 import type { Configure } from "../command.ts";
+import { fitHeadWithProgress } from "../fit-head.ts";
 import { findModel } from "../find-model.ts";
 import { describeRate, findRate, type RateReport } from "../find-rate.ts";
 import { addFollowLinkFlag, guardFolders, type FollowLinkFlag } from "../follow-link.ts";
@@ -147,6 +151,11 @@ export async function suggestLearningRate(
   const shards = await openShards(shardsDir);
   shards.close();
   warnOfOldShards(params, shards, output);
+  if (await loadNamedBackbone(params, cwd)) {
+    throw new ServalError("E_PARAMS", "--find-lr: a classifier on a backbone is fitted without a learning rate.", {
+      hint: "Run `serval train`, or set `train.backbone: none`.",
+    });
+  }
   checkConfig(params.train, shards);
   const init = await loadInitialWeights(params, cwd, shards.labels, output);
   return await findRate({ cwd, params, stateDir, config: params.train, init, shardsDir }, output, signal);
@@ -162,8 +171,10 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
   try {
     warnOfOldShards(params, shards, output);
     // Before a run folder is made: a mistake in the parameters leaves nothing behind.
-    checkConfig(train, shards);
-    const init = await loadInitialWeights(params, cwd, shards.labels, output);
+    const backbone = await loadNamedBackbone(params, cwd);
+    if (backbone) checkHeadJob({ config: train, backbone, shards });
+    else checkConfig(train, shards);
+    const init = backbone ? undefined : await loadInitialWeights(params, cwd, shards.labels, output);
     const client = options.tracking;
     const resume = options.resume !== undefined && options.resume !== false;
     const named = typeof options.resume === "string" ? options.resume : undefined;
@@ -175,17 +186,37 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     if (client) tracker = await trackTraining({ client, cwd, runDir, params, data: shards, init }, output);
 
     const checkpointEverySteps = options.checkpointEverySteps ?? 0;
-    const outcome = await runWithProgress(
-      { config: train, init, shardsDir, runDir, resume, checkpointEverySeconds, checkpointEverySteps },
-      run,
-      tracker,
-      output,
-      signal,
-    );
+    const outcome = backbone
+      ? await fitHeadWithProgress(
+          { config: train, backbone, shards, runDir, cacheDir: resolve(cwd, options.stateDir ?? defaultStateDir, "features") },
+          run,
+          tracker,
+          output,
+          signal,
+        )
+      : await runWithProgress(
+          { config: train, init, shardsDir, runDir, resume, checkpointEverySeconds, checkpointEverySteps },
+          run,
+          tracker,
+          output,
+          signal,
+        );
     await writeResultsChart(runDir, await readResults(runDir));
     // At a place that does not change with the run, for `dvc plots`.
     await writeFileAtomic(join(cwd, "artifacts/training", resultsFile), await readFile(join(runDir, resultsFile)));
-    const shared = { ...model, config: train, init, shards, paramsHash: paramsHash(params), checkImages: await drawCheckImages() };
+    const { cropSize, threads: wantedThreads, seed } = train;
+    const shared = {
+      ...model,
+      network: backbone ? headNetwork(backbone, shards.labels.length) : scratchNetwork(train, shards),
+      parameters: backbone ? { backbone: train.backbone, strategy: "head", cropSize, seed } : { ...train },
+      cropSize,
+      threads: wantedThreads,
+      seed,
+      init,
+      shards,
+      paramsHash: paramsHash(params),
+      checkImages: await drawCheckImages(),
+    };
     const provenance = {
       run,
       createdAt: new Date().toISOString(),
@@ -210,7 +241,7 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
       return summary(relative(cwd, dir), shortDigest(bundle), epoch, metrics);
     };
     const best = await write("best", outcome.bestEpoch);
-    const final = await write("final", outcome.epochs);
+    const final = backbone ? await copyBest(cwd, best) : await write("final", outcome.epochs);
     const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
     const tracking = (await tracker?.finish(outcome)) ?? null;
     return { run, best, final, seconds, imagesPerSecond, waitShare, lowering, threads, tracking };
@@ -220,6 +251,18 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
   } finally {
     shards.close();
   }
+}
+
+/** The backbone that train.backbone names, where it names one. */
+async function loadNamedBackbone({ train }: Params, cwd: string): Promise<LoadedBackbone | undefined> {
+  return train.backbone === undefined || train.backbone === "none" ? undefined : await loadBackbone(train.backbone, cwd);
+}
+
+/** A classifier on a backbone has one optimum: the last model is the best one. */
+async function copyBest(cwd: string, best: TrainReport["best"]): Promise<TrainReport["final"]> {
+  const dir = join("artifacts", "final");
+  await copyBundle(await loadBundle(join(cwd, best.dir)), join(cwd, dir));
+  return { ...best, dir };
 }
 
 /** Says what of params.yaml is not in the shards, because it was changed after they were made. */

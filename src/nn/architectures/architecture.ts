@@ -22,20 +22,27 @@ export interface InferencePass {
   readonly features: Value;
 }
 
-/** A network in its two forms: one that trains, and one with everything folded that can be folded. */
-export interface Architecture {
+/** A network as it answers: with everything folded that can be folded. */
+export interface InferenceNetwork {
   readonly name: string;
-  /** Side lengths of pictures must be a multiple of this. */
-  readonly sizeMultiple: (options: ArchitectureOptions) => number;
-  /** Applies the network to normalised pictures [N,3,H,W] with batch statistics; its parameters become graph inputs. */
-  readonly train: (network: Network, pictures: Value, options: ArchitectureOptions & { readonly dropout: boolean }) => TrainingPass;
-  /** Applies the trained network with its running statistics; weights become constants. */
+  /** Mean and standard deviation of the colours in [0,1] that pictures are normalised with. */
+  readonly mean: readonly number[];
+  readonly std: readonly number[];
+  /** Applies the trained network with its running statistics to normalised pictures [N,3,H,W]; weights become constants. */
   readonly infer: (
     graph: Graph,
     pictures: Value,
     weights: Readonly<Record<string, Float32Array>>,
     options: ArchitectureOptions,
   ) => InferencePass;
+}
+
+/** A network that Serval trains from scratch, and as it answers. */
+export interface Architecture extends InferenceNetwork {
+  /** Side lengths of pictures must be a multiple of this. */
+  readonly sizeMultiple: (options: ArchitectureOptions) => number;
+  /** Applies the network to normalised pictures [N,3,H,W] with batch statistics; its parameters become graph inputs. */
+  readonly train: (network: Network, pictures: Value, options: ArchitectureOptions & { readonly dropout: boolean }) => TrainingPass;
 }
 
 /** A network that was trained on many pictures, without its classifier: it turns pictures into features. */
@@ -48,6 +55,8 @@ export interface Backbone {
   /** Mean and standard deviation of the colours in [0,1] that it was trained with. */
   readonly mean: readonly number[];
   readonly std: readonly number[];
+  /** Side in pixels of the pictures that it was trained with. */
+  readonly side: number;
   /** Its weights: names and shapes as in timm. */
   readonly tensors: ReadonlyMap<string, readonly number[]>;
   /** Applies it to normalised pictures [N,3,H,W]: features [N,C,H/m,W/m], whose mean over the last two axes is the embedding. */

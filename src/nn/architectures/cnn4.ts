@@ -1,4 +1,4 @@
-import type { Architecture } from "./architecture.ts";
+import { COLOUR_MEAN, COLOUR_STD, type Architecture } from "./architecture.ts";
 import { conv3x3, inferClassifier, inferConvNorm, trainClassifier, trainConvNorm, type ConvNorm } from "./layers.ts";
 
 function block(index: number, channels: number): ConvNorm {
@@ -8,6 +8,8 @@ function block(index: number, channels: number): ConvNorm {
 /** The baseline of the mission: blocks of convolution, batchnorm, relu and maxpool, then a linear classifier. */
 export const cnn4: Architecture = {
   name: "cnn4",
+  mean: COLOUR_MEAN,
+  std: COLOUR_STD,
   sizeMultiple: ({ channels }) => 2 ** channels.length,
   train(network, pictures, options) {
     const maps = options.channels.reduce((x, channels, index) => trainConvNorm(network, x, block(index, channels)), pictures);

@@ -1,8 +1,10 @@
+import { elementCount } from "../../onnx/builder.ts";
 import type { ConvAttributes } from "../../onnx/lowering.ts";
 import type { Graph } from "../graph.ts";
+import { weightOf } from "../network.ts";
 import type { Value } from "../ops/op-spec.ts";
 import type { Backbone } from "./architecture.ts";
-import { conv1x1, foldNorm, type Weights } from "./layers.ts";
+import { conv1x1, normAsAffine, type Weights } from "./layers.ts";
 
 /** TensorFlow's default, which these networks were trained with. */
 const epsilon = 1e-3;
@@ -98,9 +100,17 @@ function describeBlocks(): Block[] {
 
 const network = describeBlocks();
 
+/**
+ * The filter is multiplied inside the graph, which engines do once, when they load a model: so a file with weights of 16 bits holds
+ * them as they were published, without a second rounding.
+ */
 function applyLayer(graph: Graph, x: Value, weights: Weights, layer: Layer): Value {
-  const { filter, bias } = foldNorm(graph, weights, { ...layer, epsilon });
-  const maps = graph.apply(layer.depthwise ? "depthwiseConv2d" : "conv2d", [x, filter, bias], layer.geometry);
+  const { conv, norm, shape, geometry } = layer;
+  const [channels] = shape;
+  const { slope, bias } = normAsAffine(weights, norm, channels, epsilon);
+  const weight = graph.constant(weightOf(weights, `${conv}.weight`, elementCount(shape)), shape);
+  const filter = graph.multiply(weight, graph.reshape(graph.constant(slope), [channels, 1, 1, 1]));
+  const maps = graph.apply(layer.depthwise ? "depthwiseConv2d" : "conv2d", [x, filter, graph.constant(bias)], geometry);
   return layer.relu6 ? graph.apply("relu6", [maps], {}) : maps;
 }
 
@@ -112,6 +122,7 @@ export const efficientNetLite0: Backbone = {
   name: "efficientnet-lite0",
   sizeMultiple: 32,
   channels: headChannels,
+  side: 224,
   mean: [127 / 255, 127 / 255, 127 / 255],
   std: [128 / 255, 128 / 255, 128 / 255],
   tensors: new Map(

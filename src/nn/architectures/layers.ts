@@ -1,3 +1,4 @@
+import { elementCount } from "../../onnx/builder.ts";
 import type { ConvAttributes } from "../../onnx/lowering.ts";
 import type { Graph } from "../graph.ts";
 import { heNormal, weightOf, type Network } from "../network.ts";
@@ -63,45 +64,28 @@ export function trainConvNorm(network: Network, x: Value, layer: ConvNorm, adden
   return y;
 }
 
-/** What a convolution and the normalisation behind it are together, once the running statistics are fixed. */
-export interface FoldedConvolution {
-  /** `shape` of the convolution's weight, [O, ...]. */
-  readonly filter: Value;
-  /** [O] */
-  readonly bias: Value;
-}
-
-/** Folds the normalisation `norm` into the convolution `conv`, whose weight has `shape`. Throws E_WEIGHTS. */
-export function foldNorm(
-  graph: Graph,
+/** A normalisation with fixed statistics, as what it does to a channel: slope * x + bias, [C] each. Throws E_WEIGHTS. */
+export function normAsAffine(
   weights: Weights,
-  {
-    conv,
-    norm,
-    shape,
-    epsilon,
-  }: { readonly conv: string; readonly norm: string; readonly shape: readonly number[]; readonly epsilon: number },
-): FoldedConvolution {
-  const [channels, ...rest] = shape as [number, ...number[]];
-  const fanIn = rest.reduce((product, size) => product * size, 1);
-  const read = (name: string, count: number): Float32Array => weightOf(weights, name, count);
-  const weight = read(`${conv}.weight`, channels * fanIn);
-  const gamma = read(`${norm}.weight`, channels);
-  const beta = read(`${norm}.bias`, channels);
-  const mean = read(`${norm}.running_mean`, channels);
-  const variance = read(`${norm}.running_var`, channels);
+  norm: string,
+  channels: number,
+  epsilon: number,
+): { readonly slope: Float32Array; readonly bias: Float32Array } {
+  const read = (part: string): Float32Array => weightOf(weights, `${norm}.${part}`, channels);
+  const [gamma, beta, mean, variance] = [read("weight"), read("bias"), read("running_mean"), read("running_var")];
   const slope = gamma.map((value, c) => value / Math.sqrt((variance[c] as number) + epsilon));
-  const folded = weight.map((value, k) => value * (slope[Math.floor(k / fanIn)] as number));
-  const bias = beta.map((value, c) => value - (mean[c] as number) * (slope[c] as number));
-  return { filter: graph.constant(folded, shape), bias: graph.constant(bias) };
+  return { slope, bias: beta.map((value, c) => value - (mean[c] as number) * (slope[c] as number)) };
 }
 
 /** The same layer with its running statistics, folded into the convolution. */
 export function inferConvNorm(graph: Graph, x: Value, weights: Weights, layer: ConvNorm, addend?: Value): Value {
   const { conv, norm, channels, geometry } = layer;
   const shape = [channels, x.shape[1] as number, geometry.kernel, geometry.kernel];
-  const { filter, bias } = foldNorm(graph, weights, { conv, norm, shape, epsilon });
-  const maps = graph.apply("conv2d", [x, filter, bias], geometry);
+  const fanIn = elementCount(shape.slice(1));
+  const weight = weightOf(weights, `${conv}.weight`, channels * fanIn);
+  const { slope, bias } = normAsAffine(weights, norm, channels, epsilon);
+  const folded = weight.map((value, k) => value * (slope[Math.floor(k / fanIn)] as number));
+  const maps = graph.apply("conv2d", [x, graph.constant(folded, shape), graph.constant(bias)], geometry);
   const sum = addend ? graph.add(maps, addend) : maps;
   if (layer.after === "nothing") return sum;
   const positive = graph.apply("relu", [sum], {});

@@ -1,5 +1,5 @@
 import type { Value } from "../ops/op-spec.ts";
-import type { Architecture, ArchitectureOptions } from "./architecture.ts";
+import { COLOUR_MEAN, COLOUR_STD, type Architecture, type ArchitectureOptions } from "./architecture.ts";
 import { conv1x1, conv3x3, conv3x3Half, inferClassifier, inferConvNorm, trainClassifier, trainConvNorm, type ConvNorm } from "./layers.ts";
 
 /** What the network does with a layer: apply it for training, or folded. */
@@ -39,6 +39,8 @@ function residualBlock(layer: Apply["layer"], x: Value, name: string, channels: 
 /** A residual network for small pictures and few cores. He et al. 2016, arXiv:1512.03385. */
 export const resnet: Architecture = {
   name: "resnet",
+  mean: COLOUR_MEAN,
+  std: COLOUR_STD,
   sizeMultiple: ({ channels }) => 2 ** channels.length,
   train(network, pictures, options) {
     const apply: Apply = {

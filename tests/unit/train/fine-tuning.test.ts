@@ -8,6 +8,7 @@ import { openShards } from "../../../src/data/shards.ts";
 import { loadBundle, type Bundle } from "../../../src/model/bundle.ts";
 import { onnxruntime } from "../../../src/runtime/onnxruntime.ts";
 import { exportBundle } from "../../../src/train/export.ts";
+import { scratchNetwork } from "../../../src/train/train-plan.ts";
 import { readInitialWeights } from "../../../src/train/initial-weights.ts";
 import { readResults, type EpochResult } from "../../../src/train/results.ts";
 import type { InitialWeights, TrainConfig, TrainJob, TrainOutcome } from "../../../src/train/train-job.ts";
@@ -69,7 +70,11 @@ async function exportBase(outcome: TrainOutcome, precision: "float32" | "float16
     name: "shapes",
     precision,
     weights: outcome.final,
-    config,
+    network: scratchNetwork(config, shards),
+    parameters: { ...config },
+    cropSize: config.cropSize,
+    threads: config.threads,
+    seed: config.seed,
     shards,
     epoch: { chosen: outcome.epochs, trained: outcome.epochs },
     paramsHash: "0".repeat(64),
