@@ -20,6 +20,9 @@ export interface SplitRecipe {
 
 type Item = Pick<ManifestRow, "sha256" | "dhash" | "label">;
 
+/** A class has at least so many groups in each split, if its share of them is that large: one picture says nothing about a class. */
+const fewestGroups = 5;
+
 interface Group {
   /** In [0, 1): where the group lies on the line that the shares cut. */
   readonly position: number;
@@ -34,8 +37,8 @@ interface Group {
  * new near duplicate, which changes the group itself, can move the group it joins.
  *
  * The price: shares are kept in expectation, not exactly. A class of n pictures has its share with a standard deviation
- * of sqrt(share (1 - share) / n): 10 % of 240 is 24 +- 5, 10 % of 11,000 is 1,100 +- 31. A small class that the hash
- * left without a picture in some split gets the nearest group there; those few may move when the class grows.
+ * of sqrt(share (1 - share) / n): 10 % of 240 is 24 +- 5, 10 % of 11,000 is 1,100 +- 31. Where the hash leaves a small class with
+ * fewer groups in a split than `fewestGroups` and than its share, the nearest groups move there; those may move when the class grows.
  * Throws E_CLASS_TOO_SMALL where a class has fewer groups than there are splits.
  */
 export function assignSplits(items: readonly Item[], shares: SplitShares, seed: number): Split[] {
@@ -43,7 +46,10 @@ export function assignSplits(items: readonly Item[], shares: SplitShares, seed: 
   const groups = buildGroups(items, shares, seed);
   const labels = [...new Set(items.map((item) => item.label))].sort();
   for (const label of labels) checkSize(label, items, groups, wanted);
-  for (const label of labels) for (const split of wanted) fillSplit(groups, label, split, shares);
+  // Every class gets one group in each split before any gets its share.
+  for (const most of [1, fewestGroups]) {
+    for (const label of labels) for (const split of wanted) fillSplit(groups, label, split, shares, most);
+  }
   for (const label of labels) {
     for (const split of wanted)
       if (!groups.some((group) => group.split === split && group.labels.has(label))) throw emptySplit(label, split);
@@ -94,17 +100,22 @@ function checkSize(label: string, items: readonly Item[], groups: readonly Group
   );
 }
 
-/** Gives a class its nearest group in a split where it has none, taken from a split where it has two or more. */
-function fillSplit(groups: readonly Group[], label: string, split: Split, shares: SplitShares): void {
+/** Gives a class the groups that it lacks in a split, of `most` or its share: the nearest ones of splits where it has more than it needs. */
+function fillSplit(groups: readonly Group[], label: string, split: Split, shares: SplitShares, most: number): void {
   const own = groups.filter((group) => group.labels.has(label));
-  if (own.some((group) => group.split === split)) return;
+  const has = (wanted: Split): number => own.filter((group) => group.split === wanted).length;
+  // Rounded first: 0.1 * 30 is 3.0000000000000004, and 0.7 * 10 less than 7.
+  const needs = (wanted: Split): number => Math.max(1, Math.min(most, Math.floor(Number((shares[wanted] * own.length).toFixed(9)))));
   const [start, end] = span(split, shares);
   const distance = (group: Group): number => Math.max(start - group.position, group.position - end, 0);
-  const spare = own
-    .filter((group) => own.filter((other) => other.split === group.split).length > 1)
-    // A group that holds several classes is moved last: another class may need it where it is.
-    .sort((a, b) => a.labels.size - b.labels.size || distance(a) - distance(b) || a.position - b.position);
-  if (spare[0] !== undefined) spare[0].split = split;
+  while (has(split) < needs(split)) {
+    const [nearest] = own
+      .filter((group) => group.split !== split && has(group.split) > needs(group.split))
+      // A group that holds several classes is moved last: another class may need it where it is.
+      .sort((a, b) => a.labels.size - b.labels.size || distance(a) - distance(b) || a.position - b.position);
+    if (nearest === undefined) return;
+    nearest.split = split;
+  }
 }
 
 function emptySplit(label: string, split: Split): ServalError {

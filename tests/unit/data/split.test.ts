@@ -116,6 +116,37 @@ describe("assignSplits", () => {
     );
   });
 
+  test("a small class has five pictures in every split if its share is that large, and its share if it is smaller", () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 10, max: 120 }), fc.nat(), (size, seed) => {
+        const items = [...set(size, "a"), ...set(400, "b")];
+        const own = assignSplits(items, shares, seed).slice(0, size);
+        for (const split of splitNames)
+          expect(own.filter((name) => name === split).length).toBeGreaterThanOrEqual(Math.min(5, Math.floor(size / 10)));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("only what a class lacks is moved, and from the nearest place", () => {
+    const items = [...set(50, "a"), ...set(50, "b")];
+    for (let seed = 0; seed < 40; seed++) {
+      const position = ({ sha256: hash }: Item): number => Number.parseInt(sha256(`${seed}:${hash}`).slice(0, 12), 16) / 2 ** 48;
+      const byHash = (each: Item): string => (position(each) < 0.8 ? "train" : position(each) < 0.9 ? "val" : "test");
+      const splits = assignSplits(items, shares, seed);
+      for (const label of ["a", "b"]) {
+        const own = items.map((each, i) => ({ each, split: splits[i]! })).filter(({ each }) => each.label === label);
+        const moved = own.filter(({ each, split }) => byHash(each) !== split);
+        const lacking = (["val", "test"] as const).reduce(
+          (sum, split) => sum + Math.max(0, 5 - own.filter(({ each }) => byHash(each) === split).length),
+          0,
+        );
+        expect(moved.length).toBeLessThanOrEqual(lacking + 1);
+        if (lacking === 0) expect(moved).toEqual([]);
+      }
+    }
+  });
+
   test("a share of 0 leaves its split empty", () => {
     const items = [...set(40, "a"), ...set(40, "b")];
     expect(new Set(assignSplits(items, { train: 0.9, val: 0.1, test: 0 }, 42))).toEqual(new Set(["train", "val"]));
