@@ -1,4 +1,5 @@
-import { type Kernel, type Preprocess, padBackground } from "../image/preprocess.ts";
+import { padBackground, type Kernel, type Preprocess } from "../image/preprocess.ts";
+import { findCautions } from "./cautions.ts";
 import type { AnsweredPart, Metrics } from "./metrics.ts";
 
 export interface ModelCardInput {
@@ -21,6 +22,8 @@ export interface ModelCardInput {
   readonly seed: number;
   /** The model that the weights came from, where they did not begin at random. */
   readonly init?: { readonly name: string; readonly digest: string; readonly keepsHead: boolean };
+  /** The pretrained network inside, where there is one. */
+  readonly backbone?: { readonly name: string; readonly digest: string };
   /** Says what the images really are, where they are not photographs (a drawn sample): it stands first. */
   readonly notice?: string;
 }
@@ -43,6 +46,7 @@ export function buildModelCard(input: ModelCardInput): string {
     `An image classifier that gives a picture one of ${labels.length} labels: ${listing(labels.map(code))}. Trained with Serval. On the ` +
       `validation split its accuracy is **${percent(metrics.accuracy)}** (95 % interval ${percent(metrics.accuracyInterval[0])} to ` +
       `${percent(metrics.accuracyInterval[1])}, ${thousands(metrics.count)} images).`,
+    ...cautionText(input),
     "## Intended use",
     `Telling ${listing(labels.map(code))} apart in pictures like those it was trained on, with one of them as the main subject. It ` +
       `answers with one of its labels whatever the picture shows: it has no label for "none of these". Not for decisions about people, ` +
@@ -58,8 +62,12 @@ export function buildModelCard(input: ModelCardInput): string {
     "## Input",
     preprocessText(input.preprocess),
     "## Training",
-    `Network \`${plain(input.architecture.name)}\`, ${thousands(input.architecture.parameterCount)} parameters, weights of epoch ` +
-      `${input.epoch.chosen} of ${input.epoch.trained}, seed ${input.seed}.`,
+    input.backbone === undefined
+      ? `Network \`${plain(input.architecture.name)}\`, ${thousands(input.architecture.parameterCount)} parameters, weights of epoch ` +
+        `${input.epoch.chosen} of ${input.epoch.trained}, seed ${input.seed}.`
+      : `Network \`${plain(input.architecture.name)}\`, ${thousands(input.architecture.parameterCount)} parameters. Its backbone is ` +
+        `${code(input.backbone.name)} (SHA-256 \`${input.backbone.digest.slice(0, 12)}…\`), pretrained and unchanged; a linear classifier was ` +
+        `fitted on its features, with a penalty chosen by cross-validation inside the training split. Seed ${input.seed}.`,
     ...(input.init === undefined
       ? []
       : [
@@ -82,6 +90,12 @@ export function buildModelCard(input: ModelCardInput): string {
     ].join("\n"),
   ];
   return `${sections.join("\n\n")}\n`;
+}
+
+/** Above everything else, where the figures are not to be believed as they are. */
+function cautionText({ metrics, epoch }: ModelCardInput): string[] {
+  const cautions = findCautions({ split: "validation", metrics, epoch });
+  return cautions.map(({ text, next }) => `> **Caution.** ${plain(text)} ${plain(next)}`);
 }
 
 /** What a released model's card has besides: how it did on the test split, and what a person saw. */

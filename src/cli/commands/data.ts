@@ -104,7 +104,8 @@ function journalName(cwd: string, outDir: string): string {
   return relative(cwd, outDir).replaceAll(/[^A-Za-z0-9.-]+/g, "-") || basename(outDir);
 }
 
-function describeImport(report: IngestReport, out: string): string {
+/** The summary that the command prints. */
+export function describeImport(report: IngestReport, out: string): string {
   const classes = Object.entries(report.counts).map(([label, count]) => `${label} ${count}`);
   const counts = classes.length > 12 ? `${classes.length} classes` : classes.join(", ");
   const aside = `${report.setAside.length} set aside`;

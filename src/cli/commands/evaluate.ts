@@ -12,6 +12,7 @@ import { exists } from "../../model/replace-folder.ts";
 import { trainedModelDir } from "../../model/resolve-model.ts";
 import { startInference, type Inference } from "../../runtime/inference.ts";
 import { recordLook, type RecordedLook } from "../../train/accuracy-log.ts";
+import { describeCautions, findCautions, type Caution } from "../../train/cautions.ts";
 import { evaluateBundle, evaluateSource, type EvaluateOptions, type Evaluation, type SkippedImage } from "../../train/evaluate.ts";
 import { answeredPart, type AnsweredPart, type Metrics } from "../../train/metrics.ts";
 import { writeEvaluation, type EvaluationSubject } from "../../train/report.ts";
@@ -52,6 +53,8 @@ export interface EvaluateReport {
   /** What stands about this model in the log of looks at the test split; null where this was no such look. */
   readonly look: RecordedLook | null;
   readonly seconds: number;
+  /** Reasons not to trust the figures yet. */
+  readonly cautions: readonly Caution[];
 }
 
 export const evaluationDir: string = join("artifacts", "evaluation");
@@ -134,6 +137,7 @@ export async function evaluateModel(options: EvaluateCommandOptions, output: Out
     files,
     look,
     seconds: (performance.now() - startedAt) / 1000,
+    cautions: findCautions({ split: "split" in data ? (data.split === "val" ? "validation" : data.split) : "evaluated", metrics }),
   };
 }
 
@@ -234,6 +238,7 @@ export function describeEvaluation(report: EvaluateReport): string {
     const examples = skipped.slice(0, 3).map(({ name, message }) => `  ${name}: ${message}`);
     lines.push(`${skipped.length} files are no images and were skipped:`, ...examples, "");
   }
+  if (report.cautions.length > 0) lines.push(...describeCautions(report.cautions), "");
   lines.push(`Written to ${report.out}/: ${report.files.join(", ")}.`);
   if (look?.added) lines.push(`This look at the test split is recorded in ${look.path}.`);
   else if (look) lines.push(`The test split was looked at with this model before; ${look.path} has it:`, look.line);

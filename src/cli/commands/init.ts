@@ -8,6 +8,27 @@ import type { Configure } from "../command.ts";
 const defaultImages = "images";
 const imageName = /\.(jpe?g|png|webp|gif)$/i;
 
+/** A pretrained backbone, and pictures of the size that it was trained with. */
+const smallSetParams: Readonly<Record<string, unknown>> = {
+  "prepare.width": 224,
+  "prepare.height": 224,
+  "train.backbone": "efficientnet-lite0",
+  "train.strategy": "head",
+  "train.cropSize": 224,
+  "model.precision": "float16",
+};
+
+/** What has no meaning for a classifier on a backbone is left out: thirty settings that change nothing would only confuse. */
+const trainParams = ["backbone", "strategy", "cropSize", "seed", "threads"];
+
+function isForSmallSets(path: string): boolean {
+  return !path.startsWith("train.") || trainParams.includes(path.slice("train.".length));
+}
+
+const paramsIntroduction = `# The settings of this project. docs/configuration.md of Serval lists all of them, also those that are not here because
+# they only matter without a backbone.
+`;
+
 export interface InitOptions {
   /** The working folder that is set up; made when missing. */
   readonly dir: string;
@@ -44,7 +65,7 @@ export const configure: Configure = (command, context) => {
 export async function initProject(options: InitOptions): Promise<InitResult> {
   const source = await chooseSource(options);
   const name = options.name ?? modelName(options.dir);
-  const params = renderParams({ "data.source": source, "model.name": name });
+  const params = `${paramsIntroduction}\n${renderParams({ ...smallSetParams, "data.source": source, "model.name": name }, isForSmallSets)}`;
   parseParams(params);
   await mkdir(options.dir, { recursive: true });
   const files = {
@@ -73,7 +94,8 @@ export function localSource(source: string): string | undefined {
   return isRemote(source) ? undefined : source;
 }
 
-function isRemote(source: string): boolean {
+/** Whether a source is not a path on this disk. */
+export function isRemote(source: string): boolean {
   return source === "sample" || /^(preset:|https?:\/\/)/.test(source);
 }
 

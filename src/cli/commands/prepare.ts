@@ -29,7 +29,7 @@ export const configure: Configure = (command, context) => {
       const output = context.output(options);
       await guardFolders(context.cwd, options, ["data/processed/.partial", stateDirectory()]);
       const report = await prepareData({ cwd: context.cwd, params, force: options.force }, output, context.signal);
-      output.result(report, describe(report));
+      output.result(report, describePrepare(report));
     });
 };
 
@@ -67,7 +67,8 @@ export async function prepareData(options: PrepareCommandOptions, output: Output
   }
 }
 
-function describe(report: PrepareReport): string {
+/** The summary that the command prints. */
+export function describePrepare(report: PrepareReport): string {
   if (!report.changed) return `Nothing to do: data/processed is up to date (${report.images} images).`;
   const lines = splitNames.map((split) => {
     const counts = Object.entries(report.counts[split]);

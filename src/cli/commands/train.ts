@@ -12,6 +12,7 @@ import { openShards, type Shards } from "../../data/shards.ts";
 import { ServalError, toServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { copyBundle, loadBundle, shortDigest } from "../../model/bundle.ts";
+import { describeCautions, findCautions, type Caution } from "../../train/cautions.ts";
 import { exportBundle } from "../../train/export.ts";
 import { readInitialWeights } from "../../train/initial-weights.ts";
 import type { Metrics } from "../../train/metrics.ts";
@@ -71,6 +72,8 @@ export interface TrainReport {
   readonly threads: number;
   /** Null where the run was not logged. */
   readonly tracking: TrainingTracking | null;
+  /** Reasons not to trust the result yet. */
+  readonly cautions: readonly Caution[];
 }
 
 const initHint = "Name a bundle folder or a released model (`serval models list`) in train.init, or leave it empty.";
@@ -121,7 +124,7 @@ export const configure: Configure = (command, context) => {
         output,
         context.signal,
       );
-      output.result(report, describe(report));
+      output.result(report, describeTraining(report));
     });
 };
 
@@ -226,6 +229,7 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
       ...(init && { init: { name: init.name, digest: init.digest } }),
     };
     const notice = options.notice === undefined ? {} : { notice: options.notice };
+    let cautions: readonly Caution[] = [];
     const write = async (role: "best" | "final", epoch: number): Promise<TrainReport["best"]> => {
       const dir = join(cwd, "artifacts", role);
       const { bundle, metrics } = await exportBundle({
@@ -236,7 +240,10 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
         epoch: { chosen: epoch, trained: outcome.epochs },
         provenance: { ...provenance, epoch },
       });
-      if (role === "best") await writeConfusionChart(runDir, shards.labels, metrics.confusion);
+      if (role === "best") {
+        cautions = findCautions({ split: "validation", metrics, epoch: { chosen: epoch, trained: outcome.epochs } });
+        await writeConfusionChart(runDir, shards.labels, metrics.confusion);
+      }
       await tracker?.logModel(role, bundle.dir, epoch, metrics);
       return summary(relative(cwd, dir), shortDigest(bundle), epoch, metrics);
     };
@@ -244,7 +251,7 @@ export async function trainModel(options: TrainCommandOptions, output: Output, s
     const final = backbone ? await copyBest(cwd, best) : await write("final", outcome.epochs);
     const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
     const tracking = (await tracker?.finish(outcome)) ?? null;
-    return { run, best, final, seconds, imagesPerSecond, waitShare, lowering, threads, tracking };
+    return { run, best, final, seconds, imagesPerSecond, waitShare, lowering, threads, tracking, cautions };
   } catch (error) {
     await tracker?.abandon(signal.aborted ? "KILLED" : "FAILED");
     throw error;
@@ -374,7 +381,8 @@ function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
 }
 
-function describe(report: TrainReport): string {
+/** The summary that the command prints. */
+export function describeTraining(report: TrainReport): string {
   const line = (role: string, { dir, epoch, accuracy, loss }: TrainReport["best"]): string =>
     `  ${role}  epoch ${epoch}, validation accuracy ${percent(accuracy)}, loss ${loss.toFixed(3)}  ${dir}`;
   return [
@@ -382,6 +390,7 @@ function describe(report: TrainReport): string {
     line("best ", report.best),
     line("final", report.final),
     ...describeTracking(report.run, report.tracking),
+    ...describeCautions(report.cautions),
     `Next: serval evaluate, serval predict IMAGE, serval serve`,
   ].join("\n");
 }

@@ -1,3 +1,4 @@
+import { Option } from "commander";
 import type { Settings } from "../../config/settings.ts";
 import { releasedModels } from "../../model/resolve-model.ts";
 import type { Configure } from "../command.ts";
@@ -10,30 +11,44 @@ export interface UpOptions {
   readonly cwd: string;
   /** Train and serve the drawn sample even where a model is released. */
   readonly sample: boolean;
+  /** Labelled images of one's own: train on them and serve the result. */
+  readonly data?: string | undefined;
   readonly settings: Settings;
 }
 
 export const configure: Configure = (command, context) => {
-  addressOptions(command.option("--sample", "draw the built-in sample, train on it and serve that, also where a model is released")).action(
-    async (options: AddressOptions & { sample?: boolean }) => {
-      const settings = settingsWith(options);
-      await up({ cwd: context.cwd, sample: options.sample ?? false, settings }, context.output(), context.signal);
-    },
-  );
+  addressOptions(command)
+    .option("--data <SOURCE>", "train on your own images and serve the result: a folder with one subfolder per class, a zip, or a URL")
+    .addOption(
+      new Option("--sample", "draw the built-in sample, train on it and serve that, also where a model is released").conflicts("data"),
+    )
+    .action(async (options: AddressOptions & { data?: string; sample?: boolean }) => {
+      const { data, sample = false } = options;
+      await up({ cwd: context.cwd, sample, data, settings: settingsWith(options) }, context.output(), context.signal);
+    });
 };
 
 /** Serves the released model, beside the tracking server; where there is none, or on request, makes one from the drawn sample first. */
-export async function up({ cwd, sample, settings }: UpOptions, output: Output, signal: AbortSignal): Promise<void> {
+export async function up(options: UpOptions, output: Output, signal: AbortSignal): Promise<void> {
+  const { cwd, settings } = options;
   // With an address of a tracking server of one's own, its pages are there.
   const tracking = settings.mlflowTrackingUri === null ? await trackBeside(cwd, settings, output) : undefined;
   try {
-    await serveReleasedOrSample({ cwd, sample, settings }, output, signal);
+    await serveReleasedOrMade(options, output, signal);
   } finally {
     await tracking?.close();
   }
 }
 
-async function serveReleasedOrSample({ cwd, sample, settings }: UpOptions, output: Output, signal: AbortSignal): Promise<void> {
+async function serveReleasedOrMade({ cwd, sample, data, settings }: UpOptions, output: Output, signal: AbortSignal): Promise<void> {
+  if (data !== undefined) {
+    const { buildOwnModel } = await import("../build-own-model.ts");
+    const { openTracking } = await import("./train.ts");
+    const tracking = await openTracking(cwd, settings, output);
+    const model = await buildOwnModel({ cwd, data, stateDir: settings.stateDir, tracking }, output, signal);
+    await serveModel({ cwd, model, settings }, output, signal);
+    return;
+  }
   if (!sample && (settings.model !== null || (await releasedModels(cwd)).length > 0)) {
     await serveModel({ cwd, settings }, output, signal);
     return;

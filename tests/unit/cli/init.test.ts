@@ -28,14 +28,18 @@ async function runInit(...args: string[]): Promise<{ code: number; stdout: strin
 }
 
 describe("serval init", () => {
-  test("writes params.yaml with every default, dvc.yaml with four stages and .gitignore", async () => {
+  test("writes params.yaml with a backbone and pictures of its size, dvc.yaml with four stages and .gitignore", async () => {
     const result = await initProject({ dir: join(dir, "Rose & Tulip") });
     expect(result).toEqual({ created: written, kept: [], source: "images" });
     const made = join(dir, "Rose & Tulip");
     const params = await loadParams(made);
     expect(params.model.name).toBe("rose-tulip");
     expect(params.data).toEqual({ source: "images", dedupe: true });
-    expect(params.train).toEqual((await loadParams(dir)).train);
+    const { train: defaults, prepare } = await loadParams(dir);
+    expect(params.train).toEqual({ ...defaults, backbone: "efficientnet-lite0", strategy: "head", cropSize: 224 });
+    expect(params.prepare).toEqual({ ...prepare, width: 224, height: 224 });
+    // What has no meaning beside a backbone is not there to confuse.
+    expect(await readFile(join(made, "params.yaml"), "utf8")).not.toMatch(/epochs|learningRate|mixup/);
     const pipeline = parse(await readFile(join(made, "dvc.yaml"), "utf8")) as { stages: Record<string, { cmd: string; deps?: string[] }> };
     expect(Object.entries(pipeline.stages).map(([name, { cmd }]) => [name, cmd.split(" ")[2]])).toEqual([
       ["download_data", "data"],
