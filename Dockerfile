@@ -33,7 +33,7 @@ RUN npx rolldown -c
 
 FROM ${NODE_IMAGE} AS program
 WORKDIR /program/app
-COPY package.json LICENSE ./
+COPY package.json LICENSE NOTICE ./
 COPY --from=bundle /app/dist dist
 COPY models models
 ARG SOURCE_DATE_EPOCH

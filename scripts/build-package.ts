@@ -16,7 +16,7 @@ execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "
   cwd: root,
   stdio: "inherit",
 });
-for (const path of ["models", "README.md", "LICENSE", "CHANGELOG.md"]) cpSync(join(root, path), join(target, path), { recursive: true });
+for (const path of ["models", "README.md", "LICENSE", "NOTICE", "CHANGELOG.md"]) cpSync(join(root, path), join(target, path), { recursive: true });
 // What the code reads beside itself: pages and the like.
 cpSync(join(root, "src"), join(target, "dist"), { recursive: true, filter: (path) => !path.endsWith(".ts") });
 
@@ -28,6 +28,6 @@ const published = {
   scripts: undefined,
   bin: { serval: "dist/cli/main.js" },
   exports: { ".": { types: "./dist/index.d.ts", default: "./dist/index.js" } },
-  files: ["dist", "models", "CHANGELOG.md"],
+  files: ["dist", "models", "NOTICE", "CHANGELOG.md"],
 };
 writeFileSync(join(target, "package.json"), `${JSON.stringify(published, null, 2)}\n`);

@@ -1,0 +1,95 @@
+/**
+ * How accurate a classifier on the shipped backbone is with few photographs: for each number of photographs a class, five draws from the
+ * training split, each fitted as `serval train` does it and measured on another split.
+ *
+ *     npm run long:few-photographs -- PROJECT [--split val|test] [--perClass 10,50,200,1000]
+ *
+ * PROJECT is a working folder whose data/processed has pictures of 224x224 pixels. Features are computed once and kept in its .serval.
+ * Look at the test split once, for the table in docs.
+ */
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { loadBackbone } from "../src/backbones/load-backbone.ts";
+import { openShards, type Shards } from "../src/data/shards.ts";
+import { computeMetrics, type Metrics } from "../src/train/metrics.ts";
+import { Random } from "../src/train/random.ts";
+import { onnxruntime } from "../src/runtime/onnxruntime.ts";
+import { loadFeatures } from "../src/train/head/cached-features.ts";
+import { selectRows, type Features } from "../src/train/head/features.ts";
+import { fitHead } from "../src/train/head/fit-head.ts";
+import { classify } from "../src/train/head/logistic-regression.ts";
+import { softenedProbabilities } from "../src/train/temperature.ts";
+
+const draws = 5;
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: {
+    split: { type: "string", default: "val" },
+    perClass: { type: "string", default: "10,50,200,1000" },
+    backbone: { type: "string", default: "efficientnet-lite0" },
+    side: { type: "string", default: "224" },
+    threads: { type: "string", default: "2" },
+  },
+});
+const [project = "."] = positionals;
+const split = values.split === "test" ? "test" : "val";
+const threads = Number(values.threads);
+const shards = await openShards(join(resolve(project), "data/processed"));
+const backbone = await loadBackbone(values.backbone, resolve(project));
+const cacheDir = join(resolve(project), ".serval/features");
+const classes = shards.labels.length;
+
+async function featuresOf(part: "train" | "val" | "test"): Promise<Features> {
+  let shown = 0;
+  return await loadFeatures({
+    engine: onnxruntime,
+    backbone,
+    shards,
+    split: part,
+    side: Number(values.side),
+    threads,
+    cacheDir,
+    onProgress(rows, count) {
+      if (rows - shown < 2000 && rows < count) return;
+      shown = rows;
+      process.stderr.write(`features of ${part}: ${rows} of ${count}\n`);
+    },
+  });
+}
+
+const train = await featuresOf("train");
+const held = await featuresOf(split);
+
+console.log(`| photographs a class | accuracy on ${split} (${held.rows}), mean of ${draws} draws | lowest | highest | loss | seconds |`);
+console.log("|---:|---:|---:|---:|---:|---:|");
+for (const text of [...values.perClass.split(","), "all"]) {
+  const perClass = text === "all" ? Infinity : Number(text);
+  const results: Metrics[] = [];
+  const startedAt = performance.now();
+  const count = text === "all" ? 1 : draws;
+  for (let draw = 0; draw < count; draw++) {
+    const rows = drawRows(shards, perClass, draw);
+    const features = selectRows(train, rows);
+    const truth = rows.map((row) => shards.splits.train.classIndex[row] as number);
+    const head = await fitHead({ engine: onnxruntime, features, truth, classes, seed: draw, threads, onProgress: () => undefined });
+    process.stderr.write(
+      `${text}: penalty ${head.penalty}; ${head.tried.map(({ penalty, loss }) => `${penalty} ${loss.toFixed(4)}`).join(", ")}\n`,
+    );
+    const logits = classify(held, { weight: Float64Array.from(head.weight), bias: Float64Array.from(head.bias) });
+    results.push(computeMetrics(shards.labels, shards.splits[split].classIndex, softenedProbabilities(logits, classes, 1)));
+  }
+  const seconds = (performance.now() - startedAt) / 1000 / count;
+  const accuracies = results.map(({ accuracy }) => accuracy);
+  const mean = (numbers: readonly number[]): number => numbers.reduce((sum, value) => sum + value, 0) / numbers.length;
+  const cells = [mean(accuracies), Math.min(...accuracies), Math.max(...accuracies)].map((share) => `${(100 * share).toFixed(2)} %`);
+  console.log(`| ${text} | ${cells.join(" | ")} | ${mean(results.map(({ loss }) => loss)).toFixed(4)} | ${seconds.toFixed(1)} |`);
+}
+shards.close();
+
+/** Rows of the training split: `perClass` of each class, or all there are. */
+function drawRows({ splits, labels }: Shards, perClass: number, draw: number): number[] {
+  const order = [...new Random(draw, 77).permutation(splits.train.count)];
+  return labels
+    .flatMap((_, label) => order.filter((row) => splits.train.classIndex[row] === label).slice(0, perClass))
+    .sort((a, b) => a - b);
+}
