@@ -16,7 +16,8 @@ execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "
   cwd: root,
   stdio: "inherit",
 });
-for (const path of ["models", "README.md", "LICENSE", "NOTICE", "CHANGELOG.md"]) cpSync(join(root, path), join(target, path), { recursive: true });
+for (const path of ["models", "README.md", "LICENSE", "NOTICE", "CHANGELOG.md"])
+  cpSync(join(root, path), join(target, path), { recursive: true });
 // What the code reads beside itself: pages and the like.
 cpSync(join(root, "src"), join(target, "dist"), { recursive: true, filter: (path) => !path.endsWith(".ts") });
 

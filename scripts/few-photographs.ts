@@ -15,7 +15,7 @@ import { computeMetrics, type Metrics } from "../src/train/metrics.ts";
 import { Random } from "../src/train/random.ts";
 import { onnxruntime } from "../src/runtime/onnxruntime.ts";
 import { loadFeatures } from "../src/train/head/cached-features.ts";
-import { selectRows, type Features } from "../src/train/head/features.ts";
+import { rootOf, selectRows, type Features } from "../src/train/head/features.ts";
 import { fitHead } from "../src/train/head/fit-head.ts";
 import { classify } from "../src/train/head/logistic-regression.ts";
 import { softenedProbabilities } from "../src/train/temperature.ts";
@@ -41,7 +41,7 @@ const classes = shards.labels.length;
 
 async function featuresOf(part: "train" | "val" | "test"): Promise<Features> {
   let shown = 0;
-  return await loadFeatures({
+  const features = await loadFeatures({
     engine: onnxruntime,
     backbone,
     shards,
@@ -55,6 +55,7 @@ async function featuresOf(part: "train" | "val" | "test"): Promise<Features> {
       process.stderr.write(`features of ${part}: ${rows} of ${count}\n`);
     },
   });
+  return backbone.network.nonNegative ? rootOf(features) : features;
 }
 
 const train = await featuresOf("train");

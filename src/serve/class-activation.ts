@@ -1,9 +1,11 @@
 import { ServalError } from "../errors.ts";
 
-/** The linear layer behind global average pooling: logit k = bias[k] + sum over c of weight[k,c] * mean of feature map c. */
+/** The linear layer behind global average pooling: logit k = bias[k] + sum over c of weight[k,c] * embedding[c]. */
 export interface Classifier {
   readonly classes: number;
   readonly channels: number;
+  /** What the layer takes of each feature map: its mean, or the square root of that. */
+  readonly embedding: "mean" | "root";
   /** [K,C] */
   readonly weight: Float32Array;
   /** [K] */
@@ -22,10 +24,13 @@ export function classActivation(
   classIndex: number,
   logit: number,
 ): Float32Array {
-  const { channels, weight, bias } = classifier;
+  const { channels, weight, bias, embedding } = classifier;
   const map = new Float32Array(pixels);
   for (let c = 0; c < channels; c++) {
-    const w = weight[classIndex * channels + c] as number;
+    const own = weight[classIndex * channels + c] as number;
+    // The root of a mean m is m / root(m): for one picture the layer is linear in the maps, with weights of that picture.
+    const w = embedding === "root" ? own / Math.sqrt(meanOf(features, c * pixels, pixels)) : own;
+    if (!Number.isFinite(w)) continue;
     for (let i = 0; i < pixels; i++) map[i] = (map[i] as number) + w * (features[c * pixels + i] as number);
   }
   const mean = map.reduce((sum, value) => sum + value, 0) / pixels;
@@ -37,4 +42,10 @@ export function classActivation(
     );
   }
   return map;
+}
+
+function meanOf(values: Float32Array, start: number, count: number): number {
+  let sum = 0;
+  for (let i = start; i < start + count; i++) sum += values[i] as number;
+  return sum / count;
 }

@@ -12,7 +12,7 @@ const readable: ReadonlySet<string> = new Set(["F32", "F16"]);
 /** Reads the classifier of a bundle; null where its weights do not hold one, so that nothing can be explained. */
 export async function readClassifier(bundle: Bundle): Promise<Classifier | null> {
   if (!(weightsFile in bundle.manifest.files)) return null;
-  const { tensors } = parseSafetensors(await readFile(join(bundle.dir, weightsFile)));
+  const { tensors, metadata } = parseSafetensors(await readFile(join(bundle.dir, weightsFile)));
   const [weight, bias] = [tensors[weightName], tensors[biasName]];
   const [classes, channels] = weight?.shape ?? [];
   if (weight === undefined || classes !== bundle.manifest.labels.length || channels === undefined) return null;
@@ -21,6 +21,7 @@ export async function readClassifier(bundle: Bundle): Promise<Classifier | null>
   return {
     classes,
     channels,
+    embedding: metadata["embedding"] === "root" ? "root" : "mean",
     weight: safetensorNumbers(weightName, weight),
     bias: bias === undefined ? new Float32Array(classes) : safetensorNumbers(biasName, bias),
   };

@@ -57,6 +57,11 @@ export interface Backbone {
   readonly std: readonly number[];
   /** Side in pixels of the pictures that it was trained with. */
   readonly side: number;
+  /**
+   * Whether its features are never negative. A classifier on them takes the square root of their mean then: it brings channels that fire
+   * rarely and strongly nearer to the others, which helps most where there are few pictures (Hu et al. 2021, arXiv:2006.03806).
+   */
+  readonly nonNegative: boolean;
   /** Its weights: names and shapes as in timm. */
   readonly tensors: ReadonlyMap<string, readonly number[]>;
   /** Applies it to normalised pictures [N,3,H,W]: features [N,C,H/m,W/m], whose mean over the last two axes is the embedding. */

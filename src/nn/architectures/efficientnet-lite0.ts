@@ -123,6 +123,7 @@ export const efficientNetLite0: Backbone = {
   sizeMultiple: 32,
   channels: headChannels,
   side: 224,
+  nonNegative: true,
   mean: [127 / 255, 127 / 255, 127 / 255],
   std: [128 / 255, 128 / 255, 128 / 255],
   tensors: new Map(

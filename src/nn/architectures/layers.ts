@@ -109,7 +109,11 @@ export function trainClassifier(
 }
 
 export function inferClassifier(graph: Graph, maps: Value, weights: Weights, classes: number): Value {
-  const embedding = graph.apply("spatialMean", [maps], {});
+  return inferLinear(graph, graph.apply("spatialMean", [maps], {}), weights, classes);
+}
+
+/** The classifier `fc` on an embedding [N,C]: logits [N,classes]. */
+export function inferLinear(graph: Graph, embedding: Value, weights: Weights, classes: number): Value {
   const width = embedding.shape[1] as number;
   const weight = graph.constant(weightOf(weights, "fc.weight", classes * width), [classes, width]);
   return linear(graph, embedding, weight, graph.constant(weightOf(weights, "fc.bias", classes)));

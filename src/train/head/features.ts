@@ -6,6 +6,11 @@ export interface Features {
   readonly values: Float32Array;
 }
 
+/** The square root of each number; none may be negative. */
+export function rootOf({ rows, width, values }: Features): Features {
+  return { rows, width, values: values.map((value) => Math.sqrt(value)) };
+}
+
 /** Mean and standard deviation of each column, [width]. */
 export interface Scale {
   readonly mean: Float64Array;

@@ -12,6 +12,7 @@ import { openResults, type EpochResult } from "../results.ts";
 import { softenedProbabilities } from "../temperature.ts";
 import type { TrainConfig, TrainOutcome } from "../train-job.ts";
 import { loadFeatures } from "./cached-features.ts";
+import { rootOf, type Features } from "./features.ts";
 import { fitHead, type FittedHead } from "./fit-head.ts";
 import { classify } from "./logistic-regression.ts";
 
@@ -78,7 +79,7 @@ export function headNetwork(backbone: LoadedBackbone, classes: number): Exported
       { name: "fc.weight", shape: [classes, network.channels] },
       { name: "fc.bias", shape: [classes] },
     ],
-    metadata: { backbone: record.name },
+    metadata: { backbone: record.name, embedding: network.nonNegative ? "root" : "mean" },
     backbone: { name: record.name, digest, strategy: "head" },
   };
 }
@@ -96,7 +97,7 @@ export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks):
         "Training stopped. The features computed so far are kept: the same command continues from there.",
       );
   };
-  const featuresOf = async (split: "train" | "val") =>
+  const featuresOf = async (split: "train" | "val"): Promise<Features> =>
     await loadFeatures({
       engine,
       backbone,
@@ -110,8 +111,9 @@ export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks):
         hooks.onEvent({ type: "features", split, rows, count });
       },
     });
-  const train = await featuresOf("train");
-  const val = await featuresOf("val");
+  const embed = (features: Features): Features => (backbone.network.nonNegative ? rootOf(features) : features);
+  const train = embed(await featuresOf("train"));
+  const val = embed(await featuresOf("val"));
   const featuresAt = performance.now();
   const classes = shards.labels.length;
   const truth = shards.splits.train.classIndex;
