@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ServalError } from "../../errors.ts";
-import { download } from "./download.ts";
+import { download } from "../../http/download.ts";
 import { openFolder } from "./folder.ts";
 import { openPreset, type Preset } from "./preset.ts";
 import { openSample } from "./sample.ts";

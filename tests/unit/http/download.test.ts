@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createOutput } from "../../../src/cli/output.ts";
 import { importData } from "../../../src/cli/commands/data.ts";
-import { download } from "../../../src/data/sources/download.ts";
+import { download } from "../../../src/http/download.ts";
 import { openSource } from "../../../src/data/sources/open-source.ts";
 import { ServalError } from "../../../src/errors.ts";
 import { sha256, sha256File } from "../../../src/files.ts";

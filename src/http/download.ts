@@ -1,9 +1,9 @@
 import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
-import { ServalError } from "../../errors.ts";
-import { sha256, writeFileAtomic } from "../../files.ts";
-import { HttpFailure, request, type HttpAnswer } from "../../http/client.ts";
+import { ServalError } from "../errors.ts";
+import { sha256, writeFileAtomic } from "../files.ts";
+import { HttpFailure, request, type HttpAnswer } from "./client.ts";
 
 export interface DownloadOptions {
   /** Where downloads are kept. */
@@ -91,6 +91,7 @@ async function askForRest(url: string, path: string, options: DownloadOptions): 
     if (!answer.ok || (status === 206 && !resumed)) {
       throw new ServalError("E_DOWNLOAD", `"${url}" answered with HTTP status ${status}.`);
     }
+    refusePage(url, answer);
     const remote = resumed ? known : remoteOf(url, answer);
     if (remote.sizeBytes !== null && remote.sizeBytes > maxBytes) {
       throw new HttpFailure("too-large", `the server announces ${remote.sizeBytes} bytes, of which at most ${maxBytes} are taken`);
@@ -105,6 +106,15 @@ async function askForRest(url: string, path: string, options: DownloadOptions): 
     return false;
   };
   return await request(url, { headers }, bounds, use, signal);
+}
+
+/** A sign-in page of a network, or an error page with status 200, must not become the file. */
+function refusePage(url: string, { headers }: HttpAnswer): void {
+  const type = headers.get("content-type") ?? "";
+  if (!/^(text\/html|application\/xhtml)/i.test(type)) return;
+  throw new ServalError("E_DOWNLOAD", `"${url}" answered with a web page (${type}) instead of a file.`, {
+    hint: "Open the address in a browser: a network that asks you to sign in, or a server in trouble, answers in this way.",
+  });
 }
 
 /** Every chunk that arrives is on its way to the disk before the next one is asked for, so a break loses nothing that we had. */
