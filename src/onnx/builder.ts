@@ -121,6 +121,11 @@ export class OnnxBuilder {
     return this.#constant("int64", [values.length], new Uint8Array(BigInt64Array.from(values, BigInt).buffer));
   }
 
+  /** An int64 index without axes: Gather takes the axis away with it. */
+  index(value: number): Emitted {
+    return this.#constant("int64", [], new Uint8Array(BigInt64Array.of(BigInt(value)).buffer));
+  }
+
   /** int32 indices for Gather. */
   indices(values: Int32Array): Emitted {
     return this.#constant("int32", [values.length], new Uint8Array(values.buffer));

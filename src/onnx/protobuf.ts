@@ -14,6 +14,7 @@ export class ProtobufReader {
   readonly #bytes: Uint8Array;
   readonly #end: number;
   #at: number;
+  #fieldStart = 0;
   #field = 0;
   #wireType = 0;
 
@@ -36,6 +37,7 @@ export class ProtobufReader {
   /** Goes to the next field; false at the end. Its value has to be taken before the next call. */
   next(): boolean {
     if (this.#at >= this.#end) return false;
+    this.#fieldStart = this.#at;
     const tag = this.#varint();
     // Readers cut a longer tag off, each in its own way.
     if (tag > 0xffff_ffff || tag < 8) throw new ProtobufProblem(`a field of number ${Math.floor(tag / 8)}`);
@@ -74,6 +76,11 @@ export class ProtobufReader {
     if (this.#wireType !== 2) throw new ProtobufProblem(`field ${this.#field} is not a text`);
     const length = this.skip();
     return new TextDecoder().decode(this.#bytes.subarray(this.#at - length, this.#at - length + Math.min(length, maxBytes)));
+  }
+
+  /** The whole field that `next` came to, once its value was taken: tag, length and value, without a copy. */
+  get wholeField(): Uint8Array {
+    return this.#bytes.subarray(this.#fieldStart, this.#at);
   }
 
   /** Passes over the value. Returns how many bytes it has, without its length. */
@@ -143,9 +150,15 @@ export class ProtobufWriter {
     return this;
   }
 
-  bytes(field: number, value: Uint8Array): this {
+  /** Begins a field of so many bytes, which whoever joins the parts puts behind it. */
+  tag(field: number, length: number): this {
     this.#varint((field << 3) | 2);
-    this.#varint(value.length);
+    this.#varint(length);
+    return this;
+  }
+
+  bytes(field: number, value: Uint8Array): this {
+    this.tag(field, value.length);
     this.#reserve(value.length);
     this.#bytes.set(value, this.#length);
     this.#length += value.length;
