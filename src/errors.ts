@@ -411,6 +411,24 @@ const table = {
     exit: 1,
     hint: "Copy the backbone again; do not edit its files by hand.",
   },
+  E_BACKBONE_EXISTS: {
+    title: "There is another backbone of that name.",
+    status: 409,
+    exit: 2,
+    hint: "Choose another name with --name, or remove the one that is there with `serval backbones remove NAME`.",
+  },
+  E_BACKBONE_UNFIT: {
+    title: "A file holds no network that can be a backbone.",
+    status: 400,
+    exit: 3,
+    hint: "docs/backbones.md says which files can be: weights of a network that Serval knows, or an ONNX file with a feature output.",
+  },
+  E_BACKBONE_PICKLE: {
+    title: "The weights are a pickle, which can run any program when it is read. It was not read.",
+    status: 400,
+    exit: 3,
+    hint: "Get the weights as safetensors. Where there are none, and you trust the file: load it in PyTorch with `weights_only=True`, and write it with `safetensors.torch.save_file`.",
+  },
   E_BUNDLE_MISSING: {
     title: "There is no model bundle where one is expected, or a part of it is not there.",
     status: 404,

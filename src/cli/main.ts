@@ -31,6 +31,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     onStop: "finish",
     load: () => import("./commands/train.ts"),
   },
+  backbones: {
+    summary: "List, show, add and remove pretrained networks.",
+    onStop: "tidy",
+    load: () => import("./commands/backbones.ts"),
+  },
   evaluate: {
     summary: "Measure a model on images that it was not trained on.",
     onStop: "tidy",

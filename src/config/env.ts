@@ -3,6 +3,7 @@ import { enableCompileCache } from "node:module";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { isMainThread } from "node:worker_threads";
+import { ServalError } from "../errors.ts";
 
 /** Variables by name. Reading them costs nothing here; their schemas, which cost a third of a second to load, are in settings.ts. */
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -85,6 +86,7 @@ export function trackingUri(env: Environment = environment()): string | null {
   return env["MLFLOW_TRACKING_URI"]?.trim() || null;
 }
 
+<<<<<<< HEAD
 /** What helps a decoder process to start, and none of what its parent knows: it opens files from strangers. */
 const decoderVariables = ["NODE_COMPILE_CACHE", "NODE_V8_COVERAGE", "LD_LIBRARY_PATH", "SystemRoot"];
 
@@ -93,4 +95,13 @@ export function decoderEnvironment(env: Environment = environment()): NodeJS.Pro
   const kept = decoderVariables.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]));
   // Decoders allocate from several threads; glibc would keep a heap for each.
   return { ...Object.fromEntries(kept), MALLOC_ARENA_MAX: "2" };
+=======
+/** Address of the hub that `hf:OWNER/NAME@REVISION` means: what HF_ENDPOINT says, as in the hub's own clients. */
+export function hubEndpoint(env: Environment = environment()): string {
+  const text = env["HF_ENDPOINT"]?.trim() || "https://huggingface.co";
+  if (!/^https?:$/.test(URL.parse(text)?.protocol ?? "")) {
+    throw new ServalError("E_ENV", `HF_ENDPOINT: expected an http(s) address, got ${JSON.stringify(text)}.`);
+  }
+  return text.replace(/\/+$/, "");
+>>>>>>> 41f7085 (backbones list, show, add, remove; an ONNX file with a feature output is a frozen backbone, and one file with its classifier in the bundle)
 }

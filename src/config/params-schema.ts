@@ -103,7 +103,7 @@ const backboneParameters = {
     Type.String({
       minLength: 1,
       description:
-        "Pretrained network whose features the classifier learns from: `efficientnet-lite0` comes with Serval; or a folder with a backbone.json. `none` trains a network from scratch.",
+        "Pretrained network whose features the classifier learns from: `efficientnet-lite0` comes with Serval, `serval backbones add` adds others (docs/backbones.md); or a folder with a backbone.json. `none` trains a network from scratch.",
     }),
   ),
   strategy: Type.Optional(

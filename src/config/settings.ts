@@ -46,6 +46,7 @@ export interface Settings {
   readonly awsEndpointUrl: string | null;
   readonly awsRegion: string | null;
   readonly awsDefaultRegion: string | null;
+  readonly hubEndpoint: string | null;
 }
 
 /** The variable behind each setting, in the order of the documentation. */
@@ -295,6 +296,12 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     name: "AWS_DEFAULT_REGION",
     schema: Type.String({
       description: "The same. Credentials come from AWS_ACCESS_KEY_ID, AWS_PROFILE and so on, as with every AWS tool.",
+    }),
+  },
+  hubEndpoint: {
+    name: "HF_ENDPOINT",
+    schema: Type.String({
+      description: "Address of the hub that `serval backbones add hf:OWNER/NAME@REVISION` downloads from, such as a mirror.",
     }),
   },
 };

@@ -113,7 +113,8 @@ export function parseSafetensors(bytes: Uint8Array): SafetensorsFile {
     if (end - begin !== elementCount(shape) * SIZES[dtype]) {
       fail(`Tensor "${name}": ${dtype} [${shape.join(", ")}] does not fill bytes ${begin} to ${end}.`);
     }
-    if (begin !== covered || end > dataLength) fail(`Tensor "${name}": bytes ${begin} to ${end} of ${dataLength} leave a gap or overlap.`);
+    if (end > dataLength) fail(`Tensor "${name}": expected bytes ${begin} to ${end}, got only ${dataLength} bytes of data.`);
+    if (begin !== covered) fail(`Tensor "${name}": bytes ${begin} to ${end} of ${dataLength} leave a gap or overlap.`);
     covered = end;
     tensors[name] = { dtype, shape, data: bytes.subarray(dataStart + begin, dataStart + end) };
   }

@@ -4,10 +4,8 @@ import type { Preprocess } from "../image/preprocess.ts";
 import { preprocessImage } from "../image/preprocess-image.ts";
 import { modelFile, weightsFile, writeBundle, type Bundle, type BundleCheck } from "../model/bundle.ts";
 import { encodeSafetensors, float16Safetensor, float32Safetensor, type Safetensor } from "../model/safetensors.ts";
-import { buildInferenceModel } from "../nn/inference-model.ts";
 import type { Precision } from "../nn/lower.ts";
 import { elementCount } from "../onnx/builder.ts";
-import { encodeModel } from "../onnx/encode.ts";
 import { startInference, type Inference } from "../runtime/inference.ts";
 import { readCentered } from "./batches.ts";
 import { chooseAbstainBelow } from "./calibration.ts";
@@ -60,10 +58,8 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
   const classes = shards.labels.length;
   const size = { height: input.cropSize, width: input.cropSize };
   const threads = input.threads > 0 ? { threads: input.threads } : {};
-  const shape = { channels: network.channels, blocks: network.blocks, classes };
   const metadata = { labels: JSON.stringify(shards.labels), producer: "serval" };
-  const build = (temperature: number): Uint8Array =>
-    encodeModel(buildInferenceModel(network.inference, weights, { ...shape, ...size, temperature, metadata, precision }));
+  const build = (temperature: number): Uint8Array => network.encode(weights, { classes, ...size, temperature, metadata, precision });
 
   const inference = await startInference(build(1), { imageShape: [size.height, size.width], ...threads });
   let logits: Float32Array;
@@ -93,10 +89,10 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
     dataVersion: shards.dataVersion,
     preprocess,
     architecture: {
-      name: network.inference.name,
+      name: network.name,
       parameterCount: Object.entries(tensors).reduce(
         (sum, [name, { shape }]) => sum + (/running_(mean|var)$/.test(name) ? 0 : elementCount(shape)),
-        0,
+        network.otherParameters ?? 0,
       ),
     },
     parameters: input.parameters,
@@ -127,11 +123,11 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
     files: {
       [modelFile]: model,
       [weightsFile]: encodeSafetensors(tensors, {
-        architecture: network.inference.name,
+        architecture: network.name,
         ...network.metadata,
         labels: JSON.stringify(shards.labels),
-        mean: JSON.stringify(network.inference.mean),
-        std: JSON.stringify(network.inference.std),
+        mean: JSON.stringify(network.mean),
+        std: JSON.stringify(network.std),
         temperature: String(temperature),
       }),
       ...Object.fromEntries(Object.entries(input.checkImages).map(([file, bytes]) => [`checks/${file}`, bytes])),

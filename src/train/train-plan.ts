@@ -3,7 +3,7 @@ import { ServalError } from "../errors.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { ARCHITECTURES } from "../nn/architectures/index.ts";
 import { buildTrainingStep, type StateSpec } from "../nn/training-step.ts";
-import type { ExportedNetwork } from "./exported-network.ts";
+import { exportedInference, type ExportedNetwork } from "./exported-network.ts";
 import type { TrainConfig } from "./train-job.ts";
 
 /** Checks what the schema of the parameters cannot: that this network fits this data. Throws E_PARAMS. */
@@ -56,9 +56,7 @@ export function modelTensors(config: TrainConfig, classes: number): StateSpec[] 
 export function scratchNetwork(config: TrainConfig, shards: Shards): ExportedNetwork {
   const { channels, blocks } = config;
   return {
-    inference: checkConfig(config, shards),
-    channels,
-    blocks,
+    ...exportedInference(checkConfig(config, shards), { channels, blocks }),
     tensors: modelTensors(config, shards.labels.length),
     metadata: { channels: JSON.stringify(channels), blocks: String(blocks) },
   };

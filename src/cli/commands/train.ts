@@ -16,7 +16,8 @@ import { describeCautions, findCautions, type Caution } from "../../train/cautio
 import { exportBundle } from "../../train/export.ts";
 import { readInitialWeights } from "../../train/initial-weights.ts";
 import type { Metrics } from "../../train/metrics.ts";
-import { checkHeadJob, headNetwork } from "../../train/head/train-head.ts";
+import { headNetwork } from "../../train/head/head-network.ts";
+import { checkHeadJob } from "../../train/head/train-head.ts";
 import { writeConfusionChart, writeResultsChart } from "../../train/report.ts";
 import { readResults, resultsFile } from "../../train/results.ts";
 import { createRun, findRun } from "../../train/run-folder.ts";

@@ -45,8 +45,8 @@ export interface Architecture extends InferenceNetwork {
   readonly train: (network: Network, pictures: Value, options: ArchitectureOptions & { readonly dropout: boolean }) => TrainingPass;
 }
 
-/** A network that was trained on many pictures, without its classifier: it turns pictures into features. */
-export interface Backbone {
+/** What a classifier has to know of the network in front of it. */
+export interface FeatureNetwork {
   readonly name: string;
   /** Side lengths of pictures must be a multiple of this: the features are that many times smaller. */
   readonly sizeMultiple: number;
@@ -62,6 +62,10 @@ export interface Backbone {
    * rarely and strongly nearer to the others, which helps most where there are few pictures (Hu et al. 2021, arXiv:2006.03806).
    */
   readonly nonNegative: boolean;
+}
+
+/** A network that was trained on many pictures, without its classifier: it turns pictures into features. */
+export interface Backbone extends FeatureNetwork {
   /** Its weights: names and shapes as in timm. */
   readonly tensors: ReadonlyMap<string, readonly number[]>;
   /** Applies it to normalised pictures [N,3,H,W]: features [N,C,H/m,W/m], whose mean over the last two axes is the embedding. */

@@ -1,11 +1,10 @@
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { encodeFeatureModel } from "../../backbones/feature-model.ts";
 import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
 import { recipeOf } from "../../data/shard-index.ts";
 import type { Shards, Split } from "../../data/shards.ts";
 import { sha256, writeFileAtomic } from "../../files.ts";
-import { buildFeatureModel } from "../../nn/feature-model.ts";
-import { encodeModel } from "../../onnx/encode.ts";
 import type { Engine } from "../../runtime/engine.ts";
 import { readCentered } from "../batches.ts";
 import type { Features } from "./features.ts";
@@ -44,7 +43,7 @@ export async function loadFeatures(job: FeatureJob): Promise<Features> {
   const { backbone, shards, split, cacheDir } = job;
   const rows = shards.splits[split].count;
   const width = backbone.network.channels;
-  const key = sha256(JSON.stringify([cacheVersion, backbone.digest, shards.dataVersion, recipeOf(shards), split, job.side, rows])).slice(
+  const key = sha256(JSON.stringify([cacheVersion, backbone.identity, shards.dataVersion, recipeOf(shards), split, job.side, rows])).slice(
     0,
     32,
   );
@@ -96,8 +95,7 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
 /** Writes rows at their places, so that two runs at once write the same bytes to the same places. */
 async function computeFeatures(job: FeatureJob, part: string, rows: number, width: number): Promise<Float32Array> {
   const { engine, backbone, shards, split, side, threads, onProgress } = job;
-  const model = buildFeatureModel(backbone.network, backbone.weights, { height: side, width: side, blockSize: 0 });
-  const session = await engine.createSession(encodeModel(model), { threads });
+  const session = await engine.createSession(encodeFeatureModel(backbone, side), { threads });
   const values = new Float32Array(rows * width);
   const file = await open(part, "a+").then(async (made) => {
     await made.close();

@@ -4,9 +4,7 @@ import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
 import type { Shards } from "../../data/shards.ts";
 import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
-import { withClassifier } from "../../nn/architectures/backbones.ts";
 import type { Engine } from "../../runtime/engine.ts";
-import type { ExportedNetwork } from "../exported-network.ts";
 import { computeMetrics } from "../metrics.ts";
 import { openResults, type EpochResult } from "../results.ts";
 import { softenedProbabilities } from "../temperature.ts";
@@ -44,6 +42,11 @@ export const penaltiesFile = "penalties.json";
 export function checkHeadJob({ config, backbone, shards }: Pick<HeadJob, "config" | "backbone" | "shards">): void {
   const { name, sizeMultiple, side } = backbone.network;
   const { cropSize } = config;
+  if (backbone.kind === "onnx" && cropSize !== side) {
+    throw new ServalError("E_PARAMS", `train.cropSize: the backbone ${name} takes pictures of ${side}x${side} pixels; got ${cropSize}.`, {
+      hint: `Set train.cropSize, prepare.width and prepare.height to ${side} in params.yaml, and run \`serval prepare\`.`,
+    });
+  }
   if (cropSize % sizeMultiple !== 0) {
     throw new ServalError(
       "E_PARAMS",
@@ -65,23 +68,6 @@ export function checkHeadJob({ config, backbone, shards }: Pick<HeadJob, "config
       `There are ${train.count} training and ${val.count} validation pictures; expected at least 2 and 1.`,
     );
   }
-}
-
-/** Backbone and classifier as one network, for the export. */
-export function headNetwork(backbone: LoadedBackbone, classes: number): ExportedNetwork {
-  const { network, digest, record } = backbone;
-  return {
-    inference: withClassifier(network),
-    channels: [],
-    blocks: 0,
-    tensors: [
-      ...[...network.tensors].map(([name, shape]) => ({ name, shape })),
-      { name: "fc.weight", shape: [classes, network.channels] },
-      { name: "fc.bias", shape: [classes] },
-    ],
-    metadata: { backbone: record.name, embedding: network.nonNegative ? "root" : "mean" },
-    backbone: { name: record.name, digest, strategy: "head" },
-  };
 }
 
 /** Fits a classifier on the features of a backbone that stays as it is. The same job gives the same weights. */
@@ -151,7 +137,7 @@ export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks):
   await (await openResults(runDir)).append(result);
   await writeFileAtomic(join(runDir, penaltiesFile), `${JSON.stringify({ chosen: head.penalty, tried: head.tried }, null, 2)}\n`);
   hooks.onEvent({ type: "result", result, head });
-  const weights = { ...backbone.weights, "fc.weight": head.weight, "fc.bias": head.bias };
+  const weights = { ...(backbone.kind === "network" && backbone.weights), "fc.weight": head.weight, "fc.bias": head.bias };
   return {
     best: weights,
     final: weights,

@@ -13,7 +13,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   runtime: ["config/env", "onnx"],
   model: ["image", "onnx"],
   tracking: ["charts", "http"],
-  backbones: ["model", "nn", "onnx"],
+  backbones: ["model", "nn", "onnx", "http"],
   train: ["backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts"],
   registry: ["tracking/client", "model"],
   monitor: ["model", "image", "charts"],
