@@ -13,7 +13,7 @@ export function encodeFeatureModel(backbone: LoadedBackbone, side: number): Uint
   if (backbone.kind === "network") {
     return encodeModel(buildFeatureModel(backbone.network, backbone.weights, { height: side, width: side, blockSize: 0 }));
   }
-  return spliceOnnx(backbone, {}, (builder, { embedding }) => builder.output("embedding", embedding, ["N", backbone.onnx.channels]));
+  return spliceOnnx(backbone, {}, (builder, embedding) => builder.output("embedding", embedding, ["N", backbone.onnx.channels]));
 }
 
 export interface ClassifierOptions {
@@ -38,7 +38,7 @@ export function encodeOnnxClassifier(
 ): Uint8Array {
   const { channels } = backbone.onnx;
   const classes = bias.length;
-  return spliceOnnx(backbone, metadata, (builder, { embedding }) => {
+  return spliceOnnx(backbone, metadata, (builder, embedding) => {
     const shape = [classes, channels];
     const matrix = precision === "float16" ? builder.halves(weight, shape) : builder.floats(weight, shape);
     const logits = builder.node("Gemm", [embedding, matrix, builder.floats(bias)], [0, classes], { attributes: { transB: 1 } });
@@ -56,13 +56,13 @@ export function encodeOnnxClassifier(
 function spliceOnnx(
   { model, onnx, network: { name, mean, std } }: OnnxBackbone,
   metadata: Readonly<Record<string, string>>,
-  finish: (builder: OnnxBuilder, values: { readonly embedding: Emitted }) => void,
+  finish: (builder: OnnxBuilder, embedding: Emitted) => void,
 ): Uint8Array {
   const after = new OnnxBuilder(0);
   const output = readInterface(model).outputs.find((one) => one.name === onnx.output);
   const { features, embedding } = pool(after, asFloats(after, output?.type ?? 0), onnx);
+  finish(after, embedding);
   after.output("features", features, featureShape(onnx, output?.shape ?? []));
-  finish(after, { embedding });
   return spliceModels({
     inner: model,
     input: onnx.input,

@@ -112,7 +112,11 @@ async function servePredictions(port: MessagePort, calls: Calls, setup: PredictS
     const modelMs = performance.now() - decodedAt;
     const [logits, probabilities] = [values(outputs, "logits"), values(outputs, "probabilities")];
     const classIndex = task.classIndex ?? probabilities.indexOf(Math.max(...probabilities));
-    const [, , h, w] = (outputs["features"] as Tensor).shape as [number, number, number, number];
+    const { shape } = outputs["features"] as Tensor;
+    const [, channels, h, w] = shape;
+    if (h === undefined || w === undefined) {
+      throw new ServalError("E_EXPLAIN", `The features of this model are ${channels} numbers for a whole picture, not maps of its places.`);
+    }
     const logit = logits[classIndex] as number;
     const map = { width: w, height: h, values: classActivation(classifier, values(outputs, "features"), h * w, classIndex, logit) };
     const overlay = task.overlay ? await drawHeatMap(await seen(task.picture), preprocess, map) : null;

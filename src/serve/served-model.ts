@@ -5,6 +5,7 @@ import type { DecoderProcesses } from "../image/decoder-processes.ts";
 import type { Size } from "../image/preprocess.ts";
 import { sharedDecoder } from "../image/shared-decoder.ts";
 import { loadBundle, shortDigest, type Bundle } from "../model/bundle.ts";
+import { readFeatureShape } from "../model/feature-shape.ts";
 import { assertChecks, readCheckImages, runChecks, type CheckResult } from "../model/checks.ts";
 import type { Classifier } from "./class-activation.ts";
 import { readClassifier } from "./classifier.ts";
@@ -20,6 +21,8 @@ export interface ServableBundle {
   readonly version: string;
   readonly checkImages: ReadonlyMap<string, Uint8Array>;
   readonly classifier: Classifier | null;
+  /** Of the output `features`; -1 where a size is open. */
+  readonly featureShape: readonly number[];
 }
 
 /** A bundle that is loaded, checked and ready to answer. */
@@ -52,7 +55,7 @@ export interface ServedModelOptions extends Partial<PoolOptions> {
 export async function readServable(path: string, version?: string): Promise<ServableBundle> {
   const bundle = await loadBundle(path);
   const [checkImages, classifier] = await Promise.all([readCheckImages(bundle), readClassifier(bundle)]);
-  return { bundle, version: version ?? shortDigest(bundle), checkImages, classifier };
+  return { bundle, version: version ?? shortDigest(bundle), checkImages, classifier, featureShape: readFeatureShape(bundle.model) };
 }
 
 /** A model whose threads are being started. */

@@ -21,8 +21,8 @@ export interface ForeignOptions {
 }
 
 /** Step of the convolution: maps are so many times smaller than the pictures. */
-export const foreignStride = 4;
-export const collidingNames = { input: "images", output: "features", between: "logits" } as const;
+const foreignStride = 4;
+const collidingNames = { input: "images", output: "features", between: "logits" } as const;
 
 /**
  * A small network as another program would write it: an 8x8 convolution with random weights in steps of four, and ReLU. Maps are its

@@ -122,7 +122,7 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
   });
 }
 
-function describeModel({ name, version, inputSize, bundle, classifier }: ServedModel): Static<typeof Metadata> {
+function describeModel({ name, version, inputSize, bundle, featureShape }: ServedModel): Static<typeof Metadata> {
   const k = bundle.manifest.labels.length;
   return {
     name,
@@ -132,7 +132,7 @@ function describeModel({ name, version, inputSize, bundle, classifier }: ServedM
     outputs: [
       { name: "logits", datatype: "FP32", shape: [-1, k] },
       { name: "probabilities", datatype: "FP32", shape: [-1, k] },
-      { name: "features", datatype: "FP32", shape: [-1, classifier?.channels ?? -1, -1, -1] },
+      { name: "features", datatype: "FP32", shape: [...featureShape] },
     ],
   };
 }
