@@ -85,7 +85,8 @@ export function createModelSlot(first: ServedModel, options: SlotOptions): Model
   const put = (next: ServedModel): void => {
     const before = current;
     current = next;
-    previous = { bundle: before.bundle, version: before.version, checkImages: before.checkImages, classifier: before.classifier };
+    const { bundle, version, checkImages, classifier, featureShape } = before;
+    previous = { bundle, version, checkImages, classifier, featureShape };
     ending.set(
       before,
       before.close().finally(() => ending.delete(before)),

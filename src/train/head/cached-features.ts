@@ -103,7 +103,9 @@ async function computeFeatures(job: FeatureJob, part: string, rows: number, widt
   });
   try {
     const { size } = await file.stat();
-    let done = Math.min(rows, Math.floor(size / (width * 4)));
+    // Whole batches: the same pictures then go through the backbone together as without the interruption.
+    const kept = Math.floor(size / (width * 4));
+    let done = kept >= rows ? rows : kept - (kept % batchSize);
     if (done > 0) await file.read(bytesOf(values), 0, done * width * 4, 0);
     let synced = done;
     while (done < rows) {
