@@ -8,7 +8,7 @@ import { parseParams, type Params } from "../../src/config/params.ts";
 import { writePatternSet } from "./pattern-set.ts";
 import { recordedContext } from "./recorded-output.ts";
 
-/** A working folder with the drawn patterns, imported and prepared, for classifiers on a backbone. */
+/** A working folder with drawn patterns, imported and prepared, for classifiers on a backbone. */
 export interface HeadProject {
   readonly cwd: string;
   params(backbone: string): Params;
@@ -18,7 +18,7 @@ export interface HeadProject {
   remove(): Promise<void>;
 }
 
-export async function makeHeadProject(side: number): Promise<HeadProject> {
+export async function makeHeadProject(side: number, patterns?: readonly string[]): Promise<HeadProject> {
   const cwd = await mkdtemp(join(tmpdir(), "serval-head-"));
   const output = recordedContext(cwd).output();
   const params = (backbone: string): Params =>
@@ -37,7 +37,7 @@ export async function makeHeadProject(side: number): Promise<HeadProject> {
     },
     remove: async () => await rm(cwd, { recursive: true, force: true }),
   };
-  await writePatternSet(join(cwd, "patterns"));
+  await writePatternSet(join(cwd, "patterns"), patterns);
   await project.prepare();
   return project;
 }

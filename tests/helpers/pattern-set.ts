@@ -47,10 +47,11 @@ export async function patternPicture(pattern: string, variant: number, kind: Pic
   return await image.ensureAlpha().png().toBuffer();
 }
 
-/** Draws the five classes into `dir`, one folder each; every third picture is gray, every third RGBA. Returns how many. */
-export async function writePatternSet(dir: string): Promise<number> {
+/** Draws the classes into `dir`, by default all five, one folder each; every third picture is gray, every third RGBA. Returns how many. */
+export async function writePatternSet(dir: string, patterns: readonly string[] = Object.keys(PATTERN_COUNTS)): Promise<number> {
   let count = 0;
-  for (const [pattern, pictures] of Object.entries(PATTERN_COUNTS)) {
+  for (const pattern of patterns) {
+    const pictures = PATTERN_COUNTS[pattern] ?? 0;
     await mkdir(join(dir, pattern), { recursive: true });
     for (let i = 0; i < pictures; i++) {
       const kind = (["rgb", "gray", "rgba"] as const)[i % 3] ?? "rgb";
