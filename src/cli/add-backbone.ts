@@ -1,6 +1,12 @@
 import { open, readFile, stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
-import { networkWeightsFile, onnxWeightsFile, type BackboneRecord, type OnnxFeatures } from "../backbones/backbone-record.ts";
+import {
+  corruptBackbone,
+  networkWeightsFile,
+  onnxWeightsFile,
+  type BackboneRecord,
+  type OnnxFeatures,
+} from "../backbones/backbone-record.ts";
 import { encodeFeatureModel } from "../backbones/feature-model.ts";
 import { fetchFromHub, parseHubSource, type HubConfig } from "../backbones/hub.ts";
 import type { OnnxBackbone } from "../backbones/load-backbone.ts";
@@ -107,14 +113,21 @@ async function readBundleBackbone(dir: string, options: AddBackboneOptions): Pro
   const path = join(dir, weightsFile);
   const bytes = await readWhole(path);
   const { mean, std } = readSafetensors(bytes, path).metadata;
-  const colours = (text: string | undefined): number[] | undefined => (text === undefined ? undefined : (JSON.parse(text) as number[]));
   return readNetwork(bytes, path, {
-    mean: colours(mean),
-    std: colours(std),
+    mean: parseColours(mean, path),
+    std: parseColours(std, path),
     ...defined(options),
     name: options.name ?? defaultName(name),
     origin: `the model ${name}, version ${shortDigest(bundle)}`,
   });
+}
+
+/** Three numbers, as the export writes them. */
+function parseColours(text: string | undefined, path: string): number[] | undefined {
+  if (text === undefined) return undefined;
+  const values = /^\[[-+\d.,e]+\]$/.test(text) ? text.slice(1, -1).split(",").map(Number) : [];
+  if (values.length === 3 && values.every((value) => Number.isFinite(value))) return values;
+  throw corruptBackbone(path, `says of its colours ${JSON.stringify(text)}; expected three numbers`);
 }
 
 async function addFromHub(options: AddBackboneOptions, output: Output, signal: AbortSignal): Promise<WrittenBackbone> {

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { loadBackbone } from "../../../src/backbones/load-backbone.ts";
 import { runCli } from "../../../src/cli/main.ts";
 import { sha256, sha256File } from "../../../src/files.ts";
+import { writeBundle } from "../../../src/model/bundle.ts";
 import { encodeSafetensors, float32Safetensor, parseSafetensors, type Safetensor } from "../../../src/model/safetensors.ts";
 import { efficientNetLite0 } from "../../../src/nn/architectures/efficientnet-lite0.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
@@ -171,6 +172,30 @@ describe("serval backbones", () => {
     const { code, out, err } = await backbones("list");
     expect([code, out.split("\n").length]).toEqual([0, 3]);
     expect(err).toContain(`E_BACKBONE_CORRUPT: bad: ${join(dir, "models/backbones/bad/backbone.json")} is not valid JSON`);
+  });
+
+  test("takes the backbone out of a model that was trained on one, with its colours", async () => {
+    const tiny = await writeTinyBundle(join(dir, "tiny"));
+    const tensors = await shippedTensors();
+    const own = { mean: "[0.5,0.25,0.5]", std: JSON.stringify(efficientNetLite0.std), architecture: "efficientnet-lite0" };
+    const checks = await Promise.all(tiny.manifest.checks.map(async ({ file }) => [file, await readFile(join(tiny.dir, file))] as const));
+    const bundle = await writeBundle(join(dir, "trained"), {
+      manifest: { ...tiny.manifest, name: "flowers" },
+      files: {
+        ...Object.fromEntries(checks),
+        "model.onnx": tiny.model,
+        "weights.safetensors": encodeSafetensors({ ...tensors, "fc.weight": float32Safetensor([2, 1280], new Float32Array(2560)) }, own),
+      },
+      card: "",
+      provenance: {},
+    });
+    expect((await backbones("add", "trained", "--name", "flowers-net")).code).toBe(0);
+    const { record, network } = await loadBackbone("flowers-net", dir);
+    expect(record.origin).toBe(`the model flowers, version ${bundle.digest.slice(0, 12)}`);
+    expect([network.mean, network.std]).toEqual([[0.5, 0.25, 0.5], efficientNetLite0.std]);
+    const kept = parseSafetensors(await readFile(join(dir, "models/backbones/flowers-net/weights.safetensors"))).tensors;
+    expect(Object.keys(kept).sort()).toEqual(Object.keys(tensors).sort());
+    expect(Buffer.from(kept["conv_head.weight"]!.data).equals(Buffer.from(tensors["conv_head.weight"]!.data))).toBe(true);
   });
 
   test("a bundle without a network that Serval can take a backbone from is refused by the first tensor", async () => {
