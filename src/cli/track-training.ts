@@ -192,9 +192,10 @@ async function describeModel(
   metrics: Metrics,
   { name, digest: dataDigest }: DatasetInput,
 ): Promise<TrackedModel> {
-  const { manifest, digest } = await loadBundle(dir);
+  const bundle = await loadBundle(dir);
+  const { manifest, digest } = bundle;
   const bundleFiles = (await filesIn(dir)).map((path) => [path, { copyOf: join(dir, path) }] as const);
-  const mlflowFiles = Object.entries(mlflowModelFiles(manifest, new Date())).map(([path, text]) => [path, { text }] as const);
+  const mlflowFiles = Object.entries(mlflowModelFiles(bundle, new Date())).map(([path, text]) => [path, { text }] as const);
   return {
     name: role,
     digest,

@@ -1,5 +1,7 @@
 import { stringify } from "yaml";
-import { modelFile, type BundleManifest } from "./manifest.ts";
+import type { Bundle } from "./bundle.ts";
+import { readFeatureShape } from "./feature-shape.ts";
+import { modelFile } from "./manifest.ts";
 
 /** What only the server knows of a model. */
 export interface MlflowIds {
@@ -13,7 +15,7 @@ export interface MlflowIds {
  * the bundle on a server only: they name a time and ids, which a bundle must not.
  */
 export function mlflowModelFiles(
-  manifest: Pick<BundleManifest, "labels" | "preprocess">,
+  { manifest, model }: Pick<Bundle, "manifest" | "model">,
   createdAt: Date,
   ids: MlflowIds = {},
 ): Record<string, string> {
@@ -21,7 +23,13 @@ export function mlflowModelFiles(
   const { width, height } = preprocess.crop ?? preprocess;
   const tensor = (dtype: string, shape: readonly number[]): object => ({ type: "tensor", "tensor-spec": { dtype, shape } });
   const scores = (name: string): object => ({ name, ...tensor("float32", [-1, labels.length]) });
-  const features = { name: "features", ...tensor("float32", [-1, -1, -1, -1]) };
+  const features = {
+    name: "features",
+    ...tensor(
+      "float32",
+      readFeatureShape(model).map(() => -1),
+    ),
+  };
   return {
     MLmodel: stringify({
       flavors: {

@@ -16,12 +16,14 @@ export interface ModelInterface {
   /** What has to be fed: inputs without a value in the file. */
   readonly inputs: readonly TensorInterface[];
   readonly outputs: readonly TensorInterface[];
-  /** Numbers in the constants of the graph. */
+  /** Numbers in the constants of the graph that are not whole ones. */
   readonly parameterCount: number;
 }
 
 const longestName = 4096;
 const mostDimensions = 64;
+/** float, float16, double and bfloat16. */
+const floatTypes: ReadonlySet<number> = new Set([1, 10, 11, 16]);
 
 /**
  * Reads what goes into a model and comes out of it, without a copy of its weights. `checkModel` has to have passed. Field numbers:
@@ -67,13 +69,14 @@ function readStandardOpset(entry: ProtobufReader): number {
 }
 
 function readConstant(tensor: ProtobufReader): { name: string; elements: number } {
-  let [name, elements] = ["", 1];
+  let [name, type, elements] = ["", 0, 1];
   while (tensor.next()) {
     if (tensor.field === 1) elements *= tensor.numbers(mostDimensions).reduce((product, size) => product * size, 1);
+    else if (tensor.field === 2) type = tensor.number();
     else if (tensor.field === 8) name = tensor.text(longestName);
     else tensor.skip();
   }
-  return { name, elements };
+  return { name, elements: floatTypes.has(type) ? elements : 0 };
 }
 
 /** ValueInfoProto { name 1, type 2 { tensor_type 1 { elem_type 1, shape 2 { dim 1 { dim_value 1, dim_param 2 } } } } }. */

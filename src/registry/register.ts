@@ -60,9 +60,9 @@ export async function registerBundle(options: RegisterOptions): Promise<Register
 }
 
 async function uploadBundle({ tracking, bundle, signal, onProgress }: RegisterOptions, model: LoggedModel): Promise<void> {
-  const { dir, manifest } = bundle;
+  const { dir } = bundle;
   const own = await bundlePaths(bundle);
-  const made = mlflowModelFiles(manifest, new Date(), { modelId: model.modelId });
+  const made = mlflowModelFiles(bundle, new Date(), { modelId: model.modelId });
   const total = own.length + Object.keys(made).length;
   let done = 0;
   const upload = async (path: string, data: Blob): Promise<void> => {

@@ -3,6 +3,7 @@ import { defaultImageLimits } from "../image/check-image.ts";
 import type { Preprocess } from "../image/preprocess.ts";
 import { preprocessImage } from "../image/preprocess-image.ts";
 import { modelFile, weightsFile, writeBundle, type Bundle, type BundleCheck } from "../model/bundle.ts";
+import { readFeatureShape } from "../model/feature-shape.ts";
 import { encodeSafetensors, float16Safetensor, float32Safetensor, type Safetensor } from "../model/safetensors.ts";
 import type { Precision } from "../nn/lower.ts";
 import { elementCount } from "../onnx/builder.ts";
@@ -100,6 +101,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
     metrics,
     answered: answeredPart({ labels: shards.labels, truth: val.classIndex, probabilities }, abstainBelow),
     seed: input.seed,
+    vectorFeatures: readFeatureShape(model).length === 2,
     ...(input.init && { init: input.init }),
     ...(network.backbone && { backbone: network.backbone }),
     ...(input.notice === undefined ? {} : { notice: input.notice }),

@@ -22,6 +22,8 @@ export interface ModelCardInput {
   readonly seed: number;
   /** The model that the weights came from, where they did not begin at random. */
   readonly init?: { readonly name: string; readonly digest: string; readonly keepsHead: boolean };
+  /** Whether the features are one row of numbers for a picture, not maps of its places. */
+  readonly vectorFeatures?: boolean;
   /** The pretrained network inside, where there is one. */
   readonly backbone?: { readonly name: string; readonly digest: string };
   /** Says what the images really are, where they are not photographs (a drawn sample): it stands first. */
@@ -60,7 +62,7 @@ export function buildModelCard(input: ModelCardInput): string {
     `Data version \`${plain(input.dataVersion)}\` (SHA-256 of the manifest that lists every image).`,
     dataTable(input),
     "## Input",
-    preprocessText(input.preprocess),
+    preprocessText(input.preprocess, input.vectorFeatures ?? false),
     "## Training",
     input.backbone === undefined
       ? `Network \`${plain(input.architecture.name)}\`, ${thousands(input.architecture.parameterCount)} parameters, weights of epoch ` +
@@ -200,7 +202,7 @@ function dataTable({ labels, images }: ModelCardInput): string {
   ].join("\n");
 }
 
-function preprocessText({ orient, width, height, fit, kernel, crop }: Preprocess): string {
+function preprocessText({ orient, width, height, fit, kernel, crop }: Preprocess, vectorFeatures: boolean): string {
   const fits = { squash: "stretched to", crop: "scaled to fill and cut to", pad: "scaled to fit into, with black bars," } as const;
   const steps = [
     ...(orient ? ["turned by its EXIF orientation"] : []),
@@ -210,7 +212,7 @@ function preprocessText({ orient, width, height, fit, kernel, crop }: Preprocess
   const { width: w, height: h } = crop ?? { width, height };
   return (
     `A picture is ${listing(steps)}. The network's input \`images\` is uint8 [N, ${h}, ${w}, 3] RGB; its outputs are \`logits\` and ` +
-    `\`probabilities\` [N, K], in the order of the labels above, and \`features\` [N, C, h, w], the last maps.`
+    `\`probabilities\` [N, K], in the order of the labels above, and \`features\` ${vectorFeatures ? "[N, C], what the classifier takes" : "[N, C, h, w], the last maps"}.`
   );
 }
 

@@ -1,9 +1,11 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { parse } from "yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadBackbone, type OnnxBackbone } from "../../../../src/backbones/load-backbone.ts";
 import { addBackbone } from "../../../../src/cli/add-backbone.ts";
 import { loadBundle, weightsFile, type Bundle } from "../../../../src/model/bundle.ts";
+import { mlflowModelFiles } from "../../../../src/model/mlflow-model.ts";
 import { parseSafetensors, safetensorNumbers } from "../../../../src/model/safetensors.ts";
 import { onnxruntime } from "../../../../src/runtime/onnxruntime.ts";
 import { makeHeadProject, type HeadProject } from "../../../helpers/head-project.ts";
@@ -71,6 +73,19 @@ describe("a classifier on an ONNX file", () => {
     expect(best.accuracy).toBeGreaterThan(0.6);
     const bundle = await loadBundle(join(cwd, best.dir));
     expect(bundle.manifest).toMatchObject({ formatVersion: 2, backbone: { name, digest: backbone.digest, strategy: "head" } });
+
+    const parameters = channels * 192 + channels + classes * (channels + 1);
+    const card = await readFile(join(bundle.dir, "README.md"), "utf8");
+    expect(card).toContain(`Network \`${name}\`, ${parameters.toLocaleString("en")} parameters.`);
+    expect(card).toContain(
+      `\`features\` ${options.kind === "maps" ? "[N, C, h, w], the last maps" : "[N, C], what the classifier takes"}.`,
+    );
+    const { signature } = parse(mlflowModelFiles(bundle, new Date())["MLmodel"]!) as { signature: { outputs: string } };
+    expect(JSON.parse(signature.outputs)).toContainEqual({
+      name: "features",
+      type: "tensor",
+      "tensor-spec": { dtype: "float32", shape: featureShape.map(() => -1) },
+    });
 
     const service = await startTestService({ service: { modelDir: bundle.dir } });
     try {
