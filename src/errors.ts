@@ -403,7 +403,7 @@ const table = {
     title: "There is no backbone of that name or in that folder.",
     status: 404,
     exit: 2,
-    hint: "Name a folder with a backbone.json, or `efficientnet-lite0`, which comes with Serval.",
+    hint: "`serval backbones list` names those that are there, `serval backbones add` adds one; `efficientnet-lite0` comes with Serval.",
   },
   E_BACKBONE_CORRUPT: {
     title: "A file of a backbone is damaged, or belongs to another network.",

@@ -38,6 +38,12 @@ export async function listBackbones(cwd: string): Promise<FoundBackbone[]> {
  */
 export async function findBackbone(name: string, cwd: string): Promise<FoundBackbone> {
   if (/\.onnx$/i.test(name)) return await findByFile(name, cwd);
+  if (name.startsWith("hf:")) {
+    throw missing(
+      `${name} is an address: a backbone is downloaded once, and then used by its name.`,
+      `Run \`serval backbones add ${name}\` first.`,
+    );
+  }
   if (!new RegExp(backboneNamePattern).test(name)) {
     const dir = resolve(cwd, name);
     if (await hasRecord(dir)) return { name, dir, shipped: false };

@@ -39,7 +39,11 @@ export function checkOnnxFile(bytes: Uint8Array, path: string): void {
     checkModel(bytes);
   } catch (error) {
     if (!(error instanceof ServalError)) throw error;
-    throw new ServalError(error.code, `${path}: ${error.message}`, { cause: error, details: { file: path } });
+    throw new ServalError(error.code, `${path}: ${error.message}`, {
+      cause: error,
+      details: { file: path },
+      hint: "Where you trust the file, export it again as one file with standard operators, in PyTorch with `torch.onnx.export(..., external_data=False)`.",
+    });
   }
 }
 

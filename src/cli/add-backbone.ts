@@ -27,7 +27,7 @@ import { downloadLockFile } from "../http/download-lock.ts";
 import { loadBundle, shortDigest, weightsFile } from "../model/bundle.ts";
 import { encodeSafetensors, type Safetensor } from "../model/safetensors.ts";
 import { onnxruntime } from "../runtime/onnxruntime.ts";
-import type { Output } from "./output.ts";
+import type { Output, Progress } from "./output.ts";
 
 export interface AddBackboneOptions extends OnnxFlags {
   /** The working folder. */
@@ -133,20 +133,23 @@ function parseColours(text: string | undefined, path: string): number[] | undefi
 async function addFromHub(options: AddBackboneOptions, output: Output, signal: AbortSignal): Promise<WrittenBackbone> {
   const { cwd, stateDir } = options;
   const source = parseHubSource(options.source);
-  const progress = output.progress("Downloading", 100, "%");
+  let progress: Progress | undefined;
   try {
     const { path, config, pin } = await fetchFromHub(source, {
       endpoint: hubEndpoint(),
       lockPath: join(cwd, downloadLockFile),
       dir: resolve(cwd, stateDir, "downloads"),
       signal,
-      onProgress: (done, total) => progress.update(total > 0 ? Math.floor((100 * done) / total) : 0, megabytes(done, total)),
+      onProgress: (done, total) => {
+        progress ??= output.progress("Downloading", Math.round(total / 1e6), "MB");
+        progress.update(Math.round(done / 1e6));
+      },
     });
     const added = readNetwork(await readWhole(path), path, describeHub(options, source, config));
     await pin();
     return await writeBackbone(cwd, added);
   } finally {
-    progress.end();
+    progress?.end();
   }
 }
 
@@ -224,9 +227,4 @@ function defaultName(text: string): string {
   const name = backboneNameOf(text);
   if (name !== "") return name;
   throw new ServalError("E_USAGE", `--name is missing: ${JSON.stringify(text)} does not make a name.`);
-}
-
-function megabytes(done: number, total: number): string {
-  const format = (bytes: number): string => (bytes / 1e6).toFixed(1);
-  return total > 0 ? `${format(done)} of ${format(total)} MB` : `${format(done)} MB`;
 }

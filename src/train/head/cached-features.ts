@@ -4,6 +4,7 @@ import { encodeFeatureModel } from "../../backbones/feature-model.ts";
 import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
 import { recipeOf } from "../../data/shard-index.ts";
 import type { Shards, Split } from "../../data/shards.ts";
+import { ServalError } from "../../errors.ts";
 import { sha256, writeFileAtomic } from "../../files.ts";
 import type { Engine } from "../../runtime/engine.ts";
 import { readCentered } from "../batches.ts";
@@ -92,6 +93,14 @@ async function readIfThere(path: string): Promise<Buffer | undefined> {
   });
 }
 
+/** Only the record of a backbone says how many features it has, and anyone may have edited it. */
+function wrongWidth({ record, network }: LoadedBackbone, got: number): ServalError {
+  return new ServalError(
+    "E_BACKBONE_CORRUPT",
+    `The backbone ${record.name} makes ${got} features of a picture; its backbone.json says ${network.channels}.`,
+  );
+}
+
 /** Writes rows at their places, so that two runs at once write the same bytes to the same places. */
 async function computeFeatures(job: FeatureJob, part: string, rows: number, width: number): Promise<Float32Array> {
   const { engine, backbone, shards, split, side, threads, onProgress } = job;
@@ -112,7 +121,9 @@ async function computeFeatures(job: FeatureJob, part: string, rows: number, widt
       const count = Math.min(batchSize, rows - done);
       const data = readCentered(shards, split, done, count, { width: side, height: side });
       const outputs = await session.run({ images: { dtype: "uint8", shape: [count, side, side, 3], data } }, {}, ["embedding"]);
-      values.set(outputs["embedding"]?.data as Float32Array, done * width);
+      const made = outputs["embedding"]?.data as Float32Array;
+      if (made.length !== count * width) throw wrongWidth(backbone, made.length / count);
+      values.set(made, done * width);
       await file.write(bytesOf(values), done * width * 4, count * width * 4, done * width * 4);
       done += count;
       if (done - synced >= rowsPerSync) {

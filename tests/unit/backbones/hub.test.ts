@@ -185,11 +185,26 @@ describe("a hub that has nothing to give", () => {
     await nothingDone();
   });
 
+  test("sends more than a backbone may have without saying so: it stops there", async () => {
+    hub.override = (response) => void response.writeHead(200).end(Buffer.alloc(1_500_000));
+    const { code, err } = await add();
+    expect([code, err]).toEqual([1, expect.stringMatching(/has 1\d{6} bytes or more; at most 1000000 are accepted\./)]);
+    await nothingDone();
+  });
+
   test.each(["file:///etc/hostname", "ftp://127.0.0.1/x", "data:text/plain,x"])("redirects to %s: not followed", async (address) => {
     hub.redirect = address;
     const { code, err } = await add();
     expect([code, err]).toEqual([1, expect.stringContaining("could not be downloaded: fetch failed")]);
     await nothingDone();
+  });
+
+  test("is not asked by a training: an address is added first", async () => {
+    await expect(loadBackbone(source, dir)).rejects.toMatchObject({
+      code: "E_BACKBONE_MISSING",
+      hint: `Run \`serval backbones add ${source}\` first.`,
+    });
+    expect(hub.requests).toEqual([]);
   });
 
   test("HF_ENDPOINT has to be an http(s) address", () => {

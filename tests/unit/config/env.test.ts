@@ -39,6 +39,7 @@ describe("the environment", () => {
       awsEndpointUrl: null,
       awsRegion: null,
       awsDefaultRegion: null,
+      hubEndpoint: null,
     });
   });
 

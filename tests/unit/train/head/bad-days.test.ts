@@ -90,6 +90,17 @@ describe("a cache of features", () => {
   });
 });
 
+test("a record that says another number of features than the backbone makes is refused", async () => {
+  const path = join(project.cwd, "models/backbones/first/backbone.json");
+  const text = await readFile(path, "utf8");
+  await writeFile(path, text.replace('"channels": 8', '"channels": 16'));
+  await expect(project.train("first", freshState())).rejects.toMatchObject({
+    code: "E_BACKBONE_CORRUPT",
+    message: "The backbone first makes 8 features of a picture; its backbone.json says 16.",
+  });
+  await writeFile(path, text);
+});
+
 describe("pictures that do not fit the backbone", () => {
   test.each([16, 24])("of %i pixels, smaller than its stride: the message names the multiple", async (cropSize) => {
     const params = project.params(shipped);
