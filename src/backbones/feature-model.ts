@@ -1,3 +1,4 @@
+import type { FeatureNetwork } from "../nn/architectures/architecture.ts";
 import { buildFeatureModel } from "../nn/feature-model.ts";
 import type { Precision } from "../nn/lower.ts";
 import { OnnxBuilder, type Emitted } from "../onnx/builder.ts";
@@ -6,14 +7,26 @@ import { DTYPE_CODES, type OnnxModel } from "../onnx/model.ts";
 import { readInterface, type TensorInterface } from "../onnx/model-interface.ts";
 import { spliceModels } from "../onnx/splice.ts";
 import type { OnnxFeatures } from "./backbone-record.ts";
-import type { LoadedBackbone, OnnxBackbone } from "./load-backbone.ts";
+import type { LoadedBackbone } from "./load-backbone.ts";
 
 /** A backbone as the bytes of an ONNX file: `images` uint8 [N,side,side,3] RGB -> `features` and `embedding` [N,C]. */
 export function encodeFeatureModel(backbone: LoadedBackbone, side: number): Uint8Array {
   if (backbone.kind === "network") {
     return encodeModel(buildFeatureModel(backbone.network, backbone.weights, { height: side, width: side, blockSize: 0 }));
   }
-  return spliceOnnx(backbone, {}, (builder, embedding) => builder.output("embedding", embedding, ["N", backbone.onnx.channels]));
+  return encodeOnnxFeatures(backbone);
+}
+
+/** An ONNX file, and how it takes pictures and gives features. */
+export interface OnnxSource {
+  readonly model: Uint8Array;
+  readonly onnx: OnnxFeatures;
+  readonly network: Pick<FeatureNetwork, "name" | "mean" | "std">;
+}
+
+/** The same for an ONNX file: `images` uint8 [N,side,side,3] -> `features` and `embedding` [N,C]. */
+export function encodeOnnxFeatures(source: OnnxSource): Uint8Array {
+  return spliceOnnx(source, {}, (builder, embedding) => builder.output("embedding", embedding, ["N", source.onnx.channels]));
 }
 
 export interface ClassifierOptions {
@@ -33,12 +46,12 @@ export interface ClassifierOptions {
  * `probabilities` [N,K], and `features` [N,C,h,w] where the backbone makes maps, else [N,C].
  */
 export function encodeOnnxClassifier(
-  backbone: OnnxBackbone,
+  source: OnnxSource,
   { weight, bias, temperature, precision, metadata }: ClassifierOptions,
 ): Uint8Array {
-  const { channels } = backbone.onnx;
+  const { channels } = source.onnx;
   const classes = bias.length;
-  return spliceOnnx(backbone, metadata, (builder, embedding) => {
+  return spliceOnnx(source, metadata, (builder, embedding) => {
     const shape = [classes, channels];
     const matrix = precision === "float16" ? builder.halves(weight, shape) : builder.floats(weight, shape);
     const logits = builder.node("Gemm", [embedding, matrix, builder.floats(bias)], [0, classes], { attributes: { transB: 1 } });
@@ -54,7 +67,7 @@ export function encodeOnnxClassifier(
  * the operator sets 11 to 21, because the file keeps its own.
  */
 function spliceOnnx(
-  { model, onnx, network: { name, mean, std } }: OnnxBackbone,
+  { model, onnx, network: { name, mean, std } }: OnnxSource,
   metadata: Readonly<Record<string, string>>,
   finish: (builder: OnnxBuilder, embedding: Emitted) => void,
 ): Uint8Array {

@@ -1,15 +1,8 @@
 import { open, readFile, stat } from "node:fs/promises";
 import { basename, extname, join, resolve } from "node:path";
-import {
-  corruptBackbone,
-  networkWeightsFile,
-  onnxWeightsFile,
-  type BackboneRecord,
-  type OnnxFeatures,
-} from "../backbones/backbone-record.ts";
-import { encodeFeatureModel } from "../backbones/feature-model.ts";
+import { corruptBackbone, networkWeightsFile, onnxWeightsFile } from "../backbones/backbone-record.ts";
+import { encodeOnnxFeatures, type OnnxSource } from "../backbones/feature-model.ts";
 import { fetchFromHub, parseHubSource, type HubConfig } from "../backbones/hub.ts";
-import type { OnnxBackbone } from "../backbones/load-backbone.ts";
 import { describeOnnx, type OnnxFlags } from "../backbones/onnx-source.ts";
 import {
   largestWeightsBytes,
@@ -177,27 +170,23 @@ async function readOnnx(bytes: Uint8Array, path: string, options: AddBackboneOpt
   }
   const record: NewBackbone["record"] = {
     name: options.name ?? defaultName(basename(path, extname(path))),
-    onnx: { ...described, channels: 1 },
     mean,
     std,
     licence: options.licence ?? unknownLicence,
     origin: describeFile(bytes, path),
   };
-  const channels = await countChannels(bytes, record, { ...described, channels: 1 }, path);
+  const source = { model: bytes, onnx: { ...described, channels: 1 }, network: { name: record.name, mean, std } };
+  const channels = await countChannels(source, path);
   return { record: { ...record, onnx: { ...described, channels } }, file: onnxWeightsFile, bytes };
 }
 
-async function countChannels(model: Uint8Array, record: NewBackbone["record"], onnx: OnnxFeatures, path: string): Promise<number> {
-  const { name, mean = [], std = [] } = record;
-  const { side, kind } = onnx;
-  const whole: BackboneRecord = { formatVersion: 1, ...record, files: {} };
-  const network = { name, mean, std, side, sizeMultiple: side, nonNegative: false, channels: onnx.channels };
-  const backbone: OnnxBackbone = { kind: "onnx", record: whole, digest: "", identity: "", network, onnx, model };
+async function countChannels(source: OnnxSource, path: string): Promise<number> {
+  const { side, kind, output } = source.onnx;
   const refuse = (what: string, cause?: unknown): never => {
     throw new ServalError("E_BACKBONE_UNFIT", `${path}: ${what}.`, { cause, details: { file: path } });
   };
   const count = 2;
-  const session = await onnxruntime.createSession(encodeFeatureModel(backbone, side)).catch((error: unknown) => {
+  const session = await onnxruntime.createSession(encodeOnnxFeatures(source)).catch((error: unknown) => {
     return refuse(`the engine does not load it: ${(error as Error).message.replace(/\.$/, "")}`, error);
   });
   try {
@@ -210,7 +199,7 @@ async function countChannels(model: Uint8Array, record: NewBackbone["record"], o
     });
     const [rows, channels] = embedding?.shape ?? [];
     if (rows !== count || channels === undefined || embedding?.shape.length !== 2) {
-      return refuse(`expected ${kind} for ${count} pictures in the output ${onnx.output}, got features [${embedding?.shape.join(", ")}]`);
+      return refuse(`expected ${kind} for ${count} pictures in the output ${output}, got features [${embedding?.shape.join(", ")}]`);
     }
     if (!(embedding.data as Float32Array).every((value) => Number.isFinite(value))) return refuse("its features are not finite numbers");
     return channels;
