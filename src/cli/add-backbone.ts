@@ -105,7 +105,13 @@ async function readBundleBackbone(dir: string, options: AddBackboneOptions): Pro
   if (!(weightsFile in files)) throw new ServalError("E_BACKBONE_UNFIT", `${dir} has no ${weightsFile}.`);
   const path = join(dir, weightsFile);
   const bytes = await readWhole(path);
-  const { mean, std } = readSafetensors(bytes, path).metadata;
+  const { tensors, metadata } = readSafetensors(bytes, path);
+  if (Object.keys(tensors).every((key) => key.startsWith("fc."))) {
+    throw new ServalError("E_BACKBONE_UNFIT", `${path} holds a classifier alone: the backbone of this model is an ONNX file.`, {
+      hint: "Add the ONNX file that the model was trained on.",
+    });
+  }
+  const { mean, std } = metadata;
   return readNetwork(bytes, path, {
     mean: parseColours(mean, path),
     std: parseColours(std, path),

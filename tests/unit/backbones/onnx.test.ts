@@ -6,8 +6,9 @@ import { encodeFeatureModel, encodeOnnxClassifier } from "../../../src/backbones
 import { loadBackbone, type OnnxBackbone } from "../../../src/backbones/load-backbone.ts";
 import { runCli } from "../../../src/cli/main.ts";
 import { checkModel } from "../../../src/onnx/check-model.ts";
-import { encodeModel } from "../../../src/onnx/encode.ts";
+import { encodeModel, writeNodes, writeTensors } from "../../../src/onnx/encode.ts";
 import { readInterface } from "../../../src/onnx/model-interface.ts";
+import { ProtobufWriter } from "../../../src/onnx/protobuf.ts";
 import { onnxruntime } from "../../../src/runtime/onnxruntime.ts";
 import { foreignFile, foreignModel, type ForeignOptions } from "../../helpers/onnx-backbone.ts";
 import { randomArray } from "../../helpers/random-array.ts";
@@ -164,6 +165,52 @@ describe("an ONNX file as a backbone", () => {
     expect(Buffer.from(encodeOnnxClassifier(backbone, { ...classifier, precision: "float32" })).includes("serval2/inner/logits")).toBe(
       true,
     );
+  });
+
+  test("with a graph inside of a node that reads a value of the graph around it", async () => {
+    // Both branches read "logits", which is renamed beside a classifier, whose output has that name.
+    const between = "logits";
+    const base = foreignModel({ kind: "maps", layout: "NCHW", side, channels, names: { ...plainNames, output: "unused", between } });
+    const branch = (op: string, name: string) => (graph: ProtobufWriter) =>
+      graph
+        .message(1, (node) => node.string(1, between).string(2, name).string(3, name).string(4, op))
+        .string(2, name)
+        .message(12, (value) => value.string(1, name));
+    const attribute = (name: string, op: string) => (out: ProtobufWriter) => out.string(1, name).message(6, branch(op, name)).int(20, 5);
+    const condition = { name: "condition", dtype: "bool", shape: [], bytes: Uint8Array.of(1) } as const;
+    const outputs = [{ ...base.outputs[0]!, name: "features" }];
+    const bytes = new ProtobufWriter()
+      .int(1, 8)
+      .message(7, (graph) => {
+        writeNodes(graph, base.nodes);
+        graph.message(1, (node) =>
+          node
+            .string(1, "condition")
+            .string(2, "features")
+            .string(3, "choice")
+            .string(4, "If")
+            .message(5, attribute("then_branch", "Identity"))
+            .message(5, attribute("else_branch", "Neg")),
+        );
+        graph.string(2, "nested");
+        writeTensors(graph, { ...base, initializers: [...base.initializers, condition], outputs });
+      })
+      .message(8, (opset) => opset.int(2, 17))
+      .finish();
+    const { code, err } = await add("nested", bytes, ...colours);
+    expect([code, err]).toEqual([0, ""]);
+    const backbone = (await loadBackbone("nested", dir)) as OnnxBackbone;
+    const alone = await runAlone(backbone, {});
+    const classifier = {
+      weight: new Float32Array(channels * classes).fill(1),
+      bias: new Float32Array(classes),
+      temperature: 1,
+      metadata: {},
+    };
+    const model = encodeOnnxClassifier(backbone, { ...classifier, precision: "float32" });
+    checkModel(model);
+    const { features } = await run(model, { images: { dtype: "uint8", shape: [count, side, side, 3], data: images } });
+    expectClose(features!.values, alone.values);
   });
 
   test("has a record with all that was read from the file, and is also known by the file itself", async () => {

@@ -4,6 +4,7 @@ import { parse } from "yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadBackbone, type OnnxBackbone } from "../../../../src/backbones/load-backbone.ts";
 import { addBackbone } from "../../../../src/cli/add-backbone.ts";
+import { trainModel } from "../../../../src/cli/commands/train.ts";
 import { loadBundle, weightsFile, type Bundle } from "../../../../src/model/bundle.ts";
 import { mlflowModelFiles } from "../../../../src/model/mlflow-model.ts";
 import { parseSafetensors, safetensorNumbers } from "../../../../src/model/safetensors.ts";
@@ -115,9 +116,19 @@ describe("a classifier on an ONNX file", () => {
     }
   });
 
+  test("cannot be taken out of the model again: the message says what to add instead", async () => {
+    const { cwd } = project;
+    const options = { cwd, source: "artifacts/best", stateDir: ".serval" };
+    await expect(addBackbone(options, recordedContext(cwd).output(), new AbortController().signal)).rejects.toMatchObject({
+      code: "E_BACKBONE_UNFIT",
+      message: expect.stringContaining(
+        "weights.safetensors holds a classifier alone: the backbone of this model is an ONNX file.",
+      ) as string,
+    });
+  });
+
   test("takes pictures of one size only: the message names it and the keys to change", async () => {
     const params = project.params("maps-nchw");
-    const { trainModel } = await import("../../../../src/cli/commands/train.ts");
     const smaller = { ...params, train: { ...params.train, cropSize: 32 } };
     const output = recordedContext(project.cwd).output();
     await expect(trainModel({ cwd: project.cwd, params: smaller }, output, new AbortController().signal)).rejects.toMatchObject({
