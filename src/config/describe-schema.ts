@@ -57,8 +57,12 @@ export function describeGot(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
+/** Nobody mistypes a key of this length; comparing longer ones would take time that grows with their length. */
+const longestWord = 100;
+
 /** The candidate that a mistyped word most probably means, or undefined when none is near. Dotted paths compare by their last key too. */
 export function nearestKey(word: string, candidates: readonly string[]): string | undefined {
+  if (word.length > longestWord) return undefined;
   const wanted = plainLeaf(word);
   let best: { key: string; distance: number } | undefined;
   for (const key of candidates) {

@@ -86,7 +86,6 @@ export function trackingUri(env: Environment = environment()): string | null {
   return env["MLFLOW_TRACKING_URI"]?.trim() || null;
 }
 
-<<<<<<< HEAD
 /** What helps a decoder process to start, and none of what its parent knows: it opens files from strangers. */
 const decoderVariables = ["NODE_COMPILE_CACHE", "NODE_V8_COVERAGE", "LD_LIBRARY_PATH", "SystemRoot"];
 
@@ -95,7 +94,8 @@ export function decoderEnvironment(env: Environment = environment()): NodeJS.Pro
   const kept = decoderVariables.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]] as const]));
   // Decoders allocate from several threads; glibc would keep a heap for each.
   return { ...Object.fromEntries(kept), MALLOC_ARENA_MAX: "2" };
-=======
+}
+
 /** Address of the hub that `hf:OWNER/NAME@REVISION` means: what HF_ENDPOINT says, as in the hub's own clients. */
 export function hubEndpoint(env: Environment = environment()): string {
   const text = env["HF_ENDPOINT"]?.trim() || "https://huggingface.co";
@@ -103,5 +103,4 @@ export function hubEndpoint(env: Environment = environment()): string {
     throw new ServalError("E_ENV", `HF_ENDPOINT: expected an http(s) address, got ${JSON.stringify(text)}.`);
   }
   return text.replace(/\/+$/, "");
->>>>>>> 41f7085 (backbones list, show, add, remove; an ONNX file with a feature output is a frozen backbone, and one file with its classifier in the bundle)
 }

@@ -129,7 +129,11 @@ function findProblems(value: unknown): Problem[] {
       const childPath = path === "" ? key : `${path}.${key}`;
       const childNode = Object.hasOwn(node.properties, key) ? node.properties[key] : undefined;
       if (childNode) visit(childNode, child, childPath);
-      else problems.push({ path: childPath, text: `there is no such parameter.${suggest(childPath)}` });
+      else
+        problems.push({
+          path: childPath.length > 100 ? `${childPath.slice(0, 100)}…` : childPath,
+          text: `there is no such parameter.${suggest(childPath)}`,
+        });
     }
   };
   visit(paramsSchema, value, "");

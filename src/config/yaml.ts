@@ -62,10 +62,16 @@ export function readYaml(text: string, file: string, code: ErrorCode, { intAsBig
     throw new ServalError(code, `${file}: expected at most ${limits.characters} characters of YAML, got ${text.length}.`);
   }
   checkTokens(text, fail);
-  const document = withoutStackTraces(() =>
-    // `uniqueKeys` compares each key with each other one: a mapping of 100,000 keys would take minutes.
-    parseDocument(text, { lineCounter: lines, intAsBigInt, uniqueKeys: false, prettyErrors: false, logLevel: "silent" }),
-  );
+  const document = withoutStackTraces(() => {
+    try {
+      // `uniqueKeys` compares each key with each other one: a mapping of 100,000 keys would take minutes.
+      return parseDocument(text, { lineCounter: lines, intAsBigInt, uniqueKeys: false, prettyErrors: false, logLevel: "silent" });
+    } catch (error) {
+      // Mappings can lie inside each other within one line (`a: b: c: …` below a `?`), which no count of tokens sees.
+      if (error instanceof RangeError) return fail(0, tooDeep, error);
+      throw error;
+    }
+  });
   const [error] = document.errors;
   if (error) {
     // The parser calls itself for each level of indentation.

@@ -153,7 +153,8 @@ function checkRoundTrip(text: string): void {
   if (!isYamlMap(value) || value.size === 0) return;
   const again = parseYaml(renderYaml(value), "x.yaml", "E_PARAMS").value;
   if (sameValue(value, again)) return;
-  // DVC's writer (ruamel.yaml 0.18) loses spaces where it folds a line after a run of them, and dvc.lock must be the same bytes.
-  const words = (one: YamlValue): string => (JSON.stringify(toPlain(one)) ?? "").replaceAll(/ +/g, " ");
+  // DVC's writer (ruamel.yaml 0.18) loses spaces where it folds a line after a run of them, and adds one where it folds a run of control
+  // characters. dvc.lock must be the same bytes.
+  const words = (one: YamlValue): string => (JSON.stringify(toPlain(one)) ?? "").replaceAll(/ +/g, "");
   expectThat(words(value) === words(again), "YAML that was read, written and read again says something else");
 }

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { download, type DownloadOptions } from "../../../src/data/sources/download.ts";
+import { download, type DownloadOptions } from "../../../src/http/download.ts";
 import { openSource } from "../../../src/data/sources/open-source.ts";
 import { ServalError } from "../../../src/errors.ts";
 import { isPublicHost } from "../../../src/http/public-address.ts";
