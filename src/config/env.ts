@@ -102,5 +102,5 @@ export function hubEndpoint(env: Environment = environment()): string {
   if (!/^https?:$/.test(URL.parse(text)?.protocol ?? "")) {
     throw new ServalError("E_ENV", `HF_ENDPOINT: expected an http(s) address, got ${JSON.stringify(text)}.`);
   }
-  return text.replace(/\/+$/, "");
+  return text.endsWith("/") ? text.slice(0, -1) : text;
 }

@@ -22,9 +22,9 @@ export const defaultMaxDecodeMs = 5000;
 export const defaultImageLimits: ImageLimits = { maxBytes: 64 * 1024 * 1024, maxPixels: 100_000_000 };
 
 /** The longest side that a JPEG can have. A decoder has work for each row, however short it is. */
-export const maxSide = 65_535;
+const maxSide = 65_535;
 /** Of an animation only the first frame is decoded, but the libraries look at all of them. */
-export const maxFrames = 10_000;
+const maxFrames = 10_000;
 /** For each pixel of `maxPixels`: red, green, blue and alpha, or red, green and blue of 16 bits for two thirds of the pixels. */
 const bytesPerPixel = 4;
 

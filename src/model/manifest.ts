@@ -69,7 +69,7 @@ export const unsealedFiles: readonly string[] = [cardFile, provenanceFile];
 export const modelFile = "model.onnx";
 export const weightsFile = "weights.safetensors";
 /** The newest format that this version reads and writes. */
-export const newestFormatVersion = 2;
+const newestFormatVersion = 2;
 /** The keys that format 2 brought. */
 const keysOfFormat2 = ["backbone", "outlierScore", "embeddingProjection"] as const;
 

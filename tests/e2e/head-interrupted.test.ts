@@ -42,11 +42,11 @@ async function killAfter(started: ReturnType<typeof startServal>, dir: string, b
   };
   await new Promise<void>((resolve, reject) => {
     const watcher = watch(dir, () => {
-      void partSize().then((size) => {
-        if (size < bytes) return;
+      void (async (): Promise<void> => {
+        if ((await partSize()) < bytes) return;
         watcher.close();
         resolve();
-      });
+      })();
     });
     void started.ended.then(({ stderr }) => reject(new Error(`It ended before it could be killed: ${stderr}`)));
   });

@@ -2,18 +2,18 @@ import { createHash } from "node:crypto";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** A local server that answers as a model hub does: small files itself, large ones by a redirect to a host that only has content. */
+/** A local server that answers as a model hub does: small files at once, large ones by a redirect to an address that only has content. */
 export interface ModelHub {
   readonly endpoint: string;
   /** `OWNER/NAME/REVISION/FILE` -> content. */
   readonly files: Map<string, Uint8Array>;
-  /** Cuts the connection of the host with the content after so many bytes, once for each number. */
+  /** Cuts the connection of the address with the content after so many bytes, once for each number. */
   readonly cuts: number[];
   /** Takes the place of every answer of the hub. */
   override: ((response: ServerResponse) => void) | undefined;
-  /** Where large files are redirected to, instead of to the host with the content. */
+  /** Where large files are redirected to, instead of to the address with the content. */
   redirect: string | undefined;
-  /** `GET path`, with the range that was asked for, of both hosts. */
+  /** `GET path`, with the range that was asked for, of both addresses. */
   readonly requests: string[];
   close(): Promise<void>;
 }
@@ -21,13 +21,16 @@ export interface ModelHub {
 export async function startModelHub(): Promise<ModelHub> {
   const log = (request: IncomingMessage, host: string): void =>
     void hub.requests.push([host, request.url, request.headers.range].filter(Boolean).join(" "));
-  const content = createServer((request, response) => {
-    log(request, "cdn");
-    const bytes = hub.files.get(decodeURIComponent((request.url ?? "").slice(1)));
-    if (bytes) sendContent(request, response, bytes, hub.cuts.shift());
-    else response.writeHead(404).end();
-  });
   const front = createServer((request, response) => {
+    // A real hub redirects to a public host. One on loopback may not: only its own address is followed there.
+    const stored = /^\/content\/(.+)$/.exec(request.url ?? "")?.[1];
+    if (stored !== undefined) {
+      log(request, "cdn");
+      const bytes = hub.files.get(decodeURIComponent(stored));
+      if (bytes) sendContent(request, response, bytes, hub.cuts.shift());
+      else response.writeHead(404).end();
+      return;
+    }
     log(request, "hub");
     if (hub.override) {
       hub.override(response);
@@ -40,13 +43,14 @@ export async function startModelHub(): Promise<ModelHub> {
       response.writeHead(404, { "content-type": "text/plain", "x-error-code": "EntryNotFound" }).end("Entry not found");
     } else if (file === "model.safetensors") {
       const headers = { "x-repo-commit": "0".repeat(40), "x-linked-size": bytes.length, "x-linked-etag": etagOf(bytes) };
-      response.writeHead(302, { ...headers, location: hub.redirect ?? `${addressOf(content)}/${encodeURIComponent(key)}` }).end("Found");
+      response
+        .writeHead(302, { ...headers, location: hub.redirect ?? `${addressOf(front)}/content/${encodeURIComponent(key)}` })
+        .end("Found");
     } else {
       response.writeHead(200, { "content-type": "text/plain", "content-length": bytes.length, etag: etagOf(bytes) }).end(bytes);
     }
   });
-  const servers = [content, front];
-  for (const server of servers) await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => void front.listen(0, "127.0.0.1", resolve));
   const hub: ModelHub = {
     endpoint: addressOf(front),
     files: new Map(),
@@ -55,10 +59,8 @@ export async function startModelHub(): Promise<ModelHub> {
     redirect: undefined,
     requests: [],
     async close() {
-      for (const server of servers) {
-        server.closeAllConnections();
-        await new Promise((resolve) => server.close(resolve));
-      }
+      front.closeAllConnections();
+      await new Promise((resolve) => front.close(resolve));
     },
   };
   return hub;

@@ -48,10 +48,10 @@ async function predict(picture: Uint8Array): Promise<JsonReply> {
 
 /** Sends good pictures until `end`, twenty in a second, whatever becomes of those before. */
 async function stream(end: Promise<unknown>): Promise<{ status: number; ms: number }[]> {
-  let ended = false;
-  void end.finally(() => (ended = true));
+  const ended = new AbortController();
+  void end.finally(() => ended.abort());
   const replies: Promise<{ status: number; ms: number }>[] = [];
-  while (!ended) {
+  while (!ended.signal.aborted) {
     const sentAt = performance.now();
     replies.push(predict(good).then(({ status }) => ({ status, ms: performance.now() - sentAt })));
     await delay(50);

@@ -4,7 +4,7 @@ import { Graph } from "../../nn/graph.ts";
 import { lowerGraph } from "../../nn/lower.ts";
 import type { Value } from "../../nn/ops/op-spec.ts";
 import { encodeModel } from "../../onnx/encode.ts";
-import type { Engine, Session } from "../../runtime/engine.ts";
+import type { Engine, Session, Tensor } from "../../runtime/engine.ts";
 import type { Features } from "./features.ts";
 import { minimize, type Evaluation, type Minimum } from "./minimize.ts";
 
@@ -87,18 +87,17 @@ export class LogisticRegression {
     const weights = this.#classes * width;
     // A run of the engine does not give way: without this no signal would be heard before the end of the search.
     await setImmediate();
-    const outputs = await this.#session.run({
+    const { loss, ...gradients } = await this.#session.run({
       x: { dtype: "float32", shape: [rows, width], data: values },
       target: { dtype: "float32", shape: [rows, this.#classes], data: this.#targets },
       weight: { dtype: "float32", shape: [this.#classes, width], data: Float32Array.from(point.subarray(0, weights)) },
       bias: { dtype: "float32", shape: [this.#classes], data: Float32Array.from(point.subarray(weights)) },
     });
     const gradient = new Float64Array(point.length);
-    gradient.set(outputs["grad:weight"]?.data as Float32Array);
-    gradient.set(outputs["grad:bias"]?.data as Float32Array, weights);
+    gradient.set(gradients["grad:weight"]?.data as Float32Array);
+    gradient.set(gradients["grad:bias"]?.data as Float32Array, weights);
     for (let k = 0; k < weights; k++) gradient[k] = (gradient[k] as number) + penalty * (point[k] as number);
-    const loss = (outputs["loss"]?.data as Float32Array)[0] as number;
-    return { value: loss + (penalty / 2) * sumOfSquares(point.subarray(0, weights)), gradient };
+    return { value: ((loss as Tensor).data[0] as number) + (penalty / 2) * sumOfSquares(point.subarray(0, weights)), gradient };
   }
 }
 

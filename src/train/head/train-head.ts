@@ -36,7 +36,7 @@ export interface HeadHooks {
 }
 
 /** What the search for the penalty saw. */
-export const penaltiesFile = "penalties.json";
+const penaltiesFile = "penalties.json";
 
 /** Checks that the prepared pictures fit the backbone. Throws E_PARAMS and E_TOO_FEW_IMAGES. */
 export function checkHeadJob({ config, backbone, shards }: Pick<HeadJob, "config" | "backbone" | "shards">): void {

@@ -233,10 +233,9 @@ test("whatever the bytes are, they are checked or refused, and quickly", async (
     });
   fc.assert(
     fc.property(damaged, (bytes) => {
-      const answer = refusal(bytes, defaultImageLimits);
-      expect(answer[0]).toEqual(
-        answer.length === 2 ? expect.stringMatching(/^E_IMAGE_/) : expect.objectContaining({ format: expect.any(String) }),
-      );
+      const [first] = refusal(bytes, defaultImageLimits);
+      const answer = typeof first === "string" ? first : `format ${String((first as { format: unknown }).format)}`;
+      expect(answer).toMatch(/^(E_IMAGE_|format (jpeg|png|webp|gif)$)/);
     }),
     { numRuns: 2000 },
   );

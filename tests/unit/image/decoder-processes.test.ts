@@ -22,7 +22,10 @@ interface Recorded {
   readonly decoder: DecoderProcesses;
   readonly ends: string[];
   readonly starts: () => number;
-  decode(image: Uint8Array, given?: { maxDecodeMs?: number; maxPixels?: number; work?: number; signal?: AbortSignal }): Promise<Uint8Array>;
+  readonly decode: (
+    image: Uint8Array,
+    given?: { maxDecodeMs?: number; maxPixels?: number; work?: number; signal?: AbortSignal },
+  ) => Promise<Uint8Array>;
 }
 
 const opened: DecoderProcesses[] = [];
@@ -42,7 +45,7 @@ function open(options: Partial<DecoderOptions> = {}): Recorded {
     decoder,
     ends,
     starts: () => starts,
-    async decode(image, { work = 1, signal, ...given } = {}) {
+    decode: async (image, { work = 1, signal, ...given } = {}) => {
       const task = { kind: "preprocess", image, preprocess, limits: { ...limits, ...given }, forMap: false } as const;
       return (await decoder.run(task, work, signal)).pixels;
     },

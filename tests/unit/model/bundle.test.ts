@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { sha256 } from "../../../src/files.ts";
 import { copyBundle, loadBundle, shortDigest, writeBundle, type Bundle } from "../../../src/model/bundle.ts";
+import { parseManifest } from "../../../src/model/manifest.ts";
 import { replaceFolder } from "../../../src/model/replace-folder.ts";
 import { tinyModel, writeTinyBundle } from "../../helpers/tiny-bundle.ts";
 
@@ -146,9 +147,20 @@ describe("loadBundle", () => {
     expect(error.message).toContain(join(dir, "model.onnx"));
   });
 
+  it("says of a newer format which formats this version reads, with a code of its own", () => {
+    const text = JSON.stringify({ formatVersion: 3 });
+    expect(() => parseManifest(text, "m/bundle.json")).toThrow(
+      expect.objectContaining({
+        code: "E_BUNDLE_NEWER",
+        message: "m/bundle.json: the bundle has format 3; this version of Serval reads the formats 1 to 2.",
+      }) as Error,
+    );
+  });
+
   it.each<[string, (manifest: Json) => unknown, string]>([
-    ["an unknown format version", (m) => ({ ...m, formatVersion: 2 }), "expected formatVersion 1, got 2"],
-    ["no format version", (m) => without(m, "formatVersion"), "expected formatVersion 1, got none"],
+    ["an unknown format version", (m) => ({ ...m, formatVersion: "2" }), 'expected formatVersion 1 to 2, got "2"'],
+    ["no format version", (m) => without(m, "formatVersion"), "expected formatVersion 1 to 2, got none"],
+    ["a key of format 2 in format 1", (m) => ({ ...m, outlierScore: {} }), "outlierScore: expected formatVersion 2, got 1"],
     ["a list instead of an object", () => [], "expected formatVersion 1"],
     ["null", () => null, "expected formatVersion 1"],
     ["a missing key", (m) => without(m, "seed"), "seed"],
