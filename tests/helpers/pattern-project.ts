@@ -1,5 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { parse, parseDocument } from "yaml";
+import { paramPaths } from "../../src/config/params.ts";
 import { writePatternSet } from "./pattern-set.ts";
 import { runServal, type ProcessResult } from "./serval-process.ts";
 
@@ -20,16 +22,23 @@ export async function mustRun(cwd: string, args: readonly string[]): Promise<Pro
   return result;
 }
 
-/** Replaces values in a params.yaml, keeping its comments, as a user would with an editor. */
+/**
+ * Sets parameters in a params.yaml by their last name, keeping its comments, as a user would with an editor. One that describes a network
+ * (`channels`) asks for a training from scratch, which `serval init` does not.
+ */
 export async function editParams(cwd: string, values: Readonly<Record<string, string>>): Promise<void> {
   const path = join(cwd, "params.yaml");
-  let text = await readFile(path, "utf8");
+  const document = parseDocument(await readFile(path, "utf8"));
   for (const [key, value] of Object.entries(values)) {
-    const line = new RegExp(`^( *${key}: ).*$`, "m");
-    if (!line.test(text)) throw new Error(`params.yaml has no ${key}`);
-    text = text.replace(line, `$1${value}`);
+    const [place, ...others] = paramPaths().filter((name) => name.endsWith(`.${key}`));
+    if (place === undefined || others.length > 0) throw new Error(`params.yaml has no ${key}, or more than one`);
+    document.setIn(place.split("."), parse(value));
   }
-  await writeFile(path, text);
+  if ("channels" in values) {
+    document.setIn(["train", "backbone"], "none");
+    document.deleteIn(["train", "strategy"]);
+  }
+  await writeFile(path, document.toString());
 }
 
 /** In `cwd`: the five drawn patterns, set up, imported and prepared by the command line. */

@@ -83,6 +83,10 @@ async function pipe(path: string, args: readonly string[], atEnd: AtEnd): Promis
 
 const works: Readonly<Record<string, Prepare>> = {
   data: network((url) => ["data", "import", `${url}/set.zip`]),
+  backbones: network(
+    () => ["backbones", "add", "hf:owner/name@v1"],
+    (url) => ({ HF_ENDPOINT: url }),
+  ),
   evaluate: async (dir, atEnd) => {
     await writeTinyBundle(join(dir, "models/colours"));
     return await network((url) => ["evaluate", "--model", "models/colours", "--data", `${url}/set.zip`])(dir, atEnd);

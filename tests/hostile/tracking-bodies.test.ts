@@ -85,7 +85,7 @@ const attacks: readonly [name: string, path: string, body: () => string, status:
   ["lists four million deep", "runs/create", () => `{"tags":${repeated("[", full)}`, 400],
   ["lists 60,000 deep", "runs/create", () => `{"tags":${repeated("[", 30_000)}${repeated("]", 30_000)}}`, 400],
   ["objects a million deep", "runs/create", () => repeated(`{"a":`, full), 400],
-  ["a string of 4 MB", "runs/create", () => `{"run_name":"${repeated("x", full)}"}`, 200],
+  ["a string of 4 MB", "runs/create", () => `{"run_name":"${repeated("x", full)}"}`, 400],
   ["a string of 4 MB in escapes", "experiments/create", () => `{"name":"${repeated("\\u0041", full)}"}`, 400],
   ["a number of four million digits", "runs/create", () => `{"start_time":${repeated("1", full)}}`, 400],
   ["300,000 keys", "runs/create", () => `{${Array.from({ length: 300_000 }, (_, i) => `"k${i}":0`).join()}}`, 400],
@@ -94,7 +94,7 @@ const attacks: readonly [name: string, path: string, body: () => string, status:
     "6,000 tags",
     "runs/create",
     () => `{"experiment_id":"0","tags":[${Array.from({ length: 6000 }, (_, i) => `{"key":"t${i}","value":"v"}`).join()}]}`,
-    200,
+    400,
   ],
   [
     "a data set of 4 MB",

@@ -69,7 +69,7 @@ describe("a search", () => {
   const invalid = [400, "INVALID_PARAMETER_VALUE"];
   const all = (count: number, text: string, separator: string): string => Array.from({ length: count }, () => text).join(separator);
 
-  it.each<[string, Record<string, unknown>]>([
+  it.each<[what: string, query: Record<string, unknown>, code?: string]>([
     ["40,000 digits in its filter", { filter: `metrics.loss > ${"1".repeat(40_000)}x` }],
     ["40,000 spaces in its order", { order_by: [`a${" ".repeat(40_000)}b`] }],
     ["40,000 spaces in quotes in its order", { order_by: [`metrics.\`${" ".repeat(40_000)}\``] }],
@@ -78,10 +78,11 @@ describe("a search", () => {
     ["1,200 clauses on metrics", { filter: all(1200, "metrics.a > 1", " AND ") }],
     ["40,000 values in a list", { filter: `attributes.run_id IN (${all(40_000, "'a'", ",")})` }],
     ["100 orders", { order_by: Array.from({ length: 100 }, (_, i) => `metrics.m${i} ASC`) }],
-    ["100,000 experiments", { experiment_ids: Array.from({ length: 100_000 }, () => "0") }],
+    // The reading of the body refuses it, before anything knows what it is.
+    ["100,000 experiments", { experiment_ids: Array.from({ length: 100_000 }, () => "0") }, "BAD_REQUEST"],
     ["a LIKE of 4,000 underscores and 8,000 letters that lie there", { filter: `tags.long LIKE '%${"a_".repeat(2000)}b%'` }],
     ["a number beyond every double and a word after it", { filter: `metrics.a > 1e${"9".repeat(5000)}z` }],
-  ])("with %s is refused at once, in a short answer", async (_what, query) => {
+  ])("with %s is refused at once, in a short answer", async (_what, query, code = "INVALID_PARAMETER_VALUE") => {
     const { url, app } = await startTracking();
     for (let i = 0; i < 3; i++) await post(url, "runs/set-tag", { run_id: await createRun(url), key: "long", value: "a".repeat(8000) });
     const before = process.cpuUsage();
@@ -90,7 +91,7 @@ describe("a search", () => {
       url: "/api/2.0/mlflow/runs/search",
       payload: { experiment_ids: ["0"], ...query },
     });
-    expect([statusCode, (JSON.parse(body) as { error_code: string }).error_code]).toEqual(invalid);
+    expect([statusCode, (JSON.parse(body) as { error_code: string }).error_code]).toEqual([400, code]);
     expect(process.cpuUsage(before).user).toBeLessThan(1_500_000);
     expect(body.length).toBeLessThan(1200);
   });
