@@ -28,7 +28,7 @@ const maxFrames = 10_000;
 /** For each pixel of `maxPixels`: red, green, blue and alpha, or red, green and blue of 16 bits for two thirds of the pixels. */
 const bytesPerPixel = 4;
 
-/** Pictures that cost more may take longer than others should wait: about a tenth of a second of one core. */
+/** Pictures that cost more may take longer than others should wait. At this bound they take up to a few tenths of a second of one core. */
 const costlyWork = 32_000_000;
 
 export interface CheckedImage {

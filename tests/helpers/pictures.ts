@@ -92,7 +92,7 @@ export async function compressedZeros(count: number): Promise<Buffer> {
   function* zeros(): Generator<Buffer> {
     for (let left = count; left > 0; left -= piece.length) yield piece.subarray(0, Math.min(left, piece.length));
   }
-  return await buffer(Readable.from(zeros()).pipe(createDeflate({ level: 9 })));
+  return await buffer(Readable.from(zeros()).pipe(createDeflate({ level: 1 })));
 }
 
 export function repeated(part: Buffer, times: number): Buffer {
@@ -163,6 +163,6 @@ export function jpegSegment(marker: number, data: Buffer): Buffer {
 /** Noise, which takes a decoder longer than anything that people photograph. */
 export function noise(width: number, height: number, channels: 3 | 4 = 3): Sharp {
   const random = createRandom("noise");
-  const pixels = Buffer.from(Uint8Array.from({ length: width * height * channels }, () => random.range(0, 256)));
-  return sharp(pixels, { raw: { width, height, channels } });
+  const tile = Uint8Array.from({ length: 65_521 }, () => random.range(0, 256));
+  return sharp(Buffer.alloc(width * height * channels, tile), { raw: { width, height, channels } });
 }
