@@ -239,7 +239,8 @@ describe("when a thread is lost", () => {
 
   it("replaces one that gives no answer for too long, and its request hears of it", async () => {
     const workers = recordWorkers();
-    const hanging = await start({ limits: { hangMs: 100 }, service: { maxBatchSize: 32, maxDelayMs: 50 } });
+    // Nothing begins before all 32 are there: so one thread gets them all, however slowly they arrive.
+    const hanging = await start({ limits: { hangMs: 100 }, service: { maxBatchSize: 32, maxDelayMs: 10_000 } });
     const picture = await slowSmallPicture();
     const replies = await Promise.all(Array.from({ length: 32 }, async () => await predictForm(hanging, picture)));
     expect(new Set(replies.map(({ status, body }) => `${status} ${body.error.code}`))).toEqual(new Set(["503 E_INFERENCE_STOPPED"]));
