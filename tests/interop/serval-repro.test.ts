@@ -182,7 +182,7 @@ describe("the state of a pipeline", () => {
       "in.txt": "1",
       "params.yaml": "train:\n  epochs: 3\n  rate: 0.1\n",
       "other.json": '{"a": 1.0, "b": [1, 2]}',
-      "set/ü \n.txt": "x",
+      "set/ü é.txt": "x",
     });
     await repository.serval("add", "set");
     await repository.serval("repro");
