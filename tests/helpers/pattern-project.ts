@@ -24,7 +24,7 @@ export async function mustRun(cwd: string, args: readonly string[]): Promise<Pro
 
 /**
  * Sets parameters in a params.yaml by their last name, keeping its comments, as a user would with an editor. One that describes a network
- * (`channels`) asks for a training from scratch, which `serval init` does not.
+ * (`channels`) asks for a training from scratch, with weights of 32 bits; `serval init` asks for neither.
  */
 export async function editParams(cwd: string, values: Readonly<Record<string, string>>): Promise<void> {
   const path = join(cwd, "params.yaml");
@@ -37,6 +37,7 @@ export async function editParams(cwd: string, values: Readonly<Record<string, st
   if ("channels" in values) {
     document.setIn(["train", "backbone"], "none");
     document.deleteIn(["train", "strategy"]);
+    document.setIn(["model", "precision"], "float32");
   }
   await writeFile(path, document.toString());
 }
