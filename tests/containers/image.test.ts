@@ -71,6 +71,7 @@ test("holds what the service needs and nothing else: no development package, oth
   expect(await inside("id", "-un")).toBe("node");
   expect((await inside("ls", "-A", "/app")).split("\n").sort()).toEqual([
     "LICENSE",
+    "NOTICE",
     "dist",
     "logs",
     "models",
