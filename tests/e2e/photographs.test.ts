@@ -43,7 +43,7 @@ describe.skipIf(photographs === undefined)("for 200 photographs", () => {
     dir = await mkdtemp(join(tmpdir(), "serval-photographs-"));
     await writePhotographs(photographs ?? "", join(dir, "photographs"));
     await mustRun(dir, ["init"]);
-    await editParams(dir, { channels: "[16, 16, 16, 16]", epochs: "1", batchSize: "16" });
+    await editParams(dir, { width: "112", height: "112", cropSize: "96", channels: "[16, 16, 16, 16]", epochs: "1", batchSize: "16" });
     await mustRun(dir, ["data", "import", "photographs"]);
     await mustRun(dir, ["prepare"]);
     await mustRun(dir, ["train"]);
