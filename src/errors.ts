@@ -246,7 +246,7 @@ const table = {
     hint: "Copy or train the bundle again; a model of another origin must be ONNX with opset 17 or older.",
   },
   E_MODEL_UNSAFE: {
-    title: "A model wants more than to be computed: other files, code of its own, or memory without end.",
+    title: "A model asks for more than computing: other files, custom operators, or unlimited memory.",
     status: 400,
     exit: 3,
     hint: "Do not use it unless you know who made it. Then write it again with its weights inside, and with standard operators only.",

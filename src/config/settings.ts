@@ -185,7 +185,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     schema: Type.Enum([...admins], {
       default: "off",
       description:
-        "Who may change the model where there are no API keys: nobody (off), or programs on the service's own machine (local). Never local where anything on that machine forwards connections to the service.",
+        "Who may change the model where there are no API keys: no client (off), or programs on the same machine (local). Never local where anything on that machine forwards connections to the service.",
     }),
   },
   rateLimit: {

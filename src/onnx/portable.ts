@@ -23,8 +23,19 @@ function conv2d(
   attributes: ConvAttributes,
   shape: readonly number[],
 ): Emitted {
+  return convolve(builder, x, weight, bias, shape, convAttributes(attributes));
+}
+
+function convolve(
+  builder: OnnxBuilder,
+  x: Emitted,
+  weight: Emitted,
+  bias: Emitted | null,
+  shape: readonly number[],
+  attributes: Record<string, AttributeValue>,
+): Emitted {
   const inputs = bias ? [builder.plain(x), weight, bias] : [builder.plain(x), weight];
-  return builder.node("Conv", inputs, shape, { attributes: convAttributes(attributes) });
+  return builder.node("Conv", inputs, shape, { attributes });
 }
 
 function depthwiseConv2d(
@@ -35,8 +46,7 @@ function depthwiseConv2d(
   attributes: ConvAttributes,
   shape: readonly number[],
 ): Emitted {
-  const inputs = bias ? [builder.plain(x), weight, bias] : [builder.plain(x), weight];
-  return builder.node("Conv", inputs, shape, { attributes: { ...convAttributes(attributes), group: shape[1] as number } });
+  return convolve(builder, x, weight, bias, shape, { ...convAttributes(attributes), group: shape[1] as number });
 }
 
 function conv2dInputGrad(

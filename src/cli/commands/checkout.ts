@@ -8,7 +8,7 @@ import { addFollowLinkFlag, allowLinks, type FollowLinkFlag } from "../follow-li
 export const configure: Configure = (command, context) => {
   addFollowLinkFlag(command.argument("[TARGETS...]", "outs, .dvc files or stages (default: all)"))
     .option("--force", "give up data in the workspace that the cache does not have")
-    .option("--relink", "make links or copies anew where cache.type has changed")
+    .option("--relink", "make links or copies again where cache.type has changed")
     .option("--json", "print the result as JSON")
     .action(async (targets: string[], options: FollowLinkFlag & { force?: boolean; relink?: boolean; json?: boolean }) => {
       const output = context.output(options);
