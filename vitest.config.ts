@@ -11,7 +11,7 @@ const config: ViteUserConfig = defineConfig({
       provider: "v8",
       include: ["src/**"],
       // These speak to a container engine and nothing else: tests/containers runs them, against a real one.
-      exclude: ["src/deploy/{compose-containers,compose-project,compose-target,engine,stack-target}.ts"],
+      exclude: ["src/deploy/{compose/compose-containers,compose/compose-project,compose/compose-target,engine,stack/stack-target}.ts"],
       reporter: ["text-summary", "lcov"],
       // Threads and child processes count as well: what trains, answers and runs as a command is in them.
       autoAttachSubprocess: true,

@@ -22,7 +22,7 @@ import { elementCount } from "../src/onnx/builder.ts";
 import { encodeModel } from "../src/onnx/encode.ts";
 import type { Tensor } from "../src/runtime/engine.ts";
 import { onnxruntime } from "../src/runtime/onnxruntime.ts";
-import { Random } from "../src/train/random.ts";
+import { Random } from "../src/random.ts";
 import { TrainingState } from "../src/train/training-state.ts";
 import { printReport, summarize } from "./report.ts";
 

@@ -9,7 +9,7 @@ import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { sha256 } from "../src/files.ts";
 import { readManifest } from "../src/data/manifest.ts";
-import { smallestProbability } from "../src/train/metrics.ts";
+import { smallestProbability } from "../src/evaluate/metrics.ts";
 import { runVerb } from "./run-verb.ts";
 
 const root = join(import.meta.dirname, "..");

@@ -11,14 +11,14 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { loadBackbone } from "../src/backbones/load-backbone.ts";
 import { openShards, type Shards } from "../src/data/shards.ts";
-import { computeMetrics, type Metrics } from "../src/train/metrics.ts";
-import { Random } from "../src/train/random.ts";
+import { computeMetrics, type Metrics } from "../src/evaluate/metrics.ts";
+import { Random } from "../src/random.ts";
 import { onnxruntime } from "../src/runtime/onnxruntime.ts";
 import { loadFeatures } from "../src/train/head/cached-features.ts";
 import { rootOf, selectRows, type Features } from "../src/train/head/features.ts";
 import { fitHead } from "../src/train/head/fit-head.ts";
 import { classify } from "../src/train/head/logistic-regression.ts";
-import { softenedProbabilities } from "../src/train/temperature.ts";
+import { softenedProbabilities } from "../src/evaluate/temperature.ts";
 
 const draws = 5;
 const { positionals, values } = parseArgs({

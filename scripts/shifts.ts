@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import sharp, { type Sharp } from "sharp";
-import { Random } from "../src/train/random.ts";
+import { Random } from "../src/random.ts";
 
 const root = join(import.meta.dirname, "..");
 const { values, positionals } = parseArgs({ options: { only: { type: "string", default: "" } }, allowPositionals: true });

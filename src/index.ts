@@ -18,9 +18,9 @@ export { preprocessImage } from "./image/preprocess-image.ts";
 
 export { trainInThread } from "./train/training-thread.ts";
 export type { TrainConfig, TrainEvent, TrainJob, TrainOutcome } from "./train/train-job.ts";
-export { exportBundle, type ExportInput } from "./train/export.ts";
-export { evaluateBundle, evaluateSource, type EvaluateOptions, type Evaluation } from "./train/evaluate.ts";
-export { computeMetrics, type ClassMetrics, type Metrics } from "./train/metrics.ts";
+export { exportBundle, type ExportInput } from "./export/export.ts";
+export { evaluateBundle, evaluateSource, type EvaluateOptions, type Evaluation } from "./evaluate/evaluate.ts";
+export { computeMetrics, type ClassMetrics, type Metrics } from "./evaluate/metrics.ts";
 
 export { copyBundle, loadBundle, writeBundle, type Bundle, type BundleContent, type BundleManifest } from "./model/bundle.ts";
 export { parseSafetensors, type Safetensor, type SafetensorsFile } from "./model/safetensors.ts";

@@ -2,12 +2,12 @@ import { join, resolve } from "node:path";
 import { loadParams, paramsFile } from "../config/params.ts";
 import { exists } from "../model/replace-folder.ts";
 import { trainedModelDir } from "../model/resolve-model.ts";
-import type { TrackingClient } from "../tracking/client.ts";
-import { describeImport, importData } from "./commands/data.ts";
-import { describeEvaluation, evaluateModel } from "./commands/evaluate.ts";
-import { initProject, isRemote } from "./commands/init.ts";
-import { describePrepare, prepareData } from "./commands/prepare.ts";
-import { describeTraining, trainModel } from "./commands/train.ts";
+import type { TrackingClient } from "../tracking/client/tracking-client.ts";
+import { describeImport, importData } from "./commands/data/data.ts";
+import { describeEvaluation, evaluateModel } from "./commands/model/evaluate.ts";
+import { initProject, isRemote } from "./commands/project/init.ts";
+import { describePrepare, prepareData } from "./commands/data/prepare.ts";
+import { describeTraining, trainModel } from "./commands/model/train.ts";
 import { formatDuration, type Output } from "./output.ts";
 
 export interface OwnModelOptions {

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import type { OutputCache } from "../pipeline/cache/output-cache.ts";
-import { refuseSubfolder } from "../pipeline/cache/dvc-config.ts";
+import { refuseSubfolder } from "../pipeline/dvc-files/dvc-config.ts";
 import { openOutputCache } from "../pipeline/cache/outputs.ts";
 import type { CommandContext } from "./command.ts";
 import type { Output, Progress } from "./output.ts";

@@ -19,8 +19,8 @@ export function addFollowLinkFlag(command: Command): Command {
 /** Records the links that the command line allows. Throws E_PATH_LINK for what is not a link to a folder. */
 export async function allowLinks(cwd: string, { followLink }: FollowLinkFlag): Promise<void> {
   if (followLink.length === 0) return;
-  const { ensureDvcFolder } = await import("../pipeline/cache/add-data.ts");
-  const { followLinks } = await import("../pipeline/cache/follow-links.ts");
+  const { ensureDvcFolder } = await import("../pipeline/run/add-data.ts");
+  const { followLinks } = await import("../pipeline/dvc-files/follow-links.ts");
   await ensureDvcFolder(cwd);
   await followLinks(cwd, followLink);
 }
@@ -31,7 +31,7 @@ export async function allowLinks(cwd: string, { followLink }: FollowLinkFlag): P
  */
 export async function guardFolders(cwd: string, flag: FollowLinkFlag, folders: readonly string[]): Promise<LinkGuard> {
   await allowLinks(cwd, flag);
-  const { isWithin, loadDvcConfig } = await import("../pipeline/cache/dvc-config.ts");
+  const { isWithin, loadDvcConfig } = await import("../pipeline/dvc-files/dvc-config.ts");
   const guard = new LinkGuard(cwd, (await loadDvcConfig(cwd)).followedLinks);
   for (const folder of folders) {
     const full = resolve(cwd, folder);

@@ -9,7 +9,7 @@ import { pairPredictions, readPredictions, type Prediction } from "../registry/p
 import { promote, readStanding, type Standing } from "../registry/promote.ts";
 import { digestOf, findRegisteredModel, findVersion } from "../registry/versions.ts";
 import type { ModelVersion } from "../tracking/client/registry-client.ts";
-import { evaluateModel, evaluationDir } from "./commands/evaluate.ts";
+import { evaluateModel, evaluationDir } from "./commands/model/evaluate.ts";
 import { registryCacheDir } from "./find-model.ts";
 import type { Output } from "./output.ts";
 import { connectTracking } from "./tracking-connection.ts";

@@ -1,7 +1,7 @@
 import { relative } from "node:path";
 import { ServalError } from "../errors.ts";
 import { registerBundle } from "../registry/register.ts";
-import { loadServedModel } from "../serve/served-model.ts";
+import { loadServedModel } from "../serve/model/served-model.ts";
 import { findModel } from "./find-model.ts";
 import type { Output } from "./output.ts";
 import { connectTracking } from "./tracking-connection.ts";

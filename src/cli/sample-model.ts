@@ -2,13 +2,13 @@ import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { paramsHash, parseParams, type Params } from "../config/params.ts";
 import { readManifest } from "../data/manifest.ts";
-import type { TrackingClient } from "../tracking/client.ts";
+import type { TrackingClient } from "../tracking/client/tracking-client.ts";
 import { loadBundle } from "../model/bundle.ts";
 import { trainedModelDir } from "../model/resolve-model.ts";
-import { importData } from "./commands/data.ts";
-import { evaluateModel } from "./commands/evaluate.ts";
-import { prepareData } from "./commands/prepare.ts";
-import { trainModel } from "./commands/train.ts";
+import { importData } from "./commands/data/data.ts";
+import { evaluateModel } from "./commands/model/evaluate.ts";
+import { prepareData } from "./commands/data/prepare.ts";
+import { trainModel } from "./commands/model/train.ts";
 import { formatDuration, type Output } from "./output.ts";
 
 /** Small enough for a minute on two cores; with so few steps AdamW comes further than SGD. */

@@ -1,8 +1,8 @@
 import { ServalError, toServalError, type ErrorCode } from "../errors.ts";
 import { countersBetween, type Counters } from "./counters.ts";
-import { compareLatency } from "./latency.ts";
-import { waitUntilReady } from "./readiness.ts";
-import { runSmoke } from "./smoke.ts";
+import { compareLatency } from "./checks/latency.ts";
+import { waitUntilReady } from "./checks/readiness.ts";
+import { runSmoke } from "./checks/smoke.ts";
 import type { PreviousRelease, Release, Standing, Target } from "./target.ts";
 import { watchRollout, type Seen, type WatchReport } from "./watch.ts";
 

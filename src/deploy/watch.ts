@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { ServalError } from "../errors.ts";
 import { countersBetween, medianSeconds, type Counters } from "./counters.ts";
-import { milliseconds, slowestAllowed } from "./latency.ts";
+import { milliseconds, slowestAllowed } from "./checks/latency.ts";
 import type { Target } from "./target.ts";
 
 export interface WatchOptions {

@@ -2,7 +2,7 @@ import { openAsBlob } from "node:fs";
 import { join } from "node:path";
 import { bundlePaths, type Bundle } from "../model/bundle.ts";
 import { mlflowModelFiles } from "../model/mlflow-model.ts";
-import type { LoggedModel, TrackingClient } from "../tracking/client.ts";
+import type { LoggedModel, TrackingClient } from "../tracking/client/tracking-client.ts";
 import type { ModelVersion, RegistryClient } from "../tracking/client/registry-client.ts";
 import { accuracyTag, digestTag } from "./versions.ts";
 

@@ -6,14 +6,14 @@ import { DecoderProcesses } from "../image/decoder-processes.ts";
 import { decoderProcessCount } from "../image/shared-decoder.ts";
 import { createServiceMetrics, type ServiceMetrics } from "../monitor/metrics.ts";
 import { openPredictionLog } from "../monitor/prediction-log.ts";
-import type { LogLevel } from "./app.ts";
-import type { ServeApp } from "./context.ts";
-import type { ServeLimits } from "./limits.ts";
-import type { ServiceLog } from "./log-stream.ts";
-import { createModelSlot, type ModelSlot, type ModelSource } from "./model-slot.ts";
-import type { AccessOptions } from "./plugins/access.ts";
-import { startPredictThread } from "./predict-pool.ts";
-import { beginServedModel, readServable, type ServedModel, type ServedModelOptions } from "./served-model.ts";
+import type { LogLevel } from "./http/app.ts";
+import type { ServeApp } from "./http/context.ts";
+import type { ServeLimits } from "./inference/limits.ts";
+import type { ServiceLog } from "./log/log-stream.ts";
+import { createModelSlot, type ModelSlot, type ModelSource } from "./model/model-slot.ts";
+import type { AccessOptions } from "./http/plugins/access.ts";
+import { startPredictThread } from "./inference/predict-pool.ts";
+import { beginServedModel, readServable, type ServedModel, type ServedModelOptions } from "./model/served-model.ts";
 
 export interface ServiceOptions
   extends AccessOptions, Omit<ServedModelOptions, "limits" | "thread" | "othersAfter" | "onLost" | "decoder"> {
@@ -93,7 +93,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const settled = listening.promise.then(async () => await delay(settleMs, undefined, { ref: false }));
   const thread = startPredictThread();
   const reading = readServable(options.modelDir, options.modelVersion);
-  const importing = import("./app.ts");
+  const importing = import("./http/app.ts");
   const starting = reading.then((servable) => beginServedModel(servable, { ...modelOptions, thread, othersAfter: settled }));
   const [started, imported] = await Promise.allSettled([starting, importing]);
   if (started.status === "rejected") {

@@ -7,8 +7,8 @@ import { buildTrainingStep, type StateSpec } from "../nn/training-step.ts";
 import { elementCount } from "../onnx/builder.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { Engine, Session, Tensor } from "../runtime/engine.ts";
-import type { Batch } from "./batches.ts";
-import { Random } from "./random.ts";
+import type { Batch } from "./batches/batches.ts";
+import { Random } from "../random.ts";
 import type { TrainConfig } from "./train-job.ts";
 
 /** What a training step is compiled for, besides the configuration. */

@@ -1,9 +1,9 @@
 import { openShards } from "../data/shards.ts";
 import { ServalError } from "../errors.ts";
 import type { Engine } from "../runtime/engine.ts";
-import { BatchSource } from "./batch-source.ts";
+import { BatchSource } from "./batches/batch-source.ts";
 import { chooseSetup, compileStep, fillDropoutMask } from "./compiled-step.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { fewestPoints, RangeEnd, rangeRate, rangeSteps, suggestRate, type RatePoint, type RateSuggestion } from "./rate-range.ts";
 import type { TrainJob } from "./train-job.ts";
 import { checkConfig, epochSizes, stateTensors } from "./train-plan.ts";

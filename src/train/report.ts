@@ -9,12 +9,12 @@ import { chartSvg } from "../charts/svg.ts";
 import { trainingCurves } from "../charts/training-curves.ts";
 import { writeFileAtomic } from "../files.ts";
 import { renderSvg } from "../image/render.ts";
-import { calibrationCurve } from "./calibration.ts";
-import { contactSheetJpeg } from "./contact-sheet.ts";
-import type { Evaluation } from "./evaluate.ts";
-import { answeredPart, classScores, topLabels, type Metrics } from "./metrics.ts";
+import { calibrationCurve } from "../evaluate/calibration.ts";
+import { contactSheetJpeg } from "../evaluate/contact-sheet.ts";
+import type { Evaluation } from "../evaluate/evaluate.ts";
+import { answeredPart, classScores, topLabels, type Metrics } from "../evaluate/metrics.ts";
 import type { EpochResult } from "./results.ts";
-import { rocCurve } from "./roc.ts";
+import { rocCurve } from "../evaluate/roc.ts";
 
 /** What was evaluated: it stands at the head of metrics.json. */
 export interface EvaluationSubject {

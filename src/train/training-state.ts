@@ -3,7 +3,7 @@ import { weightOf } from "../nn/network.ts";
 import { NEXT, type StateSpec } from "../nn/training-step.ts";
 import { elementCount } from "../onnx/builder.ts";
 import type { Tensor } from "../runtime/engine.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 
 function tensor(shape: readonly number[]): Tensor & { data: Float32Array } {
   return { dtype: "float32", shape, data: new Float32Array(elementCount(shape)) };

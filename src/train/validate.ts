@@ -3,8 +3,8 @@ import type { Architecture } from "../nn/architectures/architecture.ts";
 import { buildInferenceModel } from "../nn/inference-model.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { Engine } from "../runtime/engine.ts";
-import { readCentered } from "./batches.ts";
-import { computeMetrics, type Metrics } from "./metrics.ts";
+import { readCentered } from "./batches/batches.ts";
+import { computeMetrics, type Metrics } from "../evaluate/metrics.ts";
 import type { TrainConfig } from "./train-job.ts";
 
 const batchSize = 64;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { promote, readStanding } from "../../src/registry/promote.ts";
 import { registerBundle } from "../../src/registry/register.ts";
-import { createTrackingClient } from "../../src/tracking/client.ts";
+import { createTrackingClient } from "../../src/tracking/client/tracking-client.ts";
 import { createRegistryClient } from "../../src/tracking/client/registry-client.ts";
 import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
 import { buildServiceImage, docker, eventually, report, root, run, serviceImage, type Finished } from "./engine.ts";

@@ -4,7 +4,7 @@ import { execFile } from "node:child_process";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Random } from "../../src/train/random.ts";
+import { Random } from "../../src/random.ts";
 import { MlflowStub } from "../helpers/mlflow-stub.ts";
 import { makeColourRepository, type ColourRepository } from "../helpers/colour-repository.ts";
 import { runServal, startServal } from "../helpers/serval-process.ts";

@@ -3,7 +3,7 @@ import { chmod, mkdir, mkdtemp, readFile, rm, stat, utimes, writeFile } from "no
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { runCli } from "../../src/cli/main.ts";
-import { addData } from "../../src/pipeline/cache/add-data.ts";
+import { addData } from "../../src/pipeline/run/add-data.ts";
 import type { OutputCache } from "../../src/pipeline/cache/output-cache.ts";
 import { openOutputCache } from "../../src/pipeline/cache/outputs.ts";
 import { createLink, type Effort, type RemoteLink } from "../../src/pipeline/remote/link.ts";

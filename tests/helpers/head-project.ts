@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { importData } from "../../src/cli/commands/data.ts";
-import { prepareData } from "../../src/cli/commands/prepare.ts";
-import { trainModel, type TrainReport } from "../../src/cli/commands/train.ts";
+import { importData } from "../../src/cli/commands/data/data.ts";
+import { prepareData } from "../../src/cli/commands/data/prepare.ts";
+import { trainModel, type TrainReport } from "../../src/cli/commands/model/train.ts";
 import { parseParams, type Params } from "../../src/config/params.ts";
 import { writePatternSet } from "./pattern-set.ts";
 import { recordedContext } from "./recorded-output.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { Bundle } from "../../src/model/bundle.ts";
-import { defaultLimits, type ServeLimits } from "../../src/serve/limits.ts";
+import { defaultLimits, type ServeLimits } from "../../src/serve/inference/limits.ts";
 import { startService, type Service, type ServiceOptions } from "../../src/serve/service.ts";
 import { writeTinyBundle, type TinyOptions } from "./tiny-bundle.ts";
 

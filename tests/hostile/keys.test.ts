@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { sha256 } from "../../src/files.ts";
-import { readApiKeys, type ApiKeys } from "../../src/serve/api-keys.ts";
+import { readApiKeys, type ApiKeys } from "../../src/serve/http/api-keys.ts";
 import { sendRequest, type RawReply } from "../helpers/raw-request.ts";
 import { form, readReply, sendRaw, startTestService, type TestService, type TestServiceOptions } from "../helpers/service.ts";
 import { colourPicture } from "../helpers/tiny-bundle.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { expect, it, onTestFinished } from "vitest";
 import { sha256 } from "../../src/files.ts";
-import { readApiKeys } from "../../src/serve/api-keys.ts";
+import { readApiKeys } from "../../src/serve/http/api-keys.ts";
 import { sendRequest, type RawReply } from "../helpers/raw-request.ts";
 import { form, predictForm, readReply, startTestService, type TestService } from "../helpers/service.ts";
 import { colourPicture, writeTinyBundle } from "../helpers/tiny-bundle.ts";

@@ -6,11 +6,11 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseParams } from "../../src/config/params.ts";
 import { parsePlainYaml } from "../../src/config/yaml.ts";
 import type { ServalError } from "../../src/errors.ts";
-import { parseDataFile } from "../../src/pipeline/cache/data-file.ts";
-import { readTrackedOuts } from "../../src/pipeline/cache/tracked-outs.ts";
-import { parsePipeline } from "../../src/pipeline/dvc-yaml.ts";
-import { parseLock } from "../../src/pipeline/lock-file.ts";
-import { parseDataText } from "../../src/pipeline/yaml-values.ts";
+import { parseDataFile } from "../../src/pipeline/dvc-files/data-file.ts";
+import { readTrackedOuts } from "../../src/pipeline/dvc-files/tracked-outs.ts";
+import { parsePipeline } from "../../src/pipeline/dvc-files/dvc-yaml.ts";
+import { parseLock } from "../../src/pipeline/dvc-files/lock-file.ts";
+import { parseDataText } from "../../src/pipeline/dvc-files/yaml-values.ts";
 import { runServal } from "../helpers/serval-process.ts";
 
 // Without limits most of these take minutes, or all memory. Time of the processor, because other tests may be running.

@@ -6,8 +6,8 @@ import { promisify } from "node:util";
 import { expect, onTestFinished, test } from "vitest";
 import { onnxruntime } from "../../src/runtime/onnxruntime.ts";
 import { classify, LogisticRegression } from "../../src/train/head/logistic-regression.ts";
-import { Random } from "../../src/train/random.ts";
-import { softenedProbabilities } from "../../src/train/temperature.ts";
+import { Random } from "../../src/random.ts";
+import { softenedProbabilities } from "../../src/evaluate/temperature.ts";
 import { python } from "./python.ts";
 
 const [rows, width, classes] = [240, 60, 3];

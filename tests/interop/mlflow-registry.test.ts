@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { runCli } from "../../src/cli/main.ts";
 import { loadBundle } from "../../src/model/bundle.ts";
 import { startInference } from "../../src/runtime/inference.ts";
-import { createTrackingClient } from "../../src/tracking/client.ts";
+import { createTrackingClient } from "../../src/tracking/client/tracking-client.ts";
 import { createRegistryClient, type RegistryClient } from "../../src/tracking/client/registry-client.ts";
 import { makeColourRepository, type ColourRepository } from "../helpers/colour-repository.ts";
 import { recordedContext } from "../helpers/recorded-output.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { sha256 } from "../../src/files.ts";
-import { readApiKeys } from "../../src/serve/api-keys.ts";
+import { readApiKeys } from "../../src/serve/http/api-keys.ts";
 import { sendRequest, type RawReply, type RawRequest } from "../helpers/raw-request.ts";
 import { startTestService, type TestService } from "../helpers/service.ts";
 import { colourPicture } from "../helpers/tiny-bundle.ts";

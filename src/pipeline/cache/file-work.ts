@@ -21,7 +21,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { ServalError } from "../../errors.ts";
-import type { LinkType } from "./dvc-config.ts";
+import type { LinkType } from "../dvc-files/dvc-config.ts";
 import type { Stamp } from "./state-db.ts";
 
 /** DVC's mode for what is in the cache: read-only, and by that known to be whole. */

@@ -4,7 +4,7 @@ import { ServalError } from "../../errors.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { findPathFault } from "../../safe-path.ts";
 import { setAside } from "./corrupt-object.ts";
-import type { DvcConfig } from "./dvc-config.ts";
+import type { DvcConfig } from "../dvc-files/dvc-config.ts";
 import { objectExists, objectPath, protect, stampOf, type FileWork, type NameItem, type PlaceItem } from "./file-work.ts";
 import { hashTree, inBatches, type FileHasher, type HashedFile, type HashedTree } from "./hash-files.ts";
 import type { OutputCacheOptions } from "./output-cache.ts";

@@ -1,7 +1,7 @@
 import { lstatSync, readdirSync, statSync, type BigIntStats } from "node:fs";
 import { join } from "node:path";
 import { ServalError } from "../../errors.ts";
-import { loadDvcIgnore } from "./dvc-ignore.ts";
+import { loadDvcIgnore } from "../dvc-files/dvc-ignore.ts";
 import { stampOf } from "./file-work.ts";
 import type { Stamp } from "./state-db.ts";
 

@@ -1,5 +1,5 @@
-import type { DvcConfig } from "../cache/dvc-config.ts";
-import type { TrackedOut } from "../cache/tracked-outs.ts";
+import type { DvcConfig } from "../dvc-files/dvc-config.ts";
+import type { TrackedOut } from "../dvc-files/tracked-outs.ts";
 import { createLink, type LinkOptions, type RemoteLink } from "./link.ts";
 import { findRemote, openRemote } from "./open-remote.ts";
 import type { S3Environment } from "./s3-settings.ts";

@@ -5,7 +5,7 @@ import { nameObject, objectExists, objectPath } from "../cache/file-work.ts";
 import type { ManifestEntry } from "../cache/manifest.ts";
 import type { OutputCache } from "../cache/output-cache.ts";
 import { withTemporaryFolder } from "../cache/temporary-folder.ts";
-import type { TrackedOut } from "../cache/tracked-outs.ts";
+import type { TrackedOut } from "../dvc-files/tracked-outs.ts";
 import type { RemoteLink } from "./link.ts";
 import type { OnTransfer, Transferred } from "./push.ts";
 

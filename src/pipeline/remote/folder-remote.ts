@@ -2,7 +2,7 @@ import { lstatSync, rmSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncFolder } from "../../files.ts";
-import type { RemoteConfig } from "../cache/dvc-config.ts";
+import type { RemoteConfig } from "../dvc-files/dvc-config.ts";
 import { nameObject, objectPath } from "../cache/file-work.ts";
 import { makeTemporaryFolder } from "../cache/temporary-folder.ts";
 import { copyHashed, readChecked, readPieces } from "./copy-hashed.ts";

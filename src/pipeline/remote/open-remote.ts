@@ -1,5 +1,5 @@
 import { ServalError } from "../../errors.ts";
-import type { DvcConfig, RemoteConfig } from "../cache/dvc-config.ts";
+import type { DvcConfig, RemoteConfig } from "../dvc-files/dvc-config.ts";
 import { openFolderRemote } from "./folder-remote.ts";
 import type { Remote } from "./remote.ts";
 import { readS3Settings, s3Keys, type S3Environment } from "./s3-settings.ts";

@@ -1,6 +1,6 @@
 import { ServalError } from "../../errors.ts";
 import type { OutputCache } from "../cache/output-cache.ts";
-import type { TrackedOut } from "../cache/tracked-outs.ts";
+import type { TrackedOut } from "../dvc-files/tracked-outs.ts";
 import { fetchOuts, type Fetched, type WantedOut } from "./fetch.ts";
 import type { RemoteLink } from "./link.ts";
 import type { OnTransfer } from "./push.ts";

@@ -4,7 +4,7 @@ import { ServalError } from "../../errors.ts";
 import { setAside } from "../cache/corrupt-object.ts";
 import { objectExists, objectPath } from "../cache/file-work.ts";
 import type { OutputCache } from "../cache/output-cache.ts";
-import type { TrackedOut } from "../cache/tracked-outs.ts";
+import type { TrackedOut } from "../dvc-files/tracked-outs.ts";
 import { findExisting } from "./find-existing.ts";
 import type { RemoteLink } from "./link.ts";
 

@@ -11,7 +11,7 @@ import {
   type S3ServiceException,
 } from "@aws-sdk/client-s3";
 import { ServalError } from "../../errors.ts";
-import type { RemoteConfig } from "../cache/dvc-config.ts";
+import type { RemoteConfig } from "../dvc-files/dvc-config.ts";
 import { copyHashed, readChecked } from "./copy-hashed.ts";
 import { describeFailure } from "./link.ts";
 import { objectName, parseObjectName, type Remote, type RemoteObject } from "./remote.ts";

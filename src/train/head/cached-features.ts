@@ -7,7 +7,7 @@ import type { Shards, Split } from "../../data/shards.ts";
 import { ServalError } from "../../errors.ts";
 import { sha256, writeFileAtomic } from "../../files.ts";
 import type { Engine } from "../../runtime/engine.ts";
-import { readCentered } from "../batches.ts";
+import { readCentered } from "../batches/batches.ts";
 import type { Features } from "./features.ts";
 
 export interface FeatureJob {

@@ -1,8 +1,8 @@
 import { ServalError } from "../../errors.ts";
 import type { Engine } from "../../runtime/engine.ts";
-import { smallestProbability } from "../metrics.ts";
-import { Random } from "../random.ts";
-import { softenedProbabilities } from "../temperature.ts";
+import { smallestProbability } from "../../evaluate/metrics.ts";
+import { Random } from "../../random.ts";
+import { softenedProbabilities } from "../../evaluate/temperature.ts";
 import { measureScale, selectRows, standardize, type Features, type Scale } from "./features.ts";
 import { classify, LogisticRegression, type LinearClassifier } from "./logistic-regression.ts";
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createTrackingClient } from "../../../src/tracking/client.ts";
+import { createTrackingClient } from "../../../src/tracking/client/tracking-client.ts";
 import { openEmbeddedTracking } from "../../../src/tracking/server/tracking-server.ts";
 import { mutateText } from "../mutate.ts";
 import { expectThat, type FuzzTarget } from "../target.ts";

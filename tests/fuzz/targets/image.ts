@@ -1,6 +1,6 @@
 import sharp, { type Sharp } from "sharp";
 import { preprocessHere, type Preprocess } from "../../../src/image/preprocess.ts";
-import { defaultLimits } from "../../../src/serve/limits.ts";
+import { defaultLimits } from "../../../src/serve/inference/limits.ts";
 import { jpeg } from "../../helpers/pictures.ts";
 import { mutatePicture } from "../mutate.ts";
 import { expectRefusal, expectThat, type FuzzTarget } from "../target.ts";

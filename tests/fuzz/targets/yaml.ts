@@ -1,11 +1,11 @@
 import { parseParams } from "../../../src/config/params.ts";
 import { renderParams } from "../../../src/config/params-template.ts";
-import { parseDataFile } from "../../../src/pipeline/cache/data-file.ts";
-import { renderDvcFiles } from "../../../src/pipeline/dvc-files.ts";
-import { parsePipeline } from "../../../src/pipeline/dvc-yaml.ts";
-import { parseLock } from "../../../src/pipeline/lock-file.ts";
-import { isYamlMap, parseYaml, sameValue, toPlain, type YamlValue } from "../../../src/pipeline/yaml-values.ts";
-import { renderYaml } from "../../../src/pipeline/yaml-writer.ts";
+import { parseDataFile } from "../../../src/pipeline/dvc-files/data-file.ts";
+import { renderDvcFiles } from "../../../src/pipeline/dvc-files/initial-files.ts";
+import { parsePipeline } from "../../../src/pipeline/dvc-files/dvc-yaml.ts";
+import { parseLock } from "../../../src/pipeline/dvc-files/lock-file.ts";
+import { isYamlMap, parseYaml, sameValue, toPlain, type YamlValue } from "../../../src/pipeline/dvc-files/yaml-values.ts";
+import { renderYaml } from "../../../src/pipeline/dvc-files/yaml-writer.ts";
 import { mutateText } from "../mutate.ts";
 import { expectRefusal, expectThat, type FuzzTarget } from "../target.ts";
 

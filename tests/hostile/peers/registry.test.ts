@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { sha256 } from "../../../src/files.ts";
 import { fetchRegisteredModel } from "../../../src/registry/fetch.ts";
-import { createTrackingClient, type TrackingClient } from "../../../src/tracking/client.ts";
+import { createTrackingClient, type TrackingClient } from "../../../src/tracking/client/tracking-client.ts";
 import { createRegistryClient, type RegistryClient } from "../../../src/tracking/client/registry-client.ts";
 import {
   drip,

@@ -1,9 +1,9 @@
 import { afterEach, beforeAll, afterAll, beforeEach, describe, expect, test } from "vitest";
 import { createOutput } from "../../../src/cli/output.ts";
 import { runCli } from "../../../src/cli/main.ts";
-import { readProxied } from "../../../src/deploy/proxy-status.ts";
-import { waitUntilReady } from "../../../src/deploy/readiness.ts";
-import { runSmoke } from "../../../src/deploy/smoke.ts";
+import { readProxied } from "../../../src/deploy/compose/proxy-status.ts";
+import { waitUntilReady } from "../../../src/deploy/checks/readiness.ts";
+import { runSmoke } from "../../../src/deploy/checks/smoke.ts";
 import {
   drip,
   endless,

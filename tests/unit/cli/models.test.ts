@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
 import { loadBundle } from "../../../src/model/bundle.ts";
 import { parseSafetensors } from "../../../src/model/safetensors.ts";
-import { computeMetrics } from "../../../src/train/metrics.ts";
+import { computeMetrics } from "../../../src/evaluate/metrics.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 import { tinyModel, writeTinyBundle } from "../../helpers/tiny-bundle.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import type { ServiceContainer } from "../../../src/deploy/compose-containers.ts";
-import { describeRemains, surveyContainers } from "../../../src/deploy/compose-survey.ts";
+import type { ServiceContainer } from "../../../src/deploy/compose/compose-containers.ts";
+import { describeRemains, surveyContainers } from "../../../src/deploy/compose/compose-survey.ts";
 
 /** A container that serves; the later made, the newer. */
 function container(imageId: string, createdAt: number, changes: Partial<ServiceContainer> = {}): ServiceContainer {

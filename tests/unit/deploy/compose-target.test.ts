@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { openComposeTarget } from "../../../src/deploy/compose-target.ts";
-import { createMarks } from "../../../src/deploy/release-marks.ts";
+import { openComposeTarget } from "../../../src/deploy/compose/compose-target.ts";
+import { createMarks } from "../../../src/deploy/compose/release-marks.ts";
 import { rollOut, type RolloutOptions, type RolloutReport } from "../../../src/deploy/rollout.ts";
 import { ServalError } from "../../../src/errors.ts";
 import { pretendProject, startPretendCompose, type PretendCompose } from "../../helpers/pretend-compose.ts";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
-import { createMarks } from "../../../src/deploy/release-marks.ts";
+import { createMarks } from "../../../src/deploy/compose/release-marks.ts";
 import { pretendProject, startPretendCompose, type PretendCompose } from "../../helpers/pretend-compose.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 

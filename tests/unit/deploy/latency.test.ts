@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { compareLatency } from "../../../src/deploy/latency.ts";
+import { compareLatency } from "../../../src/deploy/checks/latency.ts";
 import { startTestService, type TestService } from "../../helpers/service.ts";
 
 let service: TestService;

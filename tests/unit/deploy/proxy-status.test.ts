@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseProxied } from "../../../src/deploy/proxy-status.ts";
+import { parseProxied } from "../../../src/deploy/compose/proxy-status.ts";
 
 test("the containers that HAProxy asks are those that are up, in the backend of the service", () => {
   const csv = `# pxname,svname,status,check_desc,addr,

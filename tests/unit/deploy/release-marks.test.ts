@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createMarks, longestModel } from "../../../src/deploy/release-marks.ts";
+import { createMarks, longestModel } from "../../../src/deploy/compose/release-marks.ts";
 
 const marks = createMarks("deployment");
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { parseCounters, type Counters } from "../../../src/deploy/counters.ts";
 import { rollOut, type RolloutOptions, type RolloutReport } from "../../../src/deploy/rollout.ts";
-import { addCounters } from "../../../src/deploy/swarm-service.ts";
+import { addCounters } from "../../../src/deploy/stack/swarm-service.ts";
 import type { Observation, PreviousRelease, Release, Standing, Target } from "../../../src/deploy/target.ts";
 import { startTestService, type TestService } from "../../helpers/service.ts";
 

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
-import { runSmoke, type SmokeReport } from "../../../src/deploy/smoke.ts";
+import { runSmoke, type SmokeReport } from "../../../src/deploy/checks/smoke.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 import { predictForm, startTestService, type TestService } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { openStackTarget } from "../../../src/deploy/stack-target.ts";
+import { openStackTarget } from "../../../src/deploy/stack/stack-target.ts";
 import type { Target } from "../../../src/deploy/target.ts";
 import { startPretendEngine, type PretendEngine } from "../../helpers/pretend-engine.ts";
 

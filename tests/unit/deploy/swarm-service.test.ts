@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Engine } from "../../../src/deploy/engine.ts";
-import { addCounters, failureOf, readService, variableOf } from "../../../src/deploy/swarm-service.ts";
+import { addCounters, failureOf, readService, variableOf } from "../../../src/deploy/stack/swarm-service.ts";
 
 /** An engine that answers from a list: the start of a command line -> what it prints. */
 function engineSaying(answers: Readonly<Record<string, string>>): Engine {

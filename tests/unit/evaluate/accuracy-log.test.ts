@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { findLook, formatLook, recordLook, type Look } from "../../../src/train/accuracy-log.ts";
+import { findLook, formatLook, recordLook, type Look } from "../../../src/evaluate/accuracy-log.ts";
 
 const look: Look = {
   date: "2026-03-01",
@@ -82,7 +82,7 @@ describe("the log of looks at the test split", () => {
 
   it("loses no row when several processes write at once, the first ones included", async () => {
     const script = `
-      const { recordLook } = await import(${JSON.stringify(new URL("../../../src/train/accuracy-log.ts", import.meta.url).href)});
+      const { recordLook } = await import(${JSON.stringify(new URL("../../../src/evaluate/accuracy-log.ts", import.meta.url).href)});
       const look = ${JSON.stringify(look)};
       const writer = process.argv[1];
       await Promise.all(Array.from({ length: 10 }, (_, i) =>

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { computeMetrics } from "../../../src/train/metrics.ts";
-import { addToCard, buildModelCard, type ModelCardInput } from "../../../src/train/model-card.ts";
+import { computeMetrics } from "../../../src/evaluate/metrics.ts";
+import { addToCard, buildModelCard, type ModelCardInput } from "../../../src/export/model-card.ts";
 
 const input: ModelCardInput = {
   name: "insects",

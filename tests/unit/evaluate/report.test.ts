@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { contactSheetSvg } from "../../../src/train/contact-sheet.ts";
-import type { Evaluation } from "../../../src/train/evaluate.ts";
-import { answeredPart, computeMetrics } from "../../../src/train/metrics.ts";
-import { createMistakeList } from "../../../src/train/mistakes.ts";
+import { contactSheetSvg } from "../../../src/evaluate/contact-sheet.ts";
+import type { Evaluation } from "../../../src/evaluate/evaluate.ts";
+import { answeredPart, computeMetrics } from "../../../src/evaluate/metrics.ts";
+import { createMistakeList } from "../../../src/evaluate/mistakes.ts";
 import { formatPredictions, writeEvaluation, writeResultsChart } from "../../../src/train/report.ts";
 
 const labels = ["ant", "bee"];

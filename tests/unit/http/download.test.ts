@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createOutput } from "../../../src/cli/output.ts";
-import { importData } from "../../../src/cli/commands/data.ts";
+import { importData } from "../../../src/cli/commands/data/data.ts";
 import { download } from "../../../src/http/download.ts";
 import { openSource } from "../../../src/data/sources/open-source.ts";
 import { ServalError } from "../../../src/errors.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { parsePipeline } from "../../../src/pipeline/dvc-yaml.ts";
-import { buildGraph, selectStages } from "../../../src/pipeline/graph.ts";
-import { renderLock, type LockedStage } from "../../../src/pipeline/lock-file.ts";
-import type { Stage } from "../../../src/pipeline/stage.ts";
+import { parsePipeline } from "../../../src/pipeline/dvc-files/dvc-yaml.ts";
+import { buildGraph, selectStages } from "../../../src/pipeline/run/graph.ts";
+import { renderLock, type LockedStage } from "../../../src/pipeline/dvc-files/lock-file.ts";
+import type { Stage } from "../../../src/pipeline/dvc-files/stage.ts";
 
 const parse = (text: string, files: Readonly<Record<string, string>> = {}, file = "dvc.yaml"): Stage[] => [
   ...parsePipeline(text, file, (path) => files[path]).stages,

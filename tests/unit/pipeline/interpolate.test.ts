@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { hasExpression, interpolate, InterpolationProblem } from "../../../src/pipeline/interpolate.ts";
-import type { YamlMap } from "../../../src/pipeline/yaml-values.ts";
+import { hasExpression, interpolate, InterpolationProblem } from "../../../src/pipeline/dvc-files/interpolate.ts";
+import type { YamlMap } from "../../../src/pipeline/dvc-files/yaml-values.ts";
 
 const variables: YamlMap = new Map([
   ["a", "1"],

@@ -1,4 +1,4 @@
-import { parseYaml } from "../../../src/pipeline/yaml-values.ts";
+import { parseYaml } from "../../../src/pipeline/dvc-files/yaml-values.ts";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
@@ -7,9 +7,9 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openOutputCache } from "../../../src/pipeline/cache/outputs.ts";
-import { reproduce, type ReproduceOptions, type StageResult } from "../../../src/pipeline/reproduce.ts";
-import { readStatus } from "../../../src/pipeline/status.ts";
-import { loadWorkspace } from "../../../src/pipeline/workspace.ts";
+import { reproduce, type ReproduceOptions, type StageResult } from "../../../src/pipeline/run/reproduce.ts";
+import { readStatus } from "../../../src/pipeline/run/status.ts";
+import { loadWorkspace } from "../../../src/pipeline/run/workspace.ts";
 import { runServal, startServal } from "../../helpers/serval-process.ts";
 
 let root: string;

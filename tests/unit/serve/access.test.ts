@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
 import { sha256 } from "../../../src/files.ts";
-import { compareLatency } from "../../../src/deploy/latency.ts";
-import { runSmoke } from "../../../src/deploy/smoke.ts";
-import { readApiKeys, type ApiKeys } from "../../../src/serve/api-keys.ts";
+import { compareLatency } from "../../../src/deploy/checks/latency.ts";
+import { runSmoke } from "../../../src/deploy/checks/smoke.ts";
+import { readApiKeys, type ApiKeys } from "../../../src/serve/http/api-keys.ts";
 import {
   form,
   getJson,

@@ -1,9 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { followFolder } from "../../../src/serve/folder-source.ts";
-import type { ModelCandidate, OfferResult } from "../../../src/serve/model-slot.ts";
-import { readServable } from "../../../src/serve/served-model.ts";
+import { followFolder } from "../../../src/serve/model/folder-source.ts";
+import type { ModelCandidate, OfferResult } from "../../../src/serve/model/model-slot.ts";
+import { readServable } from "../../../src/serve/model/served-model.ts";
 import {
   getJson,
   predictForm,

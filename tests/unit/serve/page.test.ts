@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { chromium, type Browser, type BrowserContextOptions, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { sha256 } from "../../../src/files.ts";
-import { readApiKeys } from "../../../src/serve/api-keys.ts";
+import { readApiKeys } from "../../../src/serve/http/api-keys.ts";
 import { startTestService, type TestService } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
 

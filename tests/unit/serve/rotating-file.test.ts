@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { openRotatingFile } from "../../../src/serve/rotating-file.ts";
+import { openRotatingFile } from "../../../src/serve/log/rotating-file.ts";
 
 let dir: string;
 let path: string;

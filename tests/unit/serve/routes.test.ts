@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { renderHomePage } from "../../../src/serve/home-page.ts";
+import { renderHomePage } from "../../../src/serve/home-page/home-page.ts";
 import { getJson, predictForm, startTestService, type TestService } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
 

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Writable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
-import { openServiceLog } from "../../../src/serve/log-stream.ts";
+import { openServiceLog } from "../../../src/serve/log/log-stream.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 import { runServal, startServal } from "../../helpers/serval-process.ts";
 import { predictForm } from "../../helpers/service.ts";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { readTensorRequest, type ReadTensorRequest } from "../../../src/serve/tensor-request.ts";
+import { readTensorRequest, type ReadTensorRequest } from "../../../src/serve/http/tensors/tensor-request.ts";
 
 const size = { height: 2, width: 3 };
 const values = Array.from({ length: 18 }, (_, i) => i * 15);

@@ -5,9 +5,9 @@ import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { ServalError } from "../../../src/errors.ts";
-import { createTrackingClient } from "../../../src/tracking/client.ts";
-import { sendKeptRuns } from "../../../src/tracking/kept-runs.ts";
-import { TrackedRun } from "../../../src/tracking/run.ts";
+import { createTrackingClient } from "../../../src/tracking/client/tracking-client.ts";
+import { sendKeptRuns } from "../../../src/tracking/logging/kept-runs.ts";
+import { TrackedRun } from "../../../src/tracking/logging/run.ts";
 import { MlflowStub } from "../../helpers/mlflow-stub.ts";
 
 /** Generous: it passes only where something is wrong. */

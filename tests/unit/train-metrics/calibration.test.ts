@@ -5,7 +5,7 @@ import {
   calibrationErrorInterval,
   chooseAbstainBelow,
   expectedCalibrationError,
-} from "../../../src/train/calibration.ts";
+} from "../../../src/evaluate/calibration.ts";
 
 describe("calibrationCurve", () => {
   it("puts a confidence on a border into the lower bin and 0 and 1 into the outer ones", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors.ts";
-import { computeMetrics, metricsSummary, topLabels, wilsonInterval } from "../../../src/train/metrics.ts";
+import { computeMetrics, metricsSummary, topLabels, wilsonInterval } from "../../../src/evaluate/metrics.ts";
 
 /** The generator of the golden data below, the same in the Python that made the expected numbers. */
 function goldenData(count: number, classCount: number, seed: number): { truth: number[]; probabilities: Float32Array } {

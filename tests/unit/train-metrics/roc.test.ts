@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { rocAuc, rocCurve } from "../../../src/train/roc.ts";
+import { rocAuc, rocCurve } from "../../../src/evaluate/roc.ts";
 
 /** Scores in eighths, so that ties are common, with a label each. */
 const rows = fc.array(fc.tuple(fc.integer({ min: -8, max: 8 }), fc.boolean()), { minLength: 1, maxLength: 40 });

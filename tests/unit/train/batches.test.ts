@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { openShards, type Shards } from "../../../src/data/shards.ts";
-import { BatchMaker, epochOrder, type Augmentation, type Batch } from "../../../src/train/batches.ts";
+import { BatchMaker, epochOrder, type Augmentation, type Batch } from "../../../src/train/batches/batches.ts";
 import { makeColourRepository, type ColourRepository } from "../../helpers/colour-repository.ts";
 
 const plain: Augmentation = {

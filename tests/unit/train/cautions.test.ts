@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { describeCautions, findCautions } from "../../../src/train/cautions.ts";
-import { computeMetrics, type Metrics } from "../../../src/train/metrics.ts";
+import { describeCautions, findCautions } from "../../../src/evaluate/cautions.ts";
+import { computeMetrics, type Metrics } from "../../../src/evaluate/metrics.ts";
 
 /** Metrics of a model that answers `answers[i]` with 90 % where `truth[i]` is right. */
 function metricsOf(truth: readonly number[], answers: readonly number[], labels: readonly string[] = ["rose", "tulip"]): Metrics {

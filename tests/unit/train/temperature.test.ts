@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { fitTemperature } from "../../../src/train/temperature.ts";
+import { fitTemperature } from "../../../src/evaluate/temperature.ts";
 
 test("the temperature undoes what logits were multiplied by, and stays at 1 where no answer is wrong", () => {
   // In 100 rows with the logits of 0.8 and 0.2, one in five is wrong: that is well calibrated.

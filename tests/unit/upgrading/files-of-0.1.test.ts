@@ -7,7 +7,7 @@ import { runCli } from "../../../src/cli/main.ts";
 import { loadParams, paramsHash } from "../../../src/config/params.ts";
 import { loadBundle } from "../../../src/model/bundle.ts";
 import { openPredictionLog } from "../../../src/monitor/prediction-log.ts";
-import { parseLock } from "../../../src/pipeline/lock-file.ts";
+import { parseLock } from "../../../src/pipeline/dvc-files/lock-file.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 
 /** Files that version 0.1.0 wrote, of a project with the drawn sample. Every later version reads them. */

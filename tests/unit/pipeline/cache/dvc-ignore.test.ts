@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { loadDvcIgnore, type Ignored } from "../../../../src/pipeline/cache/dvc-ignore.ts";
+import { loadDvcIgnore, type Ignored } from "../../../../src/pipeline/dvc-files/dvc-ignore.ts";
 
 function rules(...lines: string[]): Ignored {
   const dir = mkdtempSync(join(tmpdir(), "serval-ignore-"));

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { createTrackingClient } from "../../../../src/tracking/client.ts";
+import { createTrackingClient } from "../../../../src/tracking/client/tracking-client.ts";
 import { openEmbeddedTracking } from "../../../../src/tracking/server/tracking-server.ts";
 import { ask, get, temporaryFolder } from "../../../helpers/tracking-server.ts";
 

@@ -2,7 +2,7 @@ import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { addBackbone } from "../../../../src/cli/add-backbone.ts";
-import { trainModel } from "../../../../src/cli/commands/train.ts";
+import { trainModel } from "../../../../src/cli/commands/model/train.ts";
 import { loadBundle } from "../../../../src/model/bundle.ts";
 import { makeHeadProject, type HeadProject } from "../../../helpers/head-project.ts";
 import { foreignFile } from "../../../helpers/onnx-backbone.ts";

@@ -4,7 +4,7 @@ import type { Features } from "../../../../src/train/head/features.ts";
 import { fitHead, type FittedHead } from "../../../../src/train/head/fit-head.ts";
 import { classify, LogisticRegression } from "../../../../src/train/head/logistic-regression.ts";
 import { minimize } from "../../../../src/train/head/minimize.ts";
-import { Random } from "../../../../src/train/random.ts";
+import { Random } from "../../../../src/random.ts";
 
 /** Rows of `classes` clouds around corners that lie `distance` apart, in columns of very different size; class k has `counts[k]` rows. */
 function clouds(counts: readonly number[], width: number, distance: number, seed: number): { features: Features; truth: number[] } {

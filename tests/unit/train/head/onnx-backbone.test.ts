@@ -4,7 +4,7 @@ import { parse } from "yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadBackbone, type OnnxBackbone } from "../../../../src/backbones/load-backbone.ts";
 import { addBackbone } from "../../../../src/cli/add-backbone.ts";
-import { trainModel } from "../../../../src/cli/commands/train.ts";
+import { trainModel } from "../../../../src/cli/commands/model/train.ts";
 import { loadBundle, weightsFile, type Bundle } from "../../../../src/model/bundle.ts";
 import { mlflowModelFiles } from "../../../../src/model/mlflow-model.ts";
 import { parseSafetensors, safetensorNumbers } from "../../../../src/model/safetensors.ts";

@@ -1,0 +1,210 @@
+import { createHash } from "node:crypto";
+import { join, posix } from "node:path";
+import { ServalError } from "../../errors.ts";
+import { writeFileAtomic } from "../../files.ts";
+import type { Stage } from "./stage.ts";
+import { isList, isYamlMap, parseYaml, pythonFloat, YamlFloat, type YamlMap, type YamlValue } from "./yaml-values.ts";
+import { workspaceReader } from "./workspace-files.ts";
+import { renderYaml } from "./yaml-writer.ts";
+
+/** What the lock knows of a dep or an out. */
+export interface LockedItem {
+  /** As dvc.yaml has it, relative to the stage's working folder. */
+  readonly path: string;
+  readonly md5: string;
+  readonly size?: number | undefined;
+  readonly nfiles?: number | undefined;
+  readonly isexec?: boolean | undefined;
+}
+
+/** A stage's entry in dvc.lock: what its last run read and wrote. */
+export interface LockedStage {
+  readonly cmd: string | readonly string[];
+  readonly deps: readonly LockedItem[];
+  /** File as dvc.yaml has it -> key -> value. */
+  readonly params: ReadonlyMap<string, YamlMap>;
+  readonly outs: readonly LockedItem[];
+}
+
+export function lockFileOf(stage: Pick<Stage, "dir">): string {
+  return posix.join(stage.dir, "dvc.lock");
+}
+
+/** The entries of a repository's lock files. A file is parsed again only when its text has changed, not for each of its stages. */
+export class LockFiles {
+  readonly #root: string;
+  readonly #parsed = new Map<string, { readonly text: string; readonly stages: ReadonlyMap<string, LockedStage> }>();
+
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** The entry of a stage; undefined where it never ran. Throws E_DVC_FILE. */
+  read(stage: Pick<Stage, "dir" | "name">): LockedStage | undefined {
+    const file = lockFileOf(stage);
+    const text = workspaceReader(this.#root)(file);
+    if (text === undefined) return undefined;
+    const known = this.#parsed.get(file);
+    if (known?.text === text) return known.stages.get(stage.name);
+    const stages = parseLock(text, file);
+    this.#parsed.set(file, { text, stages });
+    return stages.get(stage.name);
+  }
+}
+
+/** The stages of a dvc.lock of schema 2.0. Throws E_DVC_FILE, with the line. */
+export function parseLock(text: string, file: string): Map<string, LockedStage> {
+  const { stages, line } = readStages(text, file);
+  return new Map([...stages].map(([name, value]) => [name, parseLockedStage(value, `${file}:${line(["stages", name])}: ${name}`)]));
+}
+
+function readStages(text: string, file: string): { top: YamlMap; stages: YamlMap; line: (path: readonly string[]) => number } {
+  const parsed = parseYaml(text, file, "E_DVC_FILE");
+  const top = parsed.value ?? new Map<string, YamlValue>();
+  if (!isYamlMap(top)) throw new ServalError("E_DVC_FILE", `${file}: expected a mapping.`);
+  const schema = top.get("schema");
+  if (top.size > 0 && schema !== "2.0") {
+    throw new ServalError("E_DVC_FILE", `${file}: expected schema '2.0', got ${JSON.stringify(schema)}: another version of DVC wrote it.`);
+  }
+  for (const key of top.keys()) {
+    if (!["schema", "stages", "datasets"].includes(key)) {
+      throw new ServalError("E_DVC_FILE", `${file}:${parsed.line([key])}: unknown field "${key}": a newer DVC may have written it.`);
+    }
+  }
+  const stages = top.get("stages") ?? new Map<string, YamlValue>();
+  if (!isYamlMap(stages)) throw new ServalError("E_DVC_FILE", `${file}:${parsed.line(["stages"])}: stages: expected a mapping.`);
+  return { top, stages, line: (path) => parsed.line(path) };
+}
+
+export function parseLockedStage(value: YamlValue, where: string): LockedStage {
+  const fail = (text: string): never => {
+    throw new ServalError("E_DVC_FILE", `${where}: ${text}.`);
+  };
+  if (!isYamlMap(value)) return fail("expected a mapping");
+  for (const key of value.keys()) {
+    if (!["cmd", "deps", "params", "outs"].includes(key)) fail(`unknown field "${key}": a newer DVC may have written it`);
+  }
+  const cmd = value.get("cmd");
+  const items = (key: string): LockedItem[] => {
+    const list = value.get(key) ?? [];
+    if (!isList(list)) return fail(`${key}: expected a list`);
+    return list.flatMap((item) => {
+      const path = isYamlMap(item) ? item.get("path") : undefined;
+      if (!isYamlMap(item) || typeof path !== "string") return fail(`${key}: expected \`path\` in each entry`);
+      const md5 = item.get("md5");
+      // Without `hash: md5` the hash is DVC 2's, of text with its line ends changed: it says nothing, and the stage is due.
+      if (item.get("hash") !== "md5" || typeof md5 !== "string") return [];
+      if (!/^[0-9a-f]{32}(\.dir)?$/.test(md5)) fail(`${key}: "${path}": expected an MD5, got "${md5}"`);
+      const number = (name: string): number | undefined => {
+        const found = item.get(name);
+        return typeof found === "number" ? found : undefined;
+      };
+      return [{ path, md5, size: number("size"), nfiles: number("nfiles"), isexec: item.get("isexec") === true }];
+    });
+  };
+  const params = value.get("params") ?? new Map<string, YamlValue>();
+  if (!isYamlMap(params)) return fail("params: expected a mapping");
+  const files = [...params].map(([file, values]): [string, YamlMap] => [
+    file,
+    isYamlMap(values) ? values : fail(`params: ${file}: expected a mapping`),
+  ]);
+  if (!isCommand(cmd)) return fail("expected `cmd`");
+  return { cmd, deps: items("deps"), params: new Map(files), outs: items("outs") };
+}
+
+function isCommand(value: YamlValue | undefined): value is string | readonly string[] {
+  return typeof value === "string" || (isList(value) && value.every((line) => typeof line === "string"));
+}
+
+/** The text of a dvc.lock with one stage's entry put in: byte for byte what `dvc commit` writes. */
+export function renderLock(previous: string | undefined, file: string, name: string, entry: LockedStage): string {
+  const before = previous === undefined ? undefined : readStages(previous, file);
+  const top = new Map<string, YamlValue>(before?.top.size ? before.top : [["schema", "2.0"]]);
+  top.set("stages", new Map([...(before?.stages ?? []), [name, lockedStageToYaml(entry)]]));
+  return renderYaml(top);
+}
+
+export async function writeLockedStage(root: string, stage: Pick<Stage, "dir" | "name">, entry: LockedStage): Promise<void> {
+  const file = lockFileOf(stage);
+  const previous = workspaceReader(root)(file);
+  const text = renderLock(previous, file, stage.name, entry);
+  if (text !== previous) await writeFileAtomic(join(root, file), text);
+}
+
+/** In the order and with the sorting of DVC's `to_single_stage_lockfile`. */
+export function lockedStageToYaml(entry: LockedStage): YamlMap {
+  const map = new Map<string, YamlValue>([["cmd", entry.cmd]]);
+  const items = (list: readonly LockedItem[]): YamlValue[] =>
+    [...list].sort((a, b) => compareCodePoints(a.path, b.path)).map((item) => new Map(itemFields(item)));
+  if (entry.deps.length > 0) map.set("deps", items(entry.deps));
+  const files = [...entry.params].sort(([a], [b]) => Number(b === "params.yaml") - Number(a === "params.yaml") || compareCodePoints(a, b));
+  if (files.length > 0) {
+    const sorted = files.map(([file, values]): [string, YamlMap] => [
+      file,
+      new Map([...values].sort(([a], [b]) => compareCodePoints(a, b))),
+    ]);
+    map.set("params", new Map(sorted));
+  }
+  if (entry.outs.length > 0) map.set("outs", items(entry.outs));
+  return map;
+}
+
+function itemFields({ path, md5, size, nfiles, isexec }: LockedItem): [string, YamlValue][] {
+  return [
+    ["path", path],
+    ["hash", "md5"],
+    ["md5", md5],
+    ...(size === undefined ? [] : [["size", size] as [string, number]]),
+    ...(nfiles === undefined ? [] : [["nfiles", nfiles] as [string, number]]),
+    ...(isexec === true ? [["isexec", true] as [string, boolean]] : []),
+  ];
+}
+
+/** Python's order of strings. */
+function compareCodePoints(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/**
+ * The two names of an entry of DVC's run cache (`dvc/stage/cache.py`): the hash of what a stage reads, and of that with what it
+ * wrote. Sizes do not count.
+ */
+export function runCacheNames(entry: LockedStage): { key: string; value: string } {
+  const full = new Map(lockedStageToYaml(entry));
+  const keyed = new Map(full);
+  keyed.set(
+    "outs",
+    ((full.get("outs") ?? []) as readonly YamlMap[]).map((out) => out.get("path") ?? null),
+  );
+  return { key: hashJson(keyed), value: hashJson(full) };
+}
+
+/** Whether two entries read the same. The names of DVC's run cache leave parameters out that are called `size` or `nfiles`. */
+export function readsTheSame(a: LockedStage, b: LockedStage): boolean {
+  const read = ({ cmd, deps, params }: LockedStage): string => {
+    const items = deps.map(({ path, md5 }): LockedItem => ({ path, md5 }));
+    return pythonJson(lockedStageToYaml({ cmd, deps: items, params, outs: [] }), []);
+  };
+  return read(a) === read(b);
+}
+
+const uncounted: readonly string[] = ["size", "nfiles"];
+
+function hashJson(value: YamlValue): string {
+  return createHash("sha256").update(pythonJson(value, uncounted)).digest("hex");
+}
+
+/** Python's `json.dumps(value, sort_keys=True)`, without the keys of some names. */
+function pythonJson(value: YamlValue, without: readonly string[]): string {
+  if (value instanceof YamlFloat) {
+    const text = pythonFloat(value.value);
+    return text === "nan" ? "NaN" : text.replace("inf", "Infinity");
+  }
+  if (isList(value)) return `[${value.map((item) => pythonJson(item, without)).join(", ")}]`;
+  if (isYamlMap(value)) {
+    const members = [...value].filter(([key]) => !without.includes(key)).sort(([a], [b]) => compareCodePoints(a, b));
+    return `{${members.map(([key, item]) => `${pythonJson(key, without)}: ${pythonJson(item, without)}`).join(", ")}}`;
+  }
+  if (typeof value !== "string") return String(value);
+  return JSON.stringify(value).replaceAll(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}

@@ -1,0 +1,143 @@
+import { randomUUID } from "node:crypto";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import { fastify, LogController, type FastifyServerOptions } from "fastify";
+import { lazySchemas } from "../../http/lazy-schemas.ts";
+import type { ServiceMetrics } from "../../monitor/metrics.ts";
+import type { PredictionLog } from "../../monitor/prediction-log.ts";
+import { BodyBudget } from "./body-budget.ts";
+import type { ServeApp, ServeContext } from "./context.ts";
+import type { ServeLimits } from "../inference/limits.ts";
+import type { ModelSlot } from "../model/model-slot.ts";
+import { registerAccess, type AccessOptions } from "./plugins/access.ts";
+import { answerBrokenConnection, registerErrors, sendError } from "./plugins/errors.ts";
+import { registerObservation } from "./plugins/observe.ts";
+import { registerOpenapi } from "./plugins/openapi.ts";
+import { registerShedding } from "./plugins/shed.ts";
+import { registerShutdown } from "./plugins/shutdown.ts";
+import { createPredictor } from "../model/predictor.ts";
+import { registerBatch } from "./routes/batch.ts";
+import { registerExplain } from "./routes/explain.ts";
+import { registerFeedback } from "./routes/feedback.ts";
+import { registerHealth } from "./routes/health.ts";
+import { registerHome } from "./routes/home.ts";
+import { registerInferenceProtocol } from "./routes/inference-protocol.ts";
+import { registerMetrics } from "./routes/metrics.ts";
+import { registerModel } from "./routes/model.ts";
+import { registerPredict } from "./routes/predict.ts";
+import { registerUploads } from "./upload.ts";
+
+export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
+
+/** Where JSON log lines go; each call is one line with its newline. */
+export interface LogStream {
+  write(line: string): void;
+}
+
+export interface AppOptions extends AccessOptions {
+  /** Stays the caller's: closing the app does not close it. */
+  readonly slot: ModelSlot;
+  readonly limits: ServeLimits;
+  readonly metrics: ServiceMetrics;
+  /** Stays the caller's as well. Without it there is no feedback. */
+  readonly predictionLog?: PredictionLog | undefined;
+  /** Where all replicas of the service are reached, as HOST:PORT: one of them knows the prediction that feedback is about. */
+  readonly peers?: readonly string[] | undefined;
+  /** Answer without a label where the model is unsure, unless a request says otherwise. */
+  readonly abstain?: boolean | undefined;
+  /** True from the moment that the service is asked to stop. */
+  readonly draining?: (() => boolean) | undefined;
+  /** Version of this program. */
+  readonly version?: string | undefined;
+  /** Without it nothing is logged. */
+  readonly log?: { readonly level: LogLevel; readonly stream: LogStream } | undefined;
+}
+
+const defaultUploadTimeoutMs = 60_000;
+const headersTimeoutMs = 20_000;
+
+/** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
+export async function buildApp(options: AppOptions): Promise<ServeApp> {
+  const {
+    slot,
+    limits,
+    metrics,
+    log,
+    predictionLog,
+    peers = [],
+    abstain = false,
+    draining = () => false,
+    proxies = 0,
+    version = "0",
+  } = options;
+  const uploadTimeoutMs = limits.uploadTimeoutMs ?? defaultUploadTimeoutMs;
+  const app: ServeApp = fastify({
+    logger: log === undefined ? false : loggerOptions(log),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
+    genReqId: () => randomUUID(),
+    requestTimeout: uploadTimeoutMs,
+    // Hop 0 is whoever is connected; Fastify takes a number for untrusted, because it cannot know who that is.
+    ...(proxies > 0 && { trustProxy: (_address: string, hop: number) => hop < proxies }),
+    http: {
+      // Node exchanges the two limits where this one is the larger.
+      headersTimeout: Math.min(headersTimeoutMs, uploadTimeoutMs),
+      // How often it looks for late requests.
+      connectionsCheckingInterval: Math.min(1000, uploadTimeoutMs),
+    },
+    clientErrorHandler: answerBrokenConnection,
+    schemaController: lazySchemas(),
+    frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
+    // A request that got in before the last one was answered is answered too; its connection closes after it.
+    return503OnClosing: false,
+  }).withTypeProvider<TypeBoxTypeProvider>();
+
+  const predictor = createPredictor(slot, limits, metrics);
+  const context: ServeContext = {
+    slot,
+    limits,
+    bodies: new BodyBudget(limits.maxBodyBytes),
+    metrics,
+    predictor,
+    predictionLog,
+    peers,
+    abstain,
+    draining,
+  };
+  registerObservation(app, metrics);
+  registerErrors(app);
+  // A route that takes a body says which: one sent elsewhere is thrown away unread.
+  app.removeAllContentTypeParsers();
+  registerShutdown(app, limits.requestTimeoutMs);
+  await registerAccess(app, options);
+  await registerOpenapi(app, context);
+  registerHome(app, context);
+  registerHealth(app, context);
+  await registerUploads(app, (scope) => {
+    registerPredict(scope, context);
+    registerBatch(scope, context);
+    registerExplain(scope, context);
+  });
+  await registerFeedback(app, context);
+  registerModel(app, context);
+  registerMetrics(app, context);
+  await registerInferenceProtocol(app, context, version);
+  await app.ready();
+  registerShedding(app, context);
+  return app;
+}
+
+function loggerOptions({
+  level,
+  stream,
+}: {
+  readonly level: LogLevel;
+  readonly stream: LogStream;
+}): NonNullable<FastifyServerOptions["logger"]> {
+  return {
+    level,
+    stream,
+    // Neither process id nor host name.
+    base: null,
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
+}

@@ -1,0 +1,53 @@
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply } from "fastify";
+import { ServalError } from "../../errors.ts";
+import type { ServiceMetrics } from "../../monitor/metrics.ts";
+import type { PredictionLog } from "../../monitor/prediction-log.ts";
+import type { BodyBudget } from "./body-budget.ts";
+import type { ServeLimits } from "../inference/limits.ts";
+import type { ModelSlot } from "../model/model-slot.ts";
+import type { Predictor } from "../model/predictor.ts";
+
+/** The server with requests and answers typed by the schemas that validate them. */
+export type ServeApp = FastifyInstance<Server, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
+
+/** What every route may use. */
+export interface ServeContext {
+  readonly slot: ModelSlot;
+  readonly predictor: Predictor;
+  readonly metrics: ServiceMetrics;
+  readonly limits: ServeLimits;
+  readonly bodies: BodyBudget;
+  /** Without it predictions are not stored, and there is nothing that feedback could refer to. */
+  readonly predictionLog: PredictionLog | undefined;
+  /** Where all replicas of the service are reached, as HOST:PORT; empty where this is the only one. */
+  readonly peers: readonly string[];
+  /** Answer without a label where the model is unsure, unless the request says otherwise. */
+  readonly abstain: boolean;
+  /** True from the moment that the service is asked to stop. */
+  readonly draining: () => boolean;
+}
+
+/** What the request log and the metrics say about a request besides method, route and status. Never the image, its name or an address. */
+export interface RequestOutcome {
+  label?: string | null;
+  confidence?: number;
+  /** Error code of the answer. */
+  code?: string;
+}
+
+declare module "fastify" {
+  interface FastifyRequest {
+    outcome: RequestOutcome;
+  }
+}
+
+/** Aborted when the client hangs up before it has its answer, so that nobody works for it. */
+export function clientGone({ raw }: FastifyReply): AbortSignal {
+  const controller = new AbortController();
+  raw.once("close", () => {
+    if (!raw.writableFinished) controller.abort(new ServalError("E_CLIENT_GONE", "The client hung up before it had its answer."));
+  });
+  return controller.signal;
+}

@@ -1,0 +1,108 @@
+import cors from "@fastify/cors";
+import helmet from "@fastify/helmet";
+import rateLimit from "@fastify/rate-limit";
+import type { FastifyRequest } from "fastify";
+import { ServalError } from "../../../errors.ts";
+import { clientNetwork } from "../../../http/client-network.ts";
+import type { ApiKeys, KeyOwner } from "../api-keys.ts";
+import type { ServeApp } from "../context.ts";
+import { whyNotLocal } from "../local-request.ts";
+import { registerHostCheck, type HostOptions } from "./host-check.ts";
+
+export interface AccessOptions extends HostOptions {
+  /** Without keys everybody may ask, and the model cannot be changed unless `admin` says who may. */
+  readonly keys?: ApiKeys | undefined;
+  /** Who may change the model where there are no keys: nobody (`off`), or programs on this machine (`local`). */
+  readonly admin?: "off" | "local" | undefined;
+  /** Requests a minute of each key, or of each client network without keys; 0: no limit. */
+  readonly rateLimitPerMinute?: number | undefined;
+  /** Number of proxies in front. The client's address is the one that the outermost of them saw. */
+  readonly proxies?: number | undefined;
+  /** Web pages of these origins may ask from a browser; none by default. */
+  readonly corsOrigins?: readonly string[] | undefined;
+}
+
+declare module "fastify" {
+  interface FastifyRequest {
+    /** Who the request's key belongs to. Null without keys, and on the addresses that answer without one. */
+    keyOwner: KeyOwner | null;
+  }
+  interface FastifyContextConfig {
+    /** Answers without a key: health checks, pages, descriptions. */
+    open?: boolean;
+    /** Changes the model: needs a key, or `admin: "local"` and a request from this machine. */
+    changesModel?: boolean;
+  }
+}
+
+/** Host names, headers that keep browsers careful, keys, limits for each client, and whose pages may ask. Before the routes. */
+export async function registerAccess(app: ServeApp, options: AccessOptions): Promise<void> {
+  const { keys, rateLimitPerMinute = 0, corsOrigins = [] } = options;
+  await app.register(helmet, {
+    // Answers are data: a browser that shows one runs nothing in it. The two pages bring policies of their own.
+    contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
+    // Only the proxy that ends TLS knows whether there is any.
+    strictTransportSecurity: false,
+    // Origins that CORS lets in must be able to read.
+    crossOriginResourcePolicy: { policy: corsOrigins.length > 0 ? "cross-origin" : "same-origin" },
+  });
+  registerHostCheck(app, options);
+  if (corsOrigins.length > 0) await app.register(cors, { origin: [...corsOrigins], methods: ["GET", "POST", "DELETE"] });
+  app.decorateRequest("keyOwner", null);
+  app.addHook("onRequest", (request, _reply, done) => {
+    const key = keys && keyOf(request);
+    request.keyOwner = (key === undefined ? undefined : keys?.owner(key)) ?? null;
+    done();
+  });
+  // Before the key is asked for, so that wrong keys count; for every request, so that unknown addresses count as well.
+  if (rateLimitPerMinute > 0) await limitRequests(app, rateLimitPerMinute);
+  app.addHook("onRequest", (request, _reply, done) => done(whyRefused(request, options)));
+}
+
+async function limitRequests(app: ServeApp, max: number): Promise<void> {
+  await app.register(rateLimit, {
+    global: false,
+    max,
+    timeWindow: 60_000,
+    keyGenerator: ({ keyOwner, ip, socket }) =>
+      keyOwner === null ? `address ${clientNetwork(ip) ?? clientNetwork(socket.remoteAddress ?? "")}` : `key ${keyOwner.name}`,
+    allowList: isOpen,
+    errorResponseBuilder: (_request, { ttl }) =>
+      new ServalError("E_RATE_LIMIT", `${max} requests a minute are allowed; the next one in ${Math.ceil(ttl / 1000)} s.`),
+  });
+  app.addHook("onRequest", app.rateLimit());
+}
+
+function whyRefused(request: FastifyRequest, { keys, admin = "off", proxies = 0 }: AccessOptions): ServalError | undefined {
+  const { config, url } = request.routeOptions;
+  // The question that a browser asks before a cross-origin request cannot carry a key; unknown addresses have nothing to protect.
+  if (url === undefined || request.method === "OPTIONS" || isOpen(request)) return undefined;
+  if (keys !== undefined) {
+    if (request.keyOwner !== null) return undefined;
+    const message =
+      keyOf(request) === undefined ? "The request has no API key." : "The API key of the request is not one that this service knows.";
+    return new ServalError("E_API_KEY", message);
+  }
+  if (!config.changesModel) return undefined;
+  if (admin === "off") return new ServalError("E_FORBIDDEN", "Changing the model needs an API key, and this service has no keys.");
+  const reason = whyNotLocal(request.raw, proxies);
+  if (reason === undefined) return undefined;
+  return new ServalError(
+    "E_FORBIDDEN",
+    `Only programs on the service's own machine may change the model. This request is refused: ${reason}.`,
+    {
+      hint: "Ask http://127.0.0.1 on that machine with no proxy between, or set SERVAL_API_KEYS_FILE and send a key.",
+    },
+  );
+}
+
+/** The API page's own files are registered by its library, without our mark. */
+function isOpen({ routeOptions: { url = "", config } }: FastifyRequest): boolean {
+  return config?.open === true || url === "/docs" || url.startsWith("/docs/");
+}
+
+function keyOf({ headers }: FastifyRequest): string | undefined {
+  const bearer = /^Bearer\s+(\S+)$/i.exec(headers.authorization ?? "")?.[1];
+  const own = headers["x-api-key"];
+  return bearer ?? (typeof own === "string" ? own : undefined);
+}

@@ -1,0 +1,102 @@
+import type { FastifyReply, FastifyRequest } from "fastify";
+import Type from "typebox";
+import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
+import type { Prediction } from "../../model/predictor.ts";
+import { Abstain, PredictionReply, withErrors } from "../schemas.ts";
+import { imageBody, readUpload } from "../upload.ts";
+
+const milliseconds = (value: number): number => Number(value.toFixed(3));
+
+export interface PredictionBody {
+  readonly label: string | null;
+  readonly reason?: "low_confidence";
+  readonly confidence: number;
+  readonly probabilities: Record<string, number>;
+  readonly model: { readonly name: string; readonly version: string };
+  readonly request_id: string;
+  readonly timings_ms: { readonly preprocess: number; readonly queue: number; readonly model: number; readonly total: number };
+}
+
+/** Counts and stores a prediction for the owner of the request's key, and gives it the shape of the API. */
+export function concludePrediction(
+  { metrics, predictionLog }: ServeContext,
+  prediction: Prediction,
+  { keyOwner }: FastifyRequest,
+  requestId: string,
+  abstain: boolean,
+  totalMs: number,
+): PredictionBody {
+  const { label, confidence, model, probabilities, timings } = prediction;
+  const silent = abstain && prediction.unsure;
+  metrics.countPrediction({ label: silent ? null : label, confidence, modelVersion: model.version });
+  predictionLog?.add({
+    requestId,
+    atMs: Date.now(),
+    modelName: model.name,
+    modelVersion: model.version,
+    label,
+    confidence,
+    probabilities,
+    keyName: keyOwner?.name ?? null,
+  });
+  return {
+    label: silent ? null : label,
+    ...(silent ? { reason: "low_confidence" as const } : {}),
+    confidence,
+    probabilities: { ...probabilities },
+    model,
+    request_id: requestId,
+    timings_ms: {
+      preprocess: milliseconds(timings.preprocessMs),
+      queue: milliseconds(timings.queueMs),
+      model: milliseconds(timings.modelMs),
+      total: milliseconds(totalMs),
+    },
+  };
+}
+
+/** Refuses from the headers alone while there is no room: the body of such a request is thrown away unread. */
+export function admit({ predictor }: ServeContext): (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void {
+  return (_request, _reply, done) => {
+    try {
+      predictor.assertRoom();
+      done();
+    } catch (error) {
+      done(error as Error);
+    }
+  };
+}
+
+/** POST /predict: one image, as a form or as the body, to a label with probabilities. In the scope of `registerUploads`. */
+export function registerPredict(scope: ServeApp, context: ServeContext): void {
+  const { predictor, limits, bodies } = context;
+  scope.post(
+    "/predict",
+    {
+      config: { requestBody: imageBody },
+      onRequest: admit(context),
+      schema: {
+        tags: ["predictions"],
+        summary: "Classify one image",
+        description: "JPEG, PNG, WebP or GIF, as the form field `file` or as the body itself.",
+        querystring: Type.Object({ abstain: Abstain }),
+        response: withErrors({ 200: PredictionReply }),
+      },
+    },
+    async (request, reply) => {
+      const gone = clientGone(reply);
+      const image = await readUpload(request, reply, limits.maxBodyBytes, bodies.open(reply));
+      const prediction = await predictor.predict(image, { signal: gone, disposable: true });
+      const body = concludePrediction(
+        context,
+        prediction,
+        request,
+        request.id,
+        request.query.abstain ?? context.abstain,
+        reply.elapsedTime,
+      );
+      Object.assign(request.outcome, { label: body.label, confidence: body.confidence });
+      return body;
+    },
+  );
+}

@@ -1,0 +1,80 @@
+import type { ErrorCode } from "../../errors.ts";
+import type { ImageLimits } from "../../image/check-image.ts";
+import type { DecodedPicture } from "../../image/decode-call.ts";
+import type { Preprocess } from "../../image/preprocess.ts";
+import type { Classifier } from "./class-activation.ts";
+
+/** What a worker thread of the pool needs to know. */
+export interface PredictSetup {
+  readonly preprocess: Preprocess;
+  readonly limits: ImageLimits;
+  /** The last layer, for explanations; null where the bundle does not have it. */
+  readonly classifier: Classifier | null;
+  /** Threads inside one operator while nothing else is asked. */
+  readonly aloneThreads: number;
+}
+
+/** An image on its way to the model. */
+export type Picture =
+  /** As it was sent: a thread decodes it in a moment. */
+  | { readonly encoded: Uint8Array }
+  /** It was costly, and a decoder process has decoded it. */
+  | { readonly decoded: DecodedPicture };
+
+/** What a worker can be asked. */
+export type PredictTask =
+  /** Image -> probabilities [K]. */
+  | { readonly kind: "predict"; readonly picture: Picture }
+  /** The same for an image of the bundle itself: the service's limits are not about it. */
+  | { readonly kind: "check"; readonly picture: Picture }
+  /** As predict, and where in the image the class was seen; without a class the most probable one. */
+  | { readonly kind: "explain"; readonly picture: Picture; readonly classIndex: number | undefined; readonly overlay: boolean }
+  /** Pixels uint8 [count,H,W,3] -> logits and probabilities [count,K], features [count,C,h,w] on request. */
+  | { readonly kind: "infer"; readonly images: Uint8Array; readonly count: number; readonly features: boolean };
+
+export interface TaskTimings {
+  readonly preprocessMs: number;
+  readonly modelMs: number;
+}
+
+export interface PredictAnswers {
+  readonly predict: { readonly probabilities: Float32Array; readonly timings: TaskTimings };
+  readonly check: { readonly probabilities: Float32Array };
+  readonly explain: {
+    readonly probabilities: Float32Array;
+    readonly classIndex: number;
+    /** Logit of the class before the temperature. */
+    readonly logit: number;
+    readonly map: { readonly width: number; readonly height: number; readonly values: Float32Array };
+    /** PNG of the image as the model saw it, with the map over it. */
+    readonly overlay: Uint8Array | null;
+    readonly timings: TaskTimings;
+  };
+  readonly infer: {
+    readonly logits: Float32Array;
+    readonly probabilities: Float32Array;
+    /** [count,C,h,w] */
+    readonly features?: { readonly shape: readonly number[]; readonly values: Float32Array };
+    readonly modelMs: number;
+  };
+}
+
+export type AnswerOf<T extends PredictTask> = PredictAnswers[T["kind"]];
+
+export interface NumberedTask {
+  readonly id: number;
+  readonly task: PredictTask;
+}
+
+export type WorkerCall =
+  /** The first; answered with `ready` or `refused`. */
+  | { readonly kind: "model"; readonly model: Uint8Array; readonly setup: PredictSetup }
+  /** Answered one by one; the images among them go through the model together. `alone`: nothing else is waiting or running. */
+  | { readonly kind: "tasks"; readonly tasks: readonly NumberedTask[]; readonly alone: boolean }
+  | { readonly kind: "close" };
+
+export type WorkerAnswer =
+  | { readonly kind: "ready" }
+  | { readonly kind: "refused"; readonly code: ErrorCode; readonly message: string }
+  | { readonly kind: "done"; readonly id: number; readonly answer: PredictAnswers[PredictTask["kind"]] }
+  | { readonly kind: "failed"; readonly id: number; readonly code: ErrorCode; readonly message: string };

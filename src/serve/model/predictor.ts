@@ -1,0 +1,166 @@
+import { ServalError } from "../../errors.ts";
+import type { ServiceMetrics } from "../../monitor/metrics.ts";
+import type { ServeLimits } from "../inference/limits.ts";
+import type { AnswerOf, PredictTask, TaskTimings } from "../inference/predict-call.ts";
+import type { ServedModel } from "./served-model.ts";
+
+export interface Prediction {
+  readonly model: { readonly name: string; readonly version: string };
+  /** The most probable label. */
+  readonly label: string;
+  /** Probability of `label`. */
+  readonly confidence: number;
+  /** By label, in the bundle's order. */
+  readonly probabilities: Readonly<Record<string, number>>;
+  /** Whether `confidence` is under the threshold that was measured for this model. */
+  readonly unsure: boolean;
+  readonly timings: PredictionTimings;
+}
+
+export interface PredictionTimings extends TaskTimings {
+  /** Waiting for a thread. */
+  readonly queueMs: number;
+}
+
+export interface Explanation extends Prediction {
+  /** The class that is explained, and its logit. */
+  readonly explained: string;
+  readonly logit: number;
+  readonly map: AnswerOf<PredictTask & { kind: "explain" }>["map"];
+  readonly overlay: Uint8Array | null;
+}
+
+export interface PredictOptions {
+  readonly signal?: AbortSignal;
+  /** Nobody needs the bytes any more: they move to the thread instead of being copied. */
+  readonly disposable?: boolean;
+}
+
+export interface Predictor {
+  /** Predictions that are waiting or running. */
+  readonly depth: number;
+  /** Throws E_QUEUE_FULL where there is no room: asked before a body is read, so that a refusal costs little. */
+  assertRoom(): void;
+  /** Throws E_IMAGE_*, E_QUEUE_FULL, E_PREDICTION_TIMEOUT, E_INFERENCE_STOPPED, E_ENGINE_RUN, or the signal's reason. */
+  predict(image: Uint8Array, options?: PredictOptions): Promise<Prediction>;
+  /** The same, and where in the image `label` (default: the answer) was seen. Throws E_EXPLAIN or E_REQUEST too. */
+  explain(image: Uint8Array, options: { label?: string | undefined; overlay: boolean; signal?: AbortSignal }): Promise<Explanation>;
+  /** Runs a model on pixels uint8 [count,H,W,3] that were checked against it. */
+  infer(
+    model: ServedModel,
+    images: Uint8Array,
+    count: number,
+    features: boolean,
+    signal?: AbortSignal,
+  ): Promise<AnswerOf<PredictTask & { kind: "infer" }>>;
+}
+
+/** The model of this moment; a slot is one. */
+export interface PredictTarget {
+  readonly current: ServedModel;
+  readonly depth: number;
+}
+
+/**
+ * A queue that was full will not get shorter by being long: as long as requests are refused, and a second after, only this
+ * share of it is used, so that those who get in are answered soon. The threads have enough to do with far less.
+ */
+const overloadShare = 1 / 8;
+const overloadTasksPerWorker = 4;
+const overloadMs = 1000;
+
+/** A model that stays. */
+export function fixedTarget(model: ServedModel): PredictTarget {
+  return {
+    current: model,
+    get depth() {
+      return model.pool.depth;
+    },
+  };
+}
+
+/** Answers of the model in `slot`, with a bound on what may wait: beyond it, a quick 503 is kinder than a late answer. */
+export function createPredictor(slot: PredictTarget, limits: ServeLimits, metrics?: ServiceMetrics): Predictor {
+  let overloadedUntil = Number.NEGATIVE_INFINITY;
+  const assertRoom = (): void => {
+    const { depth, current } = slot;
+    const now = performance.now();
+    const room =
+      now < overloadedUntil
+        ? Math.min(limits.queueLimit, Math.max(overloadTasksPerWorker * current.pool.workers, Math.ceil(limits.queueLimit * overloadShare)))
+        : limits.queueLimit;
+    if (depth < room) return;
+    overloadedUntil = now + overloadMs;
+    throw new ServalError("E_QUEUE_FULL", `${depth} predictions are waiting or running, and ${room} may.`);
+  };
+  /** What is left of a request's time. */
+  const options = (signal: AbortSignal | undefined, startedAt: number) => ({
+    signal,
+    timeoutMs: Math.max(1, limits.requestTimeoutMs - (performance.now() - startedAt)),
+  });
+
+  const conclude = (model: ServedModel, probabilities: Float32Array, timings: TaskTimings, startedAt: number): Prediction => {
+    const { labels, abstainBelow } = model.bundle.manifest;
+    const best = bestOf(labels, probabilities);
+    const { preprocessMs, modelMs } = timings;
+    const queueMs = Math.max(0, performance.now() - startedAt - preprocessMs - modelMs);
+    metrics?.observePhase("preprocess", preprocessMs / 1000);
+    metrics?.observePhase("queue", queueMs / 1000);
+    metrics?.observePhase("model", modelMs / 1000);
+    return {
+      model: { name: model.name, version: model.version },
+      ...best,
+      unsure: abstainBelow !== null && best.confidence < abstainBelow,
+      timings: { preprocessMs, modelMs, queueMs },
+    };
+  };
+
+  return {
+    get depth() {
+      return slot.depth;
+    },
+    assertRoom,
+    async predict(image, { signal, disposable = false } = {}) {
+      assertRoom();
+      const startedAt = performance.now();
+      const model = slot.current;
+      const { costly, work } = model.look(image);
+      // Nothing is awaited otherwise: there is room at this moment.
+      const picture = costly ? await model.decode(image, { work, ...options(signal, startedAt) }) : { encoded: image };
+      const { probabilities, timings } = await model.pool.run({ kind: "predict", picture }, { ...options(signal, startedAt), disposable });
+      return conclude(model, probabilities, timings, startedAt);
+    },
+    async explain(image, { label, overlay, signal }) {
+      assertRoom();
+      const startedAt = performance.now();
+      const model = slot.current;
+      const { labels } = model.bundle.manifest;
+      const classIndex = label === undefined ? undefined : labels.indexOf(label);
+      if (classIndex === -1) throw new ServalError("E_LABEL_UNKNOWN", `"${label}" is none of the model's labels: ${labels.join(", ")}.`);
+      const { costly, work } = model.look(image);
+      const picture = costly ? await model.decode(image, { work, forMap: overlay, ...options(signal, startedAt) }) : { encoded: image };
+      const answer = await model.pool.run({ kind: "explain", picture, classIndex, overlay }, options(signal, startedAt));
+      const { probabilities, timings, logit, map } = answer;
+      const explained = labels[answer.classIndex] ?? "";
+      return { ...conclude(model, probabilities, timings, startedAt), explained, logit, map, overlay: answer.overlay };
+    },
+    async infer(model, images, count, features, signal) {
+      assertRoom();
+      const answer = await model.pool.run({ kind: "infer", images, count, features }, options(signal, performance.now()));
+      metrics?.observePhase("model", answer.modelMs / 1000);
+      return answer;
+    },
+  };
+}
+
+/** The most probable label; of equal ones the first. Throws E_ENGINE_RUN where the model gave no numbers. */
+function bestOf(labels: readonly string[], probabilities: Float32Array): Pick<Prediction, "label" | "confidence" | "probabilities"> {
+  let best = 0;
+  for (let k = 1; k < probabilities.length; k++) if ((probabilities[k] ?? 0) > (probabilities[best] ?? 0)) best = k;
+  const confidence = probabilities[best];
+  const label = labels[best];
+  if (probabilities.length !== labels.length || confidence === undefined || label === undefined || !probabilities.every(Number.isFinite)) {
+    throw new ServalError("E_ENGINE_RUN", `The model answered [${probabilities.join(", ")}] for the labels ${labels.join(", ")}.`);
+  }
+  return { label, confidence, probabilities: Object.fromEntries(labels.map((name, k) => [name, probabilities[k] ?? 0])) };
+}
