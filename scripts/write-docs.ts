@@ -9,7 +9,7 @@ import { variables } from "../src/config/settings.ts";
 import { paramPaths, parseParams } from "../src/config/params.ts";
 import { paramsSchema } from "../src/config/params-schema.ts";
 import { renderParams } from "../src/config/params-template.ts";
-import { ERRORS } from "../src/errors.ts";
+import { ERRORS } from "../src/errors/serval-error.ts";
 import { createServiceMetrics } from "../src/monitor/metrics.ts";
 import { resolveModel } from "../src/model/resolve-model.ts";
 import { renderDvcFiles } from "../src/pipeline/dvc-files/initial-files.ts";

@@ -3,7 +3,7 @@ import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSy
 import { mkdir, open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { ServalError } from "./errors.ts";
+import { ServalError } from "./errors/serval-error.ts";
 
 /**
  * Replaces a file so that a reader, or a machine that loses power, sees either the old bytes or the new ones: temporary

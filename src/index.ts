@@ -1,5 +1,5 @@
 /** The public API. What is not exported here may change without notice. */
-export { ERRORS, ServalError, type ErrorCode, type ErrorSpec } from "./errors.ts";
+export { ERRORS, ServalError, type ErrorCode, type ErrorSpec } from "./errors/serval-error.ts";
 
 export { loadParams, paramsHash, type Params } from "./config/params.ts";
 export { loadSettings, type Settings } from "./config/settings.ts";

@@ -1,6 +1,6 @@
 import { lstat, realpath, stat } from "node:fs/promises";
 import { isAbsolute, join, posix } from "node:path";
-import { ServalError } from "./errors.ts";
+import { ServalError } from "./errors/serval-error.ts";
 
 /** The folders of Git, DVC and Serval. Who can write there can run commands, or allow themselves more. */
 const toolFolders: ReadonlySet<string> = new Set([".git", ".dvc", ".serval"]);

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import Type, { type TSchema } from "typebox";
 import { Errors } from "typebox/value";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 
 export const backboneFile = "backbone.json";
 export const backboneNamePattern = "^[a-z0-9][a-z0-9._-]{0,62}$";

@@ -1,6 +1,6 @@
 import { readdir, readFile, realpath, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256File } from "../files.ts";
 import { backboneFile, backboneNamePattern, corruptBackbone, onnxWeightsFile, readRecord } from "./backbone-record.ts";
 

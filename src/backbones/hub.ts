@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { compareWithLock, recordInLock, type DownloadRecord } from "../http/download-lock.ts";
 import { download, type DownloadOptions } from "../http/download.ts";
 import { largestWeightsBytes } from "./weights-file.ts";

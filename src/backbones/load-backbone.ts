@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256 } from "../files.ts";
 import type { Backbone, FeatureNetwork } from "../nn/architectures/architecture.ts";
 import { BACKBONES } from "../nn/architectures/backbones.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { DTYPE_CODES } from "../onnx/model.ts";
 import { describeShape, readInterface, type ModelInterface, type TensorInterface } from "../onnx/model-interface.ts";
 import type { OnnxFeatures } from "./backbone-record.ts";

@@ -1,5 +1,5 @@
 import { extname } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { parseSafetensors, safetensorNumbers, type Safetensor, type SafetensorsFile } from "../model/safetensors.ts";
 import type { Backbone } from "../nn/architectures/architecture.ts";
 import { BACKBONES } from "../nn/architectures/backbones.ts";

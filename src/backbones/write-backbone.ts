@@ -1,6 +1,6 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256, writeFileAtomic } from "../files.ts";
 import { replaceFolder } from "../model/replace-folder.ts";
 import { backboneFile, backboneNamePattern, encodeRecord, type BackboneRecord } from "./backbone-record.ts";

@@ -14,7 +14,7 @@ import {
 } from "../backbones/weights-file.ts";
 import { backboneNameOf, checkBackboneName, writeBackbone, type NewBackbone, type WrittenBackbone } from "../backbones/write-backbone.ts";
 import { hubEndpoint } from "../config/env.ts";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256 } from "../files.ts";
 import { downloadLockFile } from "../http/download-lock.ts";
 import { loadBundle, shortDigest, weightsFile } from "../model/bundle.ts";

@@ -3,7 +3,7 @@ import { join, relative } from "node:path";
 import { readRecord, type BackboneRecord } from "../backbones/backbone-record.ts";
 import { findBackbone, listBackbones } from "../backbones/find-backbone.ts";
 import { loadBackboneFolder } from "../backbones/load-backbone.ts";
-import { toServalError } from "../errors.ts";
+import { toServalError } from "../errors/serval-error.ts";
 import { BACKBONES } from "../nn/architectures/backbones.ts";
 import { renderTable } from "./table.ts";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
 import { debugWanted, keepCompiledModules } from "../config/env.ts";
-import { ServalError, toServalError } from "../errors.ts";
+import { ServalError, toServalError } from "../errors/serval-error.ts";
 import type { CommandContext, Configure } from "./command.ts";
 import { createOutput } from "./output.ts";
 import { stopSignal, type OnStop } from "./stop-signals.ts";

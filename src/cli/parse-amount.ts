@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 
 /** The number of an option such as --wait; throws E_USAGE for what is none, or is negative. */
 export function parseAmount(option: string, text: string): number {

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { Settings } from "../config/settings.ts";
 import { openShards } from "../data/shards.ts";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { compareModels, points, reasonAgainst, type Comparison } from "../registry/compare.ts";
 import { fetchRegisteredModel } from "../registry/fetch.ts";
 import { pairPredictions, readPredictions, type Prediction } from "../registry/predictions.ts";

@@ -1,5 +1,5 @@
 import { relative } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { registerBundle } from "../registry/register.ts";
 import { loadServedModel } from "../serve/model/served-model.ts";
 import { findModel } from "./find-model.ts";

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
-import { ServalError, toServalError } from "../errors.ts";
+import { ServalError, toServalError } from "../errors/serval-error.ts";
 import { copyBundle, loadBundle, shortDigest, type Bundle, type BundleManifest } from "../model/bundle.ts";
 import { cardFile, modelNamePattern, provenanceFile } from "../model/manifest.ts";
 import { releasedModels, releasedModelsDir } from "../model/resolve-model.ts";

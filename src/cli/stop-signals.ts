@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 
 /**
  * What a verb does when it is told to stop (Ctrl-C, SIGTERM):

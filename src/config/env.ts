@@ -3,7 +3,7 @@ import { enableCompileCache } from "node:module";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { isMainThread } from "node:worker_threads";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 
 /** Variables by name. Reading them costs nothing here; their schemas, which cost a third of a second to load, are in settings.ts. */
 export type Environment = Readonly<Record<string, string | undefined>>;

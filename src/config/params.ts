@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { TSchema } from "typebox";
 import { Check } from "typebox/value";
 import { isMap, isScalar } from "yaml";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { readTextFile } from "../files.ts";
 import { describeExpected, describeGot, nearestKey, type SchemaNode } from "./describe-schema.ts";
 import { defaultParams, paramsSchema, type Params } from "./params-schema.ts";

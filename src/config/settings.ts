@@ -1,6 +1,6 @@
 import Type, { type TSchema } from "typebox";
 import { Check } from "typebox/value";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { describeExpected, describeGot, type SchemaNode } from "./describe-schema.ts";
 import { defaultStateDir, environment, type Environment } from "./env.ts";
 

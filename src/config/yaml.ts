@@ -11,7 +11,7 @@ import {
   type Document,
   type Node,
 } from "yaml";
-import { ServalError, type ErrorCode } from "../errors.ts";
+import { ServalError, type ErrorCode } from "../errors/serval-error.ts";
 
 /** Bytes of a YAML file that is read at all: a character has one to three. */
 export const maxYamlBytes = 32_000_000;

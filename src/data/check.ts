@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { groupNearDuplicates } from "./duplicates.ts";
 import { countLabels } from "./ingest.ts";
 import { readManifest, type ManifestRow } from "./manifest.ts";

@@ -1,7 +1,7 @@
 import { mkdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, extname, join, relative, sep } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256 } from "../files.ts";
 import { isSafePath, LinkGuard } from "../safe-path.ts";
 import { type ImageLimits, defaultImageLimits } from "../image/check-image.ts";

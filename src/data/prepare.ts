@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, rename, rm, statfs } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { ServalError, toServalError } from "../errors.ts";
+import { ServalError, toServalError } from "../errors/serval-error.ts";
 import { sha256, writeFileAtomic } from "../files.ts";
 import { type ImageLimits, defaultImageLimits } from "../image/check-image.ts";
 import type { Preprocess } from "../image/preprocess.ts";

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { Fit, Kernel } from "../image/preprocess.ts";
 import { isSafePath } from "../safe-path.ts";
 import { splitNames, type Split, type SplitRecipe } from "./split.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { compareBytes, type ManifestRow } from "./manifest.ts";
 import type { LeftOut, ShardRecipe } from "./shard-index.ts";
 import { assignSplits, type Split } from "./split.ts";

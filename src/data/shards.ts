@@ -1,7 +1,7 @@
 import { closeSync, openSync, readSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256File } from "../files.ts";
 import { readShardIndex, type ShardIndex, type ShardRecipe } from "./shard-index.ts";
 import { splitNames, type Split } from "./split.ts";

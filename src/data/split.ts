@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256 } from "../files.ts";
 import { groupNearDuplicates } from "./duplicates.ts";
 import type { ManifestRow } from "./manifest.ts";

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 
 export interface EngineOptions {
   /** Environment of the programs that are run: PATH, DOCKER_HOST, what the compose file asks for. */

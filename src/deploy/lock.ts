@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 
 /**
  * Runs `work` while no other deploy of that name runs on this machine, whichever user or checkout it comes from. The lock

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { whatWasSaid, type Engine } from "./engine.ts";
 
 const limitMs = 15 * 60_000;

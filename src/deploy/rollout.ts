@@ -1,4 +1,4 @@
-import { ServalError, toServalError, type ErrorCode } from "../errors.ts";
+import { ServalError, toServalError, type ErrorCode } from "../errors/serval-error.ts";
 import { countersBetween, type Counters } from "./counters.ts";
 import { compareLatency } from "./checks/latency.ts";
 import { waitUntilReady } from "./checks/readiness.ts";

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { countersBetween, medianSeconds, type Counters } from "./counters.ts";
 import { milliseconds, slowestAllowed } from "./checks/latency.ts";
 import type { Target } from "./target.ts";

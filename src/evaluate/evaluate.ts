@@ -2,7 +2,7 @@ import type { Split, Shards } from "../data/shards.ts";
 import { splitNames, type SplitRecipe } from "../data/split.ts";
 import { mapOrdered } from "../data/map-ordered.ts";
 import { readEntry, type Source } from "../data/sources/source.ts";
-import { ServalError, toServalError } from "../errors.ts";
+import { ServalError, toServalError } from "../errors/serval-error.ts";
 import { sha256 } from "../files.ts";
 import type { ImageLimits } from "../image/check-image.ts";
 import { type Preprocess, centerCrop } from "../image/preprocess.ts";

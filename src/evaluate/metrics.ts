@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { calibrationCurve, calibrationErrorInterval, expectedCalibrationError } from "./calibration.ts";
 import { rocAuc } from "./roc.ts";
 

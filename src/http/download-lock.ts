@@ -1,6 +1,6 @@
 import { readFile, rm, stat } from "node:fs/promises";
 import { basename } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256File, writeFileAtomic } from "../files.ts";
 
 /** downloads.lock.json lies at the root of the working repository and belongs in Git: every machine then gets the same bytes. */

@@ -1,5 +1,5 @@
 import { Worker, type MessagePort, type Transferable } from "node:worker_threads";
-import { ServalError, toServalError, type ErrorCode } from "../errors.ts";
+import { ServalError, toServalError, type ErrorCode } from "../errors/serval-error.ts";
 
 export interface JobThreadOptions {
   /** Module of the thread, which calls `answerJobs`. */

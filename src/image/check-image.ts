@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { readGifHeader } from "./header/gif.ts";
 import type { ImageHeader } from "./header/image-header.ts";
 import { readJpegHeader } from "./header/jpeg.ts";

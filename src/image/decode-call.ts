@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../errors.ts";
+import type { ErrorCode } from "../errors/serval-error.ts";
 import type { ImageLimits } from "./check-image.ts";
 import type { ImageInspection } from "./decode.ts";
 import type { SeenPicture } from "./heat-map.ts";

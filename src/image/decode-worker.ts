@@ -1,4 +1,4 @@
-import { toServalError } from "../errors.ts";
+import { toServalError } from "../errors/serval-error.ts";
 import { defaultMaxDecodeMs, type ImageLimits } from "./check-image.ts";
 import { configureSharp, inspectHere } from "./decode.ts";
 import type { DecodeAnswers, DecodeReply, DecodeTask } from "./decode-call.ts";

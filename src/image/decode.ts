@@ -1,5 +1,5 @@
 import sharp, { type Sharp } from "sharp";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { checkImage, checkPixels, type ImageFormat, type ImageLimits } from "./check-image.ts";
 import { dhashOfPixels } from "./dhash.ts";
 

@@ -3,7 +3,7 @@ import { writeFile } from "node:fs/promises";
 import { constants, getPriority, setPriority } from "node:os";
 import { extname } from "node:path";
 import { decoderEnvironment } from "../config/env.ts";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { DecodeAnswerOf, DecodeReply, DecodeTask } from "./decode-call.ts";
 
 /** What ends a process while it has a picture: the limit of time, that of memory, a fault of its own, or that nobody waits any more. */

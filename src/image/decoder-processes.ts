@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { defaultMaxDecodeMs } from "./check-image.ts";
 import type { DecodeAnswerOf, DecodeTask } from "./decode-call.ts";
 import { DecoderProcess, type DecoderEnd } from "./decoder-process.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { ImageLimits } from "./check-image.ts";
 import { decodeUnopened, openImage, rawRgb, releasePixels } from "./decode.ts";
 

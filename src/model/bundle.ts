@@ -1,6 +1,6 @@
 import { copyFile, mkdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256, sha256File, writeFileAtomic } from "../files.ts";
 import { readLink } from "../safe-path.ts";
 import {

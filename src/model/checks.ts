@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { Bundle } from "./bundle.ts";
 
 /** Encoded image -> probabilities [K], by the bundle's preprocessing and model. */

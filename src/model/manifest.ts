@@ -1,6 +1,6 @@
 import Type, { type TSchema } from "typebox";
 import { Errors } from "typebox/value";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { isSafePath } from "../safe-path.ts";
 import type { Fit, Kernel, Preprocess } from "../image/preprocess.ts";
 

@@ -1,6 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { manifestFile, modelFile, modelNamePattern } from "./manifest.ts";
 import { exists, setAsideFolder } from "./replace-folder.ts";
 

@@ -1,6 +1,6 @@
 import { getSystemErrorMap } from "node:util";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { FeedbackResult, LogAnswer, LogCall, LoggedPrediction } from "./prediction-log.ts";
 import { mayLabel, PredictionStore } from "./prediction-store.ts";
 import { UnstoredPredictions } from "./unstored-predictions.ts";

@@ -1,6 +1,6 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { ServalError, type ErrorCode } from "../errors.ts";
+import { ServalError, type ErrorCode } from "../errors/serval-error.ts";
 
 /** One answer of the service: what feedback refers to later. Never the image, its name or an address. */
 export interface LoggedPrediction {

@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { FeedbackResult, LoggedPrediction } from "./prediction-log.ts";
 
 /** Goes up when a table changes that older services write. During a deploy an old and a new one share the file. */

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import type { Backbone } from "./architectures/architecture.ts";
 import { Graph } from "./graph.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { elementCount } from "../onnx/builder.ts";
 import { OPS } from "./ops/index.ts";
 import type { OpAttributes, OpName } from "./ops/op-attributes.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { Graph } from "./graph.ts";
 import type { Value } from "./ops/op-spec.ts";
 

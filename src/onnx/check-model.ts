@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { ProtobufProblem, ProtobufReader } from "./protobuf.ts";
 
 /** A model is read by a library that follows what it says. Serval's own have some hundred nodes, and no graph inside another. */

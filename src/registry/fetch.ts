@@ -1,6 +1,6 @@
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError, toServalError, type ErrorCode } from "../errors.ts";
+import { ServalError, toServalError, type ErrorCode } from "../errors/serval-error.ts";
 import { sha256File, writeFileAtomic } from "../files.ts";
 import { loadBundle } from "../model/bundle.ts";
 import { cardFile, manifestFile, parseManifest, provenanceFile } from "../model/manifest.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 
 /** What a `models:/` address names: a version by its number, or the one that an alias stands at. */
 export type ModelReference = { readonly name: string; readonly alias: string } | { readonly name: string; readonly version: string };

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 
 /** What a model said about one image whose label is known: the part of a line of predictions.jsonl that a comparison needs. */
 export interface Prediction {

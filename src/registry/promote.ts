@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { RegistryClient } from "../tracking/client/registry-client.ts";
 import type { Comparison } from "./compare.ts";
 import { championAlias, findRegisteredModel, forcedTag, previousAlias, promotionTag, rollbackTag } from "./versions.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { ModelVersion, RegisteredModel, RegistryClient } from "../tracking/client/registry-client.ts";
 import { formatModelUri, type ModelReference } from "./model-uri.ts";
 

@@ -1,6 +1,6 @@
 import { on } from "node:events";
 import { parentPort, workerData, type MessagePort } from "node:worker_threads";
-import { toServalError } from "../errors.ts";
+import { toServalError } from "../errors/serval-error.ts";
 import type { Session } from "./engine.ts";
 import type { InferenceAnswer, InferenceCall, InferenceResult, InferenceSetup } from "./inference.ts";
 import { onnxruntime } from "./onnxruntime.ts";

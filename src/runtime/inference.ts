@@ -1,6 +1,6 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { ServalError, type ErrorCode } from "../errors.ts";
+import { ServalError, type ErrorCode } from "../errors/serval-error.ts";
 import { switchOffTelemetry } from "./telemetry.ts";
 
 export interface InferenceResult {

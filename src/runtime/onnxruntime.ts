@@ -1,6 +1,6 @@
 import os from "node:os";
 import ort from "onnxruntime-node";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { checkModel } from "../onnx/check-model.ts";
 import { encodeModel } from "../onnx/encode.ts";
 import type { Engine, Session, SessionOptions, Tensor, TensorData } from "./engine.ts";

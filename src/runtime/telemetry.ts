@@ -1,5 +1,5 @@
 import { setNativeVariable } from "../config/env.ts";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 
 const variable = "ORT_DISABLE_TELEMETRY";
 

@@ -1,7 +1,7 @@
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectionBudget, limitConnections } from "../http/connection-limit.ts";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { DecoderProcesses } from "../image/decoder-processes.ts";
 import { decoderProcessCount } from "../image/shared-decoder.ts";
 import { createServiceMetrics, type ServiceMetrics } from "../monitor/metrics.ts";

@@ -1,6 +1,6 @@
 import { readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256, writeFileAtomic } from "../files.ts";
 import { encodeSafetensors, float32Safetensor, parseSafetensors, safetensorNumbers } from "../model/safetensors.ts";
 

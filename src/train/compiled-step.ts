@@ -1,6 +1,6 @@
 import os from "node:os";
 import type { Shards } from "../data/shards.ts";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { lowerGraph } from "../nn/lower.ts";
 import { buildTrainingStep, type StateSpec } from "../nn/training-step.ts";

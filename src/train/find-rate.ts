@@ -1,5 +1,5 @@
 import { openShards } from "../data/shards.ts";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { Engine } from "../runtime/engine.ts";
 import { BatchSource } from "./batches/batch-source.ts";
 import { chooseSetup, compileStep, fillDropoutMask } from "./compiled-step.ts";

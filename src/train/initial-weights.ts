@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { weightsFile, type Bundle } from "../model/bundle.ts";
 import { parseSafetensors, safetensorNumbers } from "../model/safetensors.ts";
 import { sameShape } from "../onnx/builder.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { Tensor } from "../runtime/engine.ts";
 
 /** Steps from one update to the next, and the last step of each epoch: the average is the same to the eye, at an eighth of the cost. */

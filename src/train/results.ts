@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { writeFileAtomic } from "../files.ts";
 
 /** One line of results.csv: what an epoch gave. */

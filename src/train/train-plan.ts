@@ -1,5 +1,5 @@
 import type { Shards } from "../data/shards.ts";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { ARCHITECTURES } from "../nn/architectures/index.ts";
 import { buildTrainingStep, type StateSpec } from "../nn/training-step.ts";

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { recipeOf } from "../data/shard-index.ts";
 import { openShards, type Shards } from "../data/shards.ts";
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { sha256 } from "../files.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { elementCount } from "../onnx/builder.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../errors.ts";
+import { ServalError } from "../errors/serval-error.ts";
 import { weightOf } from "../nn/network.ts";
 import { NEXT, type StateSpec } from "../nn/training-step.ts";
 import { elementCount } from "../onnx/builder.ts";

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { ServalError, type ErrorCode } from "../errors.ts";
+import { ServalError, type ErrorCode } from "../errors/serval-error.ts";
 import { switchOffTelemetry } from "../runtime/telemetry.ts";
 import type { FindRateHooks, FindRateJob, RateSearch } from "./find-rate.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";

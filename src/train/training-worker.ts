@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { toServalError } from "../errors.ts";
+import { toServalError } from "../errors/serval-error.ts";
 import { onnxruntime } from "../runtime/onnxruntime.ts";
 import { findLearningRate } from "./find-rate.ts";
 import { runTraining } from "./trainer.ts";

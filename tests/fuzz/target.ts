@@ -1,4 +1,4 @@
-import { ServalError, type ErrorCode } from "../../src/errors.ts";
+import { ServalError, type ErrorCode } from "../../src/errors/serval-error.ts";
 import type { Random } from "./random.ts";
 
 export type Mutate = (input: Uint8Array, random: Random, corpus: readonly Uint8Array[]) => Uint8Array;

@@ -1,5 +1,5 @@
 import { parentPort } from "node:worker_threads";
-import { ServalError } from "../../src/errors.ts";
+import { ServalError } from "../../src/errors/serval-error.ts";
 import { answerJobs } from "../../src/http/job-thread.ts";
 
 /** What the tests ask of a thread. */

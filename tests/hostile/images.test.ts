@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import sharp, { type Sharp } from "sharp";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { ERRORS, type ErrorCode } from "../../src/errors.ts";
+import { ERRORS, type ErrorCode } from "../../src/errors/serval-error.ts";
 import { pngClaiming } from "../helpers/pictures.ts";
 import { getJson, predictBody, predictForm, startTestService, type TestService } from "../helpers/service.ts";
 

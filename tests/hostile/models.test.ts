@@ -4,7 +4,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ServalError } from "../../src/errors.ts";
+import { ServalError } from "../../src/errors/serval-error.ts";
 import { sha256 } from "../../src/files.ts";
 import { checkModel } from "../../src/onnx/check-model.ts";
 import { ProtobufWriter } from "../../src/onnx/protobuf.ts";

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { ERRORS, type ErrorCode } from "../../src/errors.ts";
+import { ERRORS, type ErrorCode } from "../../src/errors/serval-error.ts";
 import { predictForm, startTestService, type TestService } from "../helpers/service.ts";
 import { colourPicture } from "../helpers/tiny-bundle.ts";
 

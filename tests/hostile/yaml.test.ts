@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseParams } from "../../src/config/params.ts";
 import { parsePlainYaml } from "../../src/config/yaml.ts";
-import type { ServalError } from "../../src/errors.ts";
+import type { ServalError } from "../../src/errors/serval-error.ts";
 import { parseDataFile } from "../../src/pipeline/dvc-files/data-file.ts";
 import { readTrackedOuts } from "../../src/pipeline/dvc-files/tracked-outs.ts";
 import { parsePipeline } from "../../src/pipeline/dvc-files/dvc-yaml.ts";

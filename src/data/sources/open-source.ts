@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { download } from "../../http/download.ts";
 import { openFolder } from "./folder.ts";
 import { openPreset, type Preset } from "./preset.ts";

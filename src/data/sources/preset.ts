@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { compareWithLock, recordInLock } from "../../http/download-lock.ts";
 import { download, type DownloadOptions } from "../../http/download.ts";
 import type { Source } from "./source.ts";

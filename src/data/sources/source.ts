@@ -1,5 +1,5 @@
 import type { Readable } from "node:stream";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 
 /** One file of a source, before anyone has looked into it. */
 export interface SourceEntry {

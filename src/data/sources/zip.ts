@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import { pipeline, Transform, type Readable } from "node:stream";
 import { crc32, createInflateRaw } from "node:zlib";
 import yauzl, { type Entry, type ZipFile } from "yauzl";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { classLayout, isHidden } from "../layout.ts";
 import type { Source, SourceEntry } from "./source.ts";
 import { openZipReader, type ZipReader } from "./zip-reader.ts";

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { HttpFailure, request, type HttpAnswer } from "../../http/client.ts";
 import { excerpt } from "../../http/printable.ts";
 

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { createAsk, drawnPicture, expectStatus, uploadPicture, type Ask, type AskOptions } from "./ask.ts";
 
 /** A new version may be so much slower than the one before at the same time, and this many seconds on top: noise of a busy host. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { excerpt } from "../../http/printable.ts";
 import { createAsk, drawnPicture, expectStatus, uploadPicture, type Ask, type Fields, type Reply } from "./ask.ts";
 

@@ -1,7 +1,7 @@
 import { access, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { parsePlainYaml } from "../../config/yaml.ts";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { whatWasSaid, type CommandOptions, type Engine } from "../engine.ts";
 
 /** The compose file and what a deploy has to know of it. */

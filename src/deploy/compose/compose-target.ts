@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ServalError, toServalError } from "../../errors.ts";
+import { ServalError, toServalError } from "../../errors/serval-error.ts";
 import { request } from "../../http/client.ts";
 import { inspectContainer, listContainers, setAdmitted, type ServiceContainer } from "./compose-containers.ts";
 import { readComposeProject, type ComposeProject } from "./compose-project.ts";

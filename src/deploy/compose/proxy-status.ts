@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { request } from "../../http/client.ts";
 
 const mostBytes = 2 ** 20;

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { createEngine, type Engine, type EngineOptions } from "../engine.ts";
 import { pullImage } from "../pull-image.ts";
 import { countersOf, failureOf, listReplicas, readService, variableOf, type SwarmService } from "./swarm-service.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { Emitted, OnnxBuilder } from "../../onnx/builder.ts";
 import type { Lowering } from "../../onnx/lowering.ts";
 import type { OpAttributes, OpName } from "./op-attributes.ts";

@@ -1,6 +1,6 @@
 import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { hashFileMd5, objectPath } from "./file-work.ts";
 
 /** Moves an object with wrong bytes out of the cache, so that it can be fetched again, and gives the error that says so. */

@@ -20,7 +20,7 @@ import {
   type BigIntStats,
 } from "node:fs";
 import { dirname, join } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { LinkType } from "../dvc-files/dvc-config.ts";
 import type { Stamp } from "./state-db.ts";
 

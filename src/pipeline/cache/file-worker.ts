@@ -1,5 +1,5 @@
 import { parentPort } from "node:worker_threads";
-import { toServalError } from "../../errors.ts";
+import { toServalError } from "../../errors/serval-error.ts";
 import { runFileWork, type FileWork } from "./file-work.ts";
 import type { FileAnswer } from "./work-pool.ts";
 

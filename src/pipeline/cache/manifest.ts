@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { findPathFault } from "../../safe-path.ts";
 
 /** One file of a folder: its path below the folder with forward slashes, and its hash. */

@@ -1,6 +1,6 @@
 import { chmodSync, lstatSync, mkdirSync, rmdirSync, rmSync, statSync, unlinkSync } from "node:fs";
 import { dirname, join, posix } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { setAside } from "./corrupt-object.ts";
 import { objectExists, objectPath, type FileWork, type PlaceItem } from "./file-work.ts";
 import { inBatches, type HashedFile } from "./hash-files.ts";

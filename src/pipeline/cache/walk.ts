@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync, statSync, type BigIntStats } from "node:fs";
 import { join } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { loadDvcIgnore } from "../dvc-files/dvc-ignore.ts";
 import { stampOf } from "./file-work.ts";
 import type { Stamp } from "./state-db.ts";

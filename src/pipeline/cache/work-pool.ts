@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { ServalError, type ErrorCode } from "../../errors.ts";
+import { ServalError, type ErrorCode } from "../../errors/serval-error.ts";
 import { runFileWork, type FileResult, type FileWork } from "./file-work.ts";
 
 export type FileAnswer =

@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { isMap, isSeq, type Document, type YAMLMap } from "yaml";
 import { parsePlainYaml, readYaml } from "../../config/yaml.ts";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { resolveBelow } from "../../safe-path.ts";
 import type { YamlValue } from "./yaml-values.ts";
 import { renderYaml } from "./yaml-writer.ts";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, relative, resolve, sep } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { FollowedLink } from "../../safe-path.ts";
 import { workspaceReader } from "./workspace-files.ts";
 import { linksKey, linksSection, parseFollowedLinks, refuseForeignState } from "./follow-links.ts";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { maxYamlBytes } from "../../config/yaml.ts";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { readTextFile } from "../../files.ts";
 
 interface Rule {

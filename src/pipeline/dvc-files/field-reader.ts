@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { fillLimit, interpolate, InterpolationProblem, type FillBudget } from "./interpolate.ts";
 import { isList, isYamlMap, type ParsedYaml, type YamlMap, type YamlValue } from "./yaml-values.ts";
 

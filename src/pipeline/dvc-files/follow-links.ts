@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { chmod, lstat, readFile, realpath, stat } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { isSafePath, readLink, type FollowedLink } from "../../safe-path.ts";
 import { git } from "./git.ts";

@@ -2,7 +2,7 @@ import { execFile, execFileSync } from "node:child_process";
 import { appendFile, lstat, readFile } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { promisify } from "node:util";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 
 /** What a git command printed; undefined where it failed, this is no Git repository, or there is no git. */
 export async function git(cwd: string, ...args: readonly string[]): Promise<string | undefined> {

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { join, posix } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../files.ts";
 import type { Stage } from "./stage.ts";
 import { isList, isYamlMap, parseYaml, pythonFloat, YamlFloat, type YamlMap, type YamlValue } from "./yaml-values.ts";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join, posix } from "node:path";
 import { parsePlainYaml } from "../../config/yaml.ts";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { readStageOuts } from "./dvc-yaml.ts";
 import type { ReadText } from "./yaml-values.ts";
 import { findFiles, workspaceReader } from "./workspace-files.ts";

@@ -1,6 +1,6 @@
 import { isAlias, isMap, isScalar, isSeq, type Node, type Pair, type YAMLMap } from "yaml";
 import { readYaml, type CheckedYaml } from "../../config/yaml.ts";
-import { ServalError, type ErrorCode } from "../../errors.ts";
+import { ServalError, type ErrorCode } from "../../errors/serval-error.ts";
 
 /** A number that YAML writes as a float. JavaScript forgets that 1.0 is one; Python, and so the bytes of dvc.lock, do not. */
 export class YamlFloat {

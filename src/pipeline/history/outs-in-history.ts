@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { git, readCommit, readObject } from "../dvc-files/git.ts";
 import { readTrackedOuts, type TrackedOut } from "../dvc-files/tracked-outs.ts";
 

@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { objectPath } from "../cache/file-work.ts";
 import type { OutputCache } from "../cache/output-cache.ts";
 import { findOutsInHistory, type HistoryScope, type OutInHistory } from "../history/outs-in-history.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { cacheMode } from "../cache/file-work.ts";
 import type { RemoteRequest } from "./remote.ts";
 

@@ -1,6 +1,6 @@
 import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { nameObject, objectExists, objectPath } from "../cache/file-work.ts";
 import type { ManifestEntry } from "../cache/manifest.ts";
 import type { OutputCache } from "../cache/output-cache.ts";

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { setTimeout as wait } from "node:timers/promises";
-import { ServalError, toServalError } from "../../errors.ts";
+import { ServalError, toServalError } from "../../errors/serval-error.ts";
 import type { Remote, RemoteRequest } from "./remote.ts";
 
 /** How much a failing request is worth. */

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { DvcConfig, RemoteConfig } from "../dvc-files/dvc-config.ts";
 import { openFolderRemote } from "./folder-remote.ts";
 import type { Remote } from "./remote.ts";

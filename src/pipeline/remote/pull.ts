@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { OutputCache } from "../cache/output-cache.ts";
 import type { TrackedOut } from "../dvc-files/tracked-outs.ts";
 import { fetchOuts, type Fetched, type WantedOut } from "./fetch.ts";

@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { setAside } from "../cache/corrupt-object.ts";
 import { objectExists, objectPath } from "../cache/file-work.ts";
 import type { OutputCache } from "../cache/output-cache.ts";

@@ -10,7 +10,7 @@ import {
   S3Client,
   type S3ServiceException,
 } from "@aws-sdk/client-s3";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { RemoteConfig } from "../dvc-files/dvc-config.ts";
 import { copyHashed, readChecked } from "./copy-hashed.ts";
 import { describeFailure } from "./link.ts";

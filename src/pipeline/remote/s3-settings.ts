@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { ObjectCannedACL, PutObjectCommandInput, S3ClientConfig, ServerSideEncryption } from "@aws-sdk/client-s3";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { RemoteConfig } from "../dvc-files/dvc-config.ts";
 
 /** What the environment adds; the SDK reads credentials and profiles from there and from ~/.aws by itself. */

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { lstat, readFile } from "node:fs/promises";
 import { join, posix, relative, resolve, sep } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { findPathFault } from "../../safe-path.ts";
 import { renderDvcFiles } from "../dvc-files/initial-files.ts";

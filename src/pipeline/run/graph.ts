@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { Stage } from "../dvc-files/stage.ts";
 
 /** Data that a .dvc file versions: nothing runs for it, but stages read it. */

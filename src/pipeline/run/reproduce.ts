@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { sha256 } from "../../files.ts";
 import { endAbandonedCommand, noteCommand } from "./abandoned-command.ts";
 import { recordData } from "./add-data.ts";

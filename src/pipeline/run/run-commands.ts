@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { basename } from "node:path";
 import { createInterface } from "node:readline";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 
 export interface CommandOptions {
   readonly cwd: string;

@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { sha256 } from "../../files.ts";
 
 /** Who a key belongs to. */

@@ -1,6 +1,6 @@
 import { Transform, type Readable } from "node:stream";
 import type { FastifyReply } from "fastify";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 
 /** Bytes of bodies that the service holds at a time, in the size of the largest image: what has arrived and is not answered yet. */
 const largestImages = 8;

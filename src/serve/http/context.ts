@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyBaseLogger, FastifyInstance, FastifyReply } from "fastify";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
 import type { PredictionLog } from "../../monitor/prediction-log.ts";
 import type { BodyBudget } from "./body-budget.ts";

@@ -1,5 +1,5 @@
 import { lookup } from "node:dns/promises";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { request } from "../../http/client.ts";
 
 /** Tells a replica that it is asked by another one, so that it does not ask the rest in turn. */

@@ -1,7 +1,7 @@
 import type { Readable } from "node:stream";
 import multipart, { type Multipart } from "@fastify/multipart";
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { ServalError, type ErrorCode } from "../../errors.ts";
+import { ServalError, type ErrorCode } from "../../errors/serval-error.ts";
 import type { BodyAccount } from "./body-budget.ts";
 import type { ServeApp } from "./context.ts";
 

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 
 /** The linear layer behind global average pooling: logit k = bias[k] + sum over c of weight[k,c] * embedding[c]. */
 export interface Classifier {

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { ImageLimits } from "../../image/check-image.ts";
 import type { DecoderProcesses } from "../../image/decoder-processes.ts";
 import type { Preprocess } from "../../image/preprocess.ts";

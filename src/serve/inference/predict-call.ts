@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../../errors.ts";
+import type { ErrorCode } from "../../errors/serval-error.ts";
 import type { ImageLimits } from "../../image/check-image.ts";
 import type { DecodedPicture } from "../../image/decode-call.ts";
 import type { Preprocess } from "../../image/preprocess.ts";

@@ -1,6 +1,6 @@
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { switchOffTelemetry } from "../../runtime/telemetry.ts";
 import type { AnswerOf, NumberedTask, PredictSetup, PredictTask, WorkerAnswer, WorkerCall } from "./predict-call.ts";
 

@@ -1,6 +1,6 @@
 import { on } from "node:events";
 import { parentPort, type MessagePort } from "node:worker_threads";
-import { ServalError, toServalError } from "../../errors.ts";
+import { ServalError, toServalError } from "../../errors/serval-error.ts";
 import type { ImageLimits } from "../../image/check-image.ts";
 import { releasePixels } from "../../image/decode.ts";
 import { decodeForMap, drawHeatMap, type SeenPicture } from "../../image/heat-map.ts";

@@ -1,4 +1,4 @@
-import { ServalError, toServalError, type ErrorCode } from "../../errors.ts";
+import { ServalError, toServalError, type ErrorCode } from "../../errors/serval-error.ts";
 import { assertSameSignature, startServedModel, type ServableBundle, type ServedModel, type ServedModelOptions } from "./served-model.ts";
 
 /** A version that a source would like to see served. */

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
 import type { ServeLimits } from "../inference/limits.ts";
 import type { AnswerOf, PredictTask, TaskTimings } from "../inference/predict-call.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { FetchedModel } from "../../registry/fetch.ts";
 import type { ModelSource } from "./model-slot.ts";
 import { polledSource } from "./polled-source.ts";

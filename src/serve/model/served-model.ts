@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { checkImage, type CheckedImage, type ImageLimits } from "../../image/check-image.ts";
 import type { DecoderProcesses } from "../../image/decoder-processes.ts";
 import type { Size } from "../../image/preprocess.ts";

@@ -2,7 +2,7 @@ import { createWriteStream } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { HttpAnswer } from "../../http/client.ts";
 import { isSafePath } from "../../safe-path.ts";
 import type { Connection } from "./connection.ts";

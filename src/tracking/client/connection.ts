@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { HttpFailure, request, type HttpAnswer, type HttpBounds } from "../../http/client.ts";
 import { excerpt } from "../../http/printable.ts";
 import { readFields, type Fields } from "./fields.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { Connection } from "./connection.ts";
 import type { Fields } from "./fields.ts";
 

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { artifactClient, type ArtifactClient } from "./artifacts.ts";
 import { connect, isRefusal, isUnknownEndpoint, type Connection, type ConnectionOptions, type KeyValue } from "./connection.ts";
 import type { Fields } from "./fields.ts";

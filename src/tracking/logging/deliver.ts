@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { KeyValue, LoggedModel, MetricPoint, RunInfo, TrackingClient } from "../client/tracking-client.ts";
 import type { MetricsEntry, ModelEntry, RunEntry, Spool, SpoolEntry, SpooledEntry } from "./spool.ts";
 

@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { RunInfo, TrackingClient } from "../client/tracking-client.ts";
 import { Delivery } from "./deliver.ts";
 import { Spool, spoolFile, type RunEntry } from "./spool.ts";

@@ -1,5 +1,5 @@
 import { hostname } from "node:os";
-import { toServalError, type ServalError } from "../../errors.ts";
+import { toServalError, type ServalError } from "../../errors/serval-error.ts";
 import type { DatasetInput, RunStatus, TrackingClient } from "../client/tracking-client.ts";
 import { Delivery } from "./deliver.ts";
 import { Spool, type SpoolEntry } from "./spool.ts";

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, LogController, type FastifyError, type FastifyReply, type FastifyRequest } from "fastify";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { bodyEncoding } from "../../http/body-encoding.ts";
 import { lazySchemas } from "../../http/lazy-schemas.ts";
 import type { TrackingApp, TrackingContext } from "./context.ts";

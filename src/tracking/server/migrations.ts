@@ -1,6 +1,6 @@
 import { renameSync, rmSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 
 /** Marks a database as ours ("SRVL"), so that one of MLflow's own is never written to. */
 const applicationId = 0x53_52_56_4c;

@@ -1,4 +1,4 @@
-import { ServalError, toServalError } from "../../errors.ts";
+import { ServalError, toServalError } from "../../errors/serval-error.ts";
 
 /** MLflow's error codes that this server answers with, and the status that goes with each (mlflow/exceptions.py). */
 const statuses = {

@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { splitArtifactPath, storedPath } from "./artifact-path.ts";
 import { invalid } from "./refusal.ts";
 import type { KeyValue } from "./store/key-values.ts";

@@ -1,6 +1,6 @@
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { watchConnections } from "../../http/connections.ts";
 import { buildTrackingApp } from "./app.ts";
 import type { ArtifactLimits } from "./artifact-quota.ts";

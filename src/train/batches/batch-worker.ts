@@ -1,6 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { openShards } from "../../data/shards.ts";
-import { toServalError } from "../../errors.ts";
+import { toServalError } from "../../errors/serval-error.ts";
 import { batchLayout, hasFreeSlot, word, type BatchFailure, type BatchThreadData } from "./batch-source.ts";
 import { BatchMaker, epochOrder } from "./batches.ts";
 

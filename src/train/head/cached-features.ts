@@ -4,7 +4,7 @@ import { encodeFeatureModel } from "../../backbones/feature-model.ts";
 import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
 import { recipeOf } from "../../data/shard-index.ts";
 import type { Shards, Split } from "../../data/shards.ts";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { sha256, writeFileAtomic } from "../../files.ts";
 import type { Engine } from "../../runtime/engine.ts";
 import { readCentered } from "../batches/batches.ts";

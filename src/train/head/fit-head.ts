@@ -1,4 +1,4 @@
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import type { Engine } from "../../runtime/engine.ts";
 import { smallestProbability } from "../../evaluate/metrics.ts";
 import { Random } from "../../random.ts";

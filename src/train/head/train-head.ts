@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
 import type { Shards } from "../../data/shards.ts";
-import { ServalError } from "../../errors.ts";
+import { ServalError } from "../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../files.ts";
 import type { Engine } from "../../runtime/engine.ts";
 import { computeMetrics } from "../../evaluate/metrics.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { download, type DownloadOptions } from "../../../src/http/download.ts";
 import { openSource } from "../../../src/data/sources/open-source.ts";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { isPublicHost } from "../../../src/http/public-address.ts";
 import { drip, endless, endlessHeaders, page, redirect, startLyingServer, type Lie, type LyingServer } from "../../helpers/lying-server.ts";
 

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { sha256 } from "../../../src/files.ts";
 import { fetchRegisteredModel } from "../../../src/registry/fetch.ts";
 import { createTrackingClient, type TrackingClient } from "../../../src/tracking/client/tracking-client.ts";

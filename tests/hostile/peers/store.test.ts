@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import type { RemoteLink } from "../../../src/pipeline/remote/link.ts";
 import { pullOuts } from "../../../src/pipeline/remote/pull.ts";
 import { makeDataRepository, md5Of, type DataRepository } from "../../helpers/data-repository.ts";

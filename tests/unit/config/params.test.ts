@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { loadParams, paramsHash, parseParams } from "../../../src/config/params.ts";
 import { renderParams } from "../../../src/config/params-template.ts";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 
 /** The problems that E_PARAMS lists; none when the text is accepted. */
 function problems(text: string, sets: string[] = []): string[] {

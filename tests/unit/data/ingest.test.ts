@@ -7,7 +7,7 @@ import { readManifest } from "../../../src/data/manifest.ts";
 import { openFolder } from "../../../src/data/sources/folder.ts";
 import type { Source, SourceEntry } from "../../../src/data/sources/source.ts";
 import { openZip } from "../../../src/data/sources/zip.ts";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { sha256 } from "../../../src/files.ts";
 import { defaultImageLimits } from "../../../src/image/check-image.ts";
 import { gifOfFrames, jpeg, jpegOfScans } from "../../helpers/pictures.ts";

@@ -10,7 +10,7 @@ import { prepareShards, type PrepareOptions, type PrepareReport } from "../../..
 import { openShards } from "../../../src/data/shards.ts";
 import { openFolder } from "../../../src/data/sources/folder.ts";
 import { splitNames } from "../../../src/data/split.ts";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { sha256 } from "../../../src/files.ts";
 import { defaultImageLimits } from "../../../src/image/check-image.ts";
 import { preprocessImage } from "../../../src/image/preprocess-image.ts";

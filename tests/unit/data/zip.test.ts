@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ServalError } from "../../../src/errors.ts";
+import type { ServalError } from "../../../src/errors/serval-error.ts";
 import { readEntry, type Source } from "../../../src/data/sources/source.ts";
 import { defaultZipLimits, openZip, type ZipLimits } from "../../../src/data/sources/zip.ts";
 import { isSafePath } from "../../../src/safe-path.ts";

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { openComposeTarget } from "../../../src/deploy/compose/compose-target.ts";
 import { createMarks } from "../../../src/deploy/compose/release-marks.ts";
 import { rollOut, type RolloutOptions, type RolloutReport } from "../../../src/deploy/rollout.ts";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { pretendProject, startPretendCompose, type PretendCompose } from "../../helpers/pretend-compose.ts";
 import { startTestService, type TestService } from "../../helpers/service.ts";
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { parseCounters, type Counters } from "../../../src/deploy/counters.ts";
 import { rollOut, type RolloutOptions, type RolloutReport } from "../../../src/deploy/rollout.ts";
 import { addCounters } from "../../../src/deploy/stack/swarm-service.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { renderDocs } from "../../../scripts/write-docs.ts";
 import { VERBS } from "../../../src/cli/main.ts";
-import { ERRORS, ServalError, toServalError, type ErrorCode } from "../../../src/errors.ts";
+import { ERRORS, ServalError, toServalError, type ErrorCode } from "../../../src/errors/serval-error.ts";
 import { readFacts } from "./source-facts.ts";
 
 const root = join(import.meta.dirname, "../../..");
@@ -15,7 +15,7 @@ function codesInSources(): Set<string> {
   const found = new Set<string>();
   for (const name of names) {
     const text = readFileSync(join(root, "src", name), "utf8");
-    // In errors.ts a code counts where toServalError uses it: the table's keys are no strings.
+    // In serval-error.ts a code counts where toServalError uses it: the table's keys are no strings.
     for (const string of readFacts(name, text).strings) for (const [code] of string.matchAll(/\bE(_[A-Z0-9]+)+(?!\w)/g)) found.add(code);
   }
   return found;

@@ -10,10 +10,10 @@ function readSources(): Map<string, string> {
   return new Map(names.sort().map((name) => [name.replaceAll("\\", "/"), readFileSync(join(srcDir, name), "utf8")]));
 }
 
-/** Breaches in a made-up src/ of these files, beside an errors.ts and one file for each folder. */
+/** Breaches in a made-up src/ of these files, beside errors/serval-error.ts and one file for each folder. */
 function breachesIn(files: Readonly<Record<string, string>>): string[] {
   const base = Object.keys(layers).map((folder): [string, string] => [`${folder}/thing.ts`, "export const thing: number = 1;"]);
-  return findBreaches(new Map([["errors.ts", ""], ["files.ts", ""], ...base, ...Object.entries(files)]));
+  return findBreaches(new Map([["errors/serval-error.ts", ""], ["files.ts", ""], ...base, ...Object.entries(files)]));
 }
 
 describe("the sources in src/", () => {
@@ -51,7 +51,7 @@ describe("the layer rule", () => {
   test("allows what the table allows, and ignores imports in comments and strings", () => {
     const text = `
       import { thing } from "../model/thing.ts";
-      import { fail } from "../errors.ts";
+      import { fail } from "../errors/serval-error.ts";
       import { writeFileAtomic } from "../files.ts";
       // import { thing } from "../train/thing.ts";
       export const note: string = 'import { thing } from "../train/thing.ts"';`;
@@ -74,11 +74,11 @@ describe("the layer rule", () => {
     ]);
   });
 
-  test("keeps errors.ts and files.ts at the bottom and index.ts at the top", () => {
-    expect(breachesIn({ "errors.ts": `import "./config/thing.ts";` })).toEqual([
-      "errors.ts:1: errors.ts may not import config (./config/thing.ts)",
+  test("keeps errors/ and files.ts at the bottom and index.ts at the top", () => {
+    expect(breachesIn({ "errors/serval-error.ts": `import "../config/thing.ts";` })).toEqual([
+      "errors/serval-error.ts:1: errors may not import config (../config/thing.ts)",
     ]);
-    expect(breachesIn({ "files.ts": `import "./errors.ts";` })).toEqual([]);
+    expect(breachesIn({ "files.ts": `import "./errors/serval-error.ts";` })).toEqual([]);
     expect(breachesIn({ "index.ts": `export * from "./train/thing.ts";`, "train/a.ts": `import "../index.ts";` })).toEqual([
       "train/a.ts:1: train may not import index.ts (../index.ts)",
     ]);
@@ -161,7 +161,7 @@ describe("the ownership rules", () => {
     expect(breachesIn({ "data/readShards.ts": "" })).toEqual(["data/readShards.ts:1: readShards is not kebab-case"]);
     expect(breachesIn({ "extra/a.ts": "" })).toEqual(["extra/a.ts:1: the folder extra is not in the layer table"]);
     expect(breachesIn({ "loose.ts": "" })).toEqual([
-      "loose.ts:1: only index.ts, errors.ts, files.ts, random.ts and safe-path.ts lie directly in src/",
+      "loose.ts:1: only index.ts, files.ts, random.ts and safe-path.ts lie directly in src/",
     ]);
     expect(breachesIn({ "data/long.ts": "\n".repeat(401) })).toEqual([
       "data/long.ts:1: 401 lines: split it, or give a reason in longFiles",

@@ -7,7 +7,7 @@ import { createOutput } from "../../../src/cli/output.ts";
 import { importData } from "../../../src/cli/commands/data/data.ts";
 import { download } from "../../../src/http/download.ts";
 import { openSource } from "../../../src/data/sources/open-source.ts";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { sha256, sha256File } from "../../../src/files.ts";
 import { serveFile, type FileServer } from "../../helpers/file-server.ts";
 import { jpeg } from "../../helpers/pictures.ts";

@@ -2,7 +2,7 @@ import { deflateSync } from "node:zlib";
 import fc from "fast-check";
 import sharp, { type Sharp } from "sharp";
 import { describe, expect, test } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { checkImage, defaultImageLimits, type CheckedImage } from "../../../src/image/check-image.ts";
 import { readGifHeader } from "../../../src/image/header/gif.ts";
 import { readJpegHeader } from "../../../src/image/header/jpeg.ts";

@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, readFile, readdir, rename, rm, symlink, truncate, w
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { sha256 } from "../../../src/files.ts";
 import { copyBundle, loadBundle, shortDigest, writeBundle, type Bundle } from "../../../src/model/bundle.ts";
 import { parseManifest } from "../../../src/model/manifest.ts";

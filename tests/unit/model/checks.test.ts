@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { preprocessImage } from "../../../src/image/preprocess-image.ts";
 import type { Bundle } from "../../../src/model/bundle.ts";
 import { assertChecks, runChecks, type Predict } from "../../../src/model/checks.ts";

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import type { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, it } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { startInference, type Inference, type InferenceOptions } from "../../../src/runtime/inference.ts";
 import { tinyModel, type TinyOptions } from "../../helpers/tiny-bundle.ts";
 

@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { sha256 } from "../../../src/files.ts";
 import { compareLatency } from "../../../src/deploy/checks/latency.ts";
 import { runSmoke } from "../../../src/deploy/checks/smoke.ts";

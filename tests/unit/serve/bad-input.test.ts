@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { crc32, deflateSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ERRORS, type ErrorCode } from "../../../src/errors.ts";
+import { ERRORS, type ErrorCode } from "../../../src/errors/serval-error.ts";
 import {
   form,
   getJson,

@@ -4,7 +4,7 @@ import { text } from "node:stream/consumers";
 import type { Worker } from "node:worker_threads";
 import sharp from "sharp";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { defaultLimits } from "../../../src/serve/inference/limits.ts";
 import { createPredictor } from "../../../src/serve/model/predictor.ts";
 import { form, getJson, predictForm, startTestService, type TestService, type TestServiceOptions } from "../../helpers/service.ts";

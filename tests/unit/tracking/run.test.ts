@@ -4,7 +4,7 @@ import type { AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { ServalError } from "../../../src/errors.ts";
+import type { ServalError } from "../../../src/errors/serval-error.ts";
 import { createTrackingClient } from "../../../src/tracking/client/tracking-client.ts";
 import { sendKeptRuns } from "../../../src/tracking/logging/kept-runs.ts";
 import { TrackedRun } from "../../../src/tracking/logging/run.ts";

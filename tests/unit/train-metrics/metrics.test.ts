@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { computeMetrics, metricsSummary, topLabels, wilsonInterval } from "../../../src/evaluate/metrics.ts";
 
 /** The generator of the golden data below, the same in the Python that made the expected numbers. */

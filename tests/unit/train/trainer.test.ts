@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { prepareShards } from "../../../src/data/prepare.ts";
-import type { ErrorCode } from "../../../src/errors.ts";
+import type { ErrorCode } from "../../../src/errors/serval-error.ts";
 import { sha256 } from "../../../src/files.ts";
 import { onnxruntime } from "../../../src/runtime/onnxruntime.ts";
 import { listCheckpoints, readCheckpoint, writeCheckpoint, type Checkpoint } from "../../../src/train/checkpoint.ts";

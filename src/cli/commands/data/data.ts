@@ -6,7 +6,7 @@ import { ingest, type IngestReport } from "../../../data/ingest.ts";
 import { openSource } from "../../../data/sources/open-source.ts";
 import { presets, type Preset } from "../../../data/sources/preset.ts";
 import type { Source } from "../../../data/sources/source.ts";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { LinkGuard } from "../../../safe-path.ts";
 import type { Configure } from "../../command.ts";
 import { addFollowLinkFlag, guardFolders, type FollowLinkFlag } from "../../follow-link.ts";

@@ -1,6 +1,6 @@
 import { relative } from "node:path";
 import { Option, type Command } from "commander";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import type { WrittenBackbone } from "../../../backbones/write-backbone.ts";
 import type { CommandContext, Configure } from "../../command.ts";
 

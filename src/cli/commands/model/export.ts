@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { Option } from "commander";
 import { loadSettings } from "../../../config/settings.ts";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../../files.ts";
 import { loadBundle, modelFile, shortDigest, weightsFile } from "../../../model/bundle.ts";
 import { resolveModel } from "../../../model/resolve-model.ts";

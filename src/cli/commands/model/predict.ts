@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { loadSettings } from "../../../config/settings.ts";
-import { ServalError, toServalError } from "../../../errors.ts";
+import { ServalError, toServalError } from "../../../errors/serval-error.ts";
 import type { ImageLimits } from "../../../image/check-image.ts";
 import type { ServeLimits } from "../../../serve/inference/limits.ts";
 import { createPredictor, fixedTarget, type Predictor } from "../../../serve/model/predictor.ts";

@@ -9,7 +9,7 @@ import { loadParams, paramsHash, type Params } from "../../../config/params.ts";
 import { drawCheckImages } from "../../../data/check-images.ts";
 import { recipeOf, type ShardRecipe } from "../../../data/shard-index.ts";
 import { openShards, type Shards } from "../../../data/shards.ts";
-import { ServalError, toServalError } from "../../../errors.ts";
+import { ServalError, toServalError } from "../../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../../files.ts";
 import { copyBundle, loadBundle, shortDigest } from "../../../model/bundle.ts";
 import { describeCautions, findCautions, type Caution } from "../../../evaluate/cautions.ts";

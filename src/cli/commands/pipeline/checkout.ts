@@ -1,5 +1,5 @@
 import { stateDirectory } from "../../../config/env.ts";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { findTrackedOuts, selectOuts } from "../../../pipeline/dvc-files/tracked-outs.ts";
 import type { Configure } from "../../command.ts";
 import { withCache } from "../../data-cache.ts";

@@ -1,5 +1,5 @@
 import { stateDirectory } from "../../../config/env.ts";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import type { OutputCache } from "../../../pipeline/cache/output-cache.ts";
 import { isWithin } from "../../../pipeline/dvc-files/dvc-config.ts";
 import { withRemote } from "../../../pipeline/remote/by-remote.ts";

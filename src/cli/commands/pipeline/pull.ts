@@ -1,5 +1,5 @@
 import { stateDirectory } from "../../../config/env.ts";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { findTrackedOuts, selectOuts } from "../../../pipeline/dvc-files/tracked-outs.ts";
 import { forEachRemote } from "../../../pipeline/remote/by-remote.ts";
 import { pullOuts, type Pulled } from "../../../pipeline/remote/pull.ts";

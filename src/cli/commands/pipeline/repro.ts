@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { InvalidArgumentError } from "commander";
 import { commandEnvironment, stateDirectory } from "../../../config/env.ts";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { ensureDvcFolder } from "../../../pipeline/run/add-data.ts";
 import { reproduce, type StageEvent } from "../../../pipeline/run/reproduce.ts";
 import { loadWorkspace } from "../../../pipeline/run/workspace.ts";

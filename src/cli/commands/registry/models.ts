@@ -1,6 +1,6 @@
 import { join, relative } from "node:path";
 import type { Command } from "commander";
-import { ServalError, toServalError } from "../../../errors.ts";
+import { ServalError, toServalError } from "../../../errors/serval-error.ts";
 import { rollback } from "../../../registry/promote.ts";
 import type { CommandContext, Configure } from "../../command.ts";
 import { addFollowLinkFlag, guardFolders, type FollowLinkFlag } from "../../follow-link.ts";

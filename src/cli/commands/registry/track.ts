@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { join, resolve } from "node:path";
 import { describeVariables, loadSettings, type Settings } from "../../../config/settings.ts";
-import { ServalError, toServalError } from "../../../errors.ts";
+import { ServalError, toServalError } from "../../../errors/serval-error.ts";
 import type { ArtifactLimits } from "../../../tracking/server/artifact-quota.ts";
 import { startTrackingServer, trackingFolder, type TrackingServer } from "../../../tracking/server/tracking-server.ts";
 import type { Configure } from "../../command.ts";

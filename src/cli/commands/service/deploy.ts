@@ -5,7 +5,7 @@ import { withDeployLock } from "../../../deploy/lock.ts";
 import { describeRelease, findPrevious, rollOut, type Outcome, type RolloutReport, type RolloutStep } from "../../../deploy/rollout.ts";
 import { openStackTarget } from "../../../deploy/stack/stack-target.ts";
 import type { Standing, Target } from "../../../deploy/target.ts";
-import { ServalError, toServalError, type ErrorCode } from "../../../errors.ts";
+import { ServalError, toServalError, type ErrorCode } from "../../../errors/serval-error.ts";
 import type { Configure } from "../../command.ts";
 import type { Output } from "../../output.ts";
 import { parseAmount } from "../../parse-amount.ts";

@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import type { Command } from "commander";
 import { describeVariables, loadSettings, type Settings } from "../../../config/settings.ts";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { readApiKeys } from "../../../serve/http/api-keys.ts";
 import { followFolder } from "../../../serve/model/folder-source.ts";
 import { followRegistry } from "../../../serve/model/registry-source.ts";

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { apiKey } from "../../../config/env.ts";
 import { runSmoke, type SmokeCheck, type SmokeReport } from "../../../deploy/checks/smoke.ts";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import type { Configure } from "../../command.ts";
 import type { Output } from "../../output.ts";
 import { parseAmount } from "../../parse-amount.ts";

@@ -2,7 +2,7 @@ import cors from "@fastify/cors";
 import helmet from "@fastify/helmet";
 import rateLimit from "@fastify/rate-limit";
 import type { FastifyRequest } from "fastify";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { clientNetwork } from "../../../http/client-network.ts";
 import type { ApiKeys, KeyOwner } from "../api-keys.ts";
 import type { ServeApp } from "../context.ts";

@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
-import { ERRORS, ServalError, type ErrorCode } from "../../../errors.ts";
+import { ERRORS, ServalError, type ErrorCode } from "../../../errors/serval-error.ts";
 import { bodyEncoding } from "../../../http/body-encoding.ts";
 import type { ServeApp } from "../context.ts";
 

@@ -1,4 +1,4 @@
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { hostName, isListedHost, isLoopbackHost, isPrivateAddress } from "../../../http/host.ts";
 import type { ServeApp } from "../context.ts";
 

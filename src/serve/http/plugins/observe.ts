@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../../../errors.ts";
+import type { ErrorCode } from "../../../errors/serval-error.ts";
 import { unknownRoute, type ServiceMetrics } from "../../../monitor/metrics.ts";
 import type { ServeApp } from "../context.ts";
 

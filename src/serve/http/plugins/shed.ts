@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { toServalError } from "../../../errors.ts";
+import { toServalError } from "../../../errors/serval-error.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
 import { retryAfterSeconds, shownError } from "./errors.ts";
 

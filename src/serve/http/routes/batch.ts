@@ -1,6 +1,6 @@
 import { PassThrough } from "node:stream";
 import Type from "typebox";
-import { toServalError } from "../../../errors.ts";
+import { toServalError } from "../../../errors/serval-error.ts";
 import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
 import { shownError } from "../plugins/errors.ts";
 import { Abstain, withErrors } from "../schemas.ts";

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { TypeBoxValidatorCompiler } from "@fastify/type-provider-typebox";
 import Type from "typebox";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
 import { askPeers, peerHeader } from "../peers.ts";
 import { withErrors } from "../schemas.ts";

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import Type, { type Static } from "typebox";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { countedBody } from "../body-budget.ts";
 import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
 import type { ServedModel } from "../../model/served-model.ts";

@@ -1,4 +1,4 @@
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 
 /** Where a value is in the bytes of a JSON text; `end` is behind it. */
 export interface Place {

@@ -1,6 +1,6 @@
 import Type, { type Static, type TSchema } from "typebox";
 import { Errors } from "typebox/value";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import type { Size } from "../../../image/preprocess.ts";
 import { findPixelArray, readPixelArray } from "./pixel-array.ts";
 

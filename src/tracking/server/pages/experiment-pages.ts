@@ -1,6 +1,6 @@
 import type { FastifyReply } from "fastify";
 import Type from "typebox";
-import { ServalError } from "../../../errors.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import type { TrackingApp, TrackingContext } from "../context.ts";
 import type { Page } from "../search/page-token.ts";
 import type { Run } from "../store/runs.ts";

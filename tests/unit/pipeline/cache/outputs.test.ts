@@ -5,7 +5,7 @@ import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, uti
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { ServalError } from "../../../../src/errors.ts";
+import type { ServalError } from "../../../../src/errors/serval-error.ts";
 import type { OutputCache } from "../../../../src/pipeline/cache/output-cache.ts";
 import { openOutputCache } from "../../../../src/pipeline/cache/outputs.ts";
 import { temporaryPrefix } from "../../../../src/pipeline/cache/temporary-folder.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ServalError } from "../../../../src/errors.ts";
+import { ServalError } from "../../../../src/errors/serval-error.ts";
 import { toProtocolError } from "../../../../src/tracking/server/refusal.ts";
 import { ask, createRun, get, post, startTracking, type Answer } from "../../../helpers/tracking-server.ts";
 
