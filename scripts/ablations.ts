@@ -1,6 +1,6 @@
 /**
- * What each part of the released model's recipe brings: `npm run long:ablations [-- SOURCE]`, where SOURCE is a zip or folder in
- * place of the recipe's public download. Trains recipes/cats-dogs on small pictures and for few epochs, once as it is and
+ * What each part of the recipe from scratch brings: `npm run long:ablations [-- SOURCE]`, where SOURCE is a zip or folder in
+ * place of the recipe's public download. Trains recipes/from-scratch on small pictures and for few epochs, once as it is and
  * once for each part with that part changed, compares them on the validation split, and prints the table of docs/accuracy.md.
  * Works in artifacts/ablations, one run folder for each try, and goes on there where an earlier start of it was stopped.
  * Each try takes about eight minutes on two cores.
@@ -44,7 +44,7 @@ const tries: readonly (readonly [name: string, title: string, ...overrides: stri
 ];
 
 await mkdir(folder, { recursive: true });
-await copyFile(join(root, "recipes", "cats-dogs", "params.yaml"), join(folder, "params.yaml"));
+await copyFile(join(root, "recipes", "from-scratch", "params.yaml"), join(folder, "params.yaml"));
 await runVerb(folder, "data", "import", ...(source === undefined ? [] : [/^[a-z0-9]+:/.test(source) ? source : resolve(source)]));
 await runVerb(folder, "prepare", "--set", ...small);
 // Tries of another recipe, or on other data, are not compared with those of this one.

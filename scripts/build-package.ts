@@ -16,8 +16,9 @@ execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "
   cwd: root,
   stdio: "inherit",
 });
-for (const path of ["models", "README.md", "LICENSE", "NOTICE", "CHANGELOG.md"])
-  cpSync(join(root, path), join(target, path), { recursive: true });
+// Of models/ only what is in Git: what else lies in this working folder was not released.
+const models = execFileSync("git", ["ls-files", "-z", "models"], { cwd: root, encoding: "utf8" }).split("\0").slice(0, -1);
+for (const path of [...models, "README.md", "LICENSE", "NOTICE", "CHANGELOG.md"]) cpSync(join(root, path), join(target, path));
 // What the code reads beside itself: pages and the like.
 cpSync(join(root, "src"), join(target, "dist"), { recursive: true, filter: (path) => !path.endsWith(".ts") });
 

@@ -31,7 +31,7 @@ class Model:
             metadata = file.metadata()
             state = {name: file.get_tensor(name).float() for name in file.keys()}
         self.labels = manifest["labels"]
-        inner = network(metadata["architecture"], json.loads(metadata["channels"]), int(metadata.get("blocks", 0)), len(self.labels))
+        inner = network(metadata["architecture"], json.loads(metadata.get("channels", "[]")), int(metadata.get("blocks", 0)), len(self.labels))
         counters = {name: value for name, value in inner.state_dict().items() if name.endswith("num_batches_tracked")}
         inner.load_state_dict({**counters, **state}, strict=True)
         self.network = Normalised(inner, json.loads(metadata["mean"]), json.loads(metadata["std"])).eval()

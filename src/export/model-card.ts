@@ -56,7 +56,9 @@ export function buildModelCard(input: ModelCardInput): string {
     testHeading,
     "Not measured yet. `serval evaluate` does, and `serval models release` writes them here.",
     "## Figures on the validation split",
-    "The validation split chose the epoch, so these figures are a little better than new pictures will give.",
+    input.backbone === undefined
+      ? "The validation split chose the epoch, so these figures are a little better than new pictures will give."
+      : "The validation split chose the confidence below, and how far probabilities are softened; it had no part in the classifier.",
     ...figures(labels, metrics, input.answered),
     "## Data",
     `Data version \`${plain(input.dataVersion)}\` (SHA-256 of the manifest that lists every image).`,
@@ -178,7 +180,7 @@ function abstainText(metrics: Metrics, answered: AnsweredPart | undefined): stri
   if (answered === undefined || answered.abstainBelow === 0 || answered.accuracy === null) return [];
   return [
     `Below a confidence of ${answered.abstainBelow.toPrecision(4)} (chosen on the validation split) a picture is better looked at by a ` +
-      `person. Answered above it: ${percent(answered.share)} of these images, of which ${percent(answered.accuracy)} rightly, in place of ` +
+      `person. Answered above it: ${percent(answered.share)} of these images, of which ${percent(answered.accuracy)} correctly, in place of ` +
       `${percent(metrics.accuracy)} of all.`,
   ];
 }

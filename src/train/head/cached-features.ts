@@ -26,7 +26,8 @@ export interface FeatureJob {
 
 /** Changes whenever the same pictures would give other numbers. */
 const cacheVersion = 1;
-const batchSize = 16;
+/** Pictures that go through the backbone at once. */
+export const featureBatchSize = 16;
 /** Rows that are on disk for good before the next ones are computed: so many are lost when a computer loses power. */
 const rowsPerSync = 512;
 
@@ -114,11 +115,11 @@ async function computeFeatures(job: FeatureJob, part: string, rows: number, widt
     const { size } = await file.stat();
     // Whole batches: the same pictures then go through the backbone together as without the interruption.
     const kept = Math.floor(size / (width * 4));
-    let done = kept >= rows ? rows : kept - (kept % batchSize);
+    let done = kept >= rows ? rows : kept - (kept % featureBatchSize);
     if (done > 0) await file.read(bytesOf(values), 0, done * width * 4, 0);
     let synced = done;
     while (done < rows) {
-      const count = Math.min(batchSize, rows - done);
+      const count = Math.min(featureBatchSize, rows - done);
       const data = readCentered(shards, split, done, count, { width: side, height: side });
       const outputs = await session.run({ images: { dtype: "uint8", shape: [count, side, side, 3], data } }, {}, ["embedding"]);
       const made = outputs["embedding"]?.data as Float32Array;

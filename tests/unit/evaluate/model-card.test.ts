@@ -30,7 +30,7 @@ describe("buildModelCard", () => {
     expect(card).toContain("Network `cnn4`, 389,410 parameters, weights of epoch 11 of 12, seed 42.");
     expect(card).toContain("| `channels` | [32,64] |");
     expect(card).toContain("Below a confidence of 0.8765");
-    expect(card).toContain("Answered above it: 50.00 % of these images, of which 100.00 % rightly, in place of 75.00 % of all.");
+    expect(card).toContain("Answered above it: 50.00 % of these images, of which 100.00 % correctly, in place of 75.00 % of all.");
     expect(card).toContain("| shows, down; answered, across | ant | bee |\n|---|---:|---:|\n| ant | 2 | 0 |\n| bee | 1 | 1 |\n");
     expect(card).toMatch(/\| expected calibration error, 15 bins \| 30\.00 % \| \d+\.\d\d % to \d+\.\d\d % \|/);
     expect(card).toContain("curl -F file=@picture.jpg localhost:8000/predict");
