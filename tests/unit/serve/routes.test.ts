@@ -118,18 +118,6 @@ describe("GET /model/checks", () => {
   });
 });
 
-it("says which model it serves when it is asked for another, or for another version", async () => {
-  for (const [path, wanted] of [
-    ["other", "other"],
-    ["colours/versions/9", "colours 9"],
-  ]) {
-    expect(await getJson(service, `/v2/models/${path}`)).toMatchObject({
-      status: 404,
-      body: { error: expect.stringContaining(`E_MODEL_UNKNOWN: ${wanted} is not served; colours ${service.model.version} is.`) },
-    });
-  }
-});
-
 it("answers a plain 500 without paths or stack when something breaks that nobody foresaw", async () => {
   const broken = await startTestService({
     service: { predictionLogFile: undefined, source: { follow: () => undefined } },
@@ -304,4 +292,16 @@ describe("the request log", () => {
     expect(service.lines.filter((line) => line.includes(body.request_id))).toHaveLength(1);
     expect(service.lines.every((line) => line.endsWith("}\n") && line.startsWith('{"level":"'))).toBe(true);
   });
+});
+
+it("says which model it serves when it is asked for another, or for another version", async () => {
+  for (const [path, wanted] of [
+    ["other", "other"],
+    ["colours/versions/9", "colours 9"],
+  ]) {
+    expect(await getJson(service, `/v2/models/${path}`)).toMatchObject({
+      status: 404,
+      body: { error: expect.stringContaining(`E_MODEL_UNKNOWN: ${wanted} is not served; colours ${service.model.version} is.`) },
+    });
+  }
 });
