@@ -3,17 +3,19 @@ import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { buildProgram, VERBS } from "../src/cli/main.ts";
 import { localSource } from "../src/cli/commands/project/init.ts";
+import { exitCodes } from "../src/cli/exit-codes.ts";
 import { createOutput } from "../src/cli/output.ts";
 import { describeExpected, type SchemaNode } from "../src/config/describe-schema.ts";
 import { variables } from "../src/config/settings.ts";
 import { paramPaths, parseParams } from "../src/config/params.ts";
 import { paramsSchema } from "../src/config/params-schema.ts";
 import { renderParams } from "../src/config/params-template.ts";
-import { ERRORS } from "../src/errors/serval-error.ts";
+import { ERRORS, type ErrorCode } from "../src/errors/error-table.ts";
 import { createServiceMetrics } from "../src/monitor/metrics.ts";
 import { resolveModel } from "../src/model/resolve-model.ts";
 import { renderDvcFiles } from "../src/pipeline/dvc-files/initial-files.ts";
 import { buildApp } from "../src/serve/http/app.ts";
+import { errorStatus } from "../src/serve/http/error-status.ts";
 import { defaultLimits } from "../src/serve/inference/limits.ts";
 import { createModelSlot } from "../src/serve/model/model-slot.ts";
 import { loadServedModel } from "../src/serve/model/served-model.ts";
@@ -62,9 +64,10 @@ async function renderOpenapi(): Promise<string> {
 }
 
 function renderErrors(): string {
-  const rows = Object.entries(ERRORS).map(
-    ([code, { title, status, exit, hint }]) => `| <a id="${code}"></a>\`${code}\` | ${status} | ${exit} | ${cell(title)} | ${cell(hint)} |`,
-  );
+  const rows = (Object.keys(ERRORS) as ErrorCode[]).map((code) => {
+    const { title, hint } = ERRORS[code];
+    return `| <a id="${code}"></a>\`${code}\` | ${errorStatus[code]} | ${exitCodes[code]} | ${cell(title)} | ${cell(hint)} |`;
+  });
   return `${note}
 
 # Errors

@@ -1,5 +1,7 @@
 /** The public API. What is not exported here may change without notice. */
-export { ERRORS, ServalError, type ErrorCode, type ErrorSpec } from "./errors/serval-error.ts";
+export type { ErrorSpec } from "./errors/error-spec.ts";
+export { ERRORS, type ErrorCode } from "./errors/error-table.ts";
+export { ServalError } from "./errors/serval-error.ts";
 
 export { loadParams, paramsHash, type Params } from "./config/params.ts";
 export { loadSettings, type Settings } from "./config/settings.ts";

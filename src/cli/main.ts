@@ -6,6 +6,7 @@ import { Command, CommanderError } from "commander";
 import { debugWanted, keepCompiledModules } from "../config/env.ts";
 import { ServalError, toServalError } from "../errors/serval-error.ts";
 import type { CommandContext, Configure } from "./command.ts";
+import { exitCodes } from "./exit-codes.ts";
 import { createOutput } from "./output.ts";
 import { stopSignal, type OnStop } from "./stop-signals.ts";
 
@@ -141,7 +142,7 @@ export async function runCli(argv: readonly string[], context: CommandContext): 
     const output = context.output();
     output.warn(`${failure.code}: ${failure.message}\n  ${failure.hint}`);
     if (debugWanted()) output.warn(String((failure.cause as Error | undefined)?.stack ?? failure.stack));
-    return failure.exitCode;
+    return exitCodes[failure.code];
   }
 }
 

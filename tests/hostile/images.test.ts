@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { deflateSync } from "node:zlib";
 import sharp, { type Sharp } from "sharp";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { ERRORS, type ErrorCode } from "../../src/errors/serval-error.ts";
+import type { ErrorCode } from "../../src/errors/error-table.ts";
+import { errorStatus } from "../../src/serve/http/error-status.ts";
 import { pngClaiming } from "../helpers/pictures.ts";
 import { getJson, predictBody, predictForm, startTestService, type TestService } from "../helpers/service.ts";
 
@@ -35,7 +36,7 @@ async function catOf(picture: Uint8Array, name?: string): Promise<number> {
 
 async function expectRefusal(bytes: Uint8Array, code: ErrorCode, name?: string): Promise<void> {
   for (const { status, body } of [await predictForm(service, bytes, name), await predictBody(service, bytes, "image/jpeg")]) {
-    expect([status, body.error?.code]).toEqual([ERRORS[code].status, code]);
+    expect([status, body.error?.code]).toEqual([errorStatus[code], code]);
     expect(body.error.hint.length).toBeGreaterThan(10);
   }
 }

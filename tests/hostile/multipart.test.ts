@@ -2,7 +2,8 @@ import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { ERRORS, type ErrorCode } from "../../src/errors/serval-error.ts";
+import type { ErrorCode } from "../../src/errors/error-table.ts";
+import { errorStatus } from "../../src/serve/http/error-status.ts";
 import { predictForm, startTestService, type TestService } from "../helpers/service.ts";
 import { colourPicture } from "../helpers/tiny-bundle.ts";
 
@@ -63,7 +64,7 @@ async function expectCodes(
     const { status, code } = await send(path, body, contentType);
     expect(codes).toContain(code ?? "answer");
     // A batch has begun its answer when a picture turns out to be wrong.
-    const expected = code === undefined ? 200 : ERRORS[code as ErrorCode].status;
+    const expected = code === undefined ? 200 : errorStatus[code as ErrorCode];
     expect(path === "/predict" ? [expected] : [expected, 200]).toContain(status);
     expect(performance.now() - startedAt).toBeLessThan(10_000);
   }

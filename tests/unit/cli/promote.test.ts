@@ -67,3 +67,21 @@ test("the first version is the champion; the next is compared with it on the sam
   expect([forced.code, forced.stderr]).toEqual([0, expect.stringContaining("Not compared: ")]);
   expect(forced.stdout).toContain("the shop asked for it");
 });
+
+test("a version that is worse than the champion is refused, and so is an alias that the registry does not have", async () => {
+  await writeTinyBundle(join(cwd, "good"), { name: "shades" });
+  await writeTinyBundle(join(cwd, "mistaken"), { name: "shades", sharpness: -6 });
+  for (const dir of ["good", "mistaken"]) expect((await models("register", dir)).code).toBe(0);
+  await promoted("shades/1");
+  const refused = await models("promote", "shades/2", "--data", "pictures");
+  expect([refused.code, refused.stderr]).toEqual([
+    1,
+    expect.stringContaining("E_PROMOTION_REFUSED: Version 2 of shades was not promoted: "),
+  ]);
+  const show = await models("show", "models:/shades@nowhere");
+  expect([show.code, show.stderr]).toEqual([
+    2,
+    expect.stringContaining('E_REGISTRY_MISSING: "shades" has no alias "nowhere"; it has champion.'),
+  ]);
+  expect((await promoted("shades/1")).standing).toEqual({ champion: "1", previous: null });
+});

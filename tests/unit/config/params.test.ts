@@ -1,8 +1,8 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { loadParams, paramsHash, parseParams } from "../../../src/config/params.ts";
 import { renderParams } from "../../../src/config/params-template.ts";
 import { ServalError } from "../../../src/errors/serval-error.ts";
@@ -73,6 +73,16 @@ describe("params.yaml", () => {
     const params = await loadParams(join(import.meta.dirname, "../../.."));
     expect(params.data.source).toBe("preset:cats-dogs");
     expect(params.model.name).toBe("cats-dogs");
+  });
+
+  test("is a file: a folder of that name is refused", async () => {
+    const dir = await mkdtemp(join(tmpdir(), "serval-params-"));
+    onTestFinished(async () => await rm(dir, { recursive: true }));
+    await mkdir(join(dir, "params.yaml"));
+    await expect(loadParams(dir)).rejects.toMatchObject({
+      code: "E_TEXT_FILE",
+      message: expect.stringMatching(/params\.yaml: expected a file of at most \d+ bytes, got a folder\.$/),
+    });
   });
 
   test("is frozen through and through", () => {

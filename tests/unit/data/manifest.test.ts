@@ -1,8 +1,8 @@
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { compareBytes, formatManifest, parseManifest, readManifest, writeManifest, type ManifestRow } from "../../../src/data/manifest.ts";
 import { sha256 } from "../../../src/files.ts";
 
@@ -62,5 +62,18 @@ test("without a manifest the error says what to run", async () => {
   await expect(readManifest(join(dir, "none"))).rejects.toMatchObject({
     code: "E_MANIFEST_MISSING",
     hint: "Run `serval data import SOURCE` first.",
+  });
+});
+
+test("a manifest that was cut off in the middle of a line says how to write it again", async () => {
+  const cut = await mkdtemp(join(tmpdir(), "serval-manifest-"));
+  onTestFinished(async () => await rm(cut, { recursive: true }));
+  await writeManifest(cut, [row("a"), row("b")]);
+  const path = join(cut, "manifest.jsonl");
+  await writeFile(path, (await readFile(path, "utf8")).slice(0, -20));
+  await expect(readManifest(cut)).rejects.toMatchObject({
+    code: "E_MANIFEST_CORRUPT",
+    message: expect.stringContaining(`${path}:2 is not JSON: {"path":"b"`),
+    hint: expect.stringContaining("serval data import data/raw"),
   });
 });

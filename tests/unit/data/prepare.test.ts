@@ -254,7 +254,7 @@ describe("sets that cannot be split", () => {
   });
 
   test("without an import the error says what to run", async () => {
-    await expect(prepare()).rejects.toMatchObject({ code: "E_MANIFEST_MISSING", exitCode: 2 });
+    await expect(prepare()).rejects.toMatchObject({ code: "E_MANIFEST_MISSING", hint: "Run `serval data import SOURCE` first." });
   });
 });
 

@@ -73,3 +73,12 @@ test("serval deploy --dry names what would be deployed, or asks for it", async (
   );
   expect((await deploy("--dry")).stdout).toContain("Name a VERSION to deploy, or --undo.");
 });
+
+test("a deploy that leaves nothing that serves ends with 3, and says what to do", async () => {
+  project.containers.splice(0);
+  project.add(v1, { running: false, broken: true });
+  project.tag(["app:v2", image("2")], ["app:latest", v1]);
+  const { code, stdout, stderr } = await deploy("app:v2", "--no-pull", "--wait", "0.2", "--watch", "0");
+  expect([code, stdout]).toEqual([3, expect.stringContaining("app:v2 does not serve, and no other version does.\n")]);
+  expect(stderr).toMatch(/^E_DEPLOY_DOWN: .*\n {2}Deploy a version that worked: `serval deploy VERSION`\.\n$/s);
+});

@@ -3,7 +3,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { renderDocs } from "../../../scripts/write-docs.ts";
 import { VERBS } from "../../../src/cli/main.ts";
-import { ERRORS, ServalError, toServalError, type ErrorCode } from "../../../src/errors/serval-error.ts";
+import { exitCodes } from "../../../src/cli/exit-codes.ts";
+import { ERRORS, type ErrorCode } from "../../../src/errors/error-table.ts";
+import { ServalError, toServalError } from "../../../src/errors/serval-error.ts";
+import { errorStatus } from "../../../src/serve/http/error-status.ts";
 import { readFacts } from "./source-facts.ts";
 
 const root = join(import.meta.dirname, "../../..");
@@ -51,19 +54,27 @@ describe("the error table", () => {
     expect([...codesInSources()].sort()).toEqual([...codes].sort());
   });
 
-  test.each(codes)("%s says what it means and what to do, with a status and an exit code", (code) => {
-    const { title, hint, status, exit } = ERRORS[code];
+  test.each(codes)("%s says what it means and what to do, and has a status and an exit code", (code) => {
+    const { title, hint } = ERRORS[code];
     expect(code).toMatch(/^E(_[A-Z0-9]+)+$/);
     expect(title).toMatch(/^[A-Z].*\.$/);
     expect(hint).toMatch(/\.$/);
-    expect(status).toBeGreaterThanOrEqual(400);
-    expect(status).toBeLessThan(600);
-    expect([1, 2, 3, 130]).toContain(exit);
+    expect(errorStatus[code]).toBeGreaterThanOrEqual(400);
+    expect(errorStatus[code]).toBeLessThan(600);
+    expect([1, 2, 3, 130]).toContain(exitCodes[code]);
   });
 
-  test("gives an error its row's status, exit code and hint, unless the thrower knows a better hint", () => {
-    const plain = new ServalError("E_IMAGE_FORMAT", "a.txt: got text");
-    expect([plain.status, plain.exitCode, plain.hint]).toEqual([415, 3, "Use JPEG, PNG, WebP or GIF."]);
+  test("is one table: no domain repeats a code, and HTTP and the terminal know the same codes as the domains", async () => {
+    const dir = join(root, "src/errors/tables");
+    const modules = await Promise.all(readdirSync(dir).map(async (name) => (await import(join(dir, name))) as Record<string, object>));
+    const ofDomains = modules.flatMap((module) => Object.values(module).flatMap((table) => Object.keys(table)));
+    expect(ofDomains.sort()).toEqual([...codes].sort());
+    expect(Object.keys(errorStatus)).toEqual(codes);
+    expect(Object.keys(exitCodes)).toEqual(codes);
+  });
+
+  test("gives an error its row's hint, unless the thrower knows a better one", () => {
+    expect(new ServalError("E_IMAGE_FORMAT", "a.txt: got text").hint).toBe("Use JPEG, PNG, WebP or GIF.");
     expect(new ServalError("E_IMAGE_FORMAT", "a.txt: got text", { hint: "Use a picture." }).hint).toBe("Use a picture.");
   });
 

@@ -78,6 +78,8 @@ describe("the layer rule", () => {
     expect(breachesIn({ "errors/serval-error.ts": `import "../config/thing.ts";` })).toEqual([
       "errors/serval-error.ts:1: errors may not import config (../config/thing.ts)",
     ]);
+    expect(breachesIn({ "errors/tables/data.ts": `import "../serval-error.ts";` })).toEqual([]);
+    expect(breachesIn({ "errors/tables/data.ts": `import "../../files.ts";` })).toHaveLength(1);
     expect(breachesIn({ "files.ts": `import "./errors/serval-error.ts";` })).toEqual([]);
     expect(breachesIn({ "index.ts": `export * from "./train/thing.ts";`, "train/a.ts": `import "../index.ts";` })).toEqual([
       "train/a.ts:1: train may not import index.ts (../index.ts)",

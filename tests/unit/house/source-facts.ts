@@ -1,4 +1,4 @@
-import { parseSync, Visitor, type Argument, type Expression, type MemberExpression } from "oxc-parser";
+import { parseSync, Visitor, type Argument, type CallExpression, type Expression, type MemberExpression } from "oxc-parser";
 
 /** Something in a source file that a rule may forbid, with the line it stands on. */
 export interface Sighting {
@@ -23,6 +23,10 @@ export interface SourceFacts {
   readonly ownCode: readonly Sighting[];
   /** String literals and template texts. */
   readonly strings: readonly string[];
+  /** Every function and method, also those inside others; the text is its name. */
+  readonly functions: readonly (Sighting & { readonly lines: number })[];
+  /** `readFile(…).catch(() => …)`: takes every failure for a file that is not there. */
+  readonly blindReads: readonly Sighting[];
 }
 
 const builtInErrors = new Set([
@@ -59,6 +63,20 @@ export function readFacts(path: string, text: string): SourceFacts {
     errorsMade: [] as Sighting[],
     consoleCalls: [] as Sighting[],
     strings: [] as string[],
+    functions: [] as (Sighting & { lines: number })[],
+    blindReads: [] as Sighting[],
+  };
+  /** The names that variables, methods and properties give to the functions that begin at these offsets. */
+  const names = new Map<number, string>();
+  const addName = (value: { readonly start: number } | null | undefined, name: { readonly start: number; readonly end: number }): void => {
+    if (value) names.set(value.start, text.slice(name.start, name.end));
+  };
+  const addFunction = (
+    node: { readonly start: number; readonly end: number },
+    name = names.get(node.start) ?? "a function without a name",
+  ): void => {
+    const line = lineOf(node.start);
+    facts.functions.push({ text: name, line, lines: lineOf(node.end - 1) - line + 1 });
   };
   /** A module name that is computed cannot be checked: it is reported as what it is. */
   const addImport = (source: Expression | Argument | null | undefined): string => {
@@ -101,13 +119,23 @@ export function readFacts(path: string, text: string): SourceFacts {
       addMade(node.callee, node.start);
       const callee = text.slice(node.callee.start, node.callee.end);
       if (callee === "require" || callee === "import.meta.resolve") addImport(node.arguments[0]);
+      if (isBlindRead(node)) facts.blindReads.push({ text: callee, line: lineOf(node.start) });
+      for (const argument of node.arguments)
+        if (!names.has(argument.start)) names.set(argument.start, `an argument of ${callee.split("\n")[0]}`);
       if (callee.startsWith("console.")) facts.consoleCalls.push({ text: callee, line: lineOf(node.start) });
     },
     MemberExpression(node) {
       if (/^(globalThis\.|global\.)?process$/.test(text.slice(node.object.start, node.object.end)))
         addProcess(memberName(node, text), node.start);
     },
+    FunctionDeclaration: (node) => addFunction(node, node.id?.name),
+    FunctionExpression: (node) => addFunction(node),
+    ArrowFunctionExpression: (node) => addFunction(node),
+    MethodDefinition: (node) => addName(node.value, node.key),
+    PropertyDefinition: (node) => addName(node.value, node.key),
+    Property: (node) => addName(node.value, node.key),
     VariableDeclarator(node) {
+      addName(node.init, node.id);
       // `const { env } = process` and `const p = process` would hide what is read.
       if (node.init && /^(globalThis\.|global\.)?process$/.test(text.slice(node.init.start, node.init.end))) {
         if (node.id.type !== "ObjectPattern") addProcess("alias", node.start);
@@ -145,4 +173,15 @@ function memberName(node: MemberExpression, text: string): string {
   return node.property.type === "Literal"
     ? String(node.property.value)
     : `<computed ${text.slice(node.property.start, node.property.end)}>`;
+}
+
+/** A `catch` of a read that does not look at the error. */
+function isBlindRead({ callee, arguments: [handler] }: CallExpression): boolean {
+  if (callee.type !== "MemberExpression" || callee.computed || callee.property.type !== "Identifier" || callee.property.name !== "catch")
+    return false;
+  if (handler?.type !== "ArrowFunctionExpression" && handler?.type !== "FunctionExpression") return false;
+  const read = callee.object;
+  if (handler.params.length > 0 || read.type !== "CallExpression") return false;
+  const name = read.callee.type === "MemberExpression" && !read.callee.computed ? read.callee.property : read.callee;
+  return name.type === "Identifier" && name.name === "readFile";
 }

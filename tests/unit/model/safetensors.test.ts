@@ -110,6 +110,8 @@ describe("parseSafetensors", () => {
     ],
     ["metadata with a number", handmade('{"__metadata__":{"a":1}}', 0), "more than text"],
   ])("refuses %s", (_case, bytes, message) => {
-    expect(() => parseSafetensors(bytes)).toThrow(message);
+    expect(() => parseSafetensors(bytes)).toThrow(
+      expect.objectContaining({ code: "E_SAFETENSORS", message: expect.stringContaining(message) }),
+    );
   });
 });

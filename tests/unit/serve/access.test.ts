@@ -70,6 +70,7 @@ describe("API keys", () => {
     ]) {
       expect([headers, await ask(headers as Record<string, string>)]).toEqual([headers, 401]);
     }
+    expect((await post(guarded, "/predict")).body.error).toMatchObject({ code: "E_API_KEY", hint: expect.stringContaining("X-API-Key") });
   });
 
   it("are wanted for all that asks or changes the model, and not for health, pages and metrics", async () => {

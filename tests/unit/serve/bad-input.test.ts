@@ -2,7 +2,8 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { crc32, deflateSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ERRORS, type ErrorCode } from "../../../src/errors/serval-error.ts";
+import type { ErrorCode } from "../../../src/errors/error-table.ts";
+import { errorStatus } from "../../../src/serve/http/error-status.ts";
 import {
   form,
   getJson,
@@ -35,7 +36,7 @@ function expectError({ status, headers, body }: JsonReply, code: ErrorCode, mess
   expect(body).toEqual({ error: { code, message: expect.any(String), hint: expect.any(String), request_id: headers.get("x-request-id") } });
   expect(body.error.message).toMatch(message);
   expect(body.error.hint.length).toBeGreaterThan(10);
-  expect(status).toBe(ERRORS[code].status);
+  expect(status).toBe(errorStatus[code]);
   expect(headers.get("content-type")).toBe("application/json; charset=utf-8");
 }
 

@@ -293,3 +293,15 @@ describe("the request log", () => {
     expect(service.lines.every((line) => line.endsWith("}\n") && line.startsWith('{"level":"'))).toBe(true);
   });
 });
+
+it("says which model it serves when it is asked for another, or for another version", async () => {
+  for (const [path, wanted] of [
+    ["other", "other"],
+    ["colours/versions/9", "colours 9"],
+  ]) {
+    expect(await getJson(service, `/v2/models/${path}`)).toMatchObject({
+      status: 404,
+      body: { error: expect.stringContaining(`E_MODEL_UNKNOWN: ${wanted} is not served; colours ${service.model.version} is.`) },
+    });
+  }
+});

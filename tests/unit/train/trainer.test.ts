@@ -1,7 +1,7 @@
 import { appendFile, cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { prepareShards } from "../../../src/data/prepare.ts";
 import type { ErrorCode } from "../../../src/errors/serval-error.ts";
 import { sha256 } from "../../../src/files.ts";
@@ -150,6 +150,15 @@ describe("training", () => {
   test("refuses a crop that the blocks cannot halve or that is larger than the pictures", async () => {
     await expect(train(await newRun(), { cropSize: 14 })).rejects.toEqual(failsWith("E_PARAMS"));
     await expect(train(await newRun(), { cropSize: 32 })).rejects.toThrow("expected at most 16");
+  });
+
+  test("refuses data without a picture to validate on", async () => {
+    const none = await makeColourRepository({ counts: { red: 3, blue: 3 }, prepare: { shares: { train: 0.5, val: 0, test: 0.5 } } });
+    onTestFinished(async () => await none.remove());
+    await expect(train(await newRun(), {}, { shardsDir: join(none.cwd, "data", "processed") })).rejects.toMatchObject({
+      code: "E_TOO_FEW_IMAGES",
+      message: expect.stringMatching(/^There are \d training and 0 validation pictures; expected at least 2 and 1\.$/),
+    });
   });
 });
 

@@ -8,6 +8,7 @@ import type { ServeLimits } from "../../../serve/inference/limits.ts";
 import { createPredictor, fixedTarget, type Predictor } from "../../../serve/model/predictor.ts";
 import { loadServedModel } from "../../../serve/model/served-model.ts";
 import type { Configure } from "../../command.ts";
+import { exitCodes } from "../../exit-codes.ts";
 import { findModel } from "../../find-model.ts";
 import type { Output } from "../../output.ts";
 
@@ -89,7 +90,7 @@ async function predictFile(predictor: Predictor, cwd: string, file: string): Pro
   } catch (error) {
     const failure = toServalError(error);
     // A file's fault is one line of the table; anything else concerns every file.
-    if (failure.exitCode !== 3 && failure.code !== "E_FILE_NOT_FOUND") throw error;
+    if (exitCodes[failure.code] !== 3 && failure.code !== "E_FILE_NOT_FOUND") throw error;
     return { file, error: { code: failure.code, message: failure.message, hint: failure.hint } };
   }
 }

@@ -1,9 +1,11 @@
 import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
-import { ERRORS, ServalError, type ErrorCode } from "../../../errors/serval-error.ts";
+import { ERRORS, type ErrorCode } from "../../../errors/error-table.ts";
+import { ServalError } from "../../../errors/serval-error.ts";
 import { bodyEncoding } from "../../../http/body-encoding.ts";
 import type { ServeApp } from "../context.ts";
+import { errorStatus } from "../error-status.ts";
 
 export const retryAfterSeconds = 1;
 
@@ -17,16 +19,17 @@ interface ShownError {
 /** The one place where an error becomes an HTTP answer. */
 export function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const failure = toHttpError(error, request);
+  const status = errorStatus[failure.code];
   // A request with a bad URL comes here before any hook has run.
   request.outcome = { ...request.outcome, code: failure.code };
-  if (failure.status >= 500) request.log.error({ err: error, code: failure.code }, failure.message);
+  if (status >= 500) request.log.error({ err: error, code: failure.code }, failure.message);
   // Fastify closes connections on its own errors; the rest of a body is thrown away instead, so that the client sees the answer.
   if (!(error instanceof ServalError)) void reply.removeHeader("connection");
-  if (failure.status === 503) void reply.header("retry-after", retryAfterSeconds);
+  if (status === 503) void reply.header("retry-after", retryAfterSeconds);
   const shown = shownError(failure, request.id);
   // The Open Inference Protocol has a shape of its own: one text.
   const body = isInferenceProtocol(request.url) ? { error: `${shown.code}: ${shown.message} ${shown.hint}` } : { error: shown };
-  return reply.code(failure.status).type("application/json; charset=utf-8").send(body);
+  return reply.code(status).type("application/json; charset=utf-8").send(body);
 }
 
 function isInferenceProtocol(url: string): boolean {
@@ -138,8 +141,9 @@ export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Soc
       ? new ServalError("E_UPLOAD_TIMEOUT", "The request did not arrive in time.")
       : new ServalError("E_REQUEST", `The connection does not speak HTTP as it should: ${error.message}.`);
   const body = JSON.stringify({ error: shownError(failure, "") });
-  const reason = failure.status === 408 ? "Request Timeout" : "Bad Request";
-  const head = `HTTP/1.1 ${failure.status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n`;
+  const status = errorStatus[failure.code];
+  const reason = status === 408 ? "Request Timeout" : "Bad Request";
+  const head = `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n`;
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
   // A client that does not close its side would keep the connection, and the memory of what it has sent, for ever.
   const cutOff = setTimeout(() => socket.destroy(), closingMs).unref();

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { toServalError } from "../../../errors/serval-error.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
+import { errorStatus } from "../error-status.ts";
 import { retryAfterSeconds, shownError } from "./errors.ts";
 
 /** The addresses whose requests are many and dear; the other ones that run the model refuse in their own hook. */
@@ -34,7 +35,8 @@ export function registerShedding(app: ServeApp, { predictor, metrics }: ServeCon
   function refuse(request: IncomingMessage, response: ServerResponse, route: string, error: unknown): void {
     const startedAt = performance.now();
     const failure = toServalError(error);
-    const { code, status } = failure;
+    const { code } = failure;
+    const status = errorStatus[code];
     const id = randomUUID();
     const body = JSON.stringify({ error: shownError(failure, id) });
     response.writeHead(status, {

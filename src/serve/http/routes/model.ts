@@ -1,5 +1,5 @@
 import Type from "typebox";
-import { ERRORS } from "../../../errors/serval-error.ts";
+import { ERRORS } from "../../../errors/error-table.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
 import type { ModelSlot, Refusal } from "../../model/model-slot.ts";
 import { ModelName, withErrors } from "../schemas.ts";

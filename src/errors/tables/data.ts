@@ -1,0 +1,63 @@
+/** Import, manifest, split and shards. */
+export const dataErrors = {
+  E_SOURCE: {
+    title: "The data source is not one that Serval reads.",
+    hint: "Name a zip, a folder with one subfolder per class, an http(s) URL of a zip, or `sample`.",
+  },
+  E_SOURCE_EMPTY: {
+    title: "The data source holds no image in a class folder.",
+    hint: "Put the pictures of each class into a folder of its own: rose/1.jpg, tulip/1.jpg.",
+  },
+  E_ARCHIVE_CORRUPT: {
+    title: "The zip archive is damaged or cut off.",
+    hint: "Download or pack it again.",
+  },
+  E_ARCHIVE_UNSAFE: {
+    title: "The zip archive holds an entry that would be written outside its folder.",
+    hint: "Do not trust this archive. Nothing of it was written.",
+  },
+  E_ARCHIVE_LIMITS: {
+    title: "The zip archive holds more than the limits allow, as a zip bomb does.",
+    hint: "If you trust the archive, unpack it yourself and import the folder.",
+  },
+  E_DOWNLOAD: {
+    title: "A download failed.",
+    hint: "Run the same command again: it goes on where it stopped.",
+  },
+  E_DOWNLOAD_MISMATCH: {
+    title: "A download differs from the one that was recorded the first time.",
+    hint: "If the publisher really changed the file, remove its entry from downloads.lock.json and import again.",
+  },
+  E_LABEL_MISSING: {
+    title: "A file lies in no class folder.",
+    hint: "Move it into the folder of its class, or leave it out.",
+  },
+  E_LABEL_CONFLICT: {
+    title: "The same picture lies in the folders of two classes.",
+    hint: "Remove the wrong one, or set data.dedupe: true to leave both out.",
+  },
+  E_CLASS_TOO_SMALL: {
+    title: "A class has too few pictures for the split.",
+    hint: "Add pictures of this class, or remove its folder.",
+  },
+  E_MANIFEST_MISSING: {
+    title: "There is no imported data yet.",
+    hint: "Run `serval data import SOURCE` first.",
+  },
+  E_MANIFEST_CORRUPT: {
+    title: "The manifest of the data cannot be read.",
+    hint: "Write it anew with `serval data import data/raw`.",
+  },
+  E_DATA_CHANGED: {
+    title: "A picture is not the one that the manifest describes.",
+    hint: "Bring the manifest up to date with `serval data import data/raw`.",
+  },
+  E_SHARDS_MISSING: {
+    title: "There is no prepared data yet.",
+    hint: "Run `serval prepare` first.",
+  },
+  E_SHARDS_CORRUPT: {
+    title: "The prepared data is damaged.",
+    hint: "Run `serval prepare --force`.",
+  },
+} as const;

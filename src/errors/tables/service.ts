@@ -1,0 +1,94 @@
+/** The HTTP service: its threads, its routes, its model. */
+export const serviceErrors = {
+  E_MODEL_SIGNATURE: {
+    title: "A new version of the model answers with other labels than the one that is served.",
+    hint: "Serve it as a service of its own: start another one with --model.",
+  },
+  E_MODEL_ROLLBACK: {
+    title: "There is no version to go back to, or none that is pinned.",
+    hint: "A service knows the version that it served before; GET /model shows it as `previous`.",
+  },
+  E_EXPLAIN: {
+    title: "The answers of this model cannot be explained by a class activation map.",
+    hint: "Only models that end in average pooling and one linear layer (weights.safetensors: fc.weight) can be; `serval train` makes such.",
+  },
+  E_INFERENCE_STOPPED: {
+    title: "The thread that runs the model stopped.",
+    hint: "Try again: it is replaced by itself. If it goes on, look at the log and at memory.",
+  },
+  E_CLIENT_GONE: {
+    title: "The client closed the connection before it had its answer.",
+    hint: "Wait longer in the client, or ask for less at once.",
+  },
+  E_PREDICTION_TIMEOUT: {
+    title: "The prediction took longer than the limit.",
+    hint: "Try again later, or raise SERVAL_REQUEST_TIMEOUT_MS.",
+  },
+  E_QUEUE_FULL: {
+    title: "The service has as many requests waiting as it may.",
+    hint: "Try again after the seconds in Retry-After, or raise SERVAL_QUEUE_LIMIT.",
+  },
+  E_JOB_STOPPED: {
+    title: "A large body was given up while the service read or wrote it.",
+    hint: "Send less at once, or tensors as bytes instead of JSON.",
+  },
+  E_LABEL_UNKNOWN: {
+    title: "The label is none of the model's.",
+    hint: "GET /model lists the labels.",
+  },
+  E_FEEDBACK_UNKNOWN: {
+    title: "Feedback refers to a prediction that is not stored.",
+    hint: "Send the `request_id` of an answer of this service, with a key of the same name where there are keys, and a quarter of a second after it at the earliest where several services share the work.",
+  },
+  E_PREDICTION_LOG: {
+    title: "The predictions cannot be stored, so there can be no feedback to them.",
+    hint: "Give the service a state folder that it may write to (SERVAL_STATE_DIR), and room on the disk; then send the feedback again.",
+  },
+  E_API_KEYS: {
+    title: "The file of API keys cannot be used.",
+    hint: "One line for each key: a name, a space, and `printf %s KEY | sha256sum` of the key (docs/service.md).",
+  },
+  E_API_KEY: {
+    title: "The request needs an API key.",
+    hint: "Send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`.",
+  },
+  E_FORBIDDEN: {
+    title: "The request is not allowed from where it comes.",
+    hint: "Set SERVAL_API_KEYS_FILE and send a key, or set SERVAL_ADMIN=local to let programs on the service's own machine change the model.",
+  },
+  E_RATE_LIMIT: {
+    title: "A client asks more often than it may.",
+    hint: "Wait for the seconds in Retry-After, or raise SERVAL_RATE_LIMIT.",
+  },
+  E_TENSOR: {
+    title: "The tensors of an inference request do not fit the model.",
+    hint: "Compare them with GET /v2/models/NAME.",
+  },
+  E_MODEL_UNKNOWN: {
+    title: "The service does not serve that model, or not that version.",
+    hint: "GET /model names the model and the version that it serves.",
+  },
+  E_PORT_IN_USE: {
+    title: "Another program listens on the port already.",
+    hint: "Stop it, or choose another port with --port (0 takes a free one).",
+  },
+  E_REQUEST: { title: "The request is not valid.", hint: "Compare it with /docs." },
+  E_ROUTE_NOT_FOUND: { title: "There is no such address.", hint: "/docs lists what the service answers." },
+  E_METHOD: { title: "The address does not take this method.", hint: "Use a method from the Allow header." },
+  E_MEDIA_TYPE: {
+    title: "The service does not take a body of this content type.",
+    hint: "Send the image as the multipart field `file` (curl -F file=@image.jpg), or as the body with a content type such as image/jpeg.",
+  },
+  E_UPLOAD_FIELD: {
+    title: "The multipart form does not hold one image file in the field `file`.",
+    hint: "Send one image as the field `file`: curl -F file=@image.jpg. The @ is what makes curl send the file itself.",
+  },
+  E_UPLOAD_BROKEN: {
+    title: "The upload ended or broke off before the whole body had arrived.",
+    hint: "Send the request again.",
+  },
+  E_UPLOAD_TIMEOUT: {
+    title: "The request did not arrive in time.",
+    hint: "Send a smaller picture, or raise SERVAL_UPLOAD_TIMEOUT_MS.",
+  },
+} as const;

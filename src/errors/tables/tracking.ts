@@ -1,0 +1,15 @@
+/** The tracking server and its client. */
+export const trackingErrors = {
+  E_TRACKING_UNREACHABLE: {
+    title: "The tracking server does not answer.",
+    hint: "Start it, or correct MLFLOW_TRACKING_URI, and run the command again. What a training logged is kept: the next `serval train` sends it.",
+  },
+  E_TRACKING_REFUSED: {
+    title: "The tracking server refused what it was sent.",
+    hint: "Look at the server's log. What it did not take is still in the run's folder.",
+  },
+  E_TRACKING_STORE: {
+    title: "The store of the tracking server cannot be used.",
+    hint: "Check the folder, or name another one with --store.",
+  },
+} as const;
