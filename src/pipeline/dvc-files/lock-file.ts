@@ -26,6 +26,12 @@ export interface LockedStage {
   readonly outs: readonly LockedItem[];
 }
 
+/** A stage's entry as a file has it. */
+export interface RecordedStage extends LockedStage {
+  /** All its outs, also those that `outs` leaves out because an older version of DVC wrote them. */
+  readonly recordedOuts: readonly YamlMap[];
+}
+
 export function lockFileOf(stage: Pick<Stage, "dir">): string {
   return posix.join(stage.dir, "dvc.lock");
 }
@@ -52,17 +58,27 @@ export class LockFiles {
   }
 }
 
-/** The stages of a dvc.lock of schema 2.0. Throws E_DVC_FILE, with the line. */
-export function parseLock(text: string, file: string): Map<string, LockedStage> {
-  const { stages, line } = readStages(text, file);
+/**
+ * The stages of a dvc.lock of schema 2.0; nothing else reads such a file. With `skipLegacy` a lock of DVC 1, which has no
+ * schema, has no stages. Throws E_DVC_FILE, with the line.
+ */
+export function parseLock(text: string, file: string, options: { readonly skipLegacy?: boolean } = {}): Map<string, RecordedStage> {
+  const { stages, line } = readStages(text, file, options.skipLegacy);
   return new Map([...stages].map(([name, value]) => [name, parseLockedStage(value, `${file}:${line(["stages", name])}: ${name}`)]));
 }
 
-function readStages(text: string, file: string): { top: YamlMap; stages: YamlMap; line: (path: readonly string[]) => number } {
+interface Stages {
+  readonly top: YamlMap;
+  readonly stages: YamlMap;
+  line(path: readonly string[]): number;
+}
+
+function readStages(text: string, file: string, skipLegacy = false): Stages {
   const parsed = parseYaml(text, file, "E_DVC_FILE");
   const top = parsed.value ?? new Map<string, YamlValue>();
   if (!isYamlMap(top)) throw new ServalError("E_DVC_FILE", `${file}: expected a mapping.`);
   const schema = top.get("schema");
+  if (skipLegacy && schema === undefined) return { top: new Map(), stages: new Map(), line: () => 1 };
   if (top.size > 0 && schema !== "2.0") {
     throw new ServalError("E_DVC_FILE", `${file}: expected schema '2.0', got ${JSON.stringify(schema)}: another version of DVC wrote it.`);
   }
@@ -76,7 +92,7 @@ function readStages(text: string, file: string): { top: YamlMap; stages: YamlMap
   return { top, stages, line: (path) => parsed.line(path) };
 }
 
-export function parseLockedStage(value: YamlValue, where: string): LockedStage {
+export function parseLockedStage(value: YamlValue, where: string): RecordedStage {
   const fail = (text: string): never => {
     throw new ServalError("E_DVC_FILE", `${where}: ${text}.`);
   };
@@ -85,23 +101,12 @@ export function parseLockedStage(value: YamlValue, where: string): LockedStage {
     if (!["cmd", "deps", "params", "outs"].includes(key)) fail(`unknown field "${key}": a newer DVC may have written it`);
   }
   const cmd = value.get("cmd");
-  const items = (key: string): LockedItem[] => {
+  const entries = (key: string): YamlMap[] => {
     const list = value.get(key) ?? [];
     if (!isList(list)) return fail(`${key}: expected a list`);
-    return list.flatMap((item) => {
-      const path = isYamlMap(item) ? item.get("path") : undefined;
-      if (!isYamlMap(item) || typeof path !== "string") return fail(`${key}: expected \`path\` in each entry`);
-      const md5 = item.get("md5");
-      // Without `hash: md5` the hash is DVC 2's, of text with its line ends changed: it says nothing, and the stage is due.
-      if (item.get("hash") !== "md5" || typeof md5 !== "string") return [];
-      if (!/^[0-9a-f]{32}(\.dir)?$/.test(md5)) fail(`${key}: "${path}": expected an MD5, got "${md5}"`);
-      const number = (name: string): number | undefined => {
-        const found = item.get(name);
-        return typeof found === "number" ? found : undefined;
-      };
-      return [{ path, md5, size: number("size"), nfiles: number("nfiles"), isexec: item.get("isexec") === true }];
-    });
+    return list.map((item) => (isYamlMap(item) ? item : fail(`${key}: expected \`path\` in each entry`)));
   };
+  const items = (key: string): LockedItem[] => entries(key).flatMap((item) => parseLockedItem(item, (text) => fail(`${key}: ${text}`)));
   const params = value.get("params") ?? new Map<string, YamlValue>();
   if (!isYamlMap(params)) return fail("params: expected a mapping");
   const files = [...params].map(([file, values]): [string, YamlMap] => [
@@ -109,7 +114,22 @@ export function parseLockedStage(value: YamlValue, where: string): LockedStage {
     isYamlMap(values) ? values : fail(`params: ${file}: expected a mapping`),
   ]);
   if (!isCommand(cmd)) return fail("expected `cmd`");
-  return { cmd, deps: items("deps"), params: new Map(files), outs: items("outs") };
+  return { cmd, deps: items("deps"), params: new Map(files), outs: items("outs"), recordedOuts: entries("outs") };
+}
+
+/** A list with the item, or an empty one where an older version of DVC wrote it. */
+function parseLockedItem(item: YamlMap, fail: (text: string) => never): LockedItem[] {
+  const path = item.get("path");
+  if (typeof path !== "string") return fail("expected `path` in each entry");
+  const md5 = item.get("md5");
+  // Without `hash: md5` the hash is DVC 2's, of text with its line ends changed: it says nothing, and the stage is due.
+  if (item.get("hash") !== "md5" || typeof md5 !== "string") return [];
+  if (!/^[0-9a-f]{32}(\.dir)?$/.test(md5)) fail(`"${path}": expected an MD5, got "${md5}"`);
+  const number = (name: string): number | undefined => {
+    const found = item.get(name);
+    return typeof found === "number" ? found : undefined;
+  };
+  return [{ path, md5, size: number("size"), nfiles: number("nfiles"), isexec: item.get("isexec") === true }];
 }
 
 function isCommand(value: YamlValue | undefined): value is string | readonly string[] {
