@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { readTrackedOuts, type TrackedOut } from "../../../../src/pipeline/dvc-files/tracked-outs.ts";
 
 const md5 = "0123456789abcdef0123456789abcdef";
-const pipeline = "stages:\n  train:\n    wdir: work\n    cmd: train\n    outs:\n    - model:\n        cache: false\n";
+const pipeline = "stages:\n  train:\n    wdir: place\n    cmd: train\n    outs:\n    - model:\n        cache: false\n";
 
 function read(lock: string, options = {}): TrackedOut[] {
   const files: Readonly<Record<string, string>> = { "sub/dvc.lock": lock, "sub/dvc.yaml": pipeline };
@@ -12,7 +12,7 @@ const lock = (out: string, head = "schema: '2.0'\n"): string => `${head}stages:\
 
 test("an out of a lock lies in the working folder of its stage, and has the options of dvc.yaml", () => {
   expect(read(lock(`{path: model, hash: md5, md5: ${md5}, size: 3, isexec: true}`))).toEqual([
-    { path: "sub/work/model", md5, size: 3, isexec: true, cached: false, pushed: true, source: "sub/dvc.yaml:train" },
+    { path: "sub/place/model", md5, size: 3, isexec: true, cached: false, pushed: true, source: "sub/dvc.yaml:train" },
   ]);
 });
 
