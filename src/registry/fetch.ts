@@ -5,7 +5,8 @@ import { sha256File, writeFileAtomic } from "../files.ts";
 import { loadBundle } from "../model/bundle.ts";
 import { cardFile, manifestFile, parseManifest, provenanceFile } from "../model/manifest.ts";
 import { replaceFolder } from "../model/replace-folder.ts";
-import type { ModelVersion, RegistryClient } from "../tracking/client/registry-client.ts";
+import type { RegistryClient } from "../tracking/client/registry-client.ts";
+import type { ModelVersion } from "../tracking/client/wire.ts";
 import { formatModelUri, type ModelReference } from "./model-uri.ts";
 import { digestOf, findVersion } from "./versions.ts";
 

@@ -2,7 +2,8 @@ import { readdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
-import type { RunInfo, TrackingClient } from "../client/tracking-client.ts";
+import type { TrackingClient } from "../client/tracking-client.ts";
+import type { RunInfo } from "../client/wire.ts";
 import { Delivery } from "./deliver.ts";
 import { Spool, spoolFile, type RunEntry } from "./spool.ts";
 

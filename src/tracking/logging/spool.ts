@@ -3,7 +3,8 @@ import { constants, copyFile, lstat, mkdir, open, readFile, rm, writeFile, type 
 import { dirname, join } from "node:path";
 import { writeFileAtomic } from "../../files.ts";
 import { isSafePath } from "../../safe-path.ts";
-import type { DatasetInput, RunStatus } from "../client/tracking-client.ts";
+import type { DatasetInput } from "../client/tracking-client.ts";
+import type { RunStatus } from "../client/wire.ts";
 
 /** The first entry, and one more at each resume: what the server must know to find or make the run. */
 export interface RunEntry {
