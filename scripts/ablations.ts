@@ -7,7 +7,7 @@
  */
 import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { sha256 } from "../src/files.ts";
+import { readIfThere, sha256 } from "../src/files.ts";
 import { readManifest } from "../src/data/manifest.ts";
 import { smallestProbability } from "../src/evaluate/metrics.ts";
 import { runVerb } from "./run-verb.ts";
@@ -78,7 +78,7 @@ interface Answer {
 
 /** The predictions of an evaluation folder; undefined where it does not stand yet. */
 async function answersOf(out: string): Promise<readonly Answer[] | undefined> {
-  const text = await readFile(join(folder, out, "predictions.jsonl"), "utf8").catch(() => undefined);
+  const text = await readIfThere(join(folder, out, "predictions.jsonl"));
   return text
     ?.trim()
     .split("\n")

@@ -3,8 +3,9 @@
  * folder in place of the recipe's public download. Works in artifacts/champion, and goes on there where an earlier start of
  * the same recipe was stopped. About two hours on two cores; releasing what comes out is left to you.
  */
-import { copyFile, mkdir, readdir, readFile, rm, symlink } from "node:fs/promises";
+import { copyFile, mkdir, rm, symlink } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { readIfThere, listIfThere } from "../src/files.ts";
 import { stateDirectory } from "../src/config/env.ts";
 import { provenanceFile } from "../src/model/manifest.ts";
 import { runVerb } from "./run-verb.ts";
@@ -14,17 +15,16 @@ const recipe = join(root, "recipes", "cats-dogs");
 const folder = join(root, "artifacts", "champion");
 const [source] = process.argv.slice(2);
 
-const text = async (path: string): Promise<string | undefined> => await readFile(path, "utf8").catch(() => undefined);
 await mkdir(folder, { recursive: true });
-const isSameRecipe = (await text(join(folder, "params.yaml"))) === (await text(join(recipe, "params.yaml")));
+const isSameRecipe = (await readIfThere(join(folder, "params.yaml"))) === (await readIfThere(join(recipe, "params.yaml")));
 await copyFile(join(recipe, "params.yaml"), join(folder, "params.yaml"));
 // Looks at the test split are written down where all of them are.
 await rm(join(folder, "docs"), { force: true });
 await symlink(join(root, "docs"), join(folder, "docs"));
 await runVerb(folder, "data", "import", ...(source === undefined ? [] : [/^[a-z0-9]+:/.test(source) ? source : resolve(source)]));
 await runVerb(folder, "prepare");
-const latest = (await readdir(resolve(folder, stateDirectory(), "runs")).catch((): string[] => [])).toSorted().at(-1);
-const trained = (await text(join(folder, "artifacts", "best", provenanceFile))) ?? "{}";
+const latest = (await listIfThere(resolve(folder, stateDirectory(), "runs"))).toSorted().at(-1);
+const trained = (await readIfThere(join(folder, "artifacts", "best", provenanceFile))) ?? "{}";
 const isFinished = (JSON.parse(trained) as { run?: string }).run === latest;
 await runVerb(folder, "train", ...(latest !== undefined && isSameRecipe && !isFinished ? ["--resume", latest] : []));
 await runVerb(folder, "evaluate");

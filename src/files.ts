@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
-import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSync } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { closeSync, constants, createReadStream, fstatSync, openSync, readFileSync, type Stats } from "node:fs";
+import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { ServalError } from "./errors/serval-error.ts";
@@ -60,6 +60,39 @@ export function readTextFile(path: string, maxBytes: number): string {
   } finally {
     closeSync(file);
   }
+}
+
+/**
+ * Whether an error of the file system says that nothing is there: no entry, or a file in the place of a folder above it. All other
+ * errors, such as a broken disk (EIO) or too many open files (EMFILE), say nothing about what is there.
+ */
+export function isAbsent(error: unknown): boolean {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  return code === "ENOENT" || code === "ENOTDIR";
+}
+
+function undefinedIfAbsent(error: unknown): undefined {
+  if (!isAbsent(error)) throw error;
+}
+
+/** The text of a file; undefined where there is none. Throws what keeps an existing file from being read. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  return await readFile(path, "utf8").catch(undefinedIfAbsent);
+}
+
+/** The bytes of a file; undefined where there is none. Throws what keeps an existing file from being read. */
+export async function readBytesIfThere(path: string): Promise<Buffer<ArrayBuffer> | undefined> {
+  return await readFile(path).catch(undefinedIfAbsent);
+}
+
+/** What is at a path, links followed; undefined where there is nothing. */
+export async function statIfThere(path: string): Promise<Stats | undefined> {
+  return await stat(path).catch(undefinedIfAbsent);
+}
+
+/** The names in a folder; none where there is no folder. */
+export async function listIfThere(path: string): Promise<string[]> {
+  return (await readdir(path).catch(undefinedIfAbsent)) ?? [];
 }
 
 /** SHA-256 of a file in lower-case hex, read as a stream. */

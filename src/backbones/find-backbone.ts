@@ -1,7 +1,7 @@
-import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { readFile, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { sha256File } from "../files.ts";
+import { isAbsent, listIfThere, sha256File, statIfThere } from "../files.ts";
 import { backboneFile, backboneNamePattern, corruptBackbone, onnxWeightsFile, readRecord } from "./backbone-record.ts";
 
 /** Where backbones lie in a working folder, and in the package. */
@@ -21,10 +21,7 @@ export interface FoundBackbone {
 export async function listBackbones(cwd: string): Promise<FoundBackbone[]> {
   const found: FoundBackbone[] = [];
   for (const folder of await backbonePlaces(cwd)) {
-    const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-      if (isAbsent(error)) return [];
-      throw error;
-    });
+    const names = await listIfThere(folder);
     for (const name of names.filter((one) => new RegExp(backboneNamePattern).test(one)).sort()) {
       if (await hasRecord(join(folder, name))) found.push(await describePlace(folder, name));
     }
@@ -111,17 +108,7 @@ async function hasRecord(dir: string): Promise<boolean> {
 }
 
 async function isThere(path: string): Promise<boolean> {
-  return await stat(path).then(
-    () => true,
-    (error: NodeJS.ErrnoException) => {
-      if (isAbsent(error)) return false;
-      throw error;
-    },
-  );
-}
-
-function isAbsent(error: NodeJS.ErrnoException): boolean {
-  return error.code === "ENOENT" || error.code === "ENOTDIR";
+  return (await statIfThere(path)) !== undefined;
 }
 
 function missing(message: string, hint?: string): ServalError {

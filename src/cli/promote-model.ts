@@ -8,7 +8,7 @@ import { fetchRegisteredModel } from "../registry/fetch.ts";
 import { pairPredictions, readPredictions, type Prediction } from "../registry/predictions.ts";
 import { promote, readStanding, type Standing } from "../registry/promote.ts";
 import { digestOf, findRegisteredModel, findVersion } from "../registry/versions.ts";
-import type { ModelVersion } from "../tracking/client/registry-client.ts";
+import type { ModelVersion } from "../tracking/client/wire.ts";
 import { evaluateModel, evaluationDir } from "./commands/model/evaluate.ts";
 import { registryCacheDir } from "./find-model.ts";
 import type { Output } from "./output.ts";

@@ -1,5 +1,6 @@
 import { accuracyTag, digestTag, findRegisteredModel, forcedTag, promotionTag, rollbackTag } from "../registry/versions.ts";
-import type { ModelVersion, RegisteredModel, RegistryClient } from "../tracking/client/registry-client.ts";
+import type { RegistryClient } from "../tracking/client/registry-client.ts";
+import type { ModelVersion, RegisteredModel } from "../tracking/client/wire.ts";
 import { renderTable } from "./table.ts";
 
 /** A registered model as `serval models list` and `show` give it. */

@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { ServalError, toServalError } from "../errors/serval-error.ts";
+import { readIfThere } from "../files.ts";
 import { copyBundle, loadBundle, shortDigest, type Bundle, type BundleManifest } from "../model/bundle.ts";
 import { cardFile, modelNamePattern, provenanceFile } from "../model/manifest.ts";
 import { releasedModels, releasedModelsDir } from "../model/resolve-model.ts";
@@ -106,13 +107,13 @@ export async function releaseModel(request: ReleaseRequest, output: Output): Pro
 /** The card of a released bundle; undefined where it is sealed, as older bundles' cards are. */
 async function writeCard(bundle: Bundle, additions: CardAdditions): Promise<string | undefined> {
   if (cardFile in bundle.manifest.files) return undefined;
-  const card = await readFile(join(bundle.dir, cardFile), "utf8").catch(() => undefined);
+  const card = await readIfThere(join(bundle.dir, cardFile));
   return card === undefined ? undefined : addToCard(card, additions);
 }
 
 /** What metrics.json says, where it is of this model on the test split. */
 async function readTestFigures(dir: string, bundle: Bundle): Promise<CardAdditions["test"]> {
-  const text = await readFile(join(dir, "metrics.json"), "utf8").catch(() => undefined);
+  const text = await readIfThere(join(dir, "metrics.json"));
   if (text === undefined) return undefined;
   const file = JSON.parse(text) as Metrics & EvaluationSubject & { readonly answered?: AnsweredPart };
   const ofTest = "split" in file.data && file.data.split === "test";
@@ -135,7 +136,7 @@ export function checkName(name: string | undefined): string | undefined {
 async function isSame(bundle: Bundle, target: string, card: string | undefined): Promise<boolean> {
   const there = await loadBundle(target).catch(() => undefined);
   if (there?.digest !== bundle.digest) return false;
-  return card === undefined || (await readFile(join(target, cardFile), "utf8").catch(() => undefined)) === card;
+  return card === undefined || (await readIfThere(join(target, cardFile))) === card;
 }
 
 export function describeRows(rows: readonly ModelRow[]): string {

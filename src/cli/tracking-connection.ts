@@ -1,6 +1,7 @@
 import { join, relative, resolve } from "node:path";
 import { stateDirectory, trackingUri } from "../config/env.ts";
-import { createTrackingClient, type RunInfo, type TrackingClient } from "../tracking/client/tracking-client.ts";
+import { createTrackingClient, type TrackingClient } from "../tracking/client/tracking-client.ts";
+import type { RunInfo } from "../tracking/client/wire.ts";
 import { createRegistryClient, type RegistryClient } from "../tracking/client/registry-client.ts";
 import type { TrackingServer } from "../tracking/server/tracking-server.ts";
 

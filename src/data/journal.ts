@@ -1,6 +1,6 @@
-import { appendFile, lstat, mkdir, readFile, rm } from "node:fs/promises";
+import { appendFile, lstat, mkdir, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import { writeFileAtomic } from "../files.ts";
+import { readIfThere, writeFileAtomic } from "../files.ts";
 import { isSafePath } from "../safe-path.ts";
 import type { ManifestRow } from "./manifest.ts";
 
@@ -38,7 +38,7 @@ export class ImportJournal {
   static async load(path: string): Promise<ImportJournal> {
     // Lines are appended, and a link would lead them into another file.
     if ((await lstat(path).catch(() => undefined))?.isSymbolicLink() === true) await rm(path);
-    const text = await readFile(path, "utf8").catch(() => "");
+    const text = (await readIfThere(path)) ?? "";
     const lines = new Map<string, JournalLine>();
     const texts = text.split("\n").filter((line) => line !== "");
     for (const line of texts) {

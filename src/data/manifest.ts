@@ -1,7 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { sha256, writeFileAtomic } from "../files.ts";
+import { readIfThere, sha256, writeFileAtomic } from "../files.ts";
 import { findPathFault } from "../safe-path.ts";
 
 /** One picture of data/raw. The field order here is the key order in the file. */
@@ -82,10 +81,8 @@ function parseRow(line: string, where: string): ManifestRow {
 /** Reads the manifest of an imported folder; E_MANIFEST_MISSING where nothing was imported yet. */
 export async function readManifest(dir: string): Promise<Manifest> {
   const path = join(dir, manifestName);
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-    throw new ServalError("E_MANIFEST_MISSING", `"${path}" does not exist.`, { cause: error });
-  });
+  const text = await readIfThere(path);
+  if (text === undefined) throw new ServalError("E_MANIFEST_MISSING", `"${path}" does not exist.`);
   return { rows: parseManifest(text, path), dataVersion: sha256(text) };
 }
 
@@ -93,7 +90,7 @@ export async function readManifest(dir: string): Promise<Manifest> {
 export async function writeManifest(dir: string, rows: readonly ManifestRow[]): Promise<Manifest & { readonly changed: boolean }> {
   const path = join(dir, manifestName);
   const text = formatManifest(rows);
-  const before = await readFile(path, "utf8").catch(() => undefined);
+  const before = await readIfThere(path);
   if (before !== text) await writeFileAtomic(path, text);
   return { rows: parseManifest(text, path), dataVersion: sha256(text), changed: before !== text };
 }

@@ -1,8 +1,8 @@
-import { mkdir, readdir, readFile, rename, rm, statfs } from "node:fs/promises";
+import { mkdir, readdir, rename, rm, statfs } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { ServalError, toServalError } from "../errors/serval-error.ts";
-import { sha256, writeFileAtomic } from "../files.ts";
+import { readBytesIfThere, sha256, writeFileAtomic } from "../files.ts";
 import { type ImageLimits, defaultImageLimits } from "../image/check-image.ts";
 import type { Preprocess } from "../image/preprocess.ts";
 import { preprocessImage } from "../image/preprocess-image.ts";
@@ -154,10 +154,8 @@ async function decodePicture(rawDir: string, row: ManifestRow, preprocess: Prepr
 /** Reads a picture and holds it against the manifest: a model must not be trained on other data than it says. */
 async function readPicture(rawDir: string, row: ManifestRow): Promise<Uint8Array> {
   const path = join(rawDir, row.path);
-  const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-    throw new ServalError("E_DATA_CHANGED", `"${path}" is in the manifest but not on disk.`, { cause: error });
-  });
+  const bytes = await readBytesIfThere(path);
+  if (bytes === undefined) throw new ServalError("E_DATA_CHANGED", `"${path}" is in the manifest but not on disk.`);
   const actual = sha256(bytes);
   if (actual !== row.sha256) {
     throw new ServalError("E_DATA_CHANGED", `"${path}" has sha256 ${actual.slice(0, 12)}…; the manifest says ${row.sha256.slice(0, 12)}….`);

@@ -1,6 +1,6 @@
-import { copyFile, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative, sep } from "node:path";
-import { sha256, writeFileAtomic } from "../files.ts";
+import { readIfThere, sha256, writeFileAtomic } from "../files.ts";
 import { isSafePath, LinkGuard } from "../safe-path.ts";
 import { safePath } from "./layout.ts";
 import { compareBytes } from "./manifest.ts";
@@ -39,7 +39,7 @@ export class Quarantine {
   }
 
   static async open(dir: string, source: string, guard: LinkGuard = new LinkGuard(dir)): Promise<Quarantine> {
-    const text = await readFile(join(dir, reportName), "utf8").catch(() => "");
+    const text = (await readIfThere(join(dir, reportName))) ?? "";
     const lines = text.split("\n").filter((line) => line !== "");
     return new Quarantine(
       dir,

@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
+import { readIfThere } from "../files.ts";
 import type { Fit, Kernel } from "../image/preprocess.ts";
 import { isSafePath } from "../safe-path.ts";
 import { splitNames, type Split, type SplitRecipe } from "./split.ts";
@@ -51,10 +51,8 @@ export const indexName = "index.json";
 /** Reads index.json; E_SHARDS_MISSING where nothing was prepared, E_SHARDS_CORRUPT where it is not an index of ours. */
 export async function readShardIndex(dir: string): Promise<ShardIndex> {
   const path = join(dir, indexName);
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-    throw new ServalError("E_SHARDS_MISSING", `"${path}" does not exist.`, { cause: error });
-  });
+  const text = await readIfThere(path);
+  if (text === undefined) throw new ServalError("E_SHARDS_MISSING", `"${path}" does not exist.`);
   const corrupt = (reason: string, cause?: unknown): ServalError => new ServalError("E_SHARDS_CORRUPT", `"${path}" ${reason}.`, { cause });
   let index: Partial<ShardIndex> | null;
   try {

@@ -1,6 +1,7 @@
-import { link, mkdir, open, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { link, mkdir, open, rm, stat, writeFile } from "node:fs/promises";
 import { randomUUID } from "node:crypto";
 import { dirname, resolve } from "node:path";
+import { readIfThere } from "../files.ts";
 import { readLink } from "../safe-path.ts";
 
 /** One look at the test split. */
@@ -60,7 +61,7 @@ export async function recordLook(cwd: string, look: Look, stateDir: string = ".s
   // A line that is appended to a link goes wherever the link leads.
   const documented = hasDocs && (await readLink(resolve(cwd, documentedPath))) === undefined;
   for (const path of [documentedPath, statePath]) {
-    const line = findLook(await readFile(resolve(cwd, path), "utf8").catch(emptyIfMissing), look);
+    const line = findLook((await readIfThere(resolve(cwd, path))) ?? "", look);
     if (line !== undefined) return { path, line, added: false };
   }
   const path = documented ? documentedPath : statePath;
@@ -128,11 +129,6 @@ async function appendLine(path: string, line: string): Promise<void> {
   } finally {
     await file.close();
   }
-}
-
-function emptyIfMissing(error: unknown): string {
-  if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
-  throw error;
 }
 
 function ignoreExisting(error: unknown): void {

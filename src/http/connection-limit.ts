@@ -40,10 +40,12 @@ const fewest = 16;
 
 /** How many connections the limit on file descriptors leaves room for; undefined where there is none, or none can be read. */
 export async function connectionBudget(): Promise<number | undefined> {
-  const [limits, open] = await Promise.all([
-    readFile("/proc/self/limits", "utf8").catch(() => ""),
-    readdir("/proc/self/fd").catch(() => []),
-  ]);
-  const limit = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
-  return limit === undefined ? undefined : Math.max(fewest, Number(limit) - open.length - reserved);
+  try {
+    const [limits, open] = await Promise.all([readFile("/proc/self/limits", "utf8"), readdir("/proc/self/fd")]);
+    const limit = /^Max open files\s+(\d+)/m.exec(limits)?.[1];
+    return limit === undefined ? undefined : Math.max(fewest, Number(limit) - open.length - reserved);
+  } catch {
+    // macOS and Windows have no /proc, and a container may hide it.
+    return undefined;
+  }
 }

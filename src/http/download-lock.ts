@@ -1,7 +1,7 @@
-import { readFile, rm, stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { basename } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { sha256File, writeFileAtomic } from "../files.ts";
+import { readIfThere, sha256File, writeFileAtomic } from "../files.ts";
 
 /** downloads.lock.json lies at the root of the working repository and belongs in Git: every machine then gets the same bytes. */
 export const downloadLockFile = "downloads.lock.json";
@@ -38,10 +38,7 @@ export async function recordInLock(lockPath: string, name: string, record: Downl
 }
 
 async function readLock(path: string): Promise<Record<string, DownloadRecord>> {
-  const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return "{}";
-    throw error;
-  });
+  const text = (await readIfThere(path)) ?? "{}";
   try {
     return JSON.parse(text) as Record<string, DownloadRecord>;
   } catch (error) {

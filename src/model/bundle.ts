@@ -1,7 +1,7 @@
 import { copyFile, mkdir, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { sha256, sha256File, writeFileAtomic } from "../files.ts";
+import { readBytesIfThere, sha256, sha256File, writeFileAtomic } from "../files.ts";
 import { readLink } from "../safe-path.ts";
 import {
   cardFile,
@@ -127,9 +127,10 @@ async function manifestDigest(dir: string): Promise<string | undefined> {
 async function readBundle(dir: string): Promise<Bundle> {
   const path = join(dir, manifestFile);
   for (const name of [manifestFile, ...unsealedFiles]) await refuseLink(dir, name);
-  const bytes = await readFile(path).catch((error: unknown) => {
-    throw new ServalError("E_BUNDLE_MISSING", `${path} is not there: ${dir} is no model bundle.`, { cause: error });
+  const bytes = await readBytesIfThere(path).catch((error: unknown) => {
+    throw corrupt(path, `cannot be read: ${(error as Error).message}`, error);
   });
+  if (bytes === undefined) throw new ServalError("E_BUNDLE_MISSING", `${path} is not there: ${dir} is not a model bundle.`);
   const manifest = parseManifest(bytes.toString("utf8"), path);
   let model: Uint8Array = new Uint8Array();
   for (const [name, expected] of Object.entries(manifest.files)) {

@@ -1,11 +1,12 @@
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError, toServalError, type ErrorCode } from "../errors/serval-error.ts";
-import { sha256File, writeFileAtomic } from "../files.ts";
+import { sha256, sha256File, writeFileAtomic } from "../files.ts";
 import { loadBundle } from "../model/bundle.ts";
 import { cardFile, manifestFile, parseManifest, provenanceFile } from "../model/manifest.ts";
 import { replaceFolder } from "../model/replace-folder.ts";
-import type { ModelVersion, RegistryClient } from "../tracking/client/registry-client.ts";
+import type { RegistryClient } from "../tracking/client/registry-client.ts";
+import type { ModelVersion } from "../tracking/client/wire.ts";
 import { formatModelUri, type ModelReference } from "./model-uri.ts";
 import { digestOf, findVersion } from "./versions.ts";
 
@@ -131,7 +132,8 @@ async function download(options: FetchOptions, version: ModelVersion, digest: st
     };
     await get(manifestFile, mostManifestBytes);
     const path = join(temporary, manifestFile);
-    const got = await sha256File(path);
+    const text = await readFile(path);
+    const got = sha256(text);
     if (got !== digest) {
       throw new ServalError(
         "E_REGISTRY_CORRUPT",
@@ -139,7 +141,7 @@ async function download(options: FetchOptions, version: ModelVersion, digest: st
         { details },
       );
     }
-    const files = Object.entries(parseManifest(await readFile(path, "utf8"), path).files);
+    const files = Object.entries(parseManifest(text.toString("utf8"), path).files);
     if (files.length > mostFiles) {
       throw new ServalError("E_REGISTRY_CORRUPT", `${which} has ${files.length} files; a bundle has at most ${mostFiles}.`, { details });
     }

@@ -2,8 +2,10 @@ import { openAsBlob } from "node:fs";
 import { join } from "node:path";
 import { bundlePaths, type Bundle } from "../model/bundle.ts";
 import { mlflowModelFiles } from "../model/mlflow-model.ts";
-import type { LoggedModel, TrackingClient } from "../tracking/client/tracking-client.ts";
-import type { ModelVersion, RegistryClient } from "../tracking/client/registry-client.ts";
+import type { TrackingClient } from "../tracking/client/tracking-client.ts";
+import type { LoggedModel } from "../tracking/client/wire.ts";
+import type { RegistryClient } from "../tracking/client/registry-client.ts";
+import type { ModelVersion } from "../tracking/client/wire.ts";
 import { accuracyTag, digestTag } from "./versions.ts";
 
 export interface RegisterOptions {

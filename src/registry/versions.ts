@@ -1,5 +1,6 @@
 import { ServalError } from "../errors/serval-error.ts";
-import type { ModelVersion, RegisteredModel, RegistryClient } from "../tracking/client/registry-client.ts";
+import type { RegistryClient } from "../tracking/client/registry-client.ts";
+import type { ModelVersion, RegisteredModel } from "../tracking/client/wire.ts";
 import { formatModelUri, type ModelReference } from "./model-uri.ts";
 
 export const championAlias = "champion";

@@ -1,7 +1,7 @@
-import { readdir, readFile, rename, rm } from "node:fs/promises";
+import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { sha256, writeFileAtomic } from "../files.ts";
+import { listIfThere, sha256, writeFileAtomic } from "../files.ts";
 import { encodeSafetensors, float32Safetensor, parseSafetensors, safetensorNumbers } from "../model/safetensors.ts";
 
 /** Everything besides tensors that the next step depends on. */
@@ -57,14 +57,7 @@ export async function writeCheckpoint(dir: string, globalStep: number, checkpoin
 
 /** File names, latest first. */
 export async function listCheckpoints(dir: string): Promise<string[]> {
-  let names: string[];
-  try {
-    names = await readdir(dir);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
-  return names
+  return (await listIfThere(dir))
     .filter((name) => namePattern.test(name))
     .sort()
     .reverse();

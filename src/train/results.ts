@@ -1,7 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { writeFileAtomic } from "../files.ts";
+import { readIfThere, writeFileAtomic } from "../files.ts";
 
 /** One line of results.csv: what an epoch gave. */
 export interface EpochResult {
@@ -84,14 +83,8 @@ function parseNumber(cell: string | undefined): number | undefined {
 /** The epochs in a run folder's results.csv; none where the file is not there yet. */
 export async function readResults(runDir: string): Promise<EpochResult[]> {
   const path = join(runDir, resultsFile);
-  let text: string;
-  try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
-  return parseResults(text, path);
+  const text = await readIfThere(path);
+  return text === undefined ? [] : parseResults(text, path);
 }
 
 export interface ResultsLog {

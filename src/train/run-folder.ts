@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
+import { listIfThere } from "../files.ts";
 import { exists } from "../model/replace-folder.ts";
 
 /** What a learning-rate range test writes: its folder is no training that could go on. */
@@ -25,7 +26,7 @@ export async function createRun(cwd: string, stateDir: string = ".serval", now: 
 /** The training run `id`, or the latest one; throws E_RUN_NOT_FOUND. */
 export async function findRun(cwd: string, id?: string, stateDir: string = ".serval"): Promise<string> {
   const folder = runsDir(cwd, stateDir);
-  const names = await readdir(folder).catch(() => []);
+  const names = await listIfThere(folder);
   const runs: string[] = [];
   for (const name of names.filter((entry) => runPattern.test(entry)).sort()) {
     if (!(await exists(join(folder, name, rangeTestFile)))) runs.push(name);

@@ -1,7 +1,8 @@
-import { access, readFile } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { parsePlainYaml } from "../../config/yaml.ts";
 import { ServalError } from "../../errors/serval-error.ts";
+import { readIfThere } from "../../files.ts";
 import { whatWasSaid, type CommandOptions, type Engine } from "../engine.ts";
 
 /** The compose file and what a deploy has to know of it. */
@@ -69,7 +70,7 @@ function labelOf(labels: ComposeService["labels"], name: string): string | undef
 }
 
 async function namedInDotenv(dir: string): Promise<string | undefined> {
-  const text = await readFile(join(dir, ".env"), "utf8").catch(() => "");
+  const text = (await readIfThere(join(dir, ".env"))) ?? "";
   return /^COMPOSE_PROJECT_NAME=["']?([\w-]+)/m.exec(text)?.[1];
 }
 

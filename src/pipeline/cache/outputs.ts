@@ -1,11 +1,13 @@
+import { hash } from "node:crypto";
 import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
+import { isAbsent } from "../../files.ts";
 import { LinkGuard } from "../../safe-path.ts";
 import { setAside } from "./corrupt-object.ts";
 import { isWithin, loadDvcConfig } from "../dvc-files/dvc-config.ts";
 import { createFileHasher, type FileHasher, type HashedTree } from "./hash-files.ts";
-import { hashFileMd5, objectExists, objectPath } from "./file-work.ts";
+import { objectExists, objectPath } from "./file-work.ts";
 import { parseManifest, type ManifestEntry } from "./manifest.ts";
 import type { OutEntry } from "../dvc-files/out-entry.ts";
 import type { OutputCache, OutputCacheOptions } from "./output-cache.ts";
@@ -33,12 +35,11 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
   const copying = { ...place, config: { ...config, linkTypes: ["copy"] as const } };
 
   const entries = (md5: string): ManifestEntry[] | null => {
-    const path = objectPath(objects, md5);
-    if (!existsSync(path)) return null;
-    const text = readFileSync(path, "utf8");
-    // Manifests decide which files are removed: they are never trusted unread.
-    if (hashFileMd5(path) !== md5.slice(0, 32)) throw setAside(root, objects, md5, "the list of a folder's files");
-    return parseManifest(text, `The manifest ${md5}`);
+    const bytes = readObject(objectPath(objects, md5));
+    if (bytes === null) return null;
+    // Manifests decide which files are removed: they are never trusted unread, and what is hashed is what is parsed.
+    if (hash("md5", bytes) !== md5.slice(0, 32)) throw setAside(root, objects, md5, "the list of a folder's files");
+    return parseManifest(bytes.toString("utf8"), `The manifest ${md5}`);
   };
 
   return {
@@ -88,6 +89,16 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
       void pool.close();
     },
   };
+}
+
+/** Null where there is none. */
+function readObject(path: string): Buffer | null {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    if (isAbsent(error)) return null;
+    throw error;
+  }
 }
 
 /** Leaves alone what has the name, a link to nothing included. */

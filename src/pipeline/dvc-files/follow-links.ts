@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
-import { chmod, lstat, readFile, realpath, stat } from "node:fs/promises";
+import { chmod, lstat, realpath } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
-import { writeFileAtomic } from "../../files.ts";
+import { readIfThere, statIfThere, writeFileAtomic } from "../../files.ts";
 import { isSafePath, readLink, type FollowedLink } from "../../safe-path.ts";
 import { git } from "./git.ts";
 
@@ -49,13 +49,10 @@ export async function followLinks(root: string, links: readonly string[]): Promi
     found.set(path, await checkLink(root, given, path));
   }
   const file = join(root, localConfig);
-  const before = await readFile(file, "utf8").catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return "";
-    throw error;
-  });
+  const before = (await readIfThere(file)) ?? "";
   const known = linksLine.exec(before)?.[1];
   const line = `    ${linksKey} = ${formatFollowedLinks(new Map([...parseFollowedLinks(known), ...found]))}`;
-  const mode = (await stat(file).catch(() => undefined))?.mode ?? 0o600;
+  const mode = (await statIfThere(file))?.mode ?? 0o600;
   await writeFileAtomic(file, insertLine(before, line), mode & 0o777);
   await chmod(file, mode & 0o777);
   // Only where `dvc init` or Serval made the folder is the file ignored already.

@@ -1,8 +1,9 @@
 import { execFile, execFileSync } from "node:child_process";
-import { appendFile, lstat, readFile } from "node:fs/promises";
+import { appendFile, lstat } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { promisify } from "node:util";
 import { ServalError } from "../../errors/serval-error.ts";
+import { readIfThere } from "../../files.ts";
 
 /** What a git command printed; undefined where it failed, this is no Git repository, or there is no git. */
 export async function git(cwd: string, ...args: readonly string[]): Promise<string | undefined> {
@@ -44,7 +45,7 @@ export async function ignoreInGit(root: string, path: string): Promise<void> {
   // Git looks at nothing behind a link.
   if (await isBehindLink(root, path)) return;
   const file = await findIgnoreFile(root, path);
-  const before = await readFile(file, "utf8").catch(() => "");
+  const before = (await readIfThere(file)) ?? "";
   const gap = before === "" || before.endsWith("\n") ? "" : "\n";
   // Git's wildcards, taken literally.
   await appendFile(file, `${gap}/${posix.basename(path).replaceAll(/[[\]!*#?]/g, String.raw`\$&`)}\n`);

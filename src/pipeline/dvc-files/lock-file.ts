@@ -1,9 +1,8 @@
-import { createHash } from "node:crypto";
 import { join, posix } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../files.ts";
 import type { Stage } from "./stage.ts";
-import { isList, isYamlMap, parseYaml, pythonFloat, YamlFloat, type YamlMap, type YamlValue } from "./yaml-values.ts";
+import { isList, isYamlMap, parseYaml, type YamlMap, type YamlValue } from "./yaml-values.ts";
 import { workspaceReader } from "./workspace-files.ts";
 import { renderYaml } from "./yaml-writer.ts";
 
@@ -24,6 +23,12 @@ export interface LockedStage {
   /** File as dvc.yaml has it -> key -> value. */
   readonly params: ReadonlyMap<string, YamlMap>;
   readonly outs: readonly LockedItem[];
+}
+
+/** A stage's entry as a file has it. */
+export interface RecordedStage extends LockedStage {
+  /** All its outs, also those that `outs` leaves out because an older version of DVC wrote them. */
+  readonly recordedOuts: readonly YamlMap[];
 }
 
 export function lockFileOf(stage: Pick<Stage, "dir">): string {
@@ -52,17 +57,27 @@ export class LockFiles {
   }
 }
 
-/** The stages of a dvc.lock of schema 2.0. Throws E_DVC_FILE, with the line. */
-export function parseLock(text: string, file: string): Map<string, LockedStage> {
-  const { stages, line } = readStages(text, file);
+/**
+ * The stages of a dvc.lock of schema 2.0; nothing else reads such a file. With `skipLegacy` a lock of DVC 1, which has no
+ * schema, has no stages. Throws E_DVC_FILE, with the line.
+ */
+export function parseLock(text: string, file: string, options: { readonly skipLegacy?: boolean } = {}): Map<string, RecordedStage> {
+  const { stages, line } = readStages(text, file, options.skipLegacy);
   return new Map([...stages].map(([name, value]) => [name, parseLockedStage(value, `${file}:${line(["stages", name])}: ${name}`)]));
 }
 
-function readStages(text: string, file: string): { top: YamlMap; stages: YamlMap; line: (path: readonly string[]) => number } {
+interface Stages {
+  readonly top: YamlMap;
+  readonly stages: YamlMap;
+  readonly line: (path: readonly string[]) => number;
+}
+
+function readStages(text: string, file: string, skipLegacy = false): Stages {
   const parsed = parseYaml(text, file, "E_DVC_FILE");
   const top = parsed.value ?? new Map<string, YamlValue>();
   if (!isYamlMap(top)) throw new ServalError("E_DVC_FILE", `${file}: expected a mapping.`);
   const schema = top.get("schema");
+  if (skipLegacy && schema === undefined) return { top: new Map(), stages: new Map(), line: () => 1 };
   if (top.size > 0 && schema !== "2.0") {
     throw new ServalError("E_DVC_FILE", `${file}: expected schema '2.0', got ${JSON.stringify(schema)}: another version of DVC wrote it.`);
   }
@@ -76,7 +91,7 @@ function readStages(text: string, file: string): { top: YamlMap; stages: YamlMap
   return { top, stages, line: (path) => parsed.line(path) };
 }
 
-export function parseLockedStage(value: YamlValue, where: string): LockedStage {
+export function parseLockedStage(value: YamlValue, where: string): RecordedStage {
   const fail = (text: string): never => {
     throw new ServalError("E_DVC_FILE", `${where}: ${text}.`);
   };
@@ -85,23 +100,12 @@ export function parseLockedStage(value: YamlValue, where: string): LockedStage {
     if (!["cmd", "deps", "params", "outs"].includes(key)) fail(`unknown field "${key}": a newer DVC may have written it`);
   }
   const cmd = value.get("cmd");
-  const items = (key: string): LockedItem[] => {
+  const entries = (key: string): YamlMap[] => {
     const list = value.get(key) ?? [];
     if (!isList(list)) return fail(`${key}: expected a list`);
-    return list.flatMap((item) => {
-      const path = isYamlMap(item) ? item.get("path") : undefined;
-      if (!isYamlMap(item) || typeof path !== "string") return fail(`${key}: expected \`path\` in each entry`);
-      const md5 = item.get("md5");
-      // Without `hash: md5` the hash is DVC 2's, of text with its line ends changed: it says nothing, and the stage is due.
-      if (item.get("hash") !== "md5" || typeof md5 !== "string") return [];
-      if (!/^[0-9a-f]{32}(\.dir)?$/.test(md5)) fail(`${key}: "${path}": expected an MD5, got "${md5}"`);
-      const number = (name: string): number | undefined => {
-        const found = item.get(name);
-        return typeof found === "number" ? found : undefined;
-      };
-      return [{ path, md5, size: number("size"), nfiles: number("nfiles"), isexec: item.get("isexec") === true }];
-    });
+    return list.map((item) => (isYamlMap(item) ? item : fail(`${key}: expected \`path\` in each entry`)));
   };
+  const items = (key: string): LockedItem[] => entries(key).flatMap((item) => parseLockedItem(item, (text) => fail(`${key}: ${text}`)));
   const params = value.get("params") ?? new Map<string, YamlValue>();
   if (!isYamlMap(params)) return fail("params: expected a mapping");
   const files = [...params].map(([file, values]): [string, YamlMap] => [
@@ -109,7 +113,22 @@ export function parseLockedStage(value: YamlValue, where: string): LockedStage {
     isYamlMap(values) ? values : fail(`params: ${file}: expected a mapping`),
   ]);
   if (!isCommand(cmd)) return fail("expected `cmd`");
-  return { cmd, deps: items("deps"), params: new Map(files), outs: items("outs") };
+  return { cmd, deps: items("deps"), params: new Map(files), outs: items("outs"), recordedOuts: entries("outs") };
+}
+
+/** A list with the item, or an empty one where an older version of DVC wrote it. */
+function parseLockedItem(item: YamlMap, fail: (text: string) => never): LockedItem[] {
+  const path = item.get("path");
+  if (typeof path !== "string") return fail("expected `path` in each entry");
+  const md5 = item.get("md5");
+  // Without `hash: md5` the hash is DVC 2's, of text with its line ends changed: it says nothing, and the stage is due.
+  if (item.get("hash") !== "md5" || typeof md5 !== "string") return [];
+  if (!/^[0-9a-f]{32}(\.dir)?$/.test(md5)) fail(`"${path}": expected an MD5, got "${md5}"`);
+  const number = (name: string): number | undefined => {
+    const found = item.get(name);
+    return typeof found === "number" ? found : undefined;
+  };
+  return [{ path, md5, size: number("size"), nfiles: number("nfiles"), isexec: item.get("isexec") === true }];
 }
 
 function isCommand(value: YamlValue | undefined): value is string | readonly string[] {
@@ -161,50 +180,6 @@ function itemFields({ path, md5, size, nfiles, isexec }: LockedItem): [string, Y
 }
 
 /** Python's order of strings. */
-function compareCodePoints(a: string, b: string): number {
+export function compareCodePoints(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
-}
-
-/**
- * The two names of an entry of DVC's run cache (`dvc/stage/cache.py`): the hash of what a stage reads, and of that with what it
- * wrote. Sizes do not count.
- */
-export function runCacheNames(entry: LockedStage): { key: string; value: string } {
-  const full = new Map(lockedStageToYaml(entry));
-  const keyed = new Map(full);
-  keyed.set(
-    "outs",
-    ((full.get("outs") ?? []) as readonly YamlMap[]).map((out) => out.get("path") ?? null),
-  );
-  return { key: hashJson(keyed), value: hashJson(full) };
-}
-
-/** Whether two entries read the same. The names of DVC's run cache leave parameters out that are called `size` or `nfiles`. */
-export function readsTheSame(a: LockedStage, b: LockedStage): boolean {
-  const read = ({ cmd, deps, params }: LockedStage): string => {
-    const items = deps.map(({ path, md5 }): LockedItem => ({ path, md5 }));
-    return pythonJson(lockedStageToYaml({ cmd, deps: items, params, outs: [] }), []);
-  };
-  return read(a) === read(b);
-}
-
-const uncounted: readonly string[] = ["size", "nfiles"];
-
-function hashJson(value: YamlValue): string {
-  return createHash("sha256").update(pythonJson(value, uncounted)).digest("hex");
-}
-
-/** Python's `json.dumps(value, sort_keys=True)`, without the keys of some names. */
-function pythonJson(value: YamlValue, without: readonly string[]): string {
-  if (value instanceof YamlFloat) {
-    const text = pythonFloat(value.value);
-    return text === "nan" ? "NaN" : text.replace("inf", "Infinity");
-  }
-  if (isList(value)) return `[${value.map((item) => pythonJson(item, without)).join(", ")}]`;
-  if (isYamlMap(value)) {
-    const members = [...value].filter(([key]) => !without.includes(key)).sort(([a], [b]) => compareCodePoints(a, b));
-    return `{${members.map(([key, item]) => `${pythonJson(key, without)}: ${pythonJson(item, without)}`).join(", ")}}`;
-  }
-  if (typeof value !== "string") return String(value);
-  return JSON.stringify(value).replaceAll(/[\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

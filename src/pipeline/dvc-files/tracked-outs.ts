@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { join, posix } from "node:path";
-import { parsePlainYaml } from "../../config/yaml.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { readStageOuts } from "./dvc-yaml.ts";
-import type { ReadText } from "./yaml-values.ts";
+import { parseLock } from "./lock-file.ts";
+import { toPlain, type ReadText } from "./yaml-values.ts";
 import { findFiles, workspaceReader } from "./workspace-files.ts";
 import { isLegacyOut, parseDataFile, readOut, type DataFileOut, type ReadOutsOptions } from "./data-file.ts";
 
@@ -29,15 +29,14 @@ export function readTrackedOuts(file: string, read: ReadText, options: ReadOutsO
   if (file.endsWith(".dvc")) return parseDataFile(read(file) ?? "", file, options).map((out) => ({ ...out, source: file }));
   const dir = posix.dirname(file);
   const pipeline = posix.join(dir, "dvc.yaml");
-  const lock = (parsePlainYaml(read(file) ?? "", file, "E_DVC_FILE") ?? {}) as {
-    stages?: Record<string, { outs?: Record<string, unknown>[] }>;
-  };
+  const lock = parseLock(read(file) ?? "", file, options);
   const stages = readStageOuts(read(pipeline) ?? "", pipeline, read);
-  return Object.entries(lock.stages ?? {}).flatMap(([name, stage]) => {
+  return [...lock].flatMap(([name, { recordedOuts }]) => {
     const place = stages.get(name);
     // A stage that dvc.yaml does not have any more says nothing about the workspace.
     if (place === undefined) return [];
-    return (stage.outs ?? []).flatMap((out, i): TrackedOut[] => {
+    return recordedOuts.flatMap((recorded, i): TrackedOut[] => {
+      const out = toPlain(recorded) as Record<string, unknown>;
       if (options.skipLegacy === true && isLegacyOut(out)) return [];
       const known = readOut(out, `${file}: ${name}.outs[${i}]`, place.wdir);
       const said = place.options.get(String(out["path"]));

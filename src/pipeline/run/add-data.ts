@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
-import { lstat, readFile } from "node:fs/promises";
+import { lstat } from "node:fs/promises";
 import { join, posix, relative, resolve, sep } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
-import { writeFileAtomic } from "../../files.ts";
+import { readIfThere, writeFileAtomic } from "../../files.ts";
 import { findPathFault } from "../../safe-path.ts";
 import { renderDvcFiles } from "../dvc-files/initial-files.ts";
 import { parsePipeline } from "../dvc-files/dvc-yaml.ts";
@@ -57,7 +57,7 @@ export async function addData(root: string, cache: OutputCache, paths: readonly 
 
 /** Whether the file changed. */
 async function writeDataFile(file: string, entry: OutEntry): Promise<boolean> {
-  const previous = await readFile(file, "utf8").catch(() => undefined);
+  const previous = await readIfThere(file);
   const text = renderDataFile(entry, previous);
   if (text !== previous) await writeFileAtomic(file, text);
   return text !== previous;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { ServalError } from "../../errors/serval-error.ts";
+import { ServalError, toServalError } from "../../errors/serval-error.ts";
 import { sha256 } from "../../files.ts";
 import { endAbandonedCommand, noteCommand } from "./abandoned-command.ts";
 import { recordData } from "./add-data.ts";
@@ -56,7 +56,7 @@ const locksFolder = ".dvc/tmp/locks";
 /**
  * Brings stages up to date in the order of their graph, as `dvc repro` does and with the same files: runs what changed, takes
  * from the run cache what ran before, and writes dvc.lock after each stage. When one fails, those that run are awaited and no
- * further one begins. Throws what the first one failed with.
+ * further one begins. Throws what it failed with; where several fail, an error with the code of the first and the messages of all.
  */
 export async function reproduce({ root, graph }: Workspace, cache: OutputCache, options: ReproduceOptions): Promise<StageResult[]> {
   const chosen = selectStages(graph, options.targets, options.singleItem);
@@ -86,8 +86,25 @@ export async function reproduce({ root, graph }: Workspace, cache: OutputCache, 
     if (running.size === 0) break;
     await Promise.race(running.values());
   }
-  if (failures.length > 0) throw failures[0];
+  if (failures.length > 0) throw joinFailures(failures, options.signal);
   return chosen.flatMap((stage) => results.get(stage) ?? []);
+}
+
+function joinFailures(failures: readonly unknown[], signal: AbortSignal | undefined): unknown {
+  // Stages that were told to stop did not fail.
+  const own = failures.filter((failure) => signal?.aborted !== true || failure !== signal.reason);
+  const [first = failures[0]] = own;
+  if (own.length <= 1) return first;
+  const errors = own.map(toServalError);
+  return new ServalError(
+    toServalError(first).code,
+    `${errors.length} stages failed:\n  ${errors.map(({ message }) => message).join("\n  ")}`,
+    {
+      hint: [...new Set(errors.map(({ hint }) => hint))].join(" "),
+      cause: first,
+      details: { failures: errors.map(({ code, message, details }) => ({ code, message, details })) },
+    },
+  );
 }
 
 class Reproduction {

@@ -1,9 +1,10 @@
-import { readdir, rm, stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { maxYamlBytes } from "../../config/yaml.ts";
-import { readTextFile, writeFileAtomic } from "../../files.ts";
+import { listIfThere, readTextFile, writeFileAtomic } from "../../files.ts";
 import { isCallback } from "./changes.ts";
-import { lockedStageToYaml, parseLockedStage, readsTheSame, runCacheNames, type LockedStage } from "../dvc-files/lock-file.ts";
+import { lockedStageToYaml, parseLockedStage, type LockedStage } from "../dvc-files/lock-file.ts";
+import { readsTheSame, runCacheNames } from "./run-cache-names.ts";
 import type { Stage } from "../dvc-files/stage.ts";
 import { parseYaml } from "../dvc-files/yaml-values.ts";
 import { renderYaml } from "../dvc-files/yaml-writer.ts";
@@ -30,7 +31,7 @@ export function openRunCache(cacheDir: string): RunCache {
   return {
     async find(entry) {
       const folder = folderOf(runCacheNames(entry).key);
-      const names = (await readdir(folder).catch(() => [])).filter((name) => /^[0-9a-f]{64}$/.test(name));
+      const names = (await listIfThere(folder)).filter((name) => /^[0-9a-f]{64}$/.test(name));
       const aged = await Promise.all(names.map(async (name) => ({ name, mtimeMs: (await stat(join(folder, name))).mtimeMs })));
       for (const { name } of aged.sort((a, b) => b.mtimeMs - a.mtimeMs)) {
         const file = join(folder, name);

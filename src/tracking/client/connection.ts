@@ -3,12 +3,6 @@ import { HttpFailure, request, type HttpAnswer, type HttpBounds } from "../../ht
 import { excerpt } from "../../http/printable.ts";
 import { readFields, type Fields } from "./fields.ts";
 
-/** A parameter or tag as the REST API writes it: a pair in a list, because keys may hold any text. */
-export interface KeyValue {
-  readonly key: string;
-  readonly value: string;
-}
-
 export interface ConnectionOptions {
   /** How long one request may take, in milliseconds. */
   readonly requestTimeoutMs?: number;

@@ -1,26 +1,9 @@
 import { artifactClient, type ArtifactClient } from "./artifacts.ts";
-import { connect, isRefusal, type Connection, type ConnectionOptions, type KeyValue } from "./connection.ts";
+import { connect, isRefusal, type Connection, type ConnectionOptions } from "./connection.ts";
 import type { Fields } from "./fields.ts";
 import { readPages } from "./pages.ts";
-
-export interface RegisteredModel {
-  readonly name: string;
-  readonly description: string;
-  readonly tags: Readonly<Record<string, string>>;
-  /** Alias -> version. */
-  readonly aliases: Readonly<Record<string, string>>;
-}
-
-export interface ModelVersion {
-  readonly name: string;
-  /** `1`, `2`, …: the registry counts. */
-  readonly version: string;
-  /** Milliseconds since 1970. */
-  readonly createdAt: number;
-  readonly source: string;
-  readonly runId: string | null;
-  readonly tags: Readonly<Record<string, string>>;
-}
+import type { KeyValue } from "../key-value.ts";
+import { nothing, toRegisteredModel, toVersion, type ModelVersion, type RegisteredModel } from "./wire.ts";
 
 export interface NewVersion {
   readonly name: string;
@@ -67,7 +50,6 @@ export function createRegistryClient(uri: string, options: ConnectionOptions = {
 
 function registryCalls(connection: Connection): Omit<RegistryClient, keyof ArtifactClient> {
   const { server, call } = connection;
-  const nothing = (): void => undefined;
   return {
     server,
     async ensureRegisteredModel(name, signal) {
@@ -78,12 +60,18 @@ function registryCalls(connection: Connection): Omit<RegistryClient, keyof Artif
       }
     },
     async getRegisteredModel(name, signal) {
-      const read = (answer: Fields): RegisteredModel => toModel(answer.object("registered_model"));
+      const read = (answer: Fields): RegisteredModel => toRegisteredModel(answer.object("registered_model"));
       return await ifThere(call("GET", "registered-models/get", { name }, read, signal));
     },
     async listRegisteredModels(signal) {
       const content = { max_results: String(pageSize), order_by: "name ASC" };
-      return await readPages(connection, "registered-models/search", content, { key: "registered_models", read: toModel }, signal);
+      return await readPages(
+        connection,
+        "registered-models/search",
+        content,
+        { key: "registered_models", read: toRegisteredModel },
+        signal,
+      );
     },
     async setRegisteredModelTag(name, tag, signal) {
       await call("POST", "registered-models/set-tag", { name, ...tag }, nothing, signal);
@@ -122,26 +110,6 @@ function registryCalls(connection: Connection): Omit<RegistryClient, keyof Artif
       await call("DELETE", "registered-models/alias", { name, alias }, nothing, signal);
     },
     pageOfVersion: (name, version) => `${server}/#/models/${encodeURIComponent(name)}/versions/${version}?workflowType=machine_learning`,
-  };
-}
-
-function toModel(wire: Fields): RegisteredModel {
-  return {
-    name: wire.text("name"),
-    description: wire.optionalText("description") ?? "",
-    tags: wire.pairs("tags"),
-    aliases: Object.fromEntries(wire.list("aliases", (item) => [item.text("alias"), item.id("version")])),
-  };
-}
-
-function toVersion(wire: Fields): ModelVersion {
-  return {
-    name: wire.text("name"),
-    version: wire.id("version"),
-    createdAt: wire.number("creation_timestamp", 0),
-    source: wire.optionalText("source") ?? "",
-    runId: wire.optionalText("run_id") || null,
-    tags: wire.pairs("tags"),
   };
 }
 

@@ -1,21 +1,22 @@
 import { ServalError } from "../../errors/serval-error.ts";
 import { artifactClient, type ArtifactClient } from "./artifacts.ts";
-import { connect, isRefusal, isUnknownEndpoint, type Connection, type ConnectionOptions, type KeyValue } from "./connection.ts";
+import { connect, isRefusal, isUnknownEndpoint, type Connection, type ConnectionOptions } from "./connection.ts";
 import type { Fields } from "./fields.ts";
 import { readPages } from "./pages.ts";
-
-export type { KeyValue } from "./connection.ts";
-
-export interface MetricPoint {
-  readonly key: string;
-  readonly value: number;
-  /** Milliseconds since 1970. */
-  readonly timestamp: number;
-  readonly step: number;
-  /** The logged model that was measured, and the input of the run that it was measured on. */
-  readonly modelId?: string;
-  readonly dataset?: { readonly name: string; readonly digest: string };
-}
+import type { KeyValue } from "../key-value.ts";
+import {
+  nothing,
+  toLoggedModel,
+  toMetricPoint,
+  toRunInfo,
+  toRunRecord,
+  toWireMetric,
+  type LoggedModel,
+  type MetricPoint,
+  type RunInfo,
+  type RunRecord,
+  type RunStatus,
+} from "./wire.ts";
 
 export interface NewRun {
   readonly experimentId: string;
@@ -24,24 +25,6 @@ export interface NewRun {
   readonly startTime: number;
   readonly tags: readonly KeyValue[];
 }
-
-export interface RunInfo {
-  readonly runId: string;
-  readonly experimentId: string;
-  /** Where the server keeps the run's files: `mlflow-artifacts:/…` when it takes uploads. */
-  readonly artifactUri: string;
-}
-
-/** A run with what was logged about it; of each metric the last value. */
-export interface RunRecord extends RunInfo {
-  readonly status: RunStatus;
-  readonly params: Readonly<Record<string, string>>;
-  readonly tags: Readonly<Record<string, string>>;
-  readonly metrics: Readonly<Record<string, number>>;
-}
-
-/** The states that MLflow knows of a run that we log. */
-export type RunStatus = "RUNNING" | "FINISHED" | "FAILED" | "KILLED";
 
 export interface Batch {
   readonly metrics?: readonly MetricPoint[];
@@ -71,14 +54,6 @@ export interface NewLoggedModel {
   readonly sourceRunId?: string;
   readonly tags: readonly KeyValue[];
   readonly params?: readonly KeyValue[];
-}
-
-/** A model of MLflow 3: made by a run, with files and measures of its own, and known by id. */
-export interface LoggedModel {
-  readonly modelId: string;
-  readonly artifactUri: string;
-  readonly sourceRunId: string | null;
-  readonly status: "PENDING" | "READY" | "UPLOAD_FAILED";
 }
 
 /**
@@ -191,9 +166,7 @@ function runCalls(connection: Connection): Pick<TrackingClient, RunCalls> {
     },
     async metricHistory(runId, key, signal) {
       const content = { run_id: runId, metric_key: key, max_results: String(historyPageSize) };
-      const read = (metric: Fields): MetricPoint => {
-        return { key, value: metric.number("value"), timestamp: metric.number("timestamp"), step: metric.number("step", 0) };
-      };
+      const read = (metric: Fields): MetricPoint => toMetricPoint(metric, key);
       return await readPages(connection, "metrics/get-history", content, { key: "metrics", read }, signal);
     },
     async logInput(runId, { name, digest, sourceType, source, schema, profile, context }, signal) {
@@ -243,48 +216,4 @@ function loggedModelCalls({ call }: Connection): Pick<TrackingClient, LoggedMode
       await call("POST", "runs/outputs", { run_id: runId, models: [{ model_id: modelId, step }] }, nothing, signal);
     },
   };
-}
-
-interface WireMetric {
-  readonly key: string;
-  readonly value: number | string;
-  readonly timestamp: number;
-  readonly step: number;
-}
-
-/** Of an answer that says nothing. */
-function nothing(): void {}
-
-function toRunInfo(info: Fields): RunInfo {
-  return { runId: info.text("run_id"), experimentId: info.id("experiment_id"), artifactUri: info.optionalText("artifact_uri") ?? "" };
-}
-
-function toRunRecord(run: Fields): RunRecord {
-  const [info, data] = [run.object("info"), run.object("data")];
-  return {
-    ...toRunInfo(info),
-    status: info.text("status") as RunStatus,
-    params: data.pairs("params"),
-    tags: data.pairs("tags"),
-    metrics: Object.fromEntries(data.list("metrics", (metric) => [metric.text("key"), metric.number("value")])),
-  };
-}
-
-function toLoggedModel(wire: Fields): LoggedModel {
-  return {
-    modelId: wire.text("model_id"),
-    artifactUri: wire.text("artifact_uri"),
-    sourceRunId: wire.optionalText("source_run_id") || null,
-    status: (wire.optionalText("status") ?? "").replace("LOGGED_MODEL_", "") as LoggedModel["status"],
-  };
-}
-
-/** JSON has no NaN and no infinity; the protobuf mapping that MLflow uses writes them as text. */
-function toWireMetric({ key, value, timestamp, step, modelId, dataset }: MetricPoint): WireMetric {
-  const number = Number.isFinite(value) ? value : String(value);
-  const of = {
-    ...(modelId !== undefined && { model_id: modelId }),
-    ...(dataset && { dataset_name: dataset.name, dataset_digest: dataset.digest }),
-  };
-  return { key, value: number, timestamp, step, ...of };
 }

@@ -1,5 +1,7 @@
 import { ServalError } from "../../errors/serval-error.ts";
-import type { KeyValue, LoggedModel, MetricPoint, RunInfo, TrackingClient } from "../client/tracking-client.ts";
+import type { TrackingClient } from "../client/tracking-client.ts";
+import type { LoggedModel, MetricPoint, RunInfo } from "../client/wire.ts";
+import type { KeyValue } from "../key-value.ts";
 import type { MetricsEntry, ModelEntry, RunEntry, Spool, SpoolEntry, SpooledEntry } from "./spool.ts";
 
 /** Finds a run again on the server, so that a lost answer or a resumed training makes no second one. */

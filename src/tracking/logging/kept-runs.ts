@@ -1,8 +1,9 @@
-import { readdir, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
-import type { RunInfo, TrackingClient } from "../client/tracking-client.ts";
+import { statIfThere, listIfThere } from "../../files.ts";
+import type { TrackingClient } from "../client/tracking-client.ts";
+import type { RunInfo } from "../client/wire.ts";
 import { Delivery } from "./deliver.ts";
 import { Spool, spoolFile, type RunEntry } from "./spool.ts";
 
@@ -25,10 +26,10 @@ export interface KeptRunsOptions {
  */
 export async function sendKeptRuns(options: KeptRunsOptions): Promise<void> {
   const { client, runsDir, exceptRun, signal } = options;
-  const names: string[] = await readdir(runsDir).catch(() => []);
+  const names = await listIfThere(runsDir);
   for (const name of names.sort()) {
     const runDir = join(runsDir, name);
-    const written = await stat(join(runDir, spoolFile)).catch(() => undefined);
+    const written = await statIfThere(join(runDir, spoolFile));
     if (name === exceptRun || written === undefined) continue;
     const spool = await Spool.open(runDir);
     const { begun, ended } = await survey(spool);

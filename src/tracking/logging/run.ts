@@ -1,6 +1,7 @@
 import { hostname } from "node:os";
 import { toServalError, type ServalError } from "../../errors/serval-error.ts";
-import type { DatasetInput, RunStatus, TrackingClient } from "../client/tracking-client.ts";
+import type { DatasetInput, TrackingClient } from "../client/tracking-client.ts";
+import type { RunStatus } from "../client/wire.ts";
 import { Delivery } from "./deliver.ts";
 import { Spool, type SpoolEntry } from "./spool.ts";
 

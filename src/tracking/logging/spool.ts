@@ -1,9 +1,10 @@
 import { closeSync, ftruncateSync, openAsBlob, openSync, writeSync } from "node:fs";
-import { constants, copyFile, lstat, mkdir, open, readFile, rm, writeFile, type FileHandle } from "node:fs/promises";
+import { constants, copyFile, lstat, mkdir, open, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { writeFileAtomic } from "../../files.ts";
+import { isAbsent, readBytesIfThere, writeFileAtomic } from "../../files.ts";
 import { isSafePath } from "../../safe-path.ts";
-import type { DatasetInput, RunStatus } from "../client/tracking-client.ts";
+import type { DatasetInput } from "../client/tracking-client.ts";
+import type { RunStatus } from "../client/wire.ts";
 
 /** The first entry, and one more at each resume: what the server must know to find or make the run. */
 export interface RunEntry {
@@ -88,7 +89,7 @@ export class Spool {
   /** The spool of a run folder: what an earlier process left, or an empty one. */
   static async open(runDir: string): Promise<Spool> {
     const path = join(runDir, spoolFile);
-    const bytes = await readFile(path).catch(emptyIfMissing);
+    const bytes = (await readBytesIfThere(path)) ?? Buffer.alloc(0);
     const whole = wholeLines(bytes);
     if (whole.length < bytes.length) await writeFileAtomic(path, whole);
     return new Spool(runDir, whole.length);
@@ -149,7 +150,7 @@ export class Spool {
     if (!isSafePath(path)) return undefined;
     const copy = this.#copyOf(path);
     const found = await lstat(copy).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return undefined;
+      if (isAbsent(error)) return undefined;
       throw error;
     });
     return found?.isFile() === true ? await openAsBlob(copy) : undefined;
@@ -203,9 +204,4 @@ function wholeLines(bytes: Buffer): Buffer {
     }
   }
   return Buffer.concat(lines);
-}
-
-function emptyIfMissing(error: NodeJS.ErrnoException): Buffer {
-  if (error.code === "ENOENT") return Buffer.alloc(0);
-  throw error;
 }

@@ -1,5 +1,6 @@
-import { lstat, readdir, statfs } from "node:fs/promises";
+import { lstat, statfs } from "node:fs/promises";
 import { join } from "node:path";
+import { listIfThere, isAbsent } from "../../files.ts";
 import { refusal, tooLarge } from "./refusal.ts";
 
 /** How much clients may upload, in bytes. */
@@ -124,10 +125,14 @@ function diskFull(minFreeBytes: number): Error {
 
 /** Bytes of a file, or of all files in a folder; links are not followed. */
 async function sizeOf(path: string): Promise<number> {
-  const found = await lstat(path).catch(() => undefined);
+  const found = await lstat(path).catch((error: unknown) => {
+    // Deleted since its folder was read.
+    if (isAbsent(error)) return undefined;
+    throw error;
+  });
   if (found === undefined) return 0;
   if (!found.isDirectory()) return found.size;
   let total = 0;
-  for (const name of await readdir(path).catch(() => [])) total += await sizeOf(join(path, name));
+  for (const name of await listIfThere(path)) total += await sizeOf(join(path, name));
   return total;
 }

@@ -1,7 +1,7 @@
 import { ServalError } from "../../errors/serval-error.ts";
 import { splitArtifactPath, storedPath } from "./artifact-path.ts";
 import { invalid } from "./refusal.ts";
-import type { KeyValue } from "./store/key-values.ts";
+import type { KeyValue } from "../key-value.ts";
 import type { ModelVersion } from "./store/model-versions.ts";
 import type { TrackingStore } from "./store/tracking-store.ts";
 

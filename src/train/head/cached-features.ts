@@ -1,11 +1,11 @@
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { encodeFeatureModel } from "../../backbones/feature-model.ts";
 import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
 import { recipeOf } from "../../data/shard-index.ts";
 import type { Shards, Split } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
-import { sha256, writeFileAtomic } from "../../files.ts";
+import { readBytesIfThere, readIfThere, sha256, writeFileAtomic } from "../../files.ts";
 import type { Engine } from "../../runtime/engine.ts";
 import { readCentered } from "../batches/batches.ts";
 import type { Features } from "./features.ts";
@@ -75,23 +75,16 @@ function bytesOf(values: Float32Array): Uint8Array {
 }
 
 async function readCache(path: string, rows: number, width: number): Promise<Features | undefined> {
-  const [record, bytes] = await Promise.all([readIfThere(recordPath(path)), readIfThere(path)]);
+  const [record, bytes] = await Promise.all([readIfThere(recordPath(path)), readBytesIfThere(path)]);
   if (record === undefined || bytes === undefined) return undefined;
   let known: Partial<CacheRecord>;
   try {
-    known = JSON.parse(record.toString("utf8")) as Partial<CacheRecord>;
+    known = JSON.parse(record) as Partial<CacheRecord>;
   } catch {
     return undefined;
   }
   if (known.rows !== rows || known.width !== width || bytes.length !== rows * width * 4 || known.sha256 !== sha256(bytes)) return undefined;
   return { rows, width, values: new Float32Array(Uint8Array.from(bytes).buffer) };
-}
-
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  return await readFile(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === "ENOENT") return undefined;
-    throw error;
-  });
 }
 
 /** Only the record of a backbone says how many features it has, and anyone may have edited it. */

@@ -253,6 +253,26 @@ test("independent stages run at once with jobs, and what reads both waits for bo
   expect(await status()).toEqual({});
 });
 
+test("of several stages that fail at once all are told", async () => {
+  await write({
+    "dvc.yaml": `stages:
+  a:
+    cmd: touch a.up; while [ ! -e b.up ]; do sleep 0.02; done; exit 3
+  b:
+    cmd: touch b.up; while [ ! -e a.up ]; do sleep 0.02; done; exit 4
+  c:
+    cmd: touch c.ran
+`,
+  });
+  const error = await repro({ jobs: 2 }).catch((caught: unknown) => caught);
+  expect(error).toMatchObject({ code: "E_STAGE_FAILED", message: expect.stringMatching(/^2 stages failed:\n/) });
+  expect((error as Error).message.split("\n").slice(1).sort()).toEqual([
+    '  Stage "a": the command `touch a.up; while [ ! -e b.up ]; do sleep 0.02; done; exit 3` ended with 3.',
+    '  Stage "b": the command `touch b.up; while [ ! -e a.up ]; do sleep 0.02; done; exit 4` ended with 4.',
+  ]);
+  expect(existsSync(join(root, "c.ran"))).toBe(false);
+});
+
 test("names with blanks, quotes and Unicode in both forms go through dvc.lock and back", async () => {
   const names = ["with blank.txt", `"quo'ted".txt`, "12:30.txt", "\u00e9.txt", "e\u0301.txt", `${"x".repeat(250)}.txt`];
   const stages = names.map(

@@ -10,7 +10,7 @@ import { drawCheckImages } from "../../../data/check-images.ts";
 import { recipeOf, type ShardRecipe } from "../../../data/shard-index.ts";
 import { openShards, type Shards } from "../../../data/shards.ts";
 import { ServalError, toServalError } from "../../../errors/serval-error.ts";
-import { writeFileAtomic } from "../../../files.ts";
+import { readIfThere, writeFileAtomic } from "../../../files.ts";
 import { copyBundle, loadBundle, shortDigest } from "../../../model/bundle.ts";
 import { describeCautions, findCautions, type Caution } from "../../../evaluate/cautions.ts";
 import { exportBundle } from "../../../export/export.ts";
@@ -307,7 +307,7 @@ function parseSteps(text: string): number {
 }
 
 async function checkArgs(runDir: string, args: string): Promise<void> {
-  const before = await readFile(join(runDir, argsFile), "utf8").catch(() => undefined);
+  const before = await readIfThere(join(runDir, argsFile));
   if (before === args) return;
   throw new ServalError(
     "E_RESUME_MISMATCH",

@@ -1,8 +1,8 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";
 import { stateDirectory } from "../../../config/env.ts";
 import { paramsHash, parseParams } from "../../../config/params.ts";
-import { sha256File } from "../../../files.ts";
+import { readIfThere, sha256File } from "../../../files.ts";
 import { isSafePath } from "../../../safe-path.ts";
 import { loadBundle, type Bundle } from "../../../model/bundle.ts";
 import { provenanceFile } from "../../../model/manifest.ts";
@@ -102,10 +102,7 @@ async function versionLink(recorded: Recorded | undefined, dataVersion: string, 
 
 async function paramsLink(root: string, recorded: Recorded | undefined, expected: string): Promise<Link> {
   const commit = recorded?.commit ?? null;
-  const text =
-    commit === null
-      ? await readFile(join(root, "params.yaml"), "utf8").catch(() => undefined)
-      : await readAtCommit(root, commit, "params.yaml");
+  const text = commit === null ? await readIfThere(join(root, "params.yaml")) : await readAtCommit(root, commit, "params.yaml");
   const where = commit === null ? "params.yaml of the workspace" : `params.yaml of ${commit.slice(0, 12)}`;
   const hash = `parameters ${expected}`;
   if (text === undefined) return { link: "parameters", state: "unproved", text: `${hash}: there is no ${where}` };
@@ -134,7 +131,7 @@ async function initLink(root: string, digest: string): Promise<Link> {
 }
 
 async function runLink(stateDir: string, bundle: Bundle): Promise<Link> {
-  const text = await readFile(join(bundle.dir, provenanceFile), "utf8").catch(() => "{}");
+  const text = (await readIfThere(join(bundle.dir, provenanceFile))) ?? "{}";
   const { run, createdAt } = JSON.parse(text) as { run?: string; createdAt?: string };
   if (run === undefined || !isSafePath(run))
     return { link: "run", state: "unproved", text: `there is no ${provenanceFile} beside the model` };

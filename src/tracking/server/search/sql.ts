@@ -1,5 +1,4 @@
 import type { SQLInputValue } from "node:sqlite";
-import { marks } from "../store/database.ts";
 import type { Clause } from "./filter.ts";
 
 /** A condition with its values in the order of its question marks. */
@@ -33,4 +32,9 @@ export function keyValueCondition(table: string, owner: string, clause: Clause):
 
 export function joinConditions(conditions: readonly Condition[]): Condition {
   return { sql: conditions.map(({ sql }) => `(${sql})`).join(" AND ") || "1", values: conditions.flatMap(({ values }) => values) };
+}
+
+/** `?, ?, ?` */
+export function marks(count: number): string {
+  return Array.from({ length: count }, () => "?").join(", ");
 }

@@ -134,8 +134,3 @@ function unusable(path: string, error: unknown): unknown {
   if (/disk is full/i.test(message)) return new ServalError("E_DISK_FULL", `${path}: ${message}.`, { cause: error });
   return new ServalError("E_TRACKING_STORE", `${path} cannot be opened: ${message}.`, { cause: error });
 }
-
-/** `?, ?, ?` */
-export function marks(count: number): string {
-  return Array.from({ length: count }, () => "?").join(", ");
-}

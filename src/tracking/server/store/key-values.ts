@@ -1,10 +1,5 @@
 import type { SQLOutputValue } from "node:sqlite";
-
-/** A param or tag as the REST API writes it. */
-export interface KeyValue {
-  readonly key: string;
-  readonly value: string;
-}
+import type { KeyValue } from "../../key-value.ts";
 
 /** Rows of `SELECT key, value`. */
 export function keyValues(rows: readonly (readonly SQLOutputValue[])[]): KeyValue[] {

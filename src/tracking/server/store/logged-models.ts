@@ -6,7 +6,8 @@ import { checkMaxResults, cutPage, readPageToken, type Page } from "../search/pa
 import { compare, inList, joinConditions, keyValueCondition, type Condition } from "../search/sql.ts";
 import type { Database, Row } from "./database.ts";
 import type { Experiments } from "./experiments.ts";
-import { keyValues, type KeyValue } from "./key-values.ts";
+import type { KeyValue } from "../../key-value.ts";
+import { keyValues } from "./key-values.ts";
 import { storable, type NewPoint } from "./metrics.ts";
 
 /** By their numbers in MLflow's protocol. */

@@ -2,7 +2,8 @@ import type { SQLOutputValue } from "node:sqlite";
 import { invalid } from "../refusal.ts";
 import { checkKey } from "../names.ts";
 import { cutPage, readPageToken, type Page } from "../search/page-token.ts";
-import { marks, type Database } from "./database.ts";
+import { marks } from "../search/sql.ts";
+import type { Database } from "./database.ts";
 
 /** A metric's point as it comes in. NaN and infinities are allowed. */
 export interface NewPoint {

@@ -2,9 +2,10 @@ import { invalid, missing } from "../refusal.ts";
 import { checkAlias, checkModelName, checkRegistryTag, parseVersion } from "../names.ts";
 import { parseFilter, parseOrder, type SearchSpec } from "../search/filter.ts";
 import { checkMaxResults, cutPage, readPageToken, type Page } from "../search/page-token.ts";
-import { compare, joinConditions } from "../search/sql.ts";
-import { marks, type Database, type Row } from "./database.ts";
-import { keyValues, type KeyValue } from "./key-values.ts";
+import { compare, joinConditions, marks } from "../search/sql.ts";
+import type { Database, Row } from "./database.ts";
+import type { KeyValue } from "../../key-value.ts";
+import { keyValues } from "./key-values.ts";
 import { registryTagCondition, withoutPrompts, type RegistrySearch } from "./registry-search.ts";
 
 export interface ModelVersion {

@@ -4,7 +4,8 @@ import { parseFilter, parseOrder, type SearchSpec } from "../search/filter.ts";
 import { checkMaxResults, cutPage, readPageToken, type Page } from "../search/page-token.ts";
 import { compare, joinConditions } from "../search/sql.ts";
 import type { Database, Row } from "./database.ts";
-import { keyValues, type KeyValue } from "./key-values.ts";
+import type { KeyValue } from "../../key-value.ts";
+import { keyValues } from "./key-values.ts";
 import type { ModelVersion, ModelVersions } from "./model-versions.ts";
 import { registryTagCondition, withoutPrompts, type RegistrySearch } from "./registry-search.ts";
 

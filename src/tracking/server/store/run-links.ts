@@ -1,7 +1,8 @@
 import { checkTextLength } from "../names.ts";
 import { invalid } from "../refusal.ts";
 import type { Database } from "./database.ts";
-import { keyValues, type KeyValue } from "./key-values.ts";
+import type { KeyValue } from "../../key-value.ts";
+import { keyValues } from "./key-values.ts";
 
 export interface Dataset {
   readonly name: string;

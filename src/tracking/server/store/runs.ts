@@ -4,7 +4,8 @@ import { checkKey, checkRunId, clipParam, clipTag, drawName } from "../names.ts"
 import type { Page } from "../search/page-token.ts";
 import type { Database, Row } from "./database.ts";
 import type { Experiments, LifecycleStage } from "./experiments.ts";
-import { keyValues, type KeyValue } from "./key-values.ts";
+import type { KeyValue } from "../../key-value.ts";
+import { keyValues } from "./key-values.ts";
 import { Metrics, checkPoint, type NewPoint, type Point } from "./metrics.ts";
 import type { LoggedModels } from "./logged-models.ts";
 import { RunLinks, type RunInputs, type RunOutputs } from "./run-links.ts";
