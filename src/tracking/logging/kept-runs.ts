@@ -25,16 +25,16 @@ export interface KeptRunsOptions {
  */
 export async function sendKeptRuns(options: KeptRunsOptions): Promise<void> {
   const { client, runsDir, exceptRun, signal } = options;
-  const names: string[] = await readdir(runsDir).catch(() => []);
+  const names: string[] = await readdir(runsDir).catch(absentAs([]));
   for (const name of names.sort()) {
     const runDir = join(runsDir, name);
-    const written = await stat(join(runDir, spoolFile)).catch(() => undefined);
+    const written = await stat(join(runDir, spoolFile)).catch(absentAs(undefined));
     if (name === exceptRun || written === undefined) continue;
     const spool = await Spool.open(runDir);
     const { begun, ended } = await survey(spool);
     if (begun?.server !== client.server) continue;
     if (!ended) {
-      if (mayBeAlive(begun)) continue;
+      if (mayBeAlive(begun, written.mtimeMs)) continue;
       spool.append({ type: "end", at: Math.round(written.mtimeMs), status: "KILLED" });
     }
     const delivery = new Delivery(client, spool, options.onRefused);
@@ -69,9 +69,15 @@ async function survey(spool: Spool): Promise<{ begun: RunEntry | undefined; ende
   return { begun, ended };
 }
 
-/** Of a process on another machine nothing can be known. */
-function mayBeAlive({ host, pid }: RunEntry): boolean {
-  if (host !== hostname()) return true;
+/**
+ * A training writes to its spool every ten seconds, for as long as it lives. A process of another machine or container cannot be
+ * looked up, so it counts as gone after this silence: longer than a laptop sleeps at night, and shorter than the time between
+ * two nightly trainings.
+ */
+const silenceMs = 12 * 3_600_000;
+
+function mayBeAlive({ host, pid }: RunEntry, writtenAtMs: number): boolean {
+  if (host !== hostname()) return Date.now() - writtenAtMs < silenceMs;
   if (pid === process.pid) return false;
   try {
     process.kill(pid, 0);
@@ -79,4 +85,12 @@ function mayBeAlive({ host, pid }: RunEntry): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "EPERM";
   }
+}
+
+/** For what is not there: no such folder, or a file where a folder would be. Any other failure is thrown. */
+function absentAs<T>(value: T): (error: NodeJS.ErrnoException) => T {
+  return (error) => {
+    if (error.code === "ENOENT" || error.code === "ENOTDIR") return value;
+    throw error;
+  };
 }
