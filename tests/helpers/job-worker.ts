@@ -1,6 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { ServalError } from "../../src/errors/serval-error.ts";
-import { answerJobs } from "../../src/http/job-thread.ts";
+import { answerJobs } from "../../src/threads/job-thread.ts";
 
 /** What the tests ask of a thread. */
 export type TestJob =

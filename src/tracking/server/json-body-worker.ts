@@ -1,5 +1,5 @@
 import { parentPort } from "node:worker_threads";
-import { answerJobs } from "../../http/job-thread.ts";
+import { answerJobs } from "../../threads/job-thread.ts";
 import { parseBody } from "./json-body.ts";
 
 if (parentPort) answerJobs(parentPort, (body: Uint8Array) => ({ answer: parseBody(body), transfer: [] }));

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { answerJobs } from "../../http/job-thread.ts";
+import { answerJobs } from "../../threads/job-thread.ts";
 import { answerRead, type Read } from "./reads.ts";
 import { openTrackingStore } from "./store/tracking-store.ts";
 

@@ -1,5 +1,5 @@
 import { parentPort } from "node:worker_threads";
-import { answerJobs } from "../../../http/job-thread.ts";
+import { answerJobs } from "../../../threads/job-thread.ts";
 import { writeAnswerJson } from "./tensor-answer.ts";
 import { readTensorRequest } from "./tensor-request.ts";
 import type { TensorJob, TensorResult } from "./tensor-thread.ts";
