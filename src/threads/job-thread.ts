@@ -1,8 +1,10 @@
-import { Worker, type MessagePort, type Transferable } from "node:worker_threads";
-import { ServalError, toServalError, type ErrorCode } from "../errors/serval-error.ts";
+import type { Transferable } from "node:worker_threads";
+import { ServalError } from "../errors/serval-error.ts";
+import { startWorker } from "./carrier.ts";
+import { Thread, type Loss } from "./thread.ts";
 
 export interface JobThreadOptions {
-  /** Module of the thread, which calls `answerJobs`. */
+  /** The thread's program, which calls `answerCalls`. */
   readonly file: URL;
   /** Its `workerData`. */
   readonly data?: unknown;
@@ -16,27 +18,21 @@ export interface JobThreadOptions {
   readonly heapMb: number;
 }
 
-interface Job {
-  readonly call: unknown;
+/** What the thread of a `JobThread` speaks. */
+export interface JobProtocol<Call, Answer> {
+  readonly call: Call;
+  readonly answer: Answer;
+}
+
+interface Job<Call, Answer> {
+  readonly call: Call;
   readonly transfer: readonly Transferable[];
-  readonly resolve: (answer: never) => void;
+  readonly resolve: (answer: Answer) => void;
   readonly reject: (reason: unknown) => void;
 }
 
 /** How long the modules of a thread may take to load, on a machine that is busy. */
 const startMs = 20_000;
-
-/** What a thread sends: that its modules are loaded, then one message for each call. */
-type Message =
-  | { readonly kind: "ready" }
-  | { readonly kind: "done"; readonly answer: unknown }
-  | {
-      readonly kind: "failed";
-      readonly code: ErrorCode;
-      readonly message: string;
-      readonly hint: string;
-      readonly details: ServalError["details"];
-    };
 
 /**
  * One thread for work whose size a client decides, so that the event loop does not wait for it. Jobs run one after the other;
@@ -44,10 +40,9 @@ type Message =
  */
 export class JobThread<Call, Answer> {
   readonly #options: JobThreadOptions;
-  readonly #waiting: Job[] = [];
-  #running: Job | undefined;
-  #worker: Worker | undefined;
-  #deadline: NodeJS.Timeout | undefined;
+  readonly #waiting: Job<Call, Answer>[] = [];
+  #running = false;
+  #thread: Thread<JobProtocol<Call, Answer>> | undefined;
 
   constructor(options: JobThreadOptions) {
     this.#options = options;
@@ -69,7 +64,7 @@ export class JobThread<Call, Answer> {
       });
     }
     const { promise, resolve, reject } = Promise.withResolvers<Answer>();
-    const job: Job = { call, transfer, resolve, reject };
+    const job: Job<Call, Answer> = { call, transfer, resolve, reject };
     const giveUp = (): void => {
       const place = this.#waiting.indexOf(job);
       if (place >= 0) this.#waiting.splice(place, 1);
@@ -77,7 +72,7 @@ export class JobThread<Call, Answer> {
     };
     signal?.addEventListener("abort", giveUp);
     this.#waiting.push(job);
-    this.#next();
+    void this.#work();
     try {
       return await promise;
     } finally {
@@ -89,81 +84,34 @@ export class JobThread<Call, Answer> {
   close(): void {
     const stopped = new ServalError("E_JOB_STOPPED", "The server is stopping.");
     for (const { reject } of this.#waiting.splice(0)) reject(stopped);
-    this.#stop(stopped);
+    this.#thread?.end(stopped);
   }
 
-  #next(): void {
-    if (this.#running !== undefined) return;
-    this.#running = this.#waiting.shift();
-    if (this.#running === undefined) return;
-    const { call, transfer } = this.#running;
-    if (this.#worker === undefined) {
-      this.#worker = this.#start();
-      this.#allow(startMs);
-    } else this.#allow(this.#options.deadlineMs);
-    this.#worker.postMessage(call, transfer);
-  }
-
-  #allow(ms: number): void {
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#stop(new ServalError("E_JOB_STOPPED", `It took longer than ${ms} ms.`)), ms);
-  }
-
-  #start(): Worker {
-    const { file, data, name, heapMb } = this.#options;
-    const worker = new Worker(file, { name, workerData: data, resourceLimits: { maxOldGenerationSizeMb: heapMb } });
-    worker.unref();
-    worker.on("message", (message: Message) => {
-      if (worker !== this.#worker) return;
-      if (message.kind === "ready") {
-        this.#allow(this.#options.deadlineMs);
-        return;
+  /** Works until nothing waits, unless it does already. */
+  async #work(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    for (let job = this.#waiting.shift(); job !== undefined; job = this.#waiting.shift()) {
+      const { call, transfer, resolve, reject } = job;
+      try {
+        resolve(await this.#living().ask(call, transfer));
+      } catch (error) {
+        reject(error);
       }
-      const job = this.#end();
-      if (message.kind === "done") job?.resolve(message.answer as never);
-      else job?.reject(new ServalError(message.code, message.message, { hint: message.hint, details: message.details }));
-      this.#next();
-    });
-    const ended = (cause: unknown): void => {
-      if (worker === this.#worker) this.#stop(new ServalError("E_JOB_STOPPED", "Its thread ended.", { cause }));
-    };
-    worker.once("error", ended).once("exit", ended);
-    return worker;
-  }
-
-  /** Gives up the thread together with what it does; the next job gets another thread. */
-  #stop(reason: ServalError): void {
-    const job = this.#end();
-    void this.#worker?.terminate();
-    this.#worker = undefined;
-    job?.reject(reason);
-    this.#next();
-  }
-
-  #end(): Job | undefined {
-    const job = this.#running;
-    this.#running = undefined;
-    clearTimeout(this.#deadline);
-    return job;
-  }
-}
-
-interface JobAnswer {
-  readonly answer: unknown;
-  readonly transfer: readonly Transferable[];
-}
-
-/** In the thread: answers each call with what `work` returns. `transfer` moves instead of being copied. */
-export function answerJobs(port: MessagePort, work: (call: never) => JobAnswer | Promise<JobAnswer>): void {
-  const answer = async (call: unknown): Promise<void> => {
-    try {
-      const { answer, transfer } = await work(call as never);
-      port.postMessage({ kind: "done", answer } satisfies Message, transfer);
-    } catch (error) {
-      const { code, message, hint, details } = toServalError(error);
-      port.postMessage({ kind: "failed", code, message, hint, details } satisfies Message);
     }
-  };
-  port.on("message", (call) => void answer(call));
-  port.postMessage({ kind: "ready" } satisfies Message);
+    this.#running = false;
+  }
+
+  /** The thread, or another one where it has ended. */
+  #living(): Thread<JobProtocol<Call, Answer>> {
+    if (this.#thread !== undefined && this.#thread.state !== "ended") return this.#thread;
+    const { file, data, name, heapMb, deadlineMs } = this.#options;
+    const worker = startWorker({ file, name, data, resourceLimits: { maxOldGenerationSizeMb: heapMb } });
+    return (this.#thread = new Thread(worker, { lost, startMs, silenceMs: deadlineMs, keepsProcess: "busy" }));
+  }
+}
+
+function lost(loss: Loss): ServalError {
+  if (loss.kind === "ended") return new ServalError("E_JOB_STOPPED", "Its thread ended.", { cause: loss.cause });
+  return new ServalError("E_JOB_STOPPED", `It took longer than ${loss.afterMs} ms.`);
 }

@@ -14,7 +14,12 @@ export interface SentError {
 type SentCause =
   | { readonly kind: "serval"; readonly error: SentError }
   /** The clone of an Error has its message and stack, and no other field: Node's `code` and `errno` travel beside it. */
-  | { readonly kind: "error"; readonly error: Error; readonly fields: Readonly<Record<string, unknown>>; readonly cause: SentCause | undefined }
+  | {
+      readonly kind: "error";
+      readonly error: Error;
+      readonly fields: Readonly<Record<string, unknown>>;
+      readonly cause: SentCause | undefined;
+    }
   | { readonly kind: "value"; readonly value: unknown };
 
 /** Anything that was thrown, as plain data. */

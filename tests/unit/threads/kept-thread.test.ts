@@ -19,10 +19,7 @@ interface Kept {
   readonly losses: string[];
 }
 
-function keep({
-  pauseMs = () => 0,
-  begin = start,
-}: Partial<KeptThreadOptions<EchoProtocol>> & { begin?: typeof start } = {}): Kept {
+function keep({ pauseMs = () => 0, begin = start }: Partial<KeptThreadOptions<EchoProtocol>> & { begin?: typeof start } = {}): Kept {
   const [started, pauses, losses]: [Thread<EchoProtocol>[], number[], string[]] = [[], [], []];
   const kept = new KeptThread<EchoProtocol>({
     start: () => {

@@ -72,7 +72,11 @@ describe.each<[string, Start]>([
       code: "E_DISK_FULL",
       cause: { code: "ENOSPC" },
     });
-    expect(await thrown(thread.ask({ kind: "throw", what: "text" }))).toMatchObject({ code: "E_INTERNAL", message: "a text", cause: "a text" });
+    expect(await thrown(thread.ask({ kind: "throw", what: "text" }))).toMatchObject({
+      code: "E_INTERNAL",
+      message: "a text",
+      cause: "a text",
+    });
   });
 
   test("hears notes in order with the calls, and tells events", async () => {
