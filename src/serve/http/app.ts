@@ -6,13 +6,15 @@ import type { ServiceMetrics } from "../../monitor/metrics.ts";
 import type { PredictionLog } from "../../monitor/prediction-log.ts";
 import { BodyBudget } from "./body-budget.ts";
 import type { ServeApp, ServeContext } from "./context.ts";
+import { createHttpServer, type RequestHandler } from "./http-server.ts";
+import { OpenAnswers } from "./open-answers.ts";
 import type { ServeLimits } from "../inference/limits.ts";
 import type { ModelSlot } from "../model/model-slot.ts";
 import { registerAccess, type AccessOptions } from "./plugins/access.ts";
 import { answerBrokenConnection, registerErrors, sendError } from "./plugins/errors.ts";
 import { registerObservation } from "./plugins/observe.ts";
 import { registerOpenapi } from "./plugins/openapi.ts";
-import { registerShedding } from "./plugins/shed.ts";
+import { shedRequests } from "./plugins/shed.ts";
 import { registerShutdown } from "./plugins/shutdown.ts";
 import { createPredictor } from "../model/predictor.ts";
 import { registerBatch } from "./routes/batch.ts";
@@ -53,7 +55,6 @@ export interface AppOptions extends AccessOptions {
 }
 
 const defaultUploadTimeoutMs = 60_000;
-const headersTimeoutMs = 20_000;
 
 /** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
 export async function buildApp(options: AppOptions): Promise<ServeApp> {
@@ -69,28 +70,29 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
     proxies = 0,
     version = "0",
   } = options;
-  const uploadTimeoutMs = limits.uploadTimeoutMs ?? defaultUploadTimeoutMs;
+  const predictor = createPredictor(slot, limits, metrics);
+  const answers = new OpenAnswers();
   const app: ServeApp = fastify({
+    serverFactory: (handle) => {
+      const shed = shedRequests(handle, { predictor, metrics, log: () => app.log });
+      const take: RequestHandler = (request, response) => {
+        answers.add(request, response);
+        shed(request, response);
+      };
+      return createHttpServer(take, limits.uploadTimeoutMs ?? defaultUploadTimeoutMs);
+    },
     logger: log === undefined ? false : loggerOptions(log),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
     genReqId: () => randomUUID(),
-    requestTimeout: uploadTimeoutMs,
     // Hop 0 is whoever is connected; Fastify takes a number for untrusted, because it cannot know who that is.
     ...(proxies > 0 && { trustProxy: (_address: string, hop: number) => hop < proxies }),
-    http: {
-      // Node exchanges the two limits where this one is the larger.
-      headersTimeout: Math.min(headersTimeoutMs, uploadTimeoutMs),
-      // How often it looks for late requests.
-      connectionsCheckingInterval: Math.min(1000, uploadTimeoutMs),
-    },
-    clientErrorHandler: answerBrokenConnection,
+    clientErrorHandler: (error, socket) => answerBrokenConnection(error, socket, answers),
     schemaController: lazySchemas(),
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
     // A request that got in before the last one was answered is answered too; its connection closes after it.
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>();
 
-  const predictor = createPredictor(slot, limits, metrics);
   const context: ServeContext = {
     slot,
     limits,
@@ -121,7 +123,6 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   registerMetrics(app, context);
   await registerInferenceProtocol(app, context, version);
   await app.ready();
-  registerShedding(app, context);
   return app;
 }
 

@@ -41,10 +41,11 @@ export class BodyBudget {
         own += bytes;
         this.#held += bytes;
         if (this.#held <= this.#limit) return;
+        const held = this.#held;
         release();
         throw new ServalError(
           "E_QUEUE_FULL",
-          `The bodies that are held at the moment have ${this.#held + bytes} bytes, and ${this.#limit} may be held.`,
+          `The bodies that are held at the moment have ${held} bytes, and ${this.#limit} may be held.`,
           {
             hint: "Try again after the seconds in Retry-After.",
           },

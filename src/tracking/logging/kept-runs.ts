@@ -35,7 +35,7 @@ export async function sendKeptRuns(options: KeptRunsOptions): Promise<void> {
     const { begun, ended } = await survey(spool);
     if (begun?.server !== client.server) continue;
     if (!ended) {
-      if (mayBeAlive(begun)) continue;
+      if (mayBeAlive(begun, written.mtimeMs)) continue;
       spool.append({ type: "end", at: Math.round(written.mtimeMs), status: "KILLED" });
     }
     const delivery = new Delivery(client, spool, options.onRefused);
@@ -70,9 +70,15 @@ async function survey(spool: Spool): Promise<{ begun: RunEntry | undefined; ende
   return { begun, ended };
 }
 
-/** Of a process on another machine nothing can be known. */
-function mayBeAlive({ host, pid }: RunEntry): boolean {
-  if (host !== hostname()) return true;
+/**
+ * A training writes to its spool every ten seconds, for as long as it lives. A process of another machine or container cannot be
+ * looked up, so it counts as gone after this silence: longer than a laptop sleeps at night, and shorter than the time between
+ * two nightly trainings.
+ */
+const silenceMs = 12 * 3_600_000;
+
+function mayBeAlive({ host, pid }: RunEntry, writtenAtMs: number): boolean {
+  if (host !== hostname()) return Date.now() - writtenAtMs < silenceMs;
   if (pid === process.pid) return false;
   try {
     process.kill(pid, 0);

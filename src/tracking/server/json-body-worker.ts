@@ -1,5 +1,6 @@
 import { parentPort } from "node:worker_threads";
-import { answerJobs } from "../../http/job-thread.ts";
+import { answerCalls } from "../../threads/answer-calls.ts";
+import type { JobProtocol } from "../../threads/job-thread.ts";
 import { parseBody } from "./json-body.ts";
 
-if (parentPort) answerJobs(parentPort, (body: Uint8Array) => ({ answer: parseBody(body), transfer: [] }));
+if (parentPort) await answerCalls<JobProtocol<Uint8Array, object>>(parentPort, () => ({ call: parseBody }));

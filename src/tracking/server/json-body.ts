@@ -1,5 +1,5 @@
 import { extname } from "node:path";
-import { JobThread } from "../../http/job-thread.ts";
+import { JobThread } from "../../threads/job-thread.ts";
 import { findJsonExcess, type JsonLimits } from "../../http/json-limits.ts";
 import { invalid, refusal } from "./refusal.ts";
 

@@ -1,5 +1,5 @@
 import { extname } from "node:path";
-import { JobThread } from "../../http/job-thread.ts";
+import { JobThread } from "../../threads/job-thread.ts";
 import { answerRead, type Read, type ReadAnswer } from "./reads.ts";
 import type { TrackingStore } from "./store/tracking-store.ts";
 

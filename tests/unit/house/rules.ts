@@ -3,6 +3,7 @@ import { readFacts, type SourceFacts } from "./source-facts.ts";
 
 /** Which folder of src/ may import which others; its own files it may always import, and errors/, files.ts, random.ts and safe-path.ts as well. */
 export const layers: Readonly<Record<string, readonly string[]>> = {
+  threads: [],
   image: ["config"],
   charts: [],
   onnx: [],
@@ -12,14 +13,14 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   nn: ["onnx"],
   runtime: ["config/env", "onnx"],
   model: ["image", "onnx"],
-  tracking: ["charts", "http"],
+  tracking: ["charts", "http", "threads"],
   backbones: ["model", "nn", "onnx", "http"],
   evaluate: ["model", "image", "runtime", "data"],
   train: ["evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts"],
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image"],
   registry: ["tracking/client", "model"],
   monitor: ["image"],
-  serve: ["model", "runtime", "image", "registry", "monitor", "http"],
+  serve: ["model", "runtime", "image", "registry", "monitor", "http", "threads"],
   deploy: ["config/yaml", "http"],
   pipeline: ["config/yaml", "charts"],
   cli: ["*"],

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
@@ -275,6 +275,21 @@ describe("kept runs", () => {
     expect(await sendKept()).toEqual(["killed"]);
     expect(server.runs.map(({ name, status }) => [name, status])).toEqual([["killed", "KILLED"]]);
     expect(server.runs[0]?.metrics).toEqual([{ key: "loss", value: 1, timestamp: 1, step: 1 }]);
+  });
+
+  test("of another machine or container end as KILLED once nothing has been written to them for more than twelve hours", async () => {
+    const hoursAgo = (hours: number): Date => new Date(Math.round(Date.now() - hours * 3_600_000));
+    const lastWrite = hoursAgo(12.1);
+    for (const [run, at] of [
+      ["silent", lastWrite],
+      ["quiet", hoursAgo(11.9)],
+    ] as const) {
+      await writeSpool(run, [begin(run, { host: "a-container" })]);
+      await utimes(join(dir, run, "tracking-spool.jsonl"), at, at);
+    }
+    expect(await sendKept()).toEqual(["silent"]);
+    expect(server.runs.map(({ name, status, endTime }) => [name, status, endTime])).toEqual([["silent", "KILLED", lastWrite.getTime()]]);
+    expect(await readdir(join(dir, "quiet"))).toEqual(["tracking-spool.jsonl"]);
   });
 
   test("send no file that they did not keep, whatever path or link names it", async () => {

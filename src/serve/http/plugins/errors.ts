@@ -1,4 +1,3 @@
-import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { ERRORS, type ErrorCode } from "../../../errors/error-table.ts";
@@ -6,6 +5,7 @@ import { ServalError } from "../../../errors/serval-error.ts";
 import { bodyEncoding } from "../../../http/body-encoding.ts";
 import type { ServeApp } from "../context.ts";
 import { errorStatus } from "../error-status.ts";
+import type { OpenAnswers } from "../open-answers.ts";
 
 export const retryAfterSeconds = 1;
 
@@ -129,10 +129,9 @@ function routePattern(url: string): RegExp {
 const closingMs = 1000;
 
 /** Answers what never became a request: bytes that are not HTTP, headers that are too long, a body that took too long. */
-export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Socket): void {
+export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Socket, answers: OpenAnswers): void {
   // Into the middle of an answer that has begun nothing may be written.
-  const answer = (socket as Socket & { readonly _httpMessage?: ServerResponse | null })._httpMessage;
-  if (error.code === "ECONNRESET" || !socket.writable || answer?.headersSent === true) {
+  if (error.code === "ECONNRESET" || !socket.writable || answers.hasBegun(socket)) {
     socket.destroy();
     return;
   }

@@ -1,22 +1,26 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { FastifyBaseLogger } from "fastify";
 import { toServalError } from "../../../errors/serval-error.ts";
-import type { ServeApp, ServeContext } from "../context.ts";
 import { errorStatus } from "../error-status.ts";
+import type { ServeContext } from "../context.ts";
+import type { RequestHandler } from "../http-server.ts";
 import { retryAfterSeconds, shownError } from "./errors.ts";
 
 /** The addresses whose requests are many and dear; the other ones that run the model refuse in their own hook. */
 const shedRoutes: ReadonlySet<string> = new Set(["/predict", "/predict/batch", "/explain"]);
 
+export interface Shedding extends Pick<ServeContext, "predictor" | "metrics"> {
+  readonly log: () => FastifyBaseLogger;
+}
+
 /**
  * Refuses predictions before the framework sees them, while there is no room: under five times too many requests the
  * refusals are most of what a service does, and hooks, schemas and headers for each would take the CPU that the others
- * need. The answer, the log line and the metrics are those that the framework would give. After `app.ready()`.
+ * need. The answer, the log line and the metrics are those that the framework would give.
  */
-export function registerShedding(app: ServeApp, { predictor, metrics }: ServeContext): void {
-  const [handle] = app.server.listeners("request") as [(request: IncomingMessage, response: ServerResponse) => void];
-  app.server.removeListener("request", handle);
-  app.server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+export function shedRequests(handle: RequestHandler, { predictor, metrics, log }: Shedding): RequestHandler {
+  return (request, response) => {
     const path = request.url?.split("?", 1)[0] ?? "";
     // A browser shows a page of another origin no answer without the headers that the framework adds.
     if (request.method !== "POST" || !shedRoutes.has(path) || request.headers.origin !== undefined) {
@@ -30,7 +34,7 @@ export function registerShedding(app: ServeApp, { predictor, metrics }: ServeCon
       return;
     }
     handle(request, response);
-  });
+  };
 
   function refuse(request: IncomingMessage, response: ServerResponse, route: string, error: unknown): void {
     const startedAt = performance.now();
@@ -52,7 +56,7 @@ export function registerShedding(app: ServeApp, { predictor, metrics }: ServeCon
     const durationMs = performance.now() - startedAt;
     metrics.countRequest({ route, method: "POST", status, seconds: durationMs / 1000 });
     metrics.countError(code);
-    app.log.info({ request_id: id, route, method: "POST", status, duration_ms: Number(durationMs.toFixed(2)), code }, "request");
+    log().info({ request_id: id, route, method: "POST", status, duration_ms: Number(durationMs.toFixed(2)), code }, "request");
   }
 }
 

@@ -1,6 +1,6 @@
 import { extname } from "node:path";
 import type { Size } from "../../../image/preprocess.ts";
-import { JobThread } from "../../../http/job-thread.ts";
+import { JobThread } from "../../../threads/job-thread.ts";
 import { writeAnswerJson, type TensorAnswer } from "./tensor-answer.ts";
 import { readTensorRequest, type ReadTensorRequest } from "./tensor-request.ts";
 

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from "vitest";
-import { JobThread } from "../../../src/http/job-thread.ts";
+import { JobThread } from "../../../src/threads/job-thread.ts";
 import type { TestJob } from "../../helpers/job-worker.ts";
 
 function startJobs(options: { deadlineMs?: number; waitingLimit?: number } = {}): JobThread<TestJob, Uint8Array> {
