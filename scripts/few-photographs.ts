@@ -2,11 +2,15 @@
  * How accurate a classifier on the shipped backbone is with few photographs: for each number of photographs a class, five draws from the
  * training split, each fitted as `serval train` does it and measured on another split.
  *
- *     npm run long:few-photographs -- PROJECT [--split val|test] [--perClass 10,50,200,1000]
+ *     npm run long:few-photographs -- PROJECT [--split val|test] [--perClass 10,50,200,1000] [--peer PYTHON]
  *
  * PROJECT is a working folder whose data/processed has pictures of 224x224 pixels. Features are computed once and kept in its .serval.
- * Look at the test split once, for the table in docs.
+ * Look at the test split once, for the table in docs. With --peer, a Python that has scikit-learn, its logistic regression is fitted to
+ * the same features of the same draws, its penalty by cross-validation as well.
  */
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { loadBackbone } from "../src/backbones/load-backbone.ts";
@@ -29,6 +33,7 @@ const { positionals, values } = parseArgs({
     backbone: { type: "string", default: "efficientnet-lite0" },
     side: { type: "string", default: "224" },
     threads: { type: "string", default: "2" },
+    peer: { type: "string" },
   },
 });
 const [project = "."] = positionals;
@@ -66,6 +71,7 @@ console.log("|---:|---:|---:|---:|---:|---:|");
 for (const text of [...values.perClass.split(","), "all"]) {
   const perClass = text === "all" ? Infinity : Number(text);
   const results: Metrics[] = [];
+  const peers: number[] = [];
   const startedAt = performance.now();
   const count = text === "all" ? 1 : draws;
   for (let draw = 0; draw < count; draw++) {
@@ -76,6 +82,7 @@ for (const text of [...values.perClass.split(","), "all"]) {
     process.stderr.write(
       `${text}: penalty ${head.penalty}; ${head.tried.map(({ penalty, loss }) => `${penalty} ${loss.toFixed(4)}`).join(", ")}\n`,
     );
+    if (values.peer !== undefined) peers.push(await accuracyOfPeer(values.peer, features, truth));
     const logits = classify(held, { weight: Float64Array.from(head.weight), bias: Float64Array.from(head.bias) });
     results.push(computeMetrics(shards.labels, shards.splits[split].classIndex, softenedProbabilities(logits, classes, 1)));
   }
@@ -84,8 +91,29 @@ for (const text of [...values.perClass.split(","), "all"]) {
   const mean = (numbers: readonly number[]): number => numbers.reduce((sum, value) => sum + value, 0) / numbers.length;
   const cells = [mean(accuracies), Math.min(...accuracies), Math.max(...accuracies)].map((share) => `${(100 * share).toFixed(2)} %`);
   console.log(`| ${text} | ${cells.join(" | ")} | ${mean(results.map(({ loss }) => loss)).toFixed(4)} | ${seconds.toFixed(1)} |`);
+  if (peers.length > 0) console.log(`| ${text}, scikit-learn | ${(100 * mean(peers)).toFixed(2)} % | | | | |`);
 }
 shards.close();
+
+/** scikit-learn's accuracy on the held-out split after a fit to the same features. */
+async function accuracyOfPeer(python: string, features: Features, truth: readonly number[]): Promise<number> {
+  const folder = await mkdtemp(join(tmpdir(), "serval-few-"));
+  try {
+    const files: readonly (readonly [string, Float32Array | Int32Array])[] = [
+      ["x", features.values],
+      ["y", Int32Array.from(truth)],
+      ["held-x", held.values],
+      ["held-y", Int32Array.from(shards.splits[split].classIndex)],
+    ];
+    for (const [name, { buffer, byteOffset, byteLength }] of files) {
+      await writeFile(join(folder, name), new Uint8Array(buffer, byteOffset, byteLength));
+    }
+    const script = join(import.meta.dirname, "../bench/peers/logistic_regression.py");
+    return Number(execFileSync(python, [script, folder, String(features.width)], { encoding: "utf8" }));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
 
 /** Rows of the training split: `perClass` of each class, or all there are. */
 function drawRows({ splits, labels }: Shards, perClass: number, draw: number): number[] {
