@@ -14,7 +14,7 @@ import { provenanceFile } from "../../model/manifest.ts";
 import { exists } from "../../model/replace-folder.ts";
 import { trainedModelDir } from "../../model/resolve-model.ts";
 import { startInference, type Inference } from "../../runtime/inference.ts";
-import { writeEvaluation, type EvaluationSubject } from "../../train/report.ts";
+import { writeEvaluation, type EvaluationSubject } from "../../evaluate/evaluation-folder.ts";
 import { readResults, type EpochResult } from "../../train/results.ts";
 import { shardsDir } from "../data/prepare-data.ts";
 import { findModel } from "../find-model.ts";

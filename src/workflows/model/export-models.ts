@@ -7,7 +7,7 @@ import { findCautions, type Caution } from "../../evaluate/cautions.ts";
 import { exportBundle, type ExportInput } from "../../export/export.ts";
 import { copyBundle, loadBundle, shortDigest } from "../../model/bundle.ts";
 import { headNetwork } from "../../train/head/head-network.ts";
-import { writeConfusionChart } from "../../train/report.ts";
+import { writeConfusionChart } from "../../train/run-charts.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
 import { scratchNetwork } from "../../train/train-plan.ts";
 import type { TrainingTracker } from "./track-training.ts";

@@ -6,7 +6,7 @@ import { ServalError } from "../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../files.ts";
 import type { FindRateJob, RateSearch } from "../../train/find-rate.ts";
 import { rangeSteps } from "../../train/rate-range.ts";
-import { writeRateChart } from "../../train/report.ts";
+import { writeRateChart } from "../../train/run-charts.ts";
 import { createRun, rangeTestFile } from "../../train/run-folder.ts";
 import { checkConfig } from "../../train/train-plan.ts";
 import { findRateInThread } from "../../train/training-thread.ts";

@@ -10,7 +10,7 @@ import type { Caution } from "../../evaluate/cautions.ts";
 import { readIfThere, writeFileAtomic } from "../../files.ts";
 import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { checkHeadJob } from "../../train/head/train-head.ts";
-import { writeResultsChart } from "../../train/report.ts";
+import { writeResultsChart } from "../../train/run-charts.ts";
 import { readResults, resultsFile } from "../../train/results.ts";
 import { createRun, findRun } from "../../train/run-folder.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";

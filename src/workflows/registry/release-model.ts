@@ -8,7 +8,7 @@ import { releasedModelsDir, trainedModelDir } from "../../model/resolve-model.ts
 import { loadServedModel } from "../../serve/model/served-model.ts";
 import type { AnsweredPart, Metrics } from "../../evaluate/metrics.ts";
 import { addToCard, type CardAdditions } from "../../export/model-card.ts";
-import type { EvaluationSubject } from "../../train/report.ts";
+import type { EvaluationSubject } from "../../evaluate/evaluation-folder.ts";
 import { findModel } from "../find-model.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { evaluationDir } from "../model/evaluate-model.ts";

@@ -2,21 +2,18 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { Chart } from "../charts/chart.ts";
 import { confusionMatrix } from "../charts/confusion-matrix.ts";
-import { rateRange, type RateRangePoint } from "../charts/rate-range.ts";
 import { reliabilityDiagram } from "../charts/reliability-diagram.ts";
 import { rocCurves, type RocSeries } from "../charts/roc-curves.ts";
-import { chartSvg } from "../charts/svg.ts";
-import { trainingCurves } from "../charts/training-curves.ts";
+import { trainingCurves, type CurvePoint } from "../charts/training-curves.ts";
 import { writeFileAtomic } from "../files.ts";
-import { renderSvg } from "../image/render.ts";
-import { calibrationCurve } from "../evaluate/calibration.ts";
-import { contactSheetJpeg } from "../evaluate/contact-sheet.ts";
-import type { Evaluation } from "../evaluate/evaluate.ts";
-import { answeredPart, classScores, topLabels, type Metrics } from "../evaluate/metrics.ts";
-import type { EpochResult } from "./results.ts";
-import { rocCurve } from "../evaluate/roc.ts";
+import { calibrationCurve } from "./calibration.ts";
+import { writeChart } from "./chart-files.ts";
+import { contactSheetJpeg } from "./contact-sheet.ts";
+import type { Evaluation } from "./evaluate.ts";
+import { answeredPart, classScores, topLabels, type Metrics } from "./metrics.ts";
+import { rocCurve } from "./roc.ts";
 
-/** What was evaluated: it stands at the head of metrics.json. */
+/** What was evaluated: the first lines of metrics.json. */
 export interface EvaluationSubject {
   readonly model: { readonly name: string; readonly digest: string };
   /** A split of the prepared data, or a source of its own. */
@@ -24,48 +21,13 @@ export interface EvaluationSubject {
   /** Below this confidence the service says that it does not know; null never does. */
   readonly abstainBelow: number | null;
   /** The run's epochs, where they are known. */
-  readonly epochs?: readonly EpochResult[];
-}
-
-/** PNGs are drawn at two pixels per unit, so that they stay sharp on the screens of today. */
-const pngScale = 2;
-
-/** Writes NAME.svg and NAME.png. */
-async function writeChart(dir: string, name: string, chart: Chart): Promise<string[]> {
-  const svg = chartSvg(chart);
-  await writeFileAtomic(join(dir, `${name}.svg`), svg);
-  await writeFileAtomic(join(dir, `${name}.png`), await renderSvg(svg, { format: "png", scale: pngScale }));
-  return [`${name}.png`, `${name}.svg`];
-}
-
-/** Draws a run's results.csv: results.png and results.svg. */
-export async function writeResultsChart(runDir: string, rows: readonly EpochResult[]): Promise<void> {
-  await writeChart(runDir, "results", trainingCurves(rows));
-}
-
-/** Draws a learning-rate range test: find-lr.png and find-lr.svg. */
-export async function writeRateChart(
-  runDir: string,
-  points: readonly RateRangePoint[],
-  suggestion: number | null,
-  lowest: number,
-): Promise<void> {
-  await writeChart(runDir, "find-lr", rateRange(points, suggestion, lowest));
-}
-
-/** Draws a confusion matrix ([true][predicted]) into a run folder: confusion-matrix.png and .svg. */
-export async function writeConfusionChart(
-  runDir: string,
-  labels: readonly string[],
-  confusion: readonly (readonly number[])[],
-): Promise<void> {
-  await writeChart(runDir, "confusion-matrix", confusionMatrix(labels, confusion));
+  readonly epochs?: readonly CurvePoint[];
 }
 
 /**
  * Writes an evaluation folder: metrics.json, predictions.jsonl, confusion-matrix, roc, reliability and curves as PNG and
  * SVG, mistakes.jpg. What does not apply (no mistakes, no ROC, no known run) is removed, so that nothing stays from
- * an earlier evaluation. metrics.json comes last: where it stands, the others are those of the same model. Returns the names of the files. A pure function of its inputs: no time, no host.
+ * an earlier evaluation. metrics.json comes last: where it is there, the others are those of the same model. Returns the names of the files. A pure function of its inputs: no time, no host.
  */
 export async function writeEvaluation(dir: string, evaluation: Evaluation, subject: EvaluationSubject): Promise<string[]> {
   await mkdir(dir, { recursive: true });

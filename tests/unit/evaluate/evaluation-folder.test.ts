@@ -7,7 +7,8 @@ import { contactSheetSvg } from "../../../src/evaluate/contact-sheet.ts";
 import type { Evaluation } from "../../../src/evaluate/evaluate.ts";
 import { answeredPart, computeMetrics } from "../../../src/evaluate/metrics.ts";
 import { createMistakeList } from "../../../src/evaluate/mistakes.ts";
-import { formatPredictions, writeEvaluation, writeResultsChart } from "../../../src/train/report.ts";
+import { formatPredictions, writeEvaluation } from "../../../src/evaluate/evaluation-folder.ts";
+import { writeResultsChart } from "../../../src/train/run-charts.ts";
 
 const labels = ["ant", "bee"];
 
