@@ -15,7 +15,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   model: ["image", "onnx"],
   tracking: ["charts", "http", "threads"],
   backbones: ["model", "nn", "onnx", "http"],
-  evaluate: ["model", "image", "runtime", "data"],
+  evaluate: ["model", "image", "runtime", "data", "charts"],
   train: ["evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts"],
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image"],
   registry: ["tracking/client", "model"],
