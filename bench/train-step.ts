@@ -61,7 +61,7 @@ async function serval(name: string, network: string, batchSize: number, blockSiz
   const session = await onnxruntime.createSession(model, { threads, ...(profilePrefix !== undefined && { profilePrefix }) });
   const random = new Random(1, 0);
   const state = new TrainingState(step.state);
-  state.initialize(random);
+  state.initialize(1);
   const names = new Set(step.state.map((spec) => spec.name));
   const inputs: Record<string, Tensor> = {};
   for (const [input, { dtype, shape }] of step.graph.inputs) {

@@ -2,7 +2,6 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Command } from "commander";
 import { buildProgram, VERBS } from "../src/cli/main.ts";
-import { localSource } from "../src/cli/commands/project/init.ts";
 import { exitCodes } from "../src/cli/exit-codes.ts";
 import { createOutput } from "../src/cli/output.ts";
 import { describeExpected, type SchemaNode } from "../src/config/describe-schema.ts";
@@ -19,6 +18,7 @@ import { errorStatus } from "../src/serve/http/error-status.ts";
 import { defaultLimits } from "../src/serve/inference/limits.ts";
 import { createModelSlot } from "../src/serve/model/model-slot.ts";
 import { loadServedModel } from "../src/serve/model/served-model.ts";
+import { localSource } from "../src/workflows/project/init-project.ts";
 
 const helpWidth = 100;
 const root = join(import.meta.dirname, "..");

@@ -3,6 +3,35 @@ export type { ErrorSpec } from "./errors/error-spec.ts";
 export { ERRORS, type ErrorCode } from "./errors/error-table.ts";
 export { ServalError } from "./errors/serval-error.ts";
 
+// The use cases: what each verb of the command line does, as a function.
+export { importData, type ImportOptions } from "./workflows/data/import-data.ts";
+export { prepareData, type PrepareDataOptions } from "./workflows/data/prepare-data.ts";
+export { addBackbone, type AddBackboneOptions } from "./workflows/model/add-backbone.ts";
+export { evaluateModel, type EvaluateModelOptions, type EvaluateReport } from "./workflows/model/evaluate-model.ts";
+export { exportModel, type ExportedFile, type ExportModelOptions } from "./workflows/model/export-model.ts";
+export { findRate, type FindRateOptions, type RateReport } from "./workflows/model/find-rate.ts";
+export { predictImages, type PredictedImage, type PredictImagesOptions } from "./workflows/model/predict-images.ts";
+export { trainModel, type TrainModelOptions, type TrainReport } from "./workflows/model/train-model.ts";
+export { checkoutData, type CheckoutDataOptions, type CheckoutReport } from "./workflows/pipeline/checkout-data.ts";
+export { findPullFailure, pullData, type PullDataOptions } from "./workflows/pipeline/pull-data.ts";
+export { pushData, type PushDataOptions } from "./workflows/pipeline/push-data.ts";
+export { reproducePipeline, type ReproducePipelineOptions } from "./workflows/pipeline/reproduce-pipeline.ts";
+export { versionData, type VersionDataOptions } from "./workflows/pipeline/version-data.ts";
+export { buildOwnModel, type OwnModel, type OwnModelEvent, type OwnModelOptions } from "./workflows/project/build-own-model.ts";
+export { initProject, type InitOptions, type InitResult } from "./workflows/project/init-project.ts";
+export { makeSampleModel, type SampleModelOptions } from "./workflows/project/sample-model.ts";
+export { listModels, showModel, type ModelList, type ShowModelOptions } from "./workflows/registry/list-models.ts";
+export { promoteModel, type PromoteModelOptions, type PromotionReport } from "./workflows/registry/promote-model.ts";
+export { registerModel, type RegisterModelOptions, type RegisterReport } from "./workflows/registry/register-model.ts";
+export { releaseModel, type ReleasedModel, type ReleaseModelOptions } from "./workflows/registry/release-model.ts";
+export { rollbackModel, type RollbackModelOptions, type RollbackReport } from "./workflows/registry/rollback-model.ts";
+export { traceModel, type Lineage, type TraceModelOptions } from "./workflows/registry/trace-model.ts";
+export { silentReporter, type Progress, type Reporter, type UseCaseOptions } from "./workflows/reporter.ts";
+export { deployService, type DeployServiceOptions } from "./workflows/service/deploy-service.ts";
+export { serveModel, type ServeModelOptions } from "./workflows/service/serve-model.ts";
+export { smokeService, type SmokeServiceOptions } from "./workflows/service/smoke-service.ts";
+
+// The parts that they are made of.
 export { loadParams, paramsHash, type Params } from "./config/params.ts";
 export { loadSettings, type Settings } from "./config/settings.ts";
 

@@ -1,7 +1,9 @@
 import { printable } from "../http/printable.ts";
+import { formatDuration } from "../workflows/format-duration.ts";
+import type { Progress, Reporter } from "../workflows/reporter.ts";
 
 /** What a command prints. Names and texts may come from files and servers: control characters are shown, not sent to the terminal. Results go to stdout, progress and remarks to stderr, so that `--json` output can be piped. */
-export interface Output {
+export interface Output extends Reporter {
   /** A line for people, on stdout; nothing with --json. */
   line(text?: string): void;
   /** A remark on stderr, shown with --json as well. */
@@ -12,23 +14,8 @@ export interface Output {
   progress(label: string, total: number, unit?: string): Progress;
 }
 
-export interface Progress {
-  /** Sets the count that is done; `note` stands behind the bar (loss, accuracy, …). */
-  update(done: number, note?: string): void;
-  /** Removes the bar; `text` stays as the line in its place. */
-  end(text?: string): void;
-}
-
 const pipeIntervalMs = 10_000;
 const terminalIntervalMs = 80;
-
-/** Seconds as `42s`, `3m07s` or `2h05m`. */
-export function formatDuration(seconds: number): string {
-  const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s}s`;
-  if (s < 3600) return `${Math.floor(s / 60)}m${String(s % 60).padStart(2, "0")}s`;
-  return `${Math.floor(s / 3600)}h${String(Math.floor((s % 3600) / 60)).padStart(2, "0")}m`;
-}
 
 export interface OutputOptions {
   readonly json?: boolean;

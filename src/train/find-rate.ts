@@ -1,13 +1,11 @@
 import { openShards } from "../data/shards.ts";
 import { ServalError } from "../errors/serval-error.ts";
 import type { Engine } from "../runtime/engine.ts";
-import { BatchSource } from "./batches/batch-source.ts";
-import { chooseSetup, compileStep, fillDropoutMask } from "./compiled-step.ts";
-import { Random } from "../random.ts";
+import { chooseSetup } from "./compiled-step.ts";
 import { fewestPoints, RangeEnd, rangeRate, rangeSteps, suggestRate, type RatePoint, type RateSuggestion } from "./rate-range.ts";
+import { StepRunner } from "./step-runner.ts";
 import type { TrainJob } from "./train-job.ts";
 import { checkConfig, epochSizes, stateTensors } from "./train-plan.ts";
-import { weightStream } from "./trainer.ts";
 import { TrainingPhases } from "./training-phases.ts";
 import { TrainingState } from "./training-state.ts";
 
@@ -40,44 +38,40 @@ export async function findLearningRate(
   try {
     const architecture = checkConfig(config, shards);
     const setup = await chooseSetup(engine, config, shards);
-    const { batchSize, classes } = setup;
     const [side] = epochSizes(config) as [number];
-    const stepsPerEpoch = Math.floor(shards.splits.train.count / batchSize);
+    const stepsPerEpoch = Math.floor(shards.splits.train.count / setup.batchSize);
     const phases = new TrainingPhases({ config, init: undefined }, stepsPerEpoch);
-    const state = new TrainingState(stateTensors(config, classes));
-    state.initialize(new Random(config.seed, weightStream));
+    const state = new TrainingState(stateTensors(config, setup.classes));
+    state.initialize(config.seed);
     if (init) state.take(init.weights);
     const sizes = Array.from({ length: Math.ceil(rangeSteps / stepsPerEpoch) }, () => side);
-    const compiled = await compileStep(engine, architecture, config, side, setup);
-    // Last, because it starts a thread that only close() ends.
-    const batches = new BatchSource({ shardsDir, config, batchSize, classes, stepsPerEpoch, sizes, firstStep: 0 });
+    const runner = new StepRunner({ engine, architecture, config, setup, state, shardsDir, stepsPerEpoch, sizes, firstStep: 0 });
     const points: RatePoint[] = [];
     const end = new RangeEnd();
     let diverged = false;
     try {
+      await runner.prepare(0, false);
       for (let step = 0; step < rangeSteps && !diverged; step++) {
         if (hooks.shouldStop()) throw new ServalError("E_INTERRUPTED", `The range test stopped in step ${step + 1} of ${rangeSteps}.`);
-        await batches.next(compiled.batch);
         const learningRate = rangeRate(step);
-        compiled.setScalars({ ...phases.scalars(step), learningRate });
-        fillDropoutMask(compiled, config, step);
-        const outputs = await compiled.session.run({ ...compiled.inputs, ...state.feeds() }, state.targets(compiled.state));
-        state.advance(compiled.state);
-        const loss = outputs["loss"]?.data[0] as number;
+        const { loss } = await runner.run(step, { ...phases.scalars(step), learningRate });
         diverged = end.follow(loss);
         if (Number.isFinite(loss)) points.push({ learningRate, loss });
         hooks.onEvent({ step: step + 1, learningRate, loss });
       }
     } finally {
-      await batches.close();
-      await compiled.session.close();
+      await runner.close();
     }
     // A loss that ends the test so early was never a sane one.
     if (points.length < fewestPoints)
-      throw new ServalError("E_TRAIN_DIVERGED", `The loss is no number, or rose, within ${points.length + 1} steps at rates near zero.`, {
-        hint: "Something other than the learning rate is wrong: look at the images, and at the model that train.init names.",
-      });
-    return { points, ...suggestRate(points), diverged, batchSize, side };
+      throw new ServalError(
+        "E_TRAIN_DIVERGED",
+        `The loss is not a number, or rose, within ${points.length + 1} steps at rates near zero.`,
+        {
+          hint: "Something other than the learning rate is wrong: look at the images, and at the model that train.init names.",
+        },
+      );
+    return { points, ...suggestRate(points), diverged, batchSize: setup.batchSize, side };
   } finally {
     shards.close();
   }

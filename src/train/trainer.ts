@@ -6,21 +6,17 @@ import { sha256 } from "../files.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { elementCount } from "../onnx/builder.ts";
 import type { Engine } from "../runtime/engine.ts";
-import { BatchSource } from "./batches/batch-source.ts";
 import { latestCheckpoint, writeCheckpoint, type BestEpoch, type Position } from "./checkpoint.ts";
-import { chooseSetup, compileStep, fillDropoutMask, type CompiledStep, type StepSetup } from "./compiled-step.ts";
+import { chooseSetup, type StepSetup } from "./compiled-step.ts";
 import { DivergenceWatch } from "./divergence.ts";
 import { MovingAverage } from "./moving-average.ts";
-import { Random } from "../random.ts";
 import { openResults, type ResultsLog } from "./results.ts";
+import { StepRunner } from "./step-runner.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
 import { checkConfig, epochSizes, stateTensors } from "./train-plan.ts";
 import { TrainingPhases } from "./training-phases.ts";
 import { TrainingState } from "./training-state.ts";
 import { validate } from "./validate.ts";
-
-/** Stream of the seed that the first weights are drawn from. */
-export const weightStream = 1;
 
 export interface TrainHooks {
   readonly onEvent: (event: TrainEvent) => void;
@@ -59,9 +55,8 @@ class Trainer {
   readonly #phases: TrainingPhases;
   #watch: DivergenceWatch;
   #average: MovingAverage | undefined;
-  #compiled: CompiledStep | undefined;
   #results!: ResultsLog;
-  #batches!: BatchSource;
+  #runner!: StepRunner;
   #epoch = 0;
   #step = 0;
   /** Steps that the latest checkpoint holds. */
@@ -145,7 +140,7 @@ class Trainer {
       this.#bestWeights = { ...checkpoint.best };
       this.#savedSteps = this.#stepsDone;
     } else {
-      this.#state.initialize(new Random(config.seed, weightStream));
+      this.#state.initialize(config.seed);
       if (job.init) this.#state.take(job.init.weights);
     }
     if (config.emaDecay > 0) {
@@ -154,11 +149,13 @@ class Trainer {
     }
     this.#results = await openResults(job.runDir, this.#epoch);
     // Last, because it starts a thread that only close() ends.
-    this.#batches = new BatchSource({
-      shardsDir: job.shardsDir,
+    this.#runner = new StepRunner({
+      engine: this.#engine,
+      architecture: this.#architecture,
       config,
-      batchSize: this.#setup.batchSize,
-      classes: this.#setup.classes,
+      setup: this.#setup,
+      state: this.#state,
+      shardsDir: job.shardsDir,
       stepsPerEpoch: this.#stepsPerEpoch,
       sizes: this.#sizes,
       firstStep: this.#stepsDone,
@@ -182,9 +179,9 @@ class Trainer {
         this.#state.clearSlots();
         this.#watch = this.#newWatch();
       }
-      const compiled = await this.#compileFor(this.#sizes[this.#epoch] as number);
+      await this.#runner.prepare(this.#epoch, this.#phases.isFrozen(this.#stepsDone));
       while (this.#step < this.#stepsPerEpoch) {
-        await this.#trainStep(compiled);
+        await this.#trainStep();
         const { checkpointEverySteps, checkpointEverySeconds } = this.#job;
         const due =
           performance.now() - savedAt > checkpointEverySeconds * 1000 ||
@@ -221,18 +218,7 @@ class Trainer {
   }
 
   async close(): Promise<void> {
-    await this.#batches.close();
-    await this.#compiled?.session.close();
-  }
-
-  /** A graph has static shapes, so each picture size has its own; and so has a frozen backbone. */
-  async #compileFor(side: number): Promise<CompiledStep> {
-    const frozen = this.#phases.isFrozen(this.#stepsDone);
-    if (side === this.#compiled?.side && frozen === this.#compiled.frozen) return this.#compiled;
-    await this.#compiled?.session.close();
-    const backbone = frozen ? this.#state.snapshot("parameter", "statistic") : undefined;
-    this.#compiled = await compileStep(this.#engine, this.#architecture, this.#job.config, side, this.#setup, backbone);
-    return this.#compiled;
+    await this.#runner.close();
   }
 
   /** Counts from the best epoch, but not while pictures still grow or the backbone is frozen: validation may wait for that. */
@@ -249,17 +235,10 @@ class Trainer {
     return this.#average?.snapshot() ?? this.#state.snapshot("parameter", "statistic");
   }
 
-  async #trainStep(compiled: CompiledStep): Promise<void> {
-    const { session, inputs, batch, state } = compiled;
+  async #trainStep(): Promise<void> {
     const startedAt = performance.now();
-    await this.#batches.next(batch);
-    const filledAt = performance.now();
-    compiled.setScalars(this.#phases.scalars(this.#stepsDone));
-    fillDropoutMask(compiled, this.#job.config, this.#stepsDone);
-    const outputs = await session.run({ ...inputs, ...this.#state.feeds(state) }, this.#state.targets(state));
-    this.#state.advance(state);
+    const { loss, correct, waitSeconds } = await this.#runner.run(this.#stepsDone, this.#phases.scalars(this.#stepsDone));
     this.#average?.follow(this.#state.feeds(), this.#stepsDone + 1);
-    const loss = outputs["loss"]?.data[0] as number;
     if (!Number.isFinite(loss)) throw this.#diverged(`The loss became ${loss}`);
     if (this.#watch.follow(loss, this.#phases.inPhase(this.#stepsDone))) {
       const { smoothed, limit } = this.#watch;
@@ -269,14 +248,14 @@ class Trainer {
       );
     }
     this.#lossSum += loss;
-    this.#correct += countCorrect(outputs["probabilities"]?.data as Float32Array, batch.classIndex);
+    this.#correct += correct;
     this.#step++;
     const seconds = (performance.now() - startedAt) / 1000;
     this.#seconds += seconds;
     this.#epochSeconds += seconds;
     this.#sessionSeconds += seconds;
     this.#sessionImages += this.#setup.batchSize;
-    this.#waitSeconds += (filledAt - startedAt) / 1000;
+    this.#waitSeconds += waitSeconds;
     this.#hooks.onEvent({
       type: "step",
       stepsDone: this.#stepsDone,
@@ -366,13 +345,4 @@ class Trainer {
     });
     this.#savedSteps = this.#stepsDone;
   }
-}
-
-function countCorrect(probabilities: Float32Array, classIndex: Uint16Array): number {
-  const classes = probabilities.length / classIndex.length;
-  return classIndex.reduce((count, label, row) => {
-    const own = probabilities[row * classes + label] as number;
-    for (let k = 0; k < classes; k++) if (k !== label && (probabilities[row * classes + k] as number) >= own) return count;
-    return count + 1;
-  }, 0);
 }

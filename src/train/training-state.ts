@@ -3,7 +3,10 @@ import { weightOf } from "../nn/network.ts";
 import { NEXT, type StateSpec } from "../nn/training-step.ts";
 import { elementCount } from "../onnx/builder.ts";
 import type { Tensor } from "../runtime/engine.ts";
-import type { Random } from "../random.ts";
+import { Random } from "../random.ts";
+
+/** Stream of the seed that the first weights are drawn from. */
+const weightStream = 1;
 
 function tensor(shape: readonly number[]): Tensor & { data: Float32Array } {
   return { dtype: "float32", shape, data: new Float32Array(elementCount(shape)) };
@@ -26,7 +29,9 @@ export class TrainingState {
     }
   }
 
-  initialize(random: Random): void {
+  /** Draws the first weights; `seed` decides them. */
+  initialize(seed: number): void {
+    const random = new Random(seed, weightStream);
     for (const { name, initial } of this.specs) {
       const { data } = this.#current[name] as { data: Float32Array };
       if ("constant" in initial) data.fill(initial.constant);
@@ -56,7 +61,7 @@ export class TrainingState {
     }
   }
 
-  /** The optimizer begins anew. */
+  /** The optimizer begins again. */
   clearSlots(): void {
     for (const { name, role } of this.specs) if (role === "slot") this.#current[name]?.data.fill(0);
   }

@@ -1,12 +1,11 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { importData } from "../../src/cli/commands/data/data.ts";
-import { prepareData } from "../../src/cli/commands/data/prepare.ts";
-import { trainModel, type TrainReport } from "../../src/cli/commands/model/train.ts";
 import { parseParams, type Params } from "../../src/config/params.ts";
+import { importData } from "../../src/workflows/data/import-data.ts";
+import { prepareData } from "../../src/workflows/data/prepare-data.ts";
+import { trainModel, type TrainReport } from "../../src/workflows/model/train-model.ts";
 import { writePatternSet } from "./pattern-set.ts";
-import { recordedContext } from "./recorded-output.ts";
 
 /** A working folder with drawn patterns, imported and prepared, for classifiers on a backbone. */
 export interface HeadProject {
@@ -20,7 +19,6 @@ export interface HeadProject {
 
 export async function makeHeadProject(side: number, patterns?: readonly string[]): Promise<HeadProject> {
   const cwd = await mkdtemp(join(tmpdir(), "serval-head-"));
-  const output = recordedContext(cwd).output();
   const params = (backbone: string): Params =>
     parseParams(
       `data:\n  source: patterns\nprepare:\n  width: ${side}\n  height: ${side}\ntrain:\n  backbone: ${backbone}\n  cropSize: ${side}\n  threads: 1\nmodel:\n  name: patterns\n`,
@@ -29,11 +27,11 @@ export async function makeHeadProject(side: number, patterns?: readonly string[]
     cwd,
     params,
     async prepare() {
-      await importData({ cwd, source: "patterns" }, output);
-      await prepareData({ cwd, params: params("none"), force: false }, output);
+      await importData({ cwd, source: "patterns" });
+      await prepareData({ cwd, params: params("none") });
     },
     async train(backbone, stateDir) {
-      return await trainModel({ cwd, params: params(backbone), stateDir }, output, new AbortController().signal);
+      return await trainModel({ cwd, params: params(backbone), stateDir, tracking: null });
     },
     remove: async () => await rm(cwd, { recursive: true, force: true }),
   };

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { flattenParams } from "../../src/cli/track-training.ts";
+import { flattenParams } from "../../src/workflows/model/track-training.ts";
 import { loadParams } from "../../src/config/params.ts";
 import { openShards } from "../../src/data/shards.ts";
 import { sha256File } from "../../src/files.ts";

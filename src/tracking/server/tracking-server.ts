@@ -78,10 +78,12 @@ export async function startTrackingServer({
   }
 }
 
-/** The server for a process that only needs one for itself, on a free port that nobody else is told. The process may end without closing it. */
+/** The server for a process that only needs one for itself, on a free port that no other process is told. It does not keep the process from ending. */
 export async function openEmbeddedTracking(dir: string): Promise<TrackingServer> {
   const server = await startTrackingServer({ dir, host: "127.0.0.1", port: 0, oneThread: true });
   server.app.server.unref();
+  // Nor does a connection that is only kept for the next request.
+  server.app.server.on("connection", (socket) => socket.unref());
   return server;
 }
 

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { initProject } from "../../../src/cli/commands/project/init.ts";
+import { initProject } from "../../../src/workflows/project/init-project.ts";
 import { runCli } from "../../../src/cli/main.ts";
 import { loadParams } from "../../../src/config/params.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { createOutput, formatDuration } from "../../../src/cli/output.ts";
+import { createOutput } from "../../../src/cli/output.ts";
+import { formatDuration } from "../../../src/workflows/format-duration.ts";
 import { RecordedStream } from "../../helpers/recorded-output.ts";
 
 /** Back to the first column, and erase the line (ECMA-48 EL). */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
-import type { PromotionReport } from "../../../src/cli/promote-model.ts";
+import type { PromotionReport } from "../../../src/workflows/registry/promote-model.ts";
 import { shadedPicture } from "../../helpers/colour-repository.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 import { writeTinyBundle } from "../../helpers/tiny-bundle.ts";

@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { evaluateModel, type EvaluateCommandOptions, type EvaluateReport } from "../../../src/cli/commands/model/evaluate.ts";
 import { createOutput } from "../../../src/cli/output.ts";
 import { runCli } from "../../../src/cli/main.ts";
 import { openShards } from "../../../src/data/shards.ts";
@@ -12,15 +11,10 @@ import { startInference, type Inference } from "../../../src/runtime/inference.t
 import { evaluateBundle, evaluateSource } from "../../../src/evaluate/evaluate.ts";
 import { openResults } from "../../../src/train/results.ts";
 import type { Bundle } from "../../../src/model/bundle.ts";
+import { evaluateModel, type EvaluateReport } from "../../../src/workflows/model/evaluate-model.ts";
 import { makeColourRepository, shadedPicture, type ColourRepository } from "../../helpers/colour-repository.ts";
 import { writeTinyBundle, type Colour } from "../../helpers/tiny-bundle.ts";
 
-const silent = createOutput({
-  json: true,
-  stdout: process.stderr,
-  stderr: Object.assign(new (await import("node:stream")).PassThrough(), { isTTY: false }),
-});
-const evaluate = (options: EvaluateCommandOptions): Promise<EvaluateReport> => evaluateModel(options, silent);
 const limits = { maxBytes: 1 << 20, maxPixels: 1 << 20 };
 
 interface PredictionLine {
@@ -65,7 +59,7 @@ describe("serval evaluate on two classes", () => {
     bundle = await writeTinyBundle(at("artifacts", "best"), { labels, manifest: { abstainBelow: 0.5 } });
     expected = await expectedConfusion(repository, labels, "test");
     await mkdir(at("docs"));
-    first = await evaluate({ cwd: repository.cwd });
+    first = await evaluateModel({ cwd: repository.cwd });
   });
   afterAll(() => repository.remove());
 
@@ -117,7 +111,7 @@ describe("serval evaluate on two classes", () => {
   it("gives the same answers for the same files read from a folder, as the service would", async () => {
     await writeFile(join(repository.source, "red", "broken.jpg"), "not a picture");
     await writeFile(join(repository.source, "LICENSE"), "for all");
-    const report = await evaluate({ cwd: repository.cwd, data: "pictures", out: "out/folder" });
+    const report = await evaluateModel({ cwd: repository.cwd, data: "pictures", out: "out/folder" });
     await rm(join(repository.source, "red", "broken.jpg"));
     expect(report.metrics.count).toBe(64);
     expect(report.skipped).toEqual([{ name: "red/broken.jpg", code: "E_IMAGE_FORMAT", message: expect.any(String) as string }]);
@@ -129,22 +123,22 @@ describe("serval evaluate on two classes", () => {
 
   it("that is cut off has no metrics.json, so that nobody takes the earlier predictions for its own", async () => {
     const out = at("out", "cut");
-    await evaluate({ cwd: repository.cwd, out: "out/cut" });
+    await evaluateModel({ cwd: repository.cwd, out: "out/cut" });
     await rm(join(out, "predictions.jsonl"));
     await mkdir(join(out, "predictions.jsonl"));
-    await expect(evaluate({ cwd: repository.cwd, out: "out/cut" })).rejects.toThrow(/EISDIR|ENOTEMPTY|EEXIST/);
+    await expect(evaluateModel({ cwd: repository.cwd, out: "out/cut" })).rejects.toThrow(/EISDIR|ENOTEMPTY|EEXIST/);
     expect(await readdir(out)).not.toContain("metrics.json");
   });
 
   it("writes the same bytes again for the same model and data", async () => {
-    await evaluate({ cwd: repository.cwd, out: "out/again" });
+    await evaluateModel({ cwd: repository.cwd, out: "out/again" });
     for (const name of first.files)
       expect(await readFile(at("out", "again", name))).toEqual(await readFile(at("artifacts", "evaluation", name)));
   });
 
   it("records a look at the test split once for each model, and shows the recorded line the next time", async () => {
     expect(first.look).toMatchObject({ path: "docs/accuracy.md", added: true });
-    const second = await evaluate({ cwd: repository.cwd, out: "out/second" });
+    const second = await evaluateModel({ cwd: repository.cwd, out: "out/second" });
     expect(second.look).toEqual({ ...first.look, added: false });
     const text = await readFile(at("docs", "accuracy.md"), "utf8");
     expect(text.split("\n").filter((line) => line.includes("serval evaluate --model"))).toEqual([first.look?.line]);
@@ -155,8 +149,8 @@ describe("serval evaluate on two classes", () => {
   it("leaves the log alone for the validation split and where it is told to", async () => {
     const before = await readFile(at("docs", "accuracy.md"), "utf8");
     await writeTinyBundle(at("other"), { labels, sharpness: 3 });
-    expect((await evaluate({ cwd: repository.cwd, model: "other", split: "val", out: "out/val" })).look).toBeNull();
-    expect((await evaluate({ cwd: repository.cwd, model: "other", recordLook: false, out: "out/sample" })).look).toBeNull();
+    expect((await evaluateModel({ cwd: repository.cwd, model: "other", split: "val", out: "out/val" })).look).toBeNull();
+    expect((await evaluateModel({ cwd: repository.cwd, model: "other", recordLook: false, out: "out/sample" })).look).toBeNull();
     expect(await readFile(at("docs", "accuracy.md"), "utf8")).toBe(before);
   });
 
@@ -179,11 +173,11 @@ describe("serval evaluate on two classes", () => {
     const provenance = at("artifacts", "best", "provenance.json");
     const before = await readFile(provenance, "utf8");
     await writeFile(provenance, JSON.stringify({ run }));
-    const report = await evaluate({ cwd: repository.cwd, out: "out/curves" });
+    const report = await evaluateModel({ cwd: repository.cwd, out: "out/curves" });
     expect(report.files).toEqual(expect.arrayContaining(["curves.png", "curves.svg"]));
     expect(await readFile(at("out", "curves", "curves.svg"), "utf8")).toContain("best validation accuracy 62.50 % in epoch 1 of 1");
     await writeFile(provenance, JSON.stringify({ run: "../elsewhere" }));
-    await evaluate({ cwd: repository.cwd, out: "out/curves" });
+    await evaluateModel({ cwd: repository.cwd, out: "out/curves" });
     expect(await readdir(at("out", "curves"))).not.toContain("curves.svg");
     await writeFile(provenance, before);
   });
@@ -191,7 +185,7 @@ describe("serval evaluate on two classes", () => {
   it("stops between two batches when it is interrupted", async () => {
     const controller = new AbortController();
     controller.abort(new DOMException("stopped", "AbortError"));
-    await expect(evaluateModel({ cwd: repository.cwd, out: "out/aborted" }, silent, controller.signal)).rejects.toThrow("stopped");
+    await expect(evaluateModel({ cwd: repository.cwd, out: "out/aborted", signal: controller.signal })).rejects.toThrow("stopped");
     expect(await readdir(at("out"))).not.toContain("aborted");
   });
 
@@ -234,7 +228,7 @@ describe("evaluate on five unequal classes", () => {
   afterAll(() => repository.remove());
 
   it("has a confusion matrix, one-vs-rest areas and a probability for each of them", async () => {
-    const report = await evaluate({ cwd: repository.cwd });
+    const report = await evaluateModel({ cwd: repository.cwd });
     expect(report.metrics.confusion).toEqual(await expectedConfusion(repository, labels, "test"));
     expect(report.metrics.perClass.map(({ label, rocAuc }) => [label, rocAuc !== null])).toEqual(labels.map((label) => [label, true]));
     const [line] = await readPredictions(join(repository.cwd, "artifacts", "evaluation"));
@@ -244,7 +238,7 @@ describe("evaluate on five unequal classes", () => {
   });
 
   it("keeps its log with the local state where there is no docs folder", async () => {
-    const report = await evaluate({ cwd: repository.cwd });
+    const report = await evaluateModel({ cwd: repository.cwd });
     expect(report.look?.path).toBe(".serval/accuracy.md");
     expect(await readFile(join(repository.cwd, ".serval", "accuracy.md"), "utf8")).toContain(report.look?.line);
   });

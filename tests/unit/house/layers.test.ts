@@ -58,6 +58,14 @@ describe("the layer rule", () => {
     expect(breachesIn({ "serve/app.ts": text })).toEqual([]);
   });
 
+  test("lets workflows import every other room, and no room the command line", () => {
+    expect(breachesIn({ "workflows/train.ts": `import "../train/thing.ts";\nimport "../serve/thing.ts";` })).toEqual([]);
+    expect(breachesIn({ "cli/verb.ts": `import "../workflows/thing.ts";` })).toEqual([]);
+    expect(breachesIn({ "workflows/train.ts": `import "../cli/thing.ts";` })).toEqual([
+      "workflows/train.ts:1: workflows may not import cli (../cli/thing.ts)",
+    ]);
+  });
+
   test("refuses a module name that is computed, or that does not exist", () => {
     expect(
       breachesIn({ "serve/app.ts": "export const load = (name: string): Promise<unknown> => import(`../train/${name}.ts`);" }),

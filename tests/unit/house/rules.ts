@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { readFacts, type SourceFacts } from "./source-facts.ts";
 
-/** Which folder of src/ may import which others; its own files it may always import, and errors/, files.ts, random.ts and safe-path.ts as well. */
+/** Which folder of src/ may import which others, `*` for all but cli; its own files it may always import, and errors/, files.ts, random.ts and safe-path.ts as well. */
 export const layers: Readonly<Record<string, readonly string[]>> = {
   threads: [],
   image: ["config"],
@@ -15,7 +15,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   model: ["image", "onnx"],
   tracking: ["charts", "http", "threads"],
   backbones: ["model", "nn", "onnx", "http"],
-  evaluate: ["model", "image", "runtime", "data"],
+  evaluate: ["model", "image", "runtime", "data", "charts"],
   train: ["evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts"],
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image"],
   registry: ["tracking/client", "model"],
@@ -23,6 +23,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   serve: ["model", "runtime", "image", "registry", "monitor", "http", "threads"],
   deploy: ["config/yaml", "http"],
   pipeline: ["config/yaml", "charts"],
+  workflows: ["*"],
   cli: ["*"],
 };
 
@@ -135,7 +136,9 @@ function mayImport(from: string, to: string): boolean {
   if (from === "index.ts") return true;
   if (from.startsWith("tracking/client") && to.startsWith("tracking/server/")) return false;
   if (home === target) return true;
-  return (layers[home] ?? []).some((allowed) => allowed === "*" || to.startsWith(`${allowed}/`) || to === `${allowed}.ts`);
+  return (layers[home] ?? []).some(
+    (allowed) => (allowed === "*" && target !== "cli") || to.startsWith(`${allowed}/`) || to === `${allowed}.ts`,
+  );
 }
 
 function checkName(path: string, report: (line: number, text: string) => void): void {

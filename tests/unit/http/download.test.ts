@@ -3,15 +3,13 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { createOutput } from "../../../src/cli/output.ts";
-import { importData } from "../../../src/cli/commands/data/data.ts";
+import { importData } from "../../../src/workflows/data/import-data.ts";
 import { download } from "../../../src/http/download.ts";
 import { openSource } from "../../../src/data/sources/open-source.ts";
 import { ServalError } from "../../../src/errors/serval-error.ts";
 import { sha256, sha256File } from "../../../src/files.ts";
 import { serveFile, type FileServer } from "../../helpers/file-server.ts";
 import { jpeg } from "../../helpers/pictures.ts";
-import { recordedContext } from "../../helpers/recorded-output.ts";
 import { zipFile } from "../../helpers/zip-file.ts";
 
 // Larger than what the sockets between us buffer: where the server cuts late, we have had a part for certain.
@@ -170,22 +168,20 @@ describe("download", () => {
 });
 
 describe("sources on the web", () => {
-  const output = createOutput({ json: true, stderr: recordedContext("").stderr as unknown as NodeJS.WritableStream });
-
   async function archive(names: readonly string[]): Promise<Buffer> {
     return zipFile(await Promise.all(names.map(async (name) => ({ name: `set/${name}.jpg`, bytes: await jpeg(name) }))));
   }
 
   test("a URL is imported like the zip that it is, and nothing is done twice", async () => {
     server.file.bytes = await archive(["a/1", "b/1"]);
-    const first = await importData({ cwd: dir, source: server.url }, output);
+    const first = await importData({ cwd: dir, source: server.url });
     expect(first).toMatchObject({ source: "set.zip", kept: 2, counts: { a: 1, b: 1 }, changed: true });
-    expect(await importData({ cwd: dir, source: server.url }, output)).toMatchObject({ changed: false, dataVersion: first.dataVersion });
+    expect(await importData({ cwd: dir, source: server.url })).toMatchObject({ changed: false, dataVersion: first.dataVersion });
     expect(await readdir(join(dir, "data/raw"))).toEqual(["a", "b", "manifest.jsonl"]);
   });
 
   test("what is no zip is refused by name", async () => {
-    await expect(importData({ cwd: dir, source: server.url }, output)).rejects.toMatchObject({
+    await expect(importData({ cwd: dir, source: server.url })).rejects.toMatchObject({
       code: "E_ARCHIVE_CORRUPT",
       message: expect.stringContaining('"set.zip"') as string,
     });
@@ -195,7 +191,7 @@ describe("sources on the web", () => {
   describe("a preset", () => {
     const lock = (): Promise<unknown> => readFile(join(dir, "downloads.lock.json"), "utf8").then(JSON.parse);
     const importPreset = (): ReturnType<typeof importData> =>
-      importData({ cwd: dir, source: "preset:flowers", presets: { flowers: { url: server.url } } }, output);
+      importData({ cwd: dir, source: "preset:flowers", presets: { flowers: { url: server.url } } });
 
     test("records size and hash at the first download", async () => {
       const bytes = await archive(["a/1", "b/1"]);

@@ -2,7 +2,7 @@ import { access, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
-import type { RateReport } from "../../../src/cli/find-rate.ts";
+import type { RateReport } from "../../../src/workflows/model/find-rate.ts";
 import { rangeRate, rangeSteps, RangeEnd, suggestRate } from "../../../src/train/rate-range.ts";
 import { makeColourRepository, type ColourRepository } from "../../helpers/colour-repository.ts";
 import { randomArray } from "../../helpers/random-array.ts";

@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { trainModel } from "../../../src/cli/commands/model/train.ts";
+import { trainModel } from "../../../src/workflows/model/train-model.ts";
 import { parseParams } from "../../../src/config/params.ts";
 import { openShards } from "../../../src/data/shards.ts";
 import { loadBundle, type Bundle } from "../../../src/model/bundle.ts";
@@ -238,7 +238,7 @@ describe("serval train with train.init", () => {
     const { cwd } = newData;
     const output = recordedContext(cwd);
     const params = parseParams("", [...sets, `train.init=${init}`]);
-    await trainModel({ cwd, params }, output.output(), new AbortController().signal);
+    await trainModel({ cwd, params, tracking: null, reporter: output.output() });
     return output.stdout.text;
   };
 

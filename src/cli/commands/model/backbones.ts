@@ -1,8 +1,8 @@
 import { relative } from "node:path";
 import { Option, type Command } from "commander";
-import { ServalError } from "../../../errors/serval-error.ts";
-import type { WrittenBackbone } from "../../../backbones/write-backbone.ts";
 import type { CommandContext, Configure } from "../../command.ts";
+import { describeAdded, describeBackbone, describeBackboneRows } from "../../describe/backbones.ts";
+import { parseColours, parseSide } from "../../options/picture-values.ts";
 
 // Schemas and the engine take a second to load: they are imported where they are needed.
 export const configure: Configure = (command, context) => {
@@ -15,7 +15,7 @@ export const configure: Configure = (command, context) => {
 function configureList(command: Command, context: CommandContext): void {
   command.option("--json", "print the result as JSON").action(async (options: { json?: boolean }) => {
     const output = context.output(options);
-    const { describeBackboneRows, readBackboneRows } = await import("../../listed-backbones.ts");
+    const { readBackboneRows } = await import("../../../workflows/model/list-backbones.ts");
     const { rows, problems } = await readBackboneRows(context.cwd);
     for (const problem of problems) output.warn(problem);
     output.result(rows, describeBackboneRows(rows));
@@ -27,7 +27,7 @@ function configureShow(command: Command, context: CommandContext): void {
     .argument("<NAME>", "name of a backbone, or its folder")
     .option("--json", "print the result as JSON")
     .action(async (name: string, options: { json?: boolean }) => {
-      const { describeBackbone, showBackbone } = await import("../../listed-backbones.ts");
+      const { showBackbone } = await import("../../../workflows/model/list-backbones.ts");
       const shown = await showBackbone(name, context.cwd);
       context.output(options).result(shown, describeBackbone(shown, context.cwd));
     });
@@ -59,9 +59,8 @@ function configureAdd(command: Command, context: CommandContext): void {
     .option("--json", "print the result as JSON")
     .action(async (source: string, { json, ...flags }: AddFlags) => {
       const output = context.output({ json });
-      const { addBackbone } = await import("../../add-backbone.ts");
-      const { stateDirectory } = await import("../../../config/env.ts");
-      const added = await addBackbone({ cwd: context.cwd, source, stateDir: stateDirectory(), ...flags }, output, context.signal);
+      const { addBackbone } = await import("../../../workflows/model/add-backbone.ts");
+      const added = await addBackbone({ cwd: context.cwd, source, ...flags, reporter: output, signal: context.signal });
       output.result(added, describeAdded(added, context.cwd));
     });
 }
@@ -75,29 +74,4 @@ function configureRemove(command: Command, context: CommandContext): void {
       const dir = relative(context.cwd, await removeBackbone(context.cwd, name));
       context.output(options).result({ removed: name, dir }, `Removed ${dir}.`);
     });
-}
-
-function describeAdded({ dir, record, changed }: WrittenBackbone, cwd: string): string {
-  const place = relative(cwd, dir) || ".";
-  const { name, onnx } = record;
-  const size = onnx && `  ${onnx.channels} features of ${onnx.kind === "tokens" ? "the class token" : onnx.kind}, output ${onnx.output}`;
-  const prepare = onnx && `prepare.width, prepare.height and train.cropSize: ${onnx.side}`;
-  return [
-    changed ? `Added ${name} as ${place}.` : `${place} is this backbone already.`,
-    ...(size === undefined ? [] : [size]),
-    `Next: set ${["train.backbone: " + name, ...(prepare === undefined ? [] : [prepare])].join(", and ")} in params.yaml, then serval prepare and serval train.`,
-  ].join("\n");
-}
-
-function parseColours(flag: string, text: string): number[] {
-  const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
-  const smallest = flag === "--std" ? 1e-6 : -1000;
-  if (values.length === 3 && values.every((value) => value >= smallest && value <= 1000)) return values;
-  throw new ServalError("E_USAGE", `${flag}: expected three numbers, such as 0.485,0.456,0.406, got ${JSON.stringify(text)}.`);
-}
-
-function parseSide(text: string): number {
-  const side = /^[1-9]\d{0,3}$/.test(text) ? Number(text) : 0;
-  if (side >= 1 && side <= 4096) return side;
-  throw new ServalError("E_USAGE", `--side: expected a number of pixels from 1 to 4096, got ${JSON.stringify(text)}.`);
 }

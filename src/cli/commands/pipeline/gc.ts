@@ -1,25 +1,11 @@
-import { stateDirectory } from "../../../config/env.ts";
 import { ServalError } from "../../../errors/serval-error.ts";
-import type { OutputCache } from "../../../pipeline/cache/output-cache.ts";
-import { isWithin } from "../../../pipeline/dvc-files/dvc-config.ts";
-import { withRemote } from "../../../pipeline/remote/by-remote.ts";
-import { findRemote } from "../../../pipeline/remote/open-remote.ts";
-import {
-  findCacheGarbage,
-  findRemoteGarbage,
-  findUsedObjects,
-  findUsedOuts,
-  removeFromCache,
-  removeFromRemote,
-  type Garbage,
-} from "../../../pipeline/remote/collect-garbage.ts";
-import type { RemoteLink } from "../../../pipeline/remote/link.ts";
-import type { CommandContext, Configure } from "../../command.ts";
-import { withCache } from "../../data-cache.ts";
-import type { Output } from "../../output.ts";
-import { addRemoteFlags, formatBytes, remoteOptions, type RemoteFlags } from "../../remote-options.ts";
+import type { Garbage } from "../../../pipeline/remote/collect-garbage.ts";
+import { formatBytes } from "../../../workflows/format-bytes.ts";
+import { removeGarbage } from "../../../workflows/pipeline/remove-garbage.ts";
+import type { Configure } from "../../command.ts";
+import { addRemoteFlags, type RemoteFlags } from "../../options/remote.ts";
 
-interface GcOptions extends RemoteFlags {
+interface GcFlags extends RemoteFlags {
   readonly workspace?: boolean;
   readonly allBranches?: boolean;
   readonly allTags?: boolean;
@@ -42,14 +28,18 @@ export const configure: Configure = (command, context) => {
     .option("--dry", "say what would be removed, and remove nothing")
     .option("-f, --force", "remove it: without this (or --dry) nothing happens")
     .option("--json", "print the result as JSON")
-    .action(async (options: GcOptions) => {
-      checkOptions(options);
-      const output = context.output(options);
-      await withCache(context, stateDirectory(), output, (cache) => collect(context, cache, options, output));
+    .action(async (flags: GcFlags) => {
+      checkFlags(flags);
+      const output = context.output(flags);
+      const { dry = false } = flags;
+      const { cache, remote } = await removeGarbage({ ...flags, cwd: context.cwd, dry, reporter: output, signal: context.signal });
+      const lines = [summarize("The cache", cache, !dry), ...(remote ? [summarize(`The remote ${remote.name}`, remote, !dry)] : [])];
+      const ofRemote = remote && { remote: { name: remote.name, url: remote.url, ...describe(remote) } };
+      output.result({ dry, cache: describe(cache), ...ofRemote }, lines.join("\n"));
     });
 };
 
-function checkOptions({ workspace, allBranches, allTags, allCommits, cloud, remote, dry, force }: GcOptions): void {
+function checkFlags({ workspace, allBranches, allTags, allCommits, cloud, remote, dry, force }: GcFlags): void {
   const scopes = "--workspace, --all-branches, --all-tags or --all-commits";
   if (![workspace, allBranches, allTags, allCommits].includes(true)) {
     throw new ServalError("E_USAGE", `Which versions of the data are to stay is not said: expected some of ${scopes}.`, {
@@ -62,66 +52,6 @@ function checkOptions({ workspace, allBranches, allTags, allCommits, cloud, remo
       hint: "Run the same command with --dry, then with --force.",
     });
   }
-}
-
-async function collect(context: CommandContext, cache: OutputCache, options: GcOptions, output: Output): Promise<void> {
-  const outs = await findUsedOuts(context.cwd, options);
-  const shared = remoteOptions(options, context.signal);
-  const names = new Set([options.remote ?? cache.config.defaultRemote, ...outs.map(({ remote }) => remote)]);
-  const used = await withRemotes(
-    cache,
-    [...names].filter((name) => name !== undefined),
-    shared,
-    (links) => findUsedObjects(cache, outs, links),
-  );
-  const local = findCacheGarbage(cache, used);
-  const remove = options.dry !== true;
-  if (remove) refuseForeignPlaces(context.cwd, cache, options);
-  const result: Record<string, unknown> = { dry: !remove, cache: describe(local) };
-  const lines = [summarize("The cache", local, remove)];
-  if (options.cloud === true) {
-    // The remote first: should it fail, the cache still has what the next try needs to know.
-    await withRemote(cache.config, shared, async (link) => {
-      const garbage = await findRemoteGarbage(link, used);
-      const bar = output.progress("Removing", garbage.unused.length, "files");
-      if (remove) await removeFromRemote(link, garbage, (done) => bar.update(done));
-      bar.end();
-      result["remote"] = { name: link.remote.name, url: link.remote.url, ...describe(garbage) };
-      lines.push(summarize(`The remote ${link.remote.name}`, garbage, remove));
-    });
-  }
-  if (remove) removeFromCache(cache, local);
-  output.result(result, lines.join("\n"));
-}
-
-/**
- * A cache or remote that only .dvc/config names may be that of somebody else, to which a repository was made to point. What is
- * in the repository, or in .dvc/config.local, is the user's own. Throws E_GC_UNSURE.
- */
-function refuseForeignPlaces(root: string, { config }: OutputCache, { cloud, remote: name }: GcOptions): void {
-  const refuse = (what: string, lines: string): ServalError =>
-    new ServalError("E_GC_UNSURE", `Only .dvc/config, which comes with the repository, says that ${what}.`, {
-      hint: `If no other repository uses it, say so in .dvc/config.local: ${lines}. Then run the same command again.`,
-    });
-  if (!config.cacheIsOwn) throw refuse(`the cache is "${config.cacheDir}"`, `[cache], and below it: dir = ${config.cacheDir}`);
-  if (cloud !== true) return;
-  const remote = findRemote(config, name);
-  if (remote.isOwn || isWithin(remote.url, root)) return;
-  throw refuse(`the remote "${remote.name}" is "${remote.url}"`, `['remote "${remote.name}"'], and below it: url = ${remote.url}`);
-}
-
-async function withRemotes<T>(
-  cache: OutputCache,
-  names: readonly string[],
-  options: ReturnType<typeof remoteOptions>,
-  use: (links: readonly RemoteLink[]) => Promise<T>,
-): Promise<T> {
-  const open = async (rest: readonly string[], links: readonly RemoteLink[]): Promise<T> => {
-    const [remote, ...others] = rest;
-    if (remote === undefined) return await use(links);
-    return await withRemote(cache.config, { ...options, remote }, (link) => open(others, [...links, link]));
-  };
-  return await open(names, []);
 }
 
 function describe({ unused, kept, bytes }: Garbage): { kept: number; bytes: number; removed: string[] } {

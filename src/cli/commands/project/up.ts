@@ -1,18 +1,19 @@
 import { Option } from "commander";
 import type { Settings } from "../../../config/settings.ts";
 import { releasedModels } from "../../../model/resolve-model.ts";
+import { formatDuration } from "../../../workflows/format-duration.ts";
+import { trackBeside } from "../../../workflows/service/track-beside.ts";
 import type { Configure } from "../../command.ts";
+import { addressOptions, settingsWith, type AddressOptions } from "../../options/address.ts";
 import type { Output } from "../../output.ts";
-import { addressOptions, serveModel, settingsWith, type AddressOptions } from "../service/serve.ts";
-import { trackBeside } from "../registry/track.ts";
+import { serveUntilStopped } from "../../serve-until-stopped.ts";
 
-export interface UpOptions {
-  /** The working repository. */
+interface UpOptions {
   readonly cwd: string;
   /** Train and serve the drawn sample even where a model is released. */
   readonly sample: boolean;
-  /** Labelled images of one's own: train on them and serve the result. */
-  readonly data?: string | undefined;
+  /** The user's own labelled images: train on them and serve the result. */
+  readonly data: string | undefined;
   readonly settings: Settings;
 }
 
@@ -22,41 +23,35 @@ export const configure: Configure = (command, context) => {
     .addOption(
       new Option("--sample", "draw the built-in sample, train on it and serve that, also where a model is released").conflicts("data"),
     )
-    .action(async (options: AddressOptions & { data?: string; sample?: boolean }) => {
-      const { data, sample = false } = options;
-      await up({ cwd: context.cwd, sample, data, settings: settingsWith(options) }, context.output(), context.signal);
+    .action(async ({ data, sample = false, ...address }: AddressOptions & { data?: string; sample?: boolean }) => {
+      const { cwd, signal } = context;
+      const settings = settingsWith(address);
+      const output = context.output();
+      // Another tracking server has pages of its own.
+      const tracking = settings.mlflowTrackingUri === null ? await trackBeside(cwd, settings, output) : undefined;
+      try {
+        const model = await findOrMake({ cwd, sample, data, settings }, output, signal);
+        await serveUntilStopped({ cwd, model, settings }, output, signal);
+      } finally {
+        await tracking?.close();
+      }
     });
 };
 
-/** Serves the released model, beside the tracking server; where there is none, or on request, makes one from the drawn sample first. */
-export async function up(options: UpOptions, output: Output, signal: AbortSignal): Promise<void> {
-  const { cwd, settings } = options;
-  // With an address of a tracking server of one's own, its pages are there.
-  const tracking = settings.mlflowTrackingUri === null ? await trackBeside(cwd, settings, output) : undefined;
-  try {
-    await serveReleasedOrMade(options, output, signal);
-  } finally {
-    await tracking?.close();
-  }
-}
-
-async function serveReleasedOrMade({ cwd, sample, data, settings }: UpOptions, output: Output, signal: AbortSignal): Promise<void> {
-  if (data !== undefined) {
-    const { buildOwnModel } = await import("../../build-own-model.ts");
-    const { openTracking } = await import("../model/train.ts");
-    const tracking = await openTracking(cwd, settings, output);
-    const model = await buildOwnModel({ cwd, data, stateDir: settings.stateDir, tracking }, output, signal);
-    await serveModel({ cwd, model, settings }, output, signal);
-    return;
-  }
-  if (!sample && (settings.model !== null || (await releasedModels(cwd)).length > 0)) {
-    await serveModel({ cwd, settings }, output, signal);
-    return;
-  }
-  if (!sample) output.line("No model is released in models/ yet: drawing a sample to show how it goes.");
+/** The folder of a model that was made for this; undefined where a model is released already. */
+async function findOrMake(options: UpOptions, output: Output, signal: AbortSignal): Promise<string | undefined> {
+  const { cwd, sample, data, settings } = options;
+  const shared = { cwd, stateDir: settings.stateDir, reporter: output, signal };
   // Loaded here, because a released model must be served without waiting for the code that trains.
-  const { makeSampleModel } = await import("../../sample-model.ts");
-  const { openTracking } = await import("../model/train.ts");
-  const tracking = await openTracking(cwd, settings, output);
-  await serveModel({ cwd, model: await makeSampleModel(cwd, settings.stateDir, tracking, output, signal), settings }, output, signal);
+  if (data !== undefined) {
+    const { buildOwnModel } = await import("../../../workflows/project/build-own-model.ts");
+    const { describeOwnModel } = await import("../../describe/own-model.ts");
+    const made = await buildOwnModel({ ...shared, data, onStep: (event) => output.line(describeOwnModel(event)) });
+    output.line(`\nFrom images to a model in ${formatDuration(made.seconds)}. \`serval models release\` keeps it as a release.`);
+    return made.dir;
+  }
+  if (!sample && (settings.model !== null || (await releasedModels(cwd)).length > 0)) return undefined;
+  if (!sample) output.line("No model is released in models/ yet: drawing a sample to show how it goes.");
+  const { makeSampleModel } = await import("../../../workflows/project/sample-model.ts");
+  return await makeSampleModel(shared);
 }

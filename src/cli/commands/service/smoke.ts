@@ -1,23 +1,8 @@
-import { readFile } from "node:fs/promises";
-import { resolve } from "node:path";
-import { apiKey } from "../../../config/env.ts";
-import { runSmoke, type SmokeCheck, type SmokeReport } from "../../../deploy/checks/smoke.ts";
+import type { SmokeCheck } from "../../../deploy/checks/smoke.ts";
 import { ServalError } from "../../../errors/serval-error.ts";
+import { smokeService } from "../../../workflows/service/smoke-service.ts";
 import type { Configure } from "../../command.ts";
-import type { Output } from "../../output.ts";
-import { parseAmount } from "../../parse-amount.ts";
-
-export interface SmokeCommandOptions {
-  /** The working repository. */
-  readonly cwd: string;
-  readonly url: string;
-  /** Seconds. */
-  readonly wait: number;
-  /** Milliseconds. */
-  readonly maxLatency: number;
-  /** Image file, relative to `cwd`. */
-  readonly image?: string | undefined;
-}
+import { parseAmount } from "../../options/parse-amount.ts";
 
 const defaultMaxLatencyMs = 1000;
 
@@ -29,29 +14,17 @@ export const configure: Configure = (command, context) => {
     .option("--max-latency <MS>", "longest median time of a prediction", String(defaultMaxLatencyMs))
     .option("--json", "print the result as JSON")
     .action(async (url: string, options: { wait: string; image?: string; maxLatency: string; json?: boolean }) => {
-      const wait = parseAmount("--wait", options.wait);
-      const maxLatency = parseAmount("--max-latency", options.maxLatency);
-      await smoke({ cwd: context.cwd, url, wait, maxLatency, image: options.image }, context.output(options), context.signal);
+      const output = context.output(options);
+      const waitSeconds = parseAmount("--wait", options.wait);
+      const maxLatencyMs = parseAmount("--max-latency", options.maxLatency);
+      const onCheck = (check: SmokeCheck): void => output.line(describeCheck(check));
+      const { image } = options;
+      const report = await smokeService({ cwd: context.cwd, url, waitSeconds, maxLatencyMs, image, onCheck, signal: context.signal });
+      const failed = report.checks.filter(({ passed }) => !passed).map(({ name }) => name);
+      output.result(report, `${report.url}: ${report.checks.length - failed.length} passed, ${failed.length} failed`);
+      if (failed.length > 0) throw new ServalError("E_SMOKE", `${report.url} does not work: ${failed.join(", ")}.`);
     });
 };
-
-/** Prints a line for each check. Throws E_SMOKE when one failed, after the result. */
-export async function smoke(options: SmokeCommandOptions, output: Output, signal?: AbortSignal): Promise<SmokeReport> {
-  const picture = options.image === undefined ? undefined : await readFile(resolve(options.cwd, options.image));
-  const report = await runSmoke({
-    url: options.url,
-    ...(picture ? { picture } : {}),
-    waitMs: options.wait * 1000,
-    maxLatencyMs: options.maxLatency,
-    apiKey: apiKey(),
-    signal,
-    onCheck: (check) => output.line(describeCheck(check)),
-  });
-  const failed = report.checks.filter(({ passed }) => !passed).map(({ name }) => name);
-  output.result(report, `${report.url}: ${report.checks.length - failed.length} passed, ${failed.length} failed`);
-  if (failed.length > 0) throw new ServalError("E_SMOKE", `${report.url} does not work: ${failed.join(", ")}.`);
-  return report;
-}
 
 function describeCheck({ name, passed, message, durationMs }: SmokeCheck): string {
   return `${passed ? "ok  " : "FAIL"}  ${name.padEnd(13)}  ${message} (${durationMs} ms)`;

@@ -1,12 +1,11 @@
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { addBackbone } from "../../../../src/cli/add-backbone.ts";
-import { trainModel } from "../../../../src/cli/commands/model/train.ts";
+import { addBackbone } from "../../../../src/workflows/model/add-backbone.ts";
+import { trainModel } from "../../../../src/workflows/model/train-model.ts";
 import { loadBundle } from "../../../../src/model/bundle.ts";
 import { makeHeadProject, type HeadProject } from "../../../helpers/head-project.ts";
 import { foreignFile } from "../../../helpers/onnx-backbone.ts";
-import { recordedContext } from "../../../helpers/recorded-output.ts";
 import { writePatternSet } from "../../../helpers/pattern-set.ts";
 
 const side = 32;
@@ -41,8 +40,7 @@ async function addSmall(name: string, mean: readonly number[]): Promise<void> {
   const { cwd } = project;
   const file = `${name}.onnx`;
   await writeFile(join(cwd, file), foreignFile({ kind: "vector", layout: "NCHW", side, channels: 8 }));
-  const settings = { cwd, source: file, stateDir: ".serval", mean, std: [0.5, 0.5, 0.5] };
-  await addBackbone(settings, recordedContext(cwd).output(), new AbortController().signal);
+  await addBackbone({ cwd, source: file, stateDir: ".serval", mean, std: [0.5, 0.5, 0.5] });
 }
 
 describe("a cache of features", () => {
@@ -105,8 +103,7 @@ describe("pictures that do not fit the backbone", () => {
   test.each([16, 24])("of %i pixels, smaller than its stride: the message names the multiple", async (cropSize) => {
     const params = project.params(shipped);
     const small = { ...params, train: { ...params.train, cropSize } };
-    const output = recordedContext(project.cwd).output();
-    await expect(trainModel({ cwd: project.cwd, params: small }, output, new AbortController().signal)).rejects.toMatchObject({
+    await expect(trainModel({ cwd: project.cwd, params: small, tracking: null })).rejects.toMatchObject({
       code: "E_PARAMS",
       message: `train.cropSize: the backbone efficientnet-lite0 takes pictures with sides that are a multiple of 32 (it was trained with 224); got ${cropSize}.`,
     });
@@ -115,8 +112,7 @@ describe("pictures that do not fit the backbone", () => {
   test("in shards that are smaller than the crop: the hint names the command", async () => {
     const params = project.params(shipped);
     const large = { ...params, train: { ...params.train, cropSize: 64 } };
-    const output = recordedContext(project.cwd).output();
-    await expect(trainModel({ cwd: project.cwd, params: large }, output, new AbortController().signal)).rejects.toMatchObject({
+    await expect(trainModel({ cwd: project.cwd, params: large, tracking: null })).rejects.toMatchObject({
       code: "E_PARAMS",
       hint: "Set prepare.width and prepare.height to 64 in params.yaml, and run `serval prepare`.",
     });

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadBackbone, type OnnxBackbone } from "../../../../src/backbones/load-backbone.ts";
-import { addBackbone } from "../../../../src/cli/add-backbone.ts";
-import { trainModel } from "../../../../src/cli/commands/model/train.ts";
+import { addBackbone } from "../../../../src/workflows/model/add-backbone.ts";
+import { trainModel } from "../../../../src/workflows/model/train-model.ts";
 import { loadBundle, weightsFile, type Bundle } from "../../../../src/model/bundle.ts";
 import { mlflowModelFiles } from "../../../../src/model/mlflow-model.ts";
 import { parseSafetensors, safetensorNumbers } from "../../../../src/model/safetensors.ts";
@@ -13,7 +13,6 @@ import { makeHeadProject, type HeadProject } from "../../../helpers/head-project
 import { foreignFile, type ForeignOptions } from "../../../helpers/onnx-backbone.ts";
 import { patternPicture } from "../../../helpers/pattern-set.ts";
 import { randomArray } from "../../../helpers/random-array.ts";
-import { recordedContext } from "../../../helpers/recorded-output.ts";
 import { form, getJson, readReply, startTestService } from "../../../helpers/service.ts";
 
 const [side, channels, classes] = [48, 32, 3];
@@ -64,11 +63,7 @@ describe("a classifier on an ONNX file", () => {
   test.each(cases)("%s: is trained, is one file in the bundle, and serves", async (name, options, featureShape, explained) => {
     const { cwd } = project;
     await writeFile(join(cwd, `${name}.onnx`), foreignFile({ ...options, side, channels }));
-    await addBackbone(
-      { cwd, source: `${name}.onnx`, stateDir: ".serval", mean, std },
-      recordedContext(cwd).output(),
-      new AbortController().signal,
-    );
+    await addBackbone({ cwd, source: `${name}.onnx`, stateDir: ".serval", mean, std });
     const backbone = (await loadBackbone(name, cwd)) as OnnxBackbone;
     const { best } = await project.train(name === "vector-nhwc" ? `${name}.onnx` : name);
     expect(best.accuracy).toBeGreaterThan(0.6);
@@ -119,7 +114,7 @@ describe("a classifier on an ONNX file", () => {
   test("cannot be taken out of the model again: the message says what to add instead", async () => {
     const { cwd } = project;
     const options = { cwd, source: "artifacts/best", stateDir: ".serval" };
-    await expect(addBackbone(options, recordedContext(cwd).output(), new AbortController().signal)).rejects.toMatchObject({
+    await expect(addBackbone(options)).rejects.toMatchObject({
       code: "E_BACKBONE_UNFIT",
       message: expect.stringContaining(
         "weights.safetensors holds a classifier alone: the backbone of this model is an ONNX file.",
@@ -130,8 +125,7 @@ describe("a classifier on an ONNX file", () => {
   test("takes pictures of one size only: the message names it and the keys to change", async () => {
     const params = project.params("maps-nchw");
     const smaller = { ...params, train: { ...params.train, cropSize: 32 } };
-    const output = recordedContext(project.cwd).output();
-    await expect(trainModel({ cwd: project.cwd, params: smaller }, output, new AbortController().signal)).rejects.toMatchObject({
+    await expect(trainModel({ cwd: project.cwd, params: smaller, tracking: null })).rejects.toMatchObject({
       code: "E_PARAMS",
       message: "train.cropSize: the backbone maps-nchw takes pictures of 48x48 pixels; got 32.",
       hint: "Set train.cropSize, prepare.width and prepare.height to 48 in params.yaml, and run `serval prepare`.",

@@ -1,0 +1,45 @@
+import { join } from "node:path";
+import type { Command } from "commander";
+import type { CommandContext } from "../../command.ts";
+import { addFollowLinkFlag, type FollowLinkFlag } from "../../options/follow-link.ts";
+
+/** What `serval train` and `serval evaluate` write: their workflows have these names, and load too much for `--help`. */
+const trainedModelDir = join("artifacts", "best");
+const evaluationDir = join("artifacts", "evaluation");
+
+export function configureRegister(command: Command, context: CommandContext): void {
+  command
+    .argument("[BUNDLE]", "bundle folder", trainedModelDir)
+    .option("--name <NAME>", "name in the registry (default: the model's name)")
+    .option("--json", "print the result as JSON")
+    .action(async (bundle: string, { name, json }: { name?: string; json?: boolean }) => {
+      const output = context.output({ json });
+      const { registerModel } = await import("../../../workflows/registry/register-model.ts");
+      const { describeRegistered } = await import("../../describe/models.ts");
+      const registered = await registerModel({ cwd: context.cwd, bundle, name, reporter: output, signal: context.signal });
+      output.result(registered, describeRegistered(registered));
+    });
+}
+
+interface ReleaseFlags extends FollowLinkFlag {
+  readonly name?: string;
+  readonly evaluation: string;
+  readonly knownFailures?: string;
+  readonly json?: boolean;
+}
+
+export function configureRelease(command: Command, context: CommandContext): void {
+  addFollowLinkFlag(command)
+    .argument("[BUNDLE]", "bundle folder", trainedModelDir)
+    .option("--name <NAME>", "folder under models/ (default: the model's name)")
+    .option("--evaluation <DIR>", "its evaluation on the test split, for the model card", evaluationDir)
+    .option("--known-failures <FILE>", "Markdown for the model card: what it gets wrong, as a person saw it")
+    .option("--json", "print the result as JSON")
+    .action(async (bundle: string, { json, ...flags }: ReleaseFlags) => {
+      const output = context.output({ json });
+      const { releaseModel } = await import("../../../workflows/registry/release-model.ts");
+      const { describeReleased } = await import("../../describe/models.ts");
+      const released = await releaseModel({ cwd: context.cwd, bundle, ...flags, reporter: output, signal: context.signal });
+      output.result(released, describeReleased(released));
+    });
+}

@@ -1,0 +1,39 @@
+import { points, type Comparison } from "../../registry/compare.ts";
+import type { PromotionReport } from "../../workflows/registry/promote-model.ts";
+import { renderTable } from "./table.ts";
+
+/** What `serval models promote` prints: both models side by side, the verdict, and where the aliases are. */
+export function describePromotion(report: PromotionReport): string {
+  const { name, version, over, comparison, promoted, refusal, forcedReason, standing } = report;
+  const lines: string[] = [];
+  if (comparison) lines.push(...describeComparison(comparison, over ?? "", version), "");
+  if (standing.champion === version && !promoted) lines.push(`Version ${version} of ${name} is the champion already.`);
+  else if (promoted) {
+    const instead = over === null ? "the first champion: there was none to compare with" : `the champion in place of version ${over}`;
+    lines.push(`Version ${version} of ${name} is ${instead}.`);
+    if (forcedReason !== null) lines.push(`Forced${refusal === null ? "" : ` although ${refusal}`}; recorded: ${forcedReason}`);
+    if (over !== null) lines.push(`Undo it with: serval models rollback ${name}`);
+  } else lines.push(`Version ${standing.champion} of ${name} stays the champion.`);
+  return lines.join("\n");
+}
+
+function describeComparison(comparison: Comparison, champion: string, challenger: string): string[] {
+  const { images, onlyChampionRight, onlyChallengerRight, championAccuracy, challengerAccuracy, difference, interval, mcnemarP } =
+    comparison;
+  const table = renderTable([
+    ["", "version", "accuracy", "images", "only this one right"],
+    ["champion", champion, `${points(championAccuracy)} %`, images.toLocaleString("en-US"), onlyChampionRight.toLocaleString("en-US")],
+    [
+      "challenger",
+      challenger,
+      `${points(challengerAccuracy)} %`,
+      images.toLocaleString("en-US"),
+      onlyChallengerRight.toLocaleString("en-US"),
+    ],
+  ]);
+  const signed = (share: number): string => (share > 0 ? `+${points(share)}` : points(share));
+  return [
+    table,
+    `difference  ${signed(difference)} points, 95 % interval ${signed(interval[0])} to ${signed(interval[1])} (paired bootstrap); McNemar's exact p = ${mcnemarP.toPrecision(2)}`,
+  ];
+}

@@ -1,0 +1,52 @@
+import { formatDuration } from "../../workflows/format-duration.ts";
+import type { RateReport } from "../../workflows/model/find-rate.ts";
+import type { TrainingTracking } from "../../workflows/model/track-training.ts";
+import type { TrainReport } from "../../workflows/model/train-model.ts";
+import { describeCautions } from "../../evaluate/cautions.ts";
+
+/** What `serval train` prints. */
+export function describeTraining(report: TrainReport): string {
+  const line = (role: string, { dir, epoch, accuracy, loss }: TrainReport["best"]): string =>
+    `  ${role}  epoch ${epoch}, validation accuracy ${percent(accuracy)}, loss ${loss.toFixed(3)}  ${dir}`;
+  return [
+    `Trained in ${formatDuration(report.seconds)}, ${Math.round(report.imagesPerSecond)} images/s (${report.lowering}, ${report.threads} threads; ${percent(report.waitShare)} of the time spent waiting for batches).`,
+    line("best ", report.best),
+    line("final", report.final),
+    ...describeTracking(report.run, report.tracking),
+    ...describeCautions(report.cautions),
+    `Next: serval evaluate, serval predict IMAGE, serval serve`,
+  ].join("\n");
+}
+
+/** The lines about tracking below a training's result. */
+function describeTracking(run: string, tracking: TrainingTracking | null): string[] {
+  if (tracking === null) return [];
+  if (tracking.delivered) {
+    const { loggingShare } = tracking;
+    const share = loggingShare === null ? "" : ` (in ${(100 * loggingShare).toFixed(2)} % of the time of the training steps)`;
+    const store = /^https?:/.test(tracking.server) ? "" : `${tracking.server}, which \`serval track\` shows at `;
+    return [`  logged to ${store}${tracking.page ?? tracking.server}${share}`];
+  }
+  return [`  not all of run ${run} has reached ${tracking.server}: it is kept, and the next \`serval train\` sends it`];
+}
+
+/** What `serval train --find-lr` prints. */
+export function describeRate(report: RateReport): string {
+  const { suggestion, lowest, steepest, steps, chart, diverged } = report;
+  const reach = diverged ? `stopped after ${steps} steps, when the loss rose` : `${steps} steps`;
+  if (suggestion === null)
+    return `No suggestion: the loss did not fall clearly at any rate (${reach}). Look at ${chart}; more images or a larger train.batchSize make it smoother.`;
+  return [
+    `Suggested learning rate: ${suggestion}, a tenth of the one at which the loss was lowest (${short(lowest)}; it fell fastest at ${short(steepest)}; ${reach}).`,
+    `  ${chart}`,
+    `Next: serval train --set train.learningRate=${suggestion}`,
+  ].join("\n");
+}
+
+function short(rate: number): number {
+  return Number(rate.toPrecision(2));
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}

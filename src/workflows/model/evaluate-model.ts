@@ -1,0 +1,192 @@
+import { readFile } from "node:fs/promises";
+import { basename, join, relative, resolve } from "node:path";
+import { loadSettings } from "../../config/settings.ts";
+import { openShards } from "../../data/shards.ts";
+import { openSource } from "../../data/sources/open-source.ts";
+import type { Split } from "../../data/split.ts";
+import { recordLook, type RecordedLook } from "../../evaluate/accuracy-log.ts";
+import { findCautions, type Caution } from "../../evaluate/cautions.ts";
+import { evaluateBundle, evaluateSource, type EvaluateOptions, type Evaluation, type SkippedImage } from "../../evaluate/evaluate.ts";
+import { answeredPart, type AnsweredPart, type Metrics } from "../../evaluate/metrics.ts";
+import type { ImageLimits } from "../../image/check-image.ts";
+import { loadBundle, type Bundle } from "../../model/bundle.ts";
+import { provenanceFile } from "../../model/manifest.ts";
+import { exists } from "../../model/replace-folder.ts";
+import { trainedModelDir } from "../../model/resolve-model.ts";
+import { startInference, type Inference } from "../../runtime/inference.ts";
+import { writeEvaluation, type EvaluationSubject } from "../../evaluate/evaluation-folder.ts";
+import { readResults, type EpochResult } from "../../train/results.ts";
+import { shardsDir } from "../data/prepare-data.ts";
+import { findModel } from "../find-model.ts";
+import { guardFolders } from "../guard-folders.ts";
+import { silentReporter, type Progress, type UseCaseOptions } from "../reporter.ts";
+
+export interface EvaluateModelOptions extends UseCaseOptions {
+  /** A bundle folder, its model.onnx, a released model's name or a `models:/` address; default: what was trained last, else the released model. */
+  readonly model?: string | undefined;
+  /** A folder or zip to evaluate instead of a split. */
+  readonly data?: string | undefined;
+  /** Default: test. */
+  readonly split?: Split | undefined;
+  /** Default: artifacts/evaluation. */
+  readonly out?: string | undefined;
+  /** Default: SERVAL_STATE_DIR, else .serval. */
+  readonly stateDir?: string | undefined;
+  /** Of pictures in `data`. Default: what the environment says. */
+  readonly limits?: ImageLimits | undefined;
+  /** False for the drawn sample: its figures must never be in the log of looks at the test split. Default: true. */
+  readonly recordLook?: boolean | undefined;
+  /** Links in `cwd` that may be written through, now and later. */
+  readonly followLink?: readonly string[] | undefined;
+}
+
+export interface EvaluateReport {
+  readonly model: { readonly name: string; readonly digest: string };
+  readonly data: EvaluationSubject["data"];
+  readonly metrics: Metrics;
+  /** How it does on what it answers, where the bundle has a threshold to abstain. */
+  readonly answered: AnsweredPart | null;
+  readonly skipped: readonly SkippedImage[];
+  /** The evaluation folder, relative to the working repository, and the files in it. */
+  readonly out: string;
+  readonly files: readonly string[];
+  /** What stands about this model in the log of looks at the test split; null where this was no such look. */
+  readonly look: RecordedLook | null;
+  readonly seconds: number;
+  /** Reasons not to trust the figures yet. */
+  readonly cautions: readonly Caution[];
+}
+
+export const evaluationDir: string = join("artifacts", "evaluation");
+
+/** Evaluates a model, writes the evaluation folder and, for the test split, the log of looks. */
+export async function evaluateModel(options: EvaluateModelOptions): Promise<EvaluateReport> {
+  const { cwd, split = "test", out = evaluationDir } = options;
+  const stateDir = options.stateDir ?? loadSettings().stateDir;
+  const startedAt = performance.now();
+  await guardFolders(cwd, options.followLink ?? [], [out]);
+  const bundle = await loadBundle(await modelToEvaluate(options));
+  const { name, preprocess, abstainBelow } = bundle.manifest;
+  const { width, height } = preprocess.crop ?? preprocess;
+  const inference = await startInference(bundle.model, { imageShape: [height, width] });
+  let result: EvaluatedData;
+  try {
+    result = await evaluate(options, split, bundle, inference);
+  } finally {
+    await inference.close();
+  }
+  const { evaluation, data } = result;
+
+  const model = { name, digest: bundle.digest };
+  const epochs = await runEpochs(bundle, resolve(cwd, stateDir));
+  const files = await writeEvaluation(resolve(cwd, out), evaluation, { model, data, abstainBelow, epochs });
+  const { metrics, skipped } = evaluation;
+  const isLook = "split" in data && data.split === "test" && (options.recordLook ?? true);
+  const look = isLook
+    ? await recordLook(
+        cwd,
+        {
+          date: new Date().toISOString().slice(0, 10),
+          modelName: name,
+          digest: bundle.digest,
+          dataVersion: data.version,
+          split: data.split,
+          count: metrics.count,
+          accuracy: metrics.accuracy,
+          accuracyInterval: metrics.accuracyInterval,
+          loss: metrics.loss,
+          command: `serval evaluate --model ${insideOf(cwd, bundle.dir)}`,
+        },
+        stateDir,
+      )
+    : null;
+  return {
+    model,
+    data,
+    metrics,
+    answered: answeredPart(evaluation, abstainBelow) ?? null,
+    skipped,
+    out: insideOf(cwd, resolve(cwd, out)),
+    files,
+    look,
+    seconds: (performance.now() - startedAt) / 1000,
+    cautions: findCautions({ split: "split" in data ? (data.split === "val" ? "validation" : data.split) : "evaluated", metrics }),
+  };
+}
+
+interface EvaluatedData {
+  readonly evaluation: Evaluation;
+  readonly data: EvaluationSubject["data"];
+}
+
+/** What was trained last comes first here: a released model has been evaluated already. */
+async function modelToEvaluate({ model, cwd, reporter, signal }: EvaluateModelOptions): Promise<string> {
+  const trained = join(cwd, trainedModelDir);
+  if (model === undefined && (await exists(join(trained, "bundle.json")))) return trained;
+  return (await findModel(model, { cwd, reporter, signal })).dir;
+}
+
+async function evaluate(
+  { cwd, data, limits = usualLimits(), reporter = silentReporter, signal }: EvaluateModelOptions,
+  split: Split,
+  bundle: Bundle,
+  inference: Inference,
+): Promise<EvaluatedData> {
+  let progress: Progress | undefined;
+  const common: EvaluateOptions = {
+    bundle,
+    inference,
+    ...(signal && { signal }),
+    onProgress(done, total) {
+      progress ??= reporter.progress("Evaluating", total, "images");
+      progress.update(done);
+    },
+  };
+  try {
+    if (data !== undefined) {
+      const source = await openSource(data, { cwd, signal });
+      try {
+        return { evaluation: await evaluateSource({ ...common, source, limits }), data: { source: data } };
+      } finally {
+        await source.close();
+      }
+    }
+    const shards = await openShards(join(cwd, shardsDir), { verify: [split] });
+    try {
+      if (shards.dataVersion !== bundle.manifest.dataVersion) {
+        reporter.warn(
+          `The model was trained on data version ${bundle.manifest.dataVersion.slice(0, 12)}; the prepared data is ${shards.dataVersion.slice(0, 12)}.`,
+        );
+      }
+      return { evaluation: await evaluateBundle({ ...common, shards, split }), data: { version: shards.dataVersion, split } };
+    } finally {
+      shards.close();
+    }
+  } finally {
+    progress?.end();
+  }
+}
+
+function usualLimits(): ImageLimits {
+  const { maxBodyBytes: maxBytes, maxPixels, maxDecodeMs } = loadSettings();
+  return { maxBytes, maxPixels, maxDecodeMs };
+}
+
+/** The epochs of the run that made the bundle, where its folder is still here. */
+async function runEpochs(bundle: Bundle, stateDir: string): Promise<readonly EpochResult[]> {
+  try {
+    const provenance = JSON.parse(await readFile(join(bundle.dir, provenanceFile), "utf8")) as { run?: unknown } | null;
+    const run = provenance?.run;
+    if (typeof run !== "string" || run === "" || basename(run) !== run) return [];
+    return await readResults(join(stateDir, "runs", run));
+  } catch {
+    // Curves are an extra: a bundle that came from elsewhere, or a damaged log, must not stop the evaluation.
+    return [];
+  }
+}
+
+/** A path as a person in `cwd` would write it, with forward slashes. */
+function insideOf(cwd: string, path: string): string {
+  const inside = relative(cwd, path);
+  return (inside === "" ? "." : inside.startsWith("..") ? path : inside).replaceAll("\\", "/");
+}

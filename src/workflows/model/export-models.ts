@@ -1,0 +1,100 @@
+import { basename, join, relative } from "node:path";
+import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
+import { paramsHash, type Params } from "../../config/params.ts";
+import { drawCheckImages } from "../../data/check-images.ts";
+import type { Shards } from "../../data/shards.ts";
+import { findCautions, type Caution } from "../../evaluate/cautions.ts";
+import { exportBundle, type ExportInput } from "../../export/export.ts";
+import { copyBundle, loadBundle, shortDigest } from "../../model/bundle.ts";
+import { headNetwork } from "../../train/head/head-network.ts";
+import { writeConfusionChart } from "../../train/run-charts.ts";
+import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
+import { scratchNetwork } from "../../train/train-plan.ts";
+import type { TrainingTracker } from "./track-training.ts";
+
+/** A bundle that a training wrote, with its figures on the validation split. */
+export interface ExportedModel {
+  /** Relative to the working folder. */
+  readonly dir: string;
+  readonly version: string;
+  readonly epoch: number;
+  readonly accuracy: number;
+  readonly loss: number;
+}
+
+export interface ExportedModels {
+  readonly best: ExportedModel;
+  readonly final: ExportedModel;
+  /** Reasons not to trust the best one yet. */
+  readonly cautions: readonly Caution[];
+}
+
+export interface TrainedWork {
+  readonly cwd: string;
+  readonly params: Params;
+  readonly shards: Shards;
+  readonly runDir: string;
+  readonly backbone: LoadedBackbone | undefined;
+  readonly init: InitialWeights | undefined;
+  readonly outcome: TrainOutcome;
+  /** Comes first on the model card. */
+  readonly notice: string | undefined;
+  readonly tracker: TrainingTracker | undefined;
+}
+
+/** Writes artifacts/best and artifacts/final, and the confusion matrix of the best one into the run folder. */
+export async function exportModels(work: TrainedWork): Promise<ExportedModels> {
+  const { cwd, backbone, shards, runDir, outcome, tracker } = work;
+  const shared = await sharedInput(work);
+  let cautions: readonly Caution[] = [];
+  const write = async (role: "best" | "final", chosen: number): Promise<ExportedModel> => {
+    const dir = join(cwd, "artifacts", role);
+    const epoch = { chosen, trained: outcome.epochs };
+    const provenance = { ...shared.provenance, epoch: chosen };
+    const { bundle, metrics } = await exportBundle({ ...shared, dir, weights: outcome[role], epoch, provenance });
+    if (role === "best") {
+      cautions = findCautions({ split: "validation", metrics, epoch });
+      await writeConfusionChart(runDir, shards.labels, metrics.confusion);
+    }
+    await tracker?.logModel(role, bundle.dir, chosen, metrics);
+    return { dir: relative(cwd, dir), version: shortDigest(bundle), epoch: chosen, accuracy: metrics.accuracy, loss: metrics.loss };
+  };
+  const best = await write("best", outcome.bestEpoch);
+  const final = backbone ? await copyBest(cwd, best) : await write("final", outcome.epochs);
+  return { best, final, cautions };
+}
+
+/** What both bundles have in common. */
+async function sharedInput(work: TrainedWork): Promise<Omit<ExportInput, "dir" | "weights" | "epoch">> {
+  const { params, shards, runDir, backbone, init, outcome, notice } = work;
+  const { train, model } = params;
+  const { cropSize, threads, seed } = train;
+  return {
+    ...model,
+    network: backbone ? headNetwork(backbone, shards.labels.length) : scratchNetwork(train, shards),
+    parameters: backbone ? { backbone: train.backbone, strategy: "head", cropSize, seed } : { ...train },
+    cropSize,
+    threads,
+    seed,
+    init,
+    shards,
+    paramsHash: paramsHash(params),
+    checkImages: await drawCheckImages(),
+    ...(notice !== undefined && { notice }),
+    provenance: {
+      run: basename(runDir),
+      createdAt: new Date().toISOString(),
+      seconds: outcome.seconds,
+      lowering: outcome.lowering,
+      threads: outcome.threads,
+      ...(init && { init: { name: init.name, digest: init.digest } }),
+    },
+  };
+}
+
+/** A classifier on a backbone has one optimum: the last model is the best one. */
+async function copyBest(cwd: string, best: ExportedModel): Promise<ExportedModel> {
+  const dir = join("artifacts", "final");
+  await copyBundle(await loadBundle(join(cwd, best.dir)), join(cwd, dir));
+  return { ...best, dir };
+}

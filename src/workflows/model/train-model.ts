@@ -1,0 +1,160 @@
+import { readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { stringify as stringifyYaml } from "yaml";
+import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
+import { loadParams, type Params } from "../../config/params.ts";
+import { loadSettings } from "../../config/settings.ts";
+import { openShards, type Shards } from "../../data/shards.ts";
+import { ServalError } from "../../errors/serval-error.ts";
+import type { Caution } from "../../evaluate/cautions.ts";
+import { readIfThere, writeFileAtomic } from "../../files.ts";
+import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
+import { checkHeadJob } from "../../train/head/train-head.ts";
+import { writeResultsChart } from "../../train/run-charts.ts";
+import { readResults, resultsFile } from "../../train/results.ts";
+import { createRun, findRun } from "../../train/run-folder.ts";
+import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
+import { checkConfig } from "../../train/train-plan.ts";
+import { shardsDir } from "../data/prepare-data.ts";
+import { guardFolders } from "../guard-folders.ts";
+import { silentReporter, type Reporter, type UseCaseOptions } from "../reporter.ts";
+import { openTracking } from "../tracking-connection.ts";
+import { exportModels, type ExportedModels } from "./export-models.ts";
+import { fitHead } from "./fit-head.ts";
+import { trackTraining, type TrainingTracker, type TrainingTracking } from "./track-training.ts";
+import { trainNetwork, type TrainingWatch } from "./train-network.ts";
+import { loadInitialWeights, loadNamedBackbone, warnOfOldShards } from "./training-start.ts";
+
+export interface TrainModelOptions extends UseCaseOptions {
+  /** Default: params.yaml. */
+  readonly params?: Params | undefined;
+  /** true: the latest run; text: that run. */
+  readonly resume?: boolean | string | undefined;
+  /** Saves a checkpoint after so many steps as well as every minute. */
+  readonly checkpointEverySteps?: number | undefined;
+  /** Holds runs/. Default: SERVAL_STATE_DIR, else .serval. */
+  readonly stateDir?: string | undefined;
+  /** Where the run is logged. Default: the server that MLFLOW_TRACKING_URI names, else the store in the state folder. null: nowhere but in its folder. */
+  readonly tracking?: TrackingClient | null | undefined;
+  /** Comes first on the model card. */
+  readonly notice?: string | undefined;
+  /** Links in `cwd` that may be written through, now and later. */
+  readonly followLink?: readonly string[] | undefined;
+}
+
+export interface TrainReport extends ExportedModels {
+  readonly run: string;
+  readonly seconds: number;
+  readonly imagesPerSecond: number;
+  readonly waitShare: number;
+  readonly lowering: string;
+  readonly threads: number;
+  /** Null where the run was not logged. */
+  readonly tracking: TrainingTracking | null;
+  /** Reasons not to trust the result yet. */
+  readonly cautions: readonly Caution[];
+}
+
+const argsFile = "args.yaml";
+const checkpointEverySeconds = 60;
+
+/** Trains on data/processed, logs the run, and writes the run folder, artifacts/best and artifacts/final. */
+export async function trainModel(options: TrainModelOptions): Promise<TrainReport> {
+  const { cwd, notice, reporter = silentReporter, signal = new AbortController().signal } = options;
+  const params = options.params ?? (await loadParams(cwd));
+  const { mlflowTrackingUri, stateDir: usualStateDir } = loadSettings();
+  const stateDir = options.stateDir ?? usualStateDir;
+  const written = ["artifacts/best", "artifacts/final", "artifacts/training", join(stateDir, "runs")];
+  await guardFolders(cwd, options.followLink ?? [], written);
+  const client = options.tracking === undefined ? await openTracking(cwd, { mlflowTrackingUri, stateDir }, reporter) : options.tracking;
+  const shards = await openShards(join(cwd, shardsDir), { verify: ["train", "val"] });
+  let tracker: TrainingTracker | undefined;
+  try {
+    warnOfOldShards(params, shards, reporter);
+    // Before a run folder is made: a mistake in the parameters leaves nothing behind.
+    const start = await checkStart(params, shards, { cwd, reporter, signal });
+    const runDir = await openRun(options, params, stateDir);
+    const run = basename(runDir);
+    if (client) tracker = await trackTraining({ client, cwd, runDir, params, data: shards, init: start.init }, reporter);
+    const work = { ...start, options, params, shards, runDir, stateDir };
+    const outcome = await train(work, { run, tracker, reporter, signal });
+    await writeResultsChart(runDir, await readResults(runDir));
+    // At a place that does not change with the run, for `dvc plots`.
+    await writeFileAtomic(join(cwd, "artifacts/training", resultsFile), await readFile(join(runDir, resultsFile)));
+    const { best, final, cautions } = await exportModels({ ...start, cwd, params, shards, runDir, outcome, notice, tracker });
+    const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
+    const tracking = (await tracker?.finish(outcome)) ?? null;
+    return { run, best, final, seconds, imagesPerSecond, waitShare, lowering, threads, tracking, cautions };
+  } catch (error) {
+    await tracker?.abandon(signal.aborted ? "KILLED" : "FAILED");
+    throw error;
+  } finally {
+    shards.close();
+  }
+}
+
+/** What a training begins with: a backbone, the weights of another model, or neither. */
+interface TrainingStart {
+  readonly backbone: LoadedBackbone | undefined;
+  readonly init: InitialWeights | undefined;
+}
+
+/** Throws E_PARAMS and its like where this data cannot be trained on as the parameters say. */
+async function checkStart(
+  params: Params,
+  shards: Shards,
+  options: { readonly cwd: string; readonly reporter: Reporter; readonly signal: AbortSignal },
+): Promise<TrainingStart> {
+  const backbone = await loadNamedBackbone(params, options.cwd);
+  if (backbone) checkHeadJob({ config: params.train, backbone, shards });
+  else checkConfig(params.train, shards);
+  const init = backbone ? undefined : await loadInitialWeights(params, shards.labels, options);
+  return { backbone, init };
+}
+
+function wantsResume({ resume }: TrainModelOptions): boolean {
+  return resume !== undefined && resume !== false;
+}
+
+/** A run folder that says what the run was given; throws E_RESUME_MISMATCH where an earlier one was given something else. */
+async function openRun(options: TrainModelOptions, { data, prepare, train, model }: Params, stateDir: string): Promise<string> {
+  const { cwd, resume } = options;
+  const args = stringifyYaml({ data, prepare, train, model });
+  if (wantsResume(options)) {
+    const runDir = await findRun(cwd, typeof resume === "string" ? resume : undefined, stateDir);
+    await checkArgs(runDir, args);
+    return runDir;
+  }
+  const runDir = await createRun(cwd, stateDir);
+  await writeFileAtomic(join(runDir, argsFile), args);
+  return runDir;
+}
+
+async function checkArgs(runDir: string, args: string): Promise<void> {
+  const before = await readIfThere(join(runDir, argsFile));
+  if (before === args) return;
+  throw new ServalError(
+    "E_RESUME_MISMATCH",
+    before === undefined ? `${join(runDir, argsFile)} is missing.` : `The parameters differ from ${join(runDir, argsFile)}.`,
+  );
+}
+
+interface TrainingWork extends TrainingStart {
+  readonly options: TrainModelOptions;
+  readonly params: Params;
+  readonly shards: Shards;
+  readonly runDir: string;
+  readonly stateDir: string;
+}
+
+async function train(
+  { options, params, shards, runDir, stateDir, backbone, init }: TrainingWork,
+  watch: TrainingWatch,
+): Promise<TrainOutcome> {
+  const { cwd, checkpointEverySteps = 0 } = options;
+  const config = params.train;
+  if (backbone) return await fitHead({ config, backbone, shards, runDir, cacheDir: resolve(cwd, stateDir, "features") }, watch);
+  const resume = wantsResume(options);
+  const folder = join(cwd, shardsDir);
+  return await trainNetwork({ config, init, shardsDir: folder, runDir, resume, checkpointEverySeconds, checkpointEverySteps }, watch);
+}

@@ -1,0 +1,76 @@
+import { ServalError } from "../../errors/serval-error.ts";
+import type { InitialWeights, TrainEvent, TrainJob, TrainOutcome } from "../../train/train-job.ts";
+import { trainInThread } from "../../train/training-thread.ts";
+import type { Progress, Reporter } from "../reporter.ts";
+import type { TrainingTracker } from "./track-training.ts";
+
+/** What watches a training, and may stop it. */
+export interface TrainingWatch {
+  /** Name of the run. */
+  readonly run: string;
+  readonly tracker: TrainingTracker | undefined;
+  readonly reporter: Reporter;
+  readonly signal: AbortSignal;
+}
+
+/** Trains a network in a thread, and tells how far it is. */
+export async function trainNetwork(job: TrainJob, { run, tracker, reporter, signal }: TrainingWatch): Promise<TrainOutcome> {
+  let progress: Progress | undefined;
+  let firstStep = 0;
+  let total = 0;
+  const onEvent = (event: TrainEvent): void => {
+    switch (event.type) {
+      case "start":
+        reporter.line(
+          `Run ${run}: ${event.parameters.toLocaleString("en")} parameters, ${event.epochs} epochs, ${event.lowering}, ${event.threads} threads`,
+        );
+        if (job.init) reporter.line(describeInit(job.init, Math.min(job.config.freezeEpochs, job.config.epochs)));
+        [firstStep, total] = [event.stepsDone, event.steps];
+        if (firstStep > 0) reporter.line(`Going on after step ${firstStep} of ${total}.`);
+        progress = reporter.progress("Training", total - firstStep);
+        break;
+      case "step":
+        tracker?.logStep(event);
+        progress?.update(
+          event.stepsDone - firstStep,
+          `epoch ${event.epoch}/${job.config.epochs}  loss ${event.loss.toFixed(3)}  accuracy ${percent(event.accuracy)}  ${Math.round(event.imagesPerSecond)} images/s`,
+        );
+        break;
+      case "epoch": {
+        const { result, best } = event;
+        tracker?.logEpoch(result);
+        progress?.end(
+          `epoch ${result.epoch}/${job.config.epochs}  loss ${result.trainLoss.toFixed(3)}  validation: loss ${result.valLoss.toFixed(3)}, accuracy ${percent(result.valAccuracy)}${best ? " (best so far)" : ""}  ${Math.round(result.imagesPerSecond)} images/s`,
+        );
+        break;
+      }
+      case "note":
+        progress?.end();
+        reporter.warn(event.text);
+        break;
+    }
+  };
+  try {
+    return await trainInThread(job, onEvent, signal);
+  } catch (error) {
+    if (!(error instanceof ServalError) || error.code !== "E_DISK_FULL") throw error;
+    // The same command again would begin a new run.
+    throw new ServalError(error.code, error.message, {
+      cause: error,
+      hint: `Free some space, then go on with \`serval train --resume ${run}\`.`,
+    });
+  } finally {
+    progress?.end();
+  }
+}
+
+function describeInit({ name, digest, keepsHead }: InitialWeights, freezeEpochs: number): string {
+  const head = keepsHead ? "with its classifier" : "with a new classifier";
+  const frozen =
+    freezeEpochs > 0 ? `; only the classifier learns in the first ${freezeEpochs === 1 ? "epoch" : `${freezeEpochs} epochs`}` : "";
+  return `Fine-tuning ${name} version ${digest.slice(0, 12)}, ${head}${frozen}.`;
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
