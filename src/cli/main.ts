@@ -107,6 +107,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     onStop: "finish",
     load: () => import("./commands/service/deploy.ts"),
   },
+  "check-backup": {
+    summary: "Say whether a backup can be restored and stays in its volumes; scripts/restore.sh asks it.",
+    onStop: "end",
+    load: () => import("./commands/service/check-backup.ts"),
+  },
   smoke: { summary: "Check from outside that a running service works.", onStop: "end", load: () => import("./commands/service/smoke.ts") },
 };
 

@@ -111,6 +111,7 @@ const works: Readonly<Record<string, Prepare>> = {
     () => ["models", "show", "models:/colours"],
     (url) => ({ MLFLOW_TRACKING_URI: url }),
   ),
+  "check-backup": async (dir, atEnd) => await pipe(join(dir, "backup.tar.gz"), ["check-backup", "backup.tar.gz"], atEnd),
   smoke: network((url) => ["smoke", url, "--wait", "60"]),
   status: async (dir) => {
     const stages = Array.from({ length: 20_000 }, (_, i) => `  s${i}:\n    cmd: echo ${i}\n    outs: [out/${i}]\n`);
