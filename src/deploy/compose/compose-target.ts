@@ -81,6 +81,7 @@ class ComposeTarget implements Target {
     }
     // The engine may still have been stopping it for the deploy that was killed.
     if (good?.running && survey.unproven.length > 0) await this.#startAgain(good.id);
+    if (good?.id === survey.good?.id) await this.#startSiblings(survey.siblings.filter(({ running }) => !running).map(({ id }) => id));
     if (good) {
       await this.#noteModel(good);
       await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
@@ -177,8 +178,7 @@ class ComposeTarget implements Target {
     const [candidate, before] = [this.#candidate, this.#before];
     try {
       if (before) await this.#startAgain(before.id);
-      // One is enough to serve; the proxy sends the others requests as soon as they answer.
-      for (const id of before?.siblings ?? []) await this.#engine.ask(["start", id]);
+      await this.#startSiblings(before?.siblings ?? []);
     } finally {
       // Also where that one does not start any more: a version that failed is not left to serve.
       if (candidate) {
@@ -288,6 +288,11 @@ class ComposeTarget implements Target {
         if (!ended || tried === mostStarts) throw error;
       }
     }
+  }
+
+  /** One is enough to serve; the proxy sends the others requests as soon as they answer. */
+  async #startSiblings(ids: readonly string[]): Promise<void> {
+    for (const id of ids) await this.#engine.ask(["start", id]);
   }
 
   /** Stops a container after it answered what it has, and removes it. One that no request reaches is only removed. */

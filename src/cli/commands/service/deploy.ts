@@ -95,7 +95,7 @@ It ends with
   1  the version before serves: the new one cannot be pulled, does not become ready, fails a test, or is worse when watched
   2  nothing was done: the command line, the engine or the configuration is not ready, or another deploy is running
   3  nothing serves: the new version failed, and there is none to go back to, or that one fails too
-  130  the version before serves: you stopped it
+  130  you stopped it: it says what serves, and the next deploy, or --undo, removes what was not found good
 `;
 
 /** Deploys and prints a line for each step. Throws after the report when the version does not serve. */
@@ -164,6 +164,7 @@ const outcomes: Readonly<Record<Outcome, (report: RolloutReport) => string>> = {
   deployed: ({ serving, seconds }) => `${describeRelease(serving)} serves, after ${seconds} s in all.`,
   refused: ({ version, serving, seconds }) =>
     `${version ?? "The version before"} does not serve. ${describeRelease(serving)} goes on serving (${seconds} s).`,
+  stopped: () => "Stopped before it was done.",
   down: ({ version }) => `${version ?? "The version before"} does not serve, and no other version does.`,
 };
 
@@ -174,5 +175,5 @@ function describeOutcome(report: RolloutReport): string {
 /** The report's error, with the code that says what serves now. */
 function asError({ outcome, error }: RolloutReport): ServalError {
   const code: ErrorCode = outcome === "down" ? "E_DEPLOY_DOWN" : error?.code === "E_INTERRUPTED" ? "E_INTERRUPTED" : "E_DEPLOY_REFUSED";
-  return new ServalError(code, error?.message ?? "", code === "E_DEPLOY_REFUSED" && error ? { hint: error.hint } : {});
+  return new ServalError(code, error?.message ?? "", code !== "E_DEPLOY_DOWN" && error ? { hint: error.hint } : {});
 }
