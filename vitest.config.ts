@@ -10,8 +10,6 @@ const config: ViteUserConfig = defineConfig({
     coverage: {
       provider: "v8",
       include: ["src/**"],
-      // These speak to a container engine and nothing else: tests/containers runs them, against a real one.
-      exclude: ["src/deploy/{compose/compose-containers,compose/compose-project,compose/compose-target,engine,stack/stack-target}.ts"],
       reporter: ["text-summary", "lcov"],
       // Threads and child processes count as well: what trains, answers and runs as a command is in them.
       autoAttachSubprocess: true,

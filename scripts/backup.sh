@@ -97,6 +97,10 @@ PROGRAM
 tar --create --gzip --file "$work/archive" --warning=no-file-changed --warning=no-file-removed --anchored --no-wildcards \
   --exclude-from "$work/left-out" --directory "$work" databases --directory / files || [[ $? == 1 ]]
 tar --list --gzip --file "$work/archive" > /dev/null
+# Trainings name artifacts as they like.
+if ! node /app/dist/cli/main.js check-backup "$work/archive" > /dev/null; then
+  echo "The archive is whole, but scripts/restore.sh will refuse it, unless with --any-name for the sake of a name. Rename or remove what is named above." >&2
+fi
 chmod 600 "$work/archive"
 chown "$owner" "$work/archive"
 sync "$work/archive"

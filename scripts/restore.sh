@@ -2,17 +2,23 @@
 # Puts a backup of scripts/backup.sh back into the volumes of deployment/docker-compose.yml or stack.yaml, on this machine or another.
 #   scripts/restore.sh ARCHIVE              into volumes that are not there, or empty
 #   scripts/restore.sh --replace ARCHIVE    in place of what they hold
-# Stop what uses them first (docker compose stop; docker service scale STACK_cats-dogs-classifier=0). What a volume holds is removed only after the whole archive was unpacked and
-# checked: an archive is not trusted (scripts/unpack-backup.sh says what is refused).
+#   --any-name                              also files whose names are a danger elsewhere: in folders of tools (.git, .dvc, .serval),
+#                                           called as a device of Windows (aux.json), with backslashes or control characters
+# Stop what uses them first (docker compose stop; docker service scale STACK_cats-dogs-classifier=0). What a volume holds is removed only after the whole archive was checked and
+# unpacked: an archive is not trusted (`serval check-backup` says what is refused).
 #   COMPOSE_PROJECT_NAME, SERVAL_IMAGE: as for backup.sh
 set -euo pipefail
-replace=no
+replace=no names=safe
 archives=()
 for argument in "$@"; do
-  if [[ $argument == --replace ]]; then replace=yes; else archives+=("$argument"); fi
+  case $argument in
+    --replace) replace=yes ;;
+    --any-name) names=any ;;
+    *) archives+=("$argument") ;;
+  esac
 done
 archive=${archives[0]:-}
-[[ ${#archives[@]} == 1 && $archive != -* ]] || { echo "Usage: scripts/restore.sh [--replace] ARCHIVE" >&2; exit 2; }
+[[ ${#archives[@]} == 1 && $archive != -* ]] || { echo "Usage: scripts/restore.sh [--replace] [--any-name] ARCHIVE" >&2; exit 2; }
 [[ -f $archive ]] || { echo "There is no file $archive." >&2; exit 2; }
 archive=$(cd "$(dirname "$archive")" && pwd)/$(basename "$archive")
 cd "$(dirname "$0")/.."
@@ -31,6 +37,6 @@ done
 [[ ${#mounts[@]} -gt 0 ]] || die "$archive holds none of these volumes: $volumes. Nothing was changed."
 
 docker run --rm --interactive --user 0 --network none --entrypoint bash "${mounts[@]}" --volume "$archive:/archive:ro" \
-  "$image" -s -- "$replace" "$(grep --only-matching '^databases/[^/]*/' <<<"$listed" | sort --unique)" \
+  "$image" -s -- "$replace" "$names" "$(grep --only-matching '^databases/[^/]*/' <<<"$listed" | sort --unique)" \
   <scripts/unpack-backup.sh || die "Nothing was restored: see above."
 echo "Restored to the project $project from $archive."

@@ -11,20 +11,29 @@ const nameBytes = 255;
 /** Below the 4,096 of Linux, with room for the folder before it. */
 const pathBytes = 3072;
 
+export interface PathRules {
+  /**
+   * The path is for a folder of Linux where none of the tools works, such as a container's volume: `.git`, `aux` and a backslash are
+   * names like others there. What leads out of the folder is refused all the same.
+   */
+  readonly anyName?: boolean;
+}
+
 /**
  * What is wrong with a path that came from a file, an archive or a server, as the end of a sentence; undefined where it is safe. A safe
  * path lies below whatever folder it is joined to, on Linux, macOS and Windows, and in no folder of Git, DVC or Serval. The
  * file need not exist, and links are not looked at: that is the work of `LinkGuard`.
  */
-export function findPathFault(path: string): string | undefined {
+export function findPathFault(path: string, { anyName = false }: PathRules = {}): string | undefined {
   if (path === "") return "is empty";
   if (!path.isWellFormed()) return "holds half of a character";
-  if (/\p{Cc}/u.test(path)) return "holds a control character";
-  if (path.includes("\\")) return "holds a backslash, which separates folders on Windows";
+  if (path.includes("\0")) return "holds a control character";
+  if (!anyName && /\p{Cc}/u.test(path)) return "holds a control character";
+  if (!anyName && path.includes("\\")) return "holds a backslash, which separates folders on Windows";
   if (path.startsWith("/")) return "is absolute";
   if (Buffer.byteLength(path) > pathBytes) return `has more than ${pathBytes} bytes`;
   for (const name of path.split("/")) {
-    const fault = findNameFault(name);
+    const fault = findNameFault(name, anyName);
     if (fault !== undefined) return fault;
   }
   return undefined;
@@ -34,10 +43,12 @@ export function isSafePath(path: string): boolean {
   return findPathFault(path) === undefined;
 }
 
-function findNameFault(name: string): string | undefined {
+function findNameFault(name: string, anyName: boolean): string | undefined {
   if (name === "") return "holds two slashes in a row, or ends in one";
   const shown = JSON.stringify(name);
   if (Buffer.byteLength(name) > nameBytes) return `holds a name of more than ${nameBytes} bytes`;
+  if (name === "." || name === "..") return `holds the name ${shown}, which is not that of a file`;
+  if (anyName) return undefined;
   const folded = foldName(name);
   // `...` as well: Windows drops the dots, and what is left is the folder itself.
   if (folded === "") return `holds the name ${shown}, which is not that of a file`;
@@ -67,14 +78,14 @@ export type ResolvedPath = { readonly path: string; readonly fault?: undefined }
  * Resolves a path that a file in the folder `dir` (relative to the root) names. `..` is fine where the result lies below the
  * root and is safe: `../data` in `sub/dvc.yaml`.
  */
-export function resolveBelow(dir: string, path: string): ResolvedPath {
+export function resolveBelow(dir: string, path: string, rules: PathRules = {}): ResolvedPath {
   if (path === "") return { fault: "is empty" };
   if (path.startsWith("/")) return { fault: "is absolute" };
   const full = posix.join(dir, path).replace(/\/$/, "");
   if (full === "..") return { fault: "lies outside the repository" };
   if (full.startsWith("../")) return { fault: "lies outside the repository" };
   if (full === ".") return { path: "" };
-  const fault = findPathFault(full);
+  const fault = findPathFault(full, rules);
   return fault === undefined ? { path: full } : { fault };
 }
 

@@ -20,6 +20,7 @@ interface Verb {
 /** The full list of verbs; docs/cli.md is generated from it and from each verb's --help. */
 export const VERBS: Readonly<Record<string, Verb>> = {
   up: {
+    // It serves or trains: a stop takes as long as that of `serve` or `train`.
     summary: "Serve the released model, or train one on a drawn sample and serve that.",
     onStop: "finish",
     load: () => import("./commands/project/up.ts"),
@@ -104,8 +105,13 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   serve: { summary: "Serve a model over HTTP.", onStop: "finish", load: () => import("./commands/service/serve.ts") },
   deploy: {
     summary: "Replace the version that serves without a lost request, and go back by itself when the new one is worse.",
-    onStop: "finish",
+    onStop: "tidy",
     load: () => import("./commands/service/deploy.ts"),
+  },
+  "check-backup": {
+    summary: "Say whether a backup can be restored and stays in its volumes; scripts/restore.sh asks it.",
+    onStop: "end",
+    load: () => import("./commands/service/check-backup.ts"),
   },
   smoke: { summary: "Check from outside that a running service works.", onStop: "end", load: () => import("./commands/service/smoke.ts") },
 };

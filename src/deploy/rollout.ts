@@ -3,7 +3,8 @@ import { countersBetween, type Counters } from "./counters.ts";
 import { compareLatency } from "./checks/latency.ts";
 import { waitUntilReady } from "./checks/readiness.ts";
 import { runSmoke } from "./checks/smoke.ts";
-import type { PreviousRelease, Release, Standing, Target } from "./target.ts";
+import { describeStopped } from "./stopped.ts";
+import type { Observation, PreviousRelease, Release, Standing, Target } from "./target.ts";
 import { watchRollout, type Seen, type WatchReport } from "./watch.ts";
 
 export interface RolloutOptions {
@@ -34,14 +35,14 @@ export interface RolloutStep {
   readonly seconds: number;
 }
 
-/** deployed: the new version serves; refused: the version before does; down: none does. */
-export type Outcome = "deployed" | "refused" | "down";
+/** deployed: the new version serves; refused: the version before does; down: none does; stopped: the error says what serves. */
+export type Outcome = "deployed" | "refused" | "down" | "stopped";
 
 export interface RolloutReport {
   readonly target: string;
   readonly outcome: Outcome;
   readonly version: string | null;
-  /** What serves at the end. */
+  /** What serves at the end; of a deploy that was stopped, what served at the beginning. */
   readonly serving: Release | null;
   /** What served at the beginning. */
   readonly before: Release | null;
@@ -54,8 +55,9 @@ export interface RolloutReport {
 
 /**
  * Replaces the version that serves, without a lost request: what a killed deploy left is put right, the new version is
- * started beside the old one and tested, gets requests beside it, and alone. When anything fails, or `signal` aborts, the version
- * before serves as it did. Throws E_DEPLOY_NOT_READY and E_USAGE, with nothing changed; all else is in the report.
+ * started beside the old one and tested, gets requests beside it, and alone. When anything fails, the version before serves as
+ * it did. When `signal` aborts, it ends at once, whatever is under way: something serves at each moment, and the next deploy puts
+ * the rest right. Throws E_DEPLOY_NOT_READY and E_USAGE, with nothing changed; all else is in the report.
  */
 export async function rollOut(target: Target, options: RolloutOptions): Promise<RolloutReport> {
   return await new Rollout(target, options).run();
@@ -67,7 +69,8 @@ class Rollout {
   readonly #startedAt = performance.now();
   readonly #steps: RolloutStep[] = [];
   #version: string | null = null;
-  #before: Release | null = null;
+  /** Undefined until it was looked up. */
+  #before: Release | null | undefined;
   #watched: WatchReport | null = null;
 
   constructor(target: Target, options: RolloutOptions) {
@@ -77,7 +80,6 @@ class Rollout {
   }
 
   async run(): Promise<RolloutReport> {
-    const { signal } = this.#options;
     let release: Release;
     let standing: Standing;
     try {
@@ -95,11 +97,10 @@ class Rollout {
     } catch (error) {
       const known = toServalError(error);
       if (known.code === "E_DEPLOY_NOT_READY" || known.code === "E_USAGE") throw error;
-      return this.#report(this.#before ? "refused" : "down", this.#before, error);
+      return this.#report(this.#before ? "refused" : "down", this.#before ?? null, error);
     }
     try {
       await this.#bringIn(release);
-      signal?.throwIfAborted();
       await this.#step("commit", async () => [await this.#target.commit(), `${release.version} is the version that passed last`] as const);
       return this.#report("deployed", release, null);
     } catch (error) {
@@ -110,9 +111,9 @@ class Rollout {
   async #bringIn(release: Release): Promise<void> {
     const { waitMs, watchSeconds, apiKey, signal } = this.#options;
     const target = this.#target;
-    const countersAtFirst = (await target.observe().catch(() => null))?.before ?? null;
+    const observe = async (): Promise<Observation> => await unlessStopped(async () => await target.observe(), signal);
+    const countersAtFirst = (await observe().catch(() => null))?.before ?? null;
     const url = await this.#step("start", async () => {
-      signal?.throwIfAborted();
       const started = await target.start(release);
       return [started.url, `beside the version before, at ${started.url}`] as const;
     });
@@ -122,7 +123,7 @@ class Rollout {
     );
     await this.#step("smoke", async () => [undefined, await smoke(url, this.#options)] as const);
     // Before the next step: what that asks of the version before is quick, and none of its users' requests.
-    const earlier = between(countersAtFirst, (await target.observe()).before);
+    const earlier = between(countersAtFirst, (await observe()).before);
     await this.#step(
       "latency",
       async () => [undefined, await compareLatency(url, await target.addressBefore(), { apiKey, signal })] as const,
@@ -148,7 +149,8 @@ class Rollout {
   }
 
   async #takeBack(failure: unknown): Promise<RolloutReport> {
-    const log = await this.#target.log().catch(() => "");
+    if (this.#options.signal?.aborted) return this.#report("stopped", this.#before ?? null, failure);
+    const log = await unlessStopped(async () => await this.#target.log(), this.#options.signal).catch(() => "");
     if (log !== "") this.#note("log", false, log);
     try {
       const serving = await this.#step("take back", async () => {
@@ -180,9 +182,10 @@ class Rollout {
   }
 
   async #step<T>(name: string, work: () => Promise<readonly [T, string]>): Promise<T> {
+    this.#options.signal?.throwIfAborted();
     const startedAt = performance.now();
     try {
-      const [value, message] = await work();
+      const [value, message] = await unlessStopped(work, this.#options.signal);
       this.#note(name, true, message, startedAt);
       return value;
     } catch (error) {
@@ -197,21 +200,43 @@ class Rollout {
     this.#options.onStep?.(step);
   }
 
+  #whenStopped(): ServalError {
+    const { message } = toServalError(this.#options.signal?.reason);
+    const last = this.#steps.at(-1);
+    const when = last === undefined ? "" : ` ${last.passed ? "after" : "during"} the step "${last.name}"`;
+    const state = describeStopped({ step: last?.name ?? "stand", before: this.#before, version: this.#version });
+    return new ServalError("E_INTERRUPTED", `${message.replace(/\.$/, "")}${when}. ${state}`, {
+      hint: "The next `serval deploy VERSION`, or `serval deploy --undo`, removes what was not found good.",
+    });
+  }
+
   #report(outcome: Outcome, serving: Release | null, error: unknown): RolloutReport {
-    const { signal } = this.#options;
-    const known = error === null ? null : toServalError(signal?.aborted ? signal.reason : error);
+    const stopped = error !== null && this.#options.signal?.aborted === true;
+    const known = error === null ? null : stopped ? this.#whenStopped() : toServalError(error);
     return {
       target: this.#target.name,
-      outcome,
+      outcome: stopped ? "stopped" : outcome,
       version: this.#version,
-      serving,
-      before: this.#before,
+      serving: stopped ? (this.#before ?? null) : serving,
+      before: this.#before ?? null,
       steps: this.#steps,
       watch: this.#watched && { candidate: this.#watched.candidate, beside: this.#watched.beside },
       seconds: Number(((performance.now() - this.#startedAt) / 1000).toFixed(1)),
       error: known && { code: known.code, message: known.message, hint: known.hint },
     };
   }
+}
+
+/** The result of `work`, or what the signal was aborted with: then nothing waits for the rest of it. */
+async function unlessStopped<T>(work: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return await work();
+  return await new Promise<T>((resolve, reject) => {
+    const stop = (): void => reject(signal.reason as Error);
+    signal.addEventListener("abort", stop, { once: true });
+    void work()
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener("abort", stop));
+  });
 }
 
 async function smoke(url: string, { maxLatencyMs, apiKey, signal }: RolloutOptions): Promise<string> {

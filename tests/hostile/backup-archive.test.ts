@@ -1,10 +1,11 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 const script = join(import.meta.dirname, "../../scripts/unpack-backup.sh");
+const program = join(import.meta.dirname, "../../src/cli/main.ts");
 let dir: string;
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), "serval-backup-"));
@@ -20,15 +21,16 @@ async function put(path: string, text: string): Promise<void> {
 }
 
 /** Restores the archive in place of what the volumes hold. */
-function unpack(archive: string, databases = ""): { status: number | null; stderr: string } {
-  const args = ["-c", 'bash -s -- yes "$0" "$1" "$2" < "$3"', databases, join(dir, "volumes"), archive, script];
+function unpack(archive: string, databases = "", names = "safe"): { status: number | null; stderr: string } {
+  const args = ["-c", 'bash -s -- yes "$0" "$1" "$2" "$3" "$4" < "$5"', names, databases, join(dir, "volumes"), archive, program, script];
   const { status, stderr } = spawnSync("bash", args, { encoding: "utf8" });
   return { status, stderr };
 }
 
+let archives = 0;
 /** Packs parts of `content`, as scripts/backup.sh does. */
 function pack(...args: string[]): string {
-  const archive = join(dir, "archive.tar.gz");
+  const archive = join(dir, `archive${++archives}.tar.gz`);
   execFileSync("tar", ["--create", "--gzip", "--file", archive, "--directory", join(dir, "content"), ...args], { stdio: "ignore" });
   return archive;
 }
@@ -64,42 +66,135 @@ test.each([
   await whole();
   await symlink(target, join(dir, "content/files/models/link"));
   const { status, stderr } = unpack(pack("files"));
-  expect([status, stderr]).toEqual([1, expect.stringContaining(`The archive holds link, a link to ${target}`)]);
+  expect([status, stderr]).toEqual([
+    1,
+    expect.stringContaining(`The archive holds "files/models/link", a link to "${target}": expected one that stays in its volume.`),
+  ]);
   await expectUntouched();
 });
 
-test("a database behind a link is refused before it is written", async () => {
+test.each([
+  ["in its volume", "v3", '"models/link" is there twice, as a folder and as a link'],
+  ["out of it", "../../../../victim", '"files/models/link", a link to "../../../../victim"'],
+])("a database behind a link that leads to a place %s is refused before it is written", async (_, target, message) => {
   await whole();
-  await symlink("../../../../victim", join(dir, "content/files/models/link"));
+  await put("content/files/models/v3/diary", "mine as well");
+  await symlink(target, join(dir, "content/files/models/link"));
   await put("content/databases/models/link/diary", "overwritten");
-  const { status } = unpack(pack("files", "databases"), "databases/models/");
-  expect(status).toBe(1);
-  await expectUntouched();
+  for (const archive of [pack("files", "databases"), pack("databases", "files")]) {
+    const { status, stderr } = unpack(archive, "databases/models/");
+    expect([status, stderr]).toEqual([1, expect.stringContaining(message)]);
+    await expectUntouched();
+  }
 });
 
 test("a volume that is itself a link is refused", async () => {
   await put("content/files/tracking/new", "new");
   await symlink("../../victim", join(dir, "content/files/models"));
   const { status, stderr } = unpack(pack("files"));
-  expect([status, stderr]).toEqual([1, expect.stringContaining("files/models, which is not a folder")]);
+  expect([status, stderr]).toEqual([1, expect.stringContaining('"files/models", which is not a folder')]);
+  await expectUntouched();
+});
+
+const parent = 'holds the name "..", which is not that of a file';
+test.each([
+  ["../../victim/diary", parent],
+  ["files/models/../../victim/diary", parent],
+  ["/tmp/diary", "is absolute"],
+  ["files/models//diary", "holds two slashes in a row, or ends in one"],
+  ["files/models/./diary", 'holds the name ".", which is not that of a file'],
+  ["elsewhere/diary", ""],
+])("the path %s is refused, whatever names are taken", async (path, fault) => {
+  await whole();
+  const archive = pack("--absolute-names", "--transform", `s#^files/models/new#${path}#`, "files");
+  for (const names of ["safe", "any"]) {
+    const { status, stderr } = unpack(archive, "", names);
+    expect([status, stderr]).toEqual([1, expect.stringMatching(/^E_ARCHIVE_UNSAFE: /)]);
+    expect(stderr).toContain(`The archive holds ${JSON.stringify(path)}: ${fault === "" ? "expected files/…" : `that path ${fault}.`}`);
+    await expectUntouched();
+  }
+});
+
+test.each([
+  ["a control character", "a\u001b]0;b", "holds a control character"],
+  ["a line end", "a\nb", "holds a control character"],
+  ["a backslash", "..\\..\\victim", "holds a backslash, which separates folders on Windows"],
+  ["the name of a device", "aux.json", 'holds "aux.json", the name of a device on Windows'],
+  ["a folder of Git", ".git/hooks/post-checkout", 'holds ".git", a folder of the tools themselves'],
+  ["a folder of Serval", "sub/.Serval /keys", 'holds ".Serval ", a folder of the tools themselves'],
+])("a name with %s is refused, and taken by --any-name in its own volume", async (_, name, fault) => {
+  await whole();
+  await put(`content/files/models/${name}`, "new");
+  const archive = pack("files");
+  const { status, stderr } = unpack(archive);
+  expect([status, stderr]).toEqual([1, expect.stringContaining(`: that path ${fault}.`)]);
+  expect(stderr).toContain("scripts/restore.sh --any-name");
+  await expectUntouched();
+  expect(unpack(archive, "", "any")).toEqual({ status: 0, stderr: "" });
+  expect(await readFile(join(dir, "volumes/models", name), "utf8")).toBe("new");
+  expect(await readdir(join(dir, "victim"))).toEqual(["diary"]);
+});
+
+test("a name that is not UTF-8 is refused", async () => {
+  await whole();
+  execFileSync("bash", ["-c", 'touch "$0/$(printf "\\377")"', join(dir, "content/files/models")]);
+  expect(unpack(pack("files")).stderr).toContain(String.raw`The archive holds the name "files/models/\\377", which is not UTF-8`);
   await expectUntouched();
 });
 
 test.each([
-  ["../../victim/diary", "s#^files/models/new#../../victim/diary#"],
-  ["files/models/../../victim/diary", "s#^files/models/new#files/models/../../victim/diary#"],
-  ["/tmp/diary", "s#^files/models/new#/tmp/diary#"],
-])("the path %s is refused", async (path, change) => {
+  [
+    "a link out by way of another link",
+    [
+      ["sub/deep/up", "../flat"],
+      ["out", "sub/deep/up/../.."],
+    ],
+    '"files/models/out", a link to "sub/deep/up/../.."',
+  ],
+  ["a link into the folder of a tool", [["hooks", ".git/hooks"]], '"files/models/hooks", a link to ".git/hooks"'],
+] as const)("%s is refused", async (_, links, message) => {
   await whole();
-  const { status, stderr } = unpack(pack("--absolute-names", "--transform", change, "files"));
-  expect([status, stderr]).toEqual([1, expect.stringContaining(`the path ${path}, which leads out of it`)]);
+  await mkdir(join(dir, "content/files/models/sub/deep"), { recursive: true });
+  for (const [path, target] of links) await symlink(target, join(dir, "content/files/models", path));
+  expect(unpack(pack("files")).stderr).toContain(message);
+  await expectUntouched();
+});
+
+test("a file behind a link of its own archive is refused, in any order", async () => {
+  await whole();
+  await put("content/files/models/folder/diary", "overwritten");
+  await symlink("../../../../victim", join(dir, "content/files/models/link"));
+  const change = "s#^files/models/folder#files/models/link#S";
+  expect(unpack(pack("--transform", change, "files/models/folder/diary", "files/models/link")).stderr).toContain("E_ARCHIVE_UNSAFE: ");
+  expect(unpack(pack("--transform", change, "files/models/link", "files/models/folder/diary")).stderr).toContain("E_ARCHIVE_UNSAFE: ");
+  await expectUntouched();
+});
+
+test("a hard link is restored where it names a file of its volume, and refused where it names a link or a file elsewhere", async () => {
+  await whole();
+  await link(join(dir, "content/files/models/new"), join(dir, "content/files/models/second"));
+  expect(unpack(pack("--sort=name", "files"))).toEqual({ status: 0, stderr: "" });
+  expect(await readFile(join(dir, "volumes/models/second"), "utf8")).toBe("new");
+  await rm(join(dir, "content/files/models/second"));
+  await link(join(dir, "content/files/models/new"), join(dir, "content/files/tracking/second"));
+  expect(unpack(pack("--sort=name", "files")).stderr).toContain('"files/tracking/second", another name of "files/models/new"');
+  await rm(join(dir, "content/files/tracking/second"));
+  await mkdir(join(dir, "content/files/models/a/b"), { recursive: true });
+  await symlink("../..", join(dir, "content/files/models/a/b/top"));
+  execFileSync("ln", ["--no-dereference", "--physical", join(dir, "content/files/models/a/b/top"), join(dir, "content/files/models/top")]);
+  expect(unpack(pack("--sort=name", "files")).stderr).toContain('"files/models/top", another name of "files/models/a/b/top"');
+});
+
+test("what is no archive is not taken for one without entries", async () => {
+  await put("text", "no archive");
+  expect(unpack(join(dir, "text")).stderr).toMatch(/^E_ARCHIVE_CORRUPT: .*text cannot be read/);
   await expectUntouched();
 });
 
 test("a pipe is refused", async () => {
   await whole();
   execFileSync("bash", ["-c", 'mkfifo "$0"', join(dir, "content/files/models/pipe")]);
-  expect(unpack(pack("files")).stderr).toContain("holds pipe, which is neither a file, a folder nor a link");
+  expect(unpack(pack("files")).stderr).toContain('holds "files/models/pipe", which is neither a file, a folder nor a link');
   await expectUntouched();
 });
 
@@ -107,6 +202,6 @@ test("a pipe is refused", async () => {
 test.skipIf(process.getuid?.() !== 0)("a program that runs as its owner is refused", async () => {
   await whole();
   await chmod(join(dir, "content/files/models/new"), 0o4755);
-  expect(unpack(pack("files")).stderr).toContain("holds new, a program that would run as its owner");
+  expect(unpack(pack("files")).stderr).toContain('holds "files/models/new", a program that would run as its owner');
   await expectUntouched();
 });

@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { VERBS } from "../../src/cli/main.ts";
+import { createMarks } from "../../src/deploy/compose/release-marks.ts";
+import { pretendProject, startPretendCompose } from "../helpers/pretend-compose.ts";
 import { writePatternSet } from "../helpers/pattern-set.ts";
 import { mustRun } from "../helpers/pattern-project.ts";
 import { startServal, type ServalProcess } from "../helpers/serval-process.ts";
@@ -38,20 +40,38 @@ type AtEnd = (clean: () => unknown) => void;
 
 type Prepare = (dir: string, atEnd: AtEnd) => Promise<LongWork>;
 
-/** Waits for a server that takes every connection and answers none. */
+/** A server that takes every connection and answers none. */
+async function startSilentServer(atEnd: AtEnd): Promise<{ readonly url: string; readonly wasAsked: () => boolean }> {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => void sockets.push(socket.on("error", () => undefined))).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  atEnd(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, wasAsked: () => sockets.length > 0 };
+}
+
+/** Waits for such a server. */
 function network(args: (url: string) => readonly string[], env: (url: string) => NodeJS.ProcessEnv = () => ({})): Prepare {
   return async (_, atEnd) => {
-    const sockets: Socket[] = [];
-    const server = createServer((socket) => void sockets.push(socket.on("error", () => undefined))).listen(0, "127.0.0.1");
-    await once(server, "listening");
-    atEnd(() => {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-    });
-    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    return { args: args(url), env: env(url), busy: () => sockets.length > 0 };
+    const { url, wasAsked } = await startSilentServer(atEnd);
+    return { args: args(url), env: env(url), busy: wasAsked };
   };
 }
+
+/** Waits for a new version to become ready; the one that serves does not answer either. */
+const deploy: Prepare = async (_, atEnd) => {
+  const { url } = await startSilentServer(atEnd);
+  const project = await startPretendCompose(url);
+  atEnd(async () => await project.close());
+  const [v1, v2] = ["1", "2"].map((digit) => `sha256:${digit.repeat(64)}`) as [string, string];
+  const marks = createMarks(pretendProject);
+  project.tag([marks.current, v1], [marks.note("current", "app:v1"), v1], ["app:v2", v2], ["app:latest", v1]);
+  project.add(v1);
+  const args = ["deploy", "app:v2", "--no-pull", "--dir", project.dir];
+  return { args, env: project.env, busy: ({ text }) => /^ok {4}start/m.test(text()) };
+};
 
 /** Waits for a git that never ends. */
 function slowGit(args: readonly string[], make: (dir: string) => Promise<unknown> = async () => undefined): Prepare {
@@ -111,6 +131,8 @@ const works: Readonly<Record<string, Prepare>> = {
     () => ["models", "show", "models:/colours"],
     (url) => ({ MLFLOW_TRACKING_URI: url }),
   ),
+  "check-backup": async (dir, atEnd) => await pipe(join(dir, "backup.tar.gz"), ["check-backup", "backup.tar.gz"], atEnd),
+  deploy,
   smoke: network((url) => ["smoke", url, "--wait", "60"]),
   status: async (dir) => {
     const stages = Array.from({ length: 20_000 }, (_, i) => `  s${i}:\n    cmd: echo ${i}\n    outs: [out/${i}]\n`);
@@ -159,7 +181,7 @@ async function startWork(name: string, prepare: Prepare, atEnd: AtEnd): Promise<
 test("every verb is here, but for those that take the time their own work needs, and one that takes none", () => {
   const verbs = Object.entries(VERBS).map(([name, { onStop }]) => (onStop === "finish" ? "" : name));
   expect([...Object.keys(works), "init"].sort()).toEqual(verbs.filter(Boolean).sort());
-  expect(Object.keys(VERBS).filter((name) => VERBS[name]?.onStop === "finish")).toEqual(["up", "train", "repro", "serve", "deploy"]);
+  expect(Object.keys(VERBS).filter((name) => VERBS[name]?.onStop === "finish")).toEqual(["up", "train", "repro", "serve"]);
 });
 
 test.concurrent.for(Object.entries(works))(
@@ -179,6 +201,17 @@ test("a verb that stops in time says so, and Ctrl-C does the same", async ({ onT
   const serval = await startWork("interrupted", works["data"] as Prepare, (clean) => onTestFinished(async () => void (await clean())));
   const { code, stderr } = await serval.stop("SIGINT");
   expect([code, stderr]).toEqual([130, expect.stringMatching(/^E_INTERRUPTED: /m)]);
+});
+
+test("a deploy that stops leaves what serves, and says what that is and what puts the rest right", async ({ onTestFinished }) => {
+  const serval = await startWork("deploy-stopped", deploy, (clean) => onTestFinished(async () => void (await clean())));
+  const { code, stdout, stderr } = await serval.stop("SIGINT");
+  expect([code, stdout]).toEqual([130, expect.stringMatching(/^FAIL {2}ready .*Stopped by SIGINT\./m)]);
+  expect(stdout).toMatch(/\nStopped before it was done\.\n$/);
+  expect(stderr).toContain(
+    'E_INTERRUPTED: Stopped by SIGINT during the step "ready". app:v1 serves. app:v2 was started beside it and gets no requests.\n',
+  );
+  expect(stderr).toContain("The next `serval deploy VERSION`, or `serval deploy --undo`, removes what was not found good.");
 });
 
 test("a second signal ends at once what waits for a service's last answers", busyMachine, async () => {

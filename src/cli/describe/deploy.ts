@@ -11,6 +11,7 @@ const outcomes: Readonly<Record<Outcome, (report: RolloutReport) => string>> = {
   deployed: ({ serving, seconds }) => `${describeRelease(serving)} serves, after ${seconds} s in all.`,
   refused: ({ version, serving, seconds }) =>
     `${version ?? "The version before"} does not serve. ${describeRelease(serving)} goes on serving (${seconds} s).`,
+  stopped: () => "Stopped before it was done.",
   down: ({ version }) => `${version ?? "The version before"} does not serve, and no other version does.`,
 };
 

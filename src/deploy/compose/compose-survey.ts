@@ -4,7 +4,7 @@ import type { ServiceContainer } from "./compose-containers.ts";
 export interface Survey {
   /** The container of the version that passed last. It may be stopped, where a deploy was killed after that. */
   readonly good: ServiceContainer | null;
-  /** More that run of the same version: somebody scaled the service. */
+  /** More of the same version: somebody scaled the service. They run, or a deploy that was killed had stopped them. */
   readonly siblings: readonly ServiceContainer[];
   /** Never reached by a request: a deploy was killed before it let them in. */
   readonly unfinished: readonly ServiceContainer[];
@@ -30,10 +30,10 @@ export function surveyContainers(containers: readonly ServiceContainer[], curren
   const good = passed.find(({ running }) => running) ?? passed[0] ?? admitted.find(({ running }) => running) ?? admitted[0] ?? null;
   const others = admitted.filter((container) => container !== good);
   const same = others.filter(({ imageId, model }) => imageId === good?.imageId && model === good.model);
-  const siblings = same.filter(({ running }) => running);
-  const rest = others.filter((container) => !siblings.includes(container));
-  const replaced = rest.filter((container) => same.includes(container) || container.createdAt < (good?.createdAt ?? 0));
-  const unproven = rest.filter((container) => !replaced.includes(container));
+  const unproven = others.filter((container) => !same.includes(container) && container.createdAt >= (good?.createdAt ?? 0));
+  // The deploy that left an unproven version had stopped them for it; what had ended by itself it had removed at its beginning.
+  const siblings = same.filter(({ running }) => running || unproven.length > 0);
+  const replaced = others.filter((container) => !siblings.includes(container) && !unproven.includes(container));
   return { good, siblings, unfinished, unproven, replaced };
 }
 

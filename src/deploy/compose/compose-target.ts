@@ -7,6 +7,7 @@ import { describeRemains, surveyContainers, type Survey } from "./compose-survey
 import { parseCounters, type Counters } from "../counters.ts";
 import { createEngine, type Engine, type EngineOptions } from "../engine.ts";
 import { pullImage } from "../pull-image.ts";
+import { imageIdOf, originOf, tagsOf } from "./engine-images.ts";
 import { readProxied } from "./proxy-status.ts";
 import { waitUntilReady } from "../checks/readiness.ts";
 import { createMarks, longestModel, type Marks } from "./release-marks.ts";
@@ -81,6 +82,7 @@ class ComposeTarget implements Target {
     }
     // The engine may still have been stopping it for the deploy that was killed.
     if (good?.running && survey.unproven.length > 0) await this.#startAgain(good.id);
+    if (good?.id === survey.good?.id) await this.#startSiblings(survey.siblings.filter(({ running }) => !running).map(({ id }) => id));
     if (good) {
       await this.#noteModel(good);
       await this.#engine.docker(["tag", good.imageId, this.#marks.current]);
@@ -96,7 +98,7 @@ class ComposeTarget implements Target {
       throw new ServalError("E_USAGE", `The address of the model is longer than ${longestModel} bytes: ${model}`);
     }
     if (pull) await pullImage(this.#engine, version, this.#options.signal);
-    const imageId = await this.#imageId(version);
+    const imageId = await imageIdOf(this.#engine, version);
     if (imageId === null) {
       throw new ServalError("E_DEPLOY_NOT_READY", `There is no image ${version} on this machine.`, {
         hint: pull ? "Check its name." : "Build it, or leave --no-pull out to get it from its registry.",
@@ -156,7 +158,7 @@ class ComposeTarget implements Target {
       if (before) {
         await docker(["tag", release.imageId, this.#marks.note("previous", before.version)]);
         await docker(["tag", release.imageId, this.#marks.note("previous-model", before.model)]);
-        const origin = await this.#originOf(before.imageId);
+        const origin = await originOf(this.#engine, before.imageId);
         if (origin) await docker(["tag", release.imageId, this.#marks.note("origin", origin)]);
       }
     }
@@ -177,8 +179,7 @@ class ComposeTarget implements Target {
     const [candidate, before] = [this.#candidate, this.#before];
     try {
       if (before) await this.#startAgain(before.id);
-      // One is enough to serve; the proxy sends the others requests as soon as they answer.
-      for (const id of before?.siblings ?? []) await this.#engine.ask(["start", id]);
+      await this.#startSiblings(before?.siblings ?? []);
     } finally {
       // Also where that one does not start any more: a version that failed is not left to serve.
       if (candidate) {
@@ -203,8 +204,8 @@ class ComposeTarget implements Target {
   }
 
   async #survey(): Promise<Survey> {
-    const current = await this.#imageId(this.#marks.current);
-    const model = current === null ? undefined : this.#marks.read("current-model", await this.#tagsOf(current));
+    const current = await imageIdOf(this.#engine, this.#marks.current);
+    const model = current === null ? undefined : this.#marks.read("current-model", await tagsOf(this.#engine, current));
     return surveyContainers(await listContainers(this.#engine, this.#project), current, model);
   }
 
@@ -228,7 +229,7 @@ class ComposeTarget implements Target {
   }
 
   async #standing(good: ServiceContainer | null, { unfinished, unproven }: Survey, repaired: readonly string[]): Promise<Standing> {
-    const tags = good === null ? [] : await this.#tagsOf(good.imageId);
+    const tags = good === null ? [] : await tagsOf(this.#engine, good.imageId);
     const serving = good && {
       version: this.#marks.read("current", tags) ?? tags.find((tag) => !tag.startsWith("serval-deploy/")) ?? good.imageId,
       imageId: good.imageId,
@@ -242,7 +243,7 @@ class ComposeTarget implements Target {
   async #previous(tags: readonly string[]): Promise<PreviousRelease | null> {
     const version = this.#marks.read("previous", tags);
     if (version === undefined) return null;
-    const imageId = await this.#imageId(this.#marks.previous);
+    const imageId = await imageIdOf(this.#engine, this.#marks.previous);
     const origin = this.#marks.read("origin", tags) ?? null;
     return { version, imageId: imageId ?? "", model: this.#marks.read("previous-model", tags) ?? "", there: imageId !== null, origin };
   }
@@ -251,7 +252,7 @@ class ComposeTarget implements Target {
   async #create(release: Release): Promise<string> {
     const { image, service, compose } = this.#project;
     const before = await listContainers(this.#engine, this.#project);
-    const tagged = await this.#imageId(image);
+    const tagged = await imageIdOf(this.#engine, image);
     // Under the name that the file has, so that compose takes the container for its own, with nothing to change, later on.
     await this.#engine.docker(["tag", release.imageId, image]);
     try {
@@ -290,6 +291,11 @@ class ComposeTarget implements Target {
     }
   }
 
+  /** One is enough to serve; the proxy sends the others requests as soon as they answer. */
+  async #startSiblings(ids: readonly string[]): Promise<void> {
+    for (const id of ids) await this.#engine.ask(["start", id]);
+  }
+
   /** Stops a container after it answered what it has, and removes it. One that no request reaches is only removed. */
   async #drain(id: string): Promise<void> {
     if ((await this.#inspect(id)).admitted) await this.#engine.docker(["stop", id]);
@@ -309,7 +315,7 @@ class ComposeTarget implements Target {
 
   /** Notes the model that passed with an image, in place of one that was noted before. */
   async #noteModel({ imageId, model }: Pick<Release, "imageId" | "model">): Promise<void> {
-    const noted = this.#marks.read("current-model", await this.#tagsOf(imageId));
+    const noted = this.#marks.read("current-model", await tagsOf(this.#engine, imageId));
     if (noted === model) return;
     if (noted !== undefined) await this.#engine.docker(["rmi", "--force", this.#marks.note("current-model", noted)]);
     await this.#engine.docker(["tag", imageId, this.#marks.note("current-model", model)]);
@@ -318,7 +324,7 @@ class ComposeTarget implements Target {
   /** Removes the notes from an image that does not serve, unless it is the image that does. */
   async #forget(imageId: string, unless?: string): Promise<void> {
     if (imageId === unless) return;
-    for (const tag of this.#marks.notesIn(await this.#tagsOf(imageId))) await this.#engine.docker(["rmi", "--force", tag]);
+    for (const tag of this.#marks.notesIn(await tagsOf(this.#engine, imageId))) await this.#engine.docker(["rmi", "--force", tag]);
   }
 
   async #waitUntilProxied(id: string): Promise<void> {
@@ -379,20 +385,5 @@ class ComposeTarget implements Target {
   #started(): { readonly id: string; readonly release: Release } {
     if (this.#candidate) return this.#candidate;
     throw new ServalError("E_DEPLOY_REFUSED", "The new version was not started.");
-  }
-
-  async #imageId(name: string): Promise<string | null> {
-    return await this.#engine.ask(["image", "inspect", "--format", "{{.Id}}", name]);
-  }
-
-  /** Where the engine pulled an image from: NAME@sha256:…; null for one that was built here. */
-  async #originOf(imageId: string): Promise<string | null> {
-    const text = await this.#engine.ask(["image", "inspect", "--format", "{{json .RepoDigests}}", imageId]);
-    return (text === null ? undefined : (JSON.parse(text) as readonly string[] | null)?.[0]) ?? null;
-  }
-
-  async #tagsOf(imageId: string): Promise<readonly string[]> {
-    const text = await this.#engine.ask(["image", "inspect", "--format", "{{json .RepoTags}}", imageId]);
-    return text === null ? [] : ((JSON.parse(text) as readonly string[] | null) ?? []);
   }
 }

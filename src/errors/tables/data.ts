@@ -9,11 +9,11 @@ export const dataErrors = {
     hint: "Put the pictures of each class into a folder of its own: rose/1.jpg, tulip/1.jpg.",
   },
   E_ARCHIVE_CORRUPT: {
-    title: "The zip archive is damaged or cut off.",
+    title: "The archive is damaged or cut off.",
     hint: "Download or pack it again.",
   },
   E_ARCHIVE_UNSAFE: {
-    title: "The zip archive holds an entry that would be written outside its folder.",
+    title: "The archive holds an entry that would be written outside its folder.",
     hint: "Do not trust this archive. Nothing of it was written.",
   },
   E_ARCHIVE_LIMITS: {

@@ -66,6 +66,14 @@ describe("what a killed deploy left is read off the containers", () => {
     const found = surveyContainers([good!, second!, third!, container("new", 4)], current, "");
     expect(found).toMatchObject({ good, siblings: [second, third], unproven: [{ imageId: "new" }], replaced: [] });
     expect(describeRemains(surveyContainers([good!, second!], current, ""))).toEqual([]);
+    // A deploy that was stopped when only its own version ran had stopped them.
+    const stopped = [good!, second!].map((one) => ({ ...one, running: false }));
+    expect(surveyContainers([...stopped, container("new", 4)], "image", "")).toMatchObject({
+      good: stopped[0],
+      siblings: [stopped[1]],
+      unproven: [{ imageId: "new" }],
+      replaced: [],
+    });
     // One that ended serves nobody.
     const ended = container("image", 2, { running: false });
     expect(surveyContainers([good!, ended], current, "")).toMatchObject({ good, siblings: [], unproven: [], replaced: [ended] });

@@ -69,16 +69,31 @@ describe("a service that was scaled", () => {
   });
 
   test("runs as it did after a deploy that failed", async () => {
-    const stopped = new AbortController();
     const { outcome, steps } = await deploy({
-      signal: stopped.signal,
       onStep: ({ name }) => {
         if (name !== "retire") return;
         expect(standing()).toEqual(["1 ended", "1 ended", "2 runs"]);
-        stopped.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGINT."));
+        const [candidate] = project.containers.slice(-1);
+        if (candidate) candidate.running = false;
       },
     });
     expect(steps.map(({ name }) => name)).toContain("retire");
     expect([outcome, standing()]).toEqual(["refused", ["1 runs", "1 runs"]]);
+  });
+
+  test("runs as it did after a deploy that was stopped when only the new version ran, and the undo of that", async () => {
+    const stopped = new AbortController();
+    const { outcome, error } = await deploy({
+      signal: stopped.signal,
+      onStep: ({ name }) => {
+        if (name === "retire") stopped.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGINT."));
+      },
+    });
+    expect([outcome, standing()]).toEqual(["stopped", ["1 ended", "1 ended", "2 runs"]]);
+    expect(error?.message).toBe(
+      'Stopped by SIGINT after the step "retire". app:v2 serves, and was not found good yet. app:v1 was stopped.',
+    );
+    const undone = await deploy({ version: { undo: true } });
+    expect([undone.outcome, standing()]).toEqual(["deployed", ["1 runs", "1 runs"]]);
   });
 });

@@ -30,30 +30,33 @@ class NotingTarget implements Target {
   repaired: string[] = [];
   undone = false;
   failsAt = "";
+  /** This call never comes back. */
+  endlessAt = "";
   candidate: Counters = none;
   before: () => Promise<Counters> = async () => none;
   /** Where the version before answers. */
   urlBefore = (): string => service.url;
   onCall: (name: string) => void = () => undefined;
 
-  #note(name: string): void {
+  async #note(name: string): Promise<void> {
     this.asked.push(name);
     this.onCall(name);
     if (name === this.failsAt) throw new ServalError("E_DEPLOY_REFUSED", `${name} fails.`);
+    if (name === this.endlessAt) await new Promise(() => undefined);
   }
   async survey(): Promise<Standing> {
     return await this.recover();
   }
   async recover(): Promise<Standing> {
-    this.#note("recover");
+    await this.#note("recover");
     return { serving: this.serving, previous: this.previous, repaired: this.repaired, undone: this.undone };
   }
   async fetch(version: string): Promise<Release> {
-    this.#note(`fetch ${version}`);
+    await this.#note(`fetch ${version}`);
     return release(version);
   }
   async start(): Promise<{ url: string }> {
-    this.#note("start");
+    await this.#note("start");
     return { url: service.url };
   }
   async addressBefore(): Promise<string | null> {
@@ -63,19 +66,19 @@ class NotingTarget implements Target {
     return this.failsAt === "brokenBy" ? "it ended" : null;
   }
   async admit(): Promise<void> {
-    this.#note("admit");
+    await this.#note("admit");
   }
   async observe(): Promise<Observation> {
     return { broken: await this.brokenBy(), candidate: this.candidate, before: this.serving && (await this.before()) };
   }
   async retire(): Promise<void> {
-    this.#note("retire");
+    await this.#note("retire");
   }
   async commit(): Promise<void> {
-    this.#note("commit");
+    await this.#note("commit");
   }
   async takeBack(): Promise<Release | null> {
-    this.#note("takeBack");
+    await this.#note("takeBack");
     return this.serving;
   }
   async publicAddress(): Promise<string> {
@@ -140,17 +143,54 @@ describe("a rollout", () => {
     expect(target.asked).toContain("takeBack");
   });
 
-  test("that is interrupted is taken back, and says so", async () => {
+  test.each([
+    ["recover", "stand", "What served before goes on serving."],
+    ["fetch app:v2", "fetch", "app:v1 serves."],
+    ["start", "start", "app:v1 serves. app:v2 was started beside it and gets no requests."],
+    ["admit", "admit", "Requests go to app:v1 and app:v2."],
+    ["retire", "retire", "app:v2 serves, and was not found good yet. app:v1 was stopped."],
+    ["commit", "commit", "app:v2 serves, and may not be recorded as the version that passed last."],
+  ])("that is stopped during %s waits for nothing, and says what serves", async (call, step, serves) => {
     const [target, controller] = [new NotingTarget(), new AbortController()];
     target.onCall = (name) => {
-      if (name === "admit") controller.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGINT."));
+      if (name === call) controller.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGTERM."));
     };
-    expect(await roll(target, { watchSeconds: 30, signal: controller.signal })).toMatchObject({
-      outcome: "refused",
-      serving: v1,
-      error: { code: "E_INTERRUPTED" },
+    target.endlessAt = call;
+    const { outcome, error, steps } = await roll(target, { signal: controller.signal });
+    expect([outcome, error?.code, error?.message]).toEqual([
+      "stopped",
+      "E_INTERRUPTED",
+      `Stopped by SIGTERM during the step "${step}". ${serves}`,
+    ]);
+    expect(steps.at(-1)).toMatchObject({ name: step, passed: false });
+    expect(target.asked.at(-1)).toBe(call);
+  });
+
+  test("that is stopped while its version is taken back waits for nothing either", async () => {
+    const [target, controller] = [new NotingTarget(), new AbortController()];
+    target.failsAt = "retire";
+    target.endlessAt = "takeBack";
+    target.onCall = (name) => {
+      if (name === "takeBack") controller.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGTERM."));
+    };
+    expect(await roll(target, { signal: controller.signal })).toMatchObject({
+      outcome: "stopped",
+      error: { message: 'Stopped by SIGTERM during the step "take back". app:v1 or app:v2 serves: app:v2 was being taken back.' },
     });
-    expect(target.asked.at(-1)).toBe("takeBack");
+  });
+
+  test("that is stopped where nothing served before says that", async () => {
+    const [target, controller] = [new NotingTarget(), new AbortController()];
+    target.serving = null;
+    target.onCall = (name) => {
+      if (name === "start") controller.abort(new ServalError("E_INTERRUPTED", "Stopped by SIGTERM."));
+    };
+    target.endlessAt = "start";
+    expect(await roll(target, { signal: controller.signal })).toMatchObject({
+      outcome: "stopped",
+      serving: null,
+      error: { message: 'Stopped by SIGTERM during the step "start". Nothing serves. app:v2 was started and gets no requests.' },
+    });
   });
 
   test("that fails where nothing served, or whose way back fails, leaves nothing", async () => {

@@ -45,6 +45,6 @@ test("hints and messages in the sources name only commands that are there", () =
 /** Verbs in `serval VERB` of code spans and code blocks that the command line does not have. */
 function unknownVerbs(text: string): string[] {
   const code = [...text.matchAll(/```[\s\S]*?```|`[^`\n]+`/g)].map((match) => match[0]).join("\n");
-  const named = [...code.matchAll(/(?<![\w/-])serval (?:-- )?([a-z]+)\b/g)].map((match) => match[1] ?? "");
+  const named = [...code.matchAll(/(?<![\w/-])serval (?:-- )?([a-z]+(?:-[a-z]+)*)\b/g)].map((match) => match[1] ?? "");
   return [...new Set(named)].filter((verb) => !(verb in VERBS)).sort();
 }

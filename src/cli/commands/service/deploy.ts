@@ -63,11 +63,11 @@ It ends with
   1  the version before serves: the new one cannot be pulled, does not become ready, fails a test, or is worse when watched
   2  nothing was done: the command line, the engine or the configuration is not ready, or another deploy is running
   3  nothing serves: the new version failed, and there is none to go back to, or that one fails too
-  130  the version before serves: you stopped it
+  130  you stopped it: it says what serves, and the next deploy, or --undo, removes what was not found good
 `;
 
 /** The report's error, with the code that says what serves now. */
 function asError({ outcome, error }: RolloutReport): ServalError {
   const code: ErrorCode = outcome === "down" ? "E_DEPLOY_DOWN" : error?.code === "E_INTERRUPTED" ? "E_INTERRUPTED" : "E_DEPLOY_REFUSED";
-  return new ServalError(code, error?.message ?? "", code === "E_DEPLOY_REFUSED" && error ? { hint: error.hint } : {});
+  return new ServalError(code, error?.message ?? "", code !== "E_DEPLOY_DOWN" && error ? { hint: error.hint } : {});
 }
