@@ -1,4 +1,5 @@
-import { axisStyle, barOutline, baseOption, chanceInk, ink, palette, percent, thousands, type Chart } from "./chart.ts";
+import { percent, thousands } from "../text.ts";
+import { axisStyle, barOutline, baseOption, chanceInk, ink, palette, type Chart } from "./chart.ts";
 
 export interface ReliabilityBin {
   readonly lower: number;
