@@ -62,16 +62,6 @@ export function axisStyle(grid = true): AxisStyle {
   };
 }
 
-/** 0.9265 -> `92.65 %`. */
-export function percent(share: number, digits = 1): string {
-  return `${(100 * share).toFixed(digits)} %`;
-}
-
-/** 2502 -> `2,502`. */
-export function thousands(count: number): string {
-  return count.toLocaleString("en-US");
-}
-
 /**
  * The outline of bars as points of a line with an area below, so that a bin is as wide as it is on a value axis; `null`
  * values are gaps. `edges` has one entry more than `values`.

@@ -1,4 +1,5 @@
-import { axisStyle, baseOption, ink, mutedInk, percent, thousands, type Chart } from "./chart.ts";
+import { percent, thousands } from "../text.ts";
+import { axisStyle, baseOption, ink, mutedInk, type Chart } from "./chart.ts";
 
 /** Above this many classes the cells are too small for numbers. */
 const mostNumberedClasses = 12;

@@ -1,5 +1,6 @@
 import type { LineSeriesOption } from "echarts";
-import { axisStyle, baseOption, chanceInk, fontFamily, ink, palette, thousands, type Chart } from "./chart.ts";
+import { thousands } from "../text.ts";
+import { axisStyle, baseOption, chanceInk, fontFamily, ink, palette, type Chart } from "./chart.ts";
 
 export interface RateRangePoint {
   readonly learningRate: number;

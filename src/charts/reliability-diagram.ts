@@ -1,4 +1,5 @@
-import { axisStyle, barOutline, baseOption, chanceInk, ink, palette, percent, thousands, type Chart } from "./chart.ts";
+import { percent, thousands } from "../text.ts";
+import { axisStyle, barOutline, baseOption, chanceInk, ink, palette, type Chart } from "./chart.ts";
 
 export interface ReliabilityBin {
   readonly lower: number;
@@ -14,7 +15,6 @@ export interface ReliabilityBin {
  */
 export function reliabilityDiagram(bins: readonly ReliabilityBin[], ece: number): Chart {
   const total = bins.reduce((sum, bin) => sum + bin.count, 0);
-  const edges = [...bins.map((bin) => bin.lower), bins.at(-1)?.upper ?? 1];
   const confidenceAxis = { type: "value" as const, min: 0, max: 1, interval: 0.2 };
   const side = 400;
   return {
@@ -47,53 +47,58 @@ export function reliabilityDiagram(bins: readonly ReliabilityBin[], ece: number)
         { type: "value", gridIndex: 0, name: "accuracy", nameGap: 40, min: 0, max: 1, interval: 0.2, ...axisStyle() },
         { type: "value", gridIndex: 1, name: "images", nameGap: 50, splitNumber: 2, minInterval: 1, ...axisStyle() },
       ],
-      series: [
-        {
-          type: "line",
-          name: "accuracy of the bin",
-          data: barOutline(
-            edges,
-            bins.map((bin) => bin.accuracy),
-          ).map((point) => [...point]),
-          symbol: "none",
-          itemStyle: { color: palette[4] as string },
-          lineStyle: { color: palette[0] as string, width: 1 },
-          areaStyle: { color: palette[4] as string, opacity: 0.55 },
-        },
-        {
-          type: "line",
-          name: "perfectly calibrated",
-          data: [
-            [0, 0],
-            [1, 1],
-          ],
-          symbol: "none",
-          itemStyle: { color: chanceInk },
-          lineStyle: { color: chanceInk, type: "dashed", width: 1.4 },
-        },
-        {
-          type: "line",
-          name: "mean confidence and accuracy",
-          data: bins.flatMap((bin) => (bin.confidence === null || bin.accuracy === null ? [] : [[bin.confidence, bin.accuracy]])),
-          symbol: "circle",
-          symbolSize: 7,
-          itemStyle: { color: palette[1] as string },
-          lineStyle: { width: 0 },
-        },
-        {
-          type: "line",
-          name: "images",
-          xAxisIndex: 1,
-          yAxisIndex: 1,
-          data: barOutline(
-            edges,
-            bins.map((bin) => bin.count),
-          ).map((point) => [...point]),
-          symbol: "none",
-          lineStyle: { color: palette[0] as string, width: 1 },
-          areaStyle: { color: palette[0] as string, opacity: 0.6 },
-        },
-      ],
+      series: seriesOf(bins),
     },
   };
+}
+
+function seriesOf(bins: readonly ReliabilityBin[]): NonNullable<Chart["option"]["series"]> {
+  const edges = [...bins.map((bin) => bin.lower), bins.at(-1)?.upper ?? 1];
+  return [
+    {
+      type: "line",
+      name: "accuracy of the bin",
+      data: barOutline(
+        edges,
+        bins.map((bin) => bin.accuracy),
+      ).map((point) => [...point]),
+      symbol: "none",
+      itemStyle: { color: palette[4] as string },
+      lineStyle: { color: palette[0] as string, width: 1 },
+      areaStyle: { color: palette[4] as string, opacity: 0.55 },
+    },
+    {
+      type: "line",
+      name: "perfectly calibrated",
+      data: [
+        [0, 0],
+        [1, 1],
+      ],
+      symbol: "none",
+      itemStyle: { color: chanceInk },
+      lineStyle: { color: chanceInk, type: "dashed", width: 1.4 },
+    },
+    {
+      type: "line",
+      name: "mean confidence and accuracy",
+      data: bins.flatMap((bin) => (bin.confidence === null || bin.accuracy === null ? [] : [[bin.confidence, bin.accuracy]])),
+      symbol: "circle",
+      symbolSize: 7,
+      itemStyle: { color: palette[1] as string },
+      lineStyle: { width: 0 },
+    },
+    {
+      type: "line",
+      name: "images",
+      xAxisIndex: 1,
+      yAxisIndex: 1,
+      data: barOutline(
+        edges,
+        bins.map((bin) => bin.count),
+      ).map((point) => [...point]),
+      symbol: "none",
+      lineStyle: { color: palette[0] as string, width: 1 },
+      areaStyle: { color: palette[0] as string, opacity: 0.6 },
+    },
+  ];
 }

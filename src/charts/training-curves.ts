@@ -1,5 +1,6 @@
 import type { LineSeriesOption } from "echarts";
-import { axisStyle, baseOption, chanceInk, ink, mutedInk, palette, percent, type Chart } from "./chart.ts";
+import { percent } from "../text.ts";
+import { axisStyle, baseOption, chanceInk, ink, mutedInk, palette, type Chart } from "./chart.ts";
 
 export interface CurvePoint {
   readonly epoch: number;

@@ -3,6 +3,7 @@ import { ServalError } from "../errors/serval-error.ts";
 import { countersBetween, medianSeconds, type Counters } from "./counters.ts";
 import { milliseconds, slowestAllowed } from "./checks/latency.ts";
 import type { Target } from "./target.ts";
+import { percent } from "../text.ts";
 
 export interface WatchOptions {
   readonly seconds: number;
@@ -87,8 +88,4 @@ function reliableMedian(counters: Counters): number | null {
 function seen(counters: Counters): Seen {
   const median = reliableMedian(counters);
   return { requests: counters.requests, failed: counters.failed, medianMs: median === null ? null : Number((median * 1000).toFixed(1)) };
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }

@@ -1,3 +1,4 @@
+import { firstOf, percent } from "../text.ts";
 import type { Metrics } from "./metrics.ts";
 
 /** A reason not to trust a result, and what to do about it. */
@@ -35,14 +36,20 @@ export function findCautions({ split, metrics, epoch }: CautionInput): Caution[]
   const rare = perClass.filter(({ support }) => support < fewest);
   if (rare.length > 0) {
     cautions.push({
-      text: `The ${split} pictures are one-sided: ${named(rare.map(({ label, support }) => `${support} of ${label}`))}, of ${count} in all.`,
+      text: `The ${split} pictures are one-sided: ${firstOf(
+        rare.map(({ label, support }) => `${support} of ${label}`),
+        mostNamed,
+      )}, of ${count} in all.`,
       next: "Add pictures of these classes: the accuracy says little about them.",
     });
   }
   const missed = perClass.filter(({ support, recall }) => support > 0 && recall === 0);
   if (missed.length > 0) {
     cautions.push({
-      text: `No ${split} picture of ${named(missed.map(({ label }) => label))} was recognised (recall 0).`,
+      text: `No ${split} picture of ${firstOf(
+        missed.map(({ label }) => label),
+        mostNamed,
+      )} was recognised (recall 0).`,
       next: "Check the labels of these pictures, and add more of them.",
     });
   }
@@ -65,13 +72,4 @@ export function findCautions({ split, metrics, epoch }: CautionInput): Caution[]
 /** As lines of a terminal: each caution, and the next step below it. */
 export function describeCautions(cautions: readonly Caution[]): string[] {
   return cautions.flatMap(({ text, next }) => [`WARNING  ${text}`, `         ${next}`]);
-}
-
-function named(names: readonly string[]): string {
-  const more = names.length - mostNamed;
-  return more > 0 ? `${names.slice(0, mostNamed).join(", ")} and ${more} more` : names.join(", ");
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
 }

@@ -1,4 +1,5 @@
 import { encodePng, renderSvg } from "../image/render.ts";
+import { escapeHtml } from "../text.ts";
 
 export interface ContactTile {
   /** uint8 RGB [height, width, 3]. */
@@ -33,7 +34,7 @@ export async function contactSheetSvg(title: string, subtitle: string, tiles: re
       const [w, h] = [tile.width * scale, tile.height * scale];
       const text = tile.caption.map((line, n) => {
         const style = n === 0 ? 'font-weight="bold" fill="#1f2933"' : 'fill="#5f6c7b"';
-        return `<text x="${x}" y="${y + tileSide + (n + 1) * lineHeight}" font-size="11.5" ${style}>${escapeXml(shorten(line))}</text>`;
+        return `<text x="${x}" y="${y + tileSide + (n + 1) * lineHeight}" font-size="11.5" ${style}>${escapeHtml(shorten(line))}</text>`;
       });
       return (
         `<rect x="${x}" y="${y}" width="${tileSide}" height="${tileSide}" fill="#eef1f5"/>` +
@@ -45,8 +46,8 @@ export async function contactSheetSvg(title: string, subtitle: string, tiles: re
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="Helvetica, Arial, 'DejaVu Sans', sans-serif">` +
     `<rect width="${width}" height="${height}" fill="#ffffff"/>` +
-    `<text x="${gap}" y="26" font-size="16" font-weight="bold" fill="#1f2933">${escapeXml(title)}</text>` +
-    `<text x="${gap}" y="46" font-size="12" fill="#5f6c7b">${escapeXml(subtitle)}</text>` +
+    `<text x="${gap}" y="26" font-size="16" font-weight="bold" fill="#1f2933">${escapeHtml(title)}</text>` +
+    `<text x="${gap}" y="46" font-size="12" fill="#5f6c7b">${escapeHtml(subtitle)}</text>` +
     `${cells.join("")}</svg>`
   );
 }
@@ -59,8 +60,4 @@ export async function contactSheetJpeg(title: string, subtitle: string, tiles: r
 function shorten(text: string): string {
   const characters = Array.from(text);
   return characters.length <= captionCharacters ? text : `${characters.slice(0, captionCharacters - 1).join("")}…`;
-}
-
-function escapeXml(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 }

@@ -56,56 +56,19 @@ const checkTolerance = 0.002;
  */
 export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle; metrics: Metrics }> {
   const { network, shards, weights, precision } = input;
-  const classes = shards.labels.length;
   const size = { height: input.cropSize, width: input.cropSize };
-  const threads = input.threads > 0 ? { threads: input.threads } : {};
   const metadata = { labels: JSON.stringify(shards.labels), producer: "serval" };
-  const build = (temperature: number): Uint8Array => network.encode(weights, { classes, ...size, temperature, metadata, precision });
+  const build = (temperature: number): Uint8Array =>
+    network.encode(weights, { classes: shards.labels.length, ...size, temperature, metadata, precision });
 
-  const inference = await startInference(build(1), { imageShape: [size.height, size.width], ...threads });
-  let logits: Float32Array;
-  try {
-    logits = await validationLogits(inference, shards, size);
-  } finally {
-    await inference.close();
-  }
-  const { val } = shards.splits;
-  const temperature = fitTemperature(logits, val.classIndex, classes);
-  const probabilities = softenedProbabilities(logits, classes, temperature);
-  const metrics = computeMetrics(shards.labels, val.classIndex, probabilities);
-  const top = topLabels(val.classIndex, probabilities, classes);
-  const abstainBelow = chooseAbstainBelow(top.confidence, top.correct, { targetAccuracy: abstainTarget });
+  const measured = await measureOnValidation(build(1), shards, size, input.threads);
+  const { temperature, probabilities, metrics, abstainBelow } = measured;
   const { width, height, fit, kernel, orient } = shards;
   const whole = size.width === width && size.height === height;
   const preprocess: Preprocess = { orient, width, height, fit, kernel, crop: whole ? null : { width: size.width, height: size.height } };
   const model = build(temperature);
-
-  const counts = (split: "train" | "val" | "test"): number[] =>
-    shards.labels.map((_, k) => shards.splits[split].classIndex.reduce((sum, label) => sum + (label === k ? 1 : 0), 0));
   const tensors = namedTensors(network, weights, precision);
-  const card = buildModelCard({
-    name: input.name,
-    labels: shards.labels,
-    images: { train: counts("train"), val: counts("val"), test: counts("test") },
-    dataVersion: shards.dataVersion,
-    preprocess,
-    architecture: {
-      name: network.name,
-      parameterCount: Object.entries(tensors).reduce(
-        (sum, [name, { shape }]) => sum + (/running_(mean|var)$/.test(name) ? 0 : elementCount(shape)),
-        network.otherParameters ?? 0,
-      ),
-    },
-    parameters: input.parameters,
-    epoch: input.epoch,
-    metrics,
-    answered: answeredPart({ labels: shards.labels, truth: val.classIndex, probabilities }, abstainBelow),
-    seed: input.seed,
-    vectorFeatures: readFeatureShape(model).length === 2,
-    ...(input.init && { init: input.init }),
-    ...(network.backbone && { backbone: network.backbone }),
-    ...(input.notice === undefined ? {} : { notice: input.notice }),
-  });
+  const card = describeModel(input, measured, { preprocess, tensors, vectorFeatures: readFeatureShape(model).length === 2 });
   const bundle = await writeBundle(input.dir, {
     manifest: {
       name: input.name,
@@ -138,6 +101,79 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
     provenance: input.provenance,
   });
   return { bundle, metrics };
+}
+
+interface Measured {
+  readonly temperature: number;
+  /** [N, K] of the validation split, at that temperature. */
+  readonly probabilities: Float32Array;
+  readonly metrics: Metrics;
+  readonly abstainBelow: number | null;
+}
+
+/** What a bundle says about the model's answers, from those of `model`, which has the temperature 1, to the validation split. */
+async function measureOnValidation(
+  model: Uint8Array,
+  shards: Shards,
+  size: { readonly width: number; readonly height: number },
+  threads: number,
+): Promise<Measured> {
+  const inference = await startInference(model, { imageShape: [size.height, size.width], ...(threads > 0 ? { threads } : {}) });
+  let logits: Float32Array;
+  try {
+    logits = await validationLogits(inference, shards, size);
+  } finally {
+    await inference.close();
+  }
+  const classes = shards.labels.length;
+  const truth = shards.splits.val.classIndex;
+  const temperature = fitTemperature(logits, truth, classes);
+  const probabilities = softenedProbabilities(logits, classes, temperature);
+  const top = topLabels(truth, probabilities, classes);
+  return {
+    temperature,
+    probabilities,
+    metrics: computeMetrics(shards.labels, truth, probabilities),
+    abstainBelow: chooseAbstainBelow(top.confidence, top.correct, { targetAccuracy: abstainTarget }),
+  };
+}
+
+/** The text of the model card. */
+function describeModel(
+  input: ExportInput,
+  { probabilities, metrics, abstainBelow }: Measured,
+  {
+    preprocess,
+    tensors,
+    vectorFeatures,
+  }: { readonly preprocess: Preprocess; readonly tensors: Readonly<Record<string, Safetensor>>; readonly vectorFeatures: boolean },
+): string {
+  const { network, shards } = input;
+  const counts = (split: "train" | "val" | "test"): number[] =>
+    shards.labels.map((_, k) => shards.splits[split].classIndex.reduce((sum, label) => sum + (label === k ? 1 : 0), 0));
+  return buildModelCard({
+    name: input.name,
+    labels: shards.labels,
+    images: { train: counts("train"), val: counts("val"), test: counts("test") },
+    dataVersion: shards.dataVersion,
+    preprocess,
+    architecture: {
+      name: network.name,
+      parameterCount: Object.entries(tensors).reduce(
+        (sum, [name, { shape }]) => sum + (/running_(mean|var)$/.test(name) ? 0 : elementCount(shape)),
+        network.otherParameters ?? 0,
+      ),
+    },
+    parameters: input.parameters,
+    epoch: input.epoch,
+    metrics,
+    answered: answeredPart({ labels: shards.labels, truth: shards.splits.val.classIndex, probabilities }, abstainBelow),
+    seed: input.seed,
+    vectorFeatures,
+    ...(input.init && { init: input.init }),
+    ...(network.backbone && { backbone: network.backbone }),
+    ...(input.notice === undefined ? {} : { notice: input.notice }),
+  });
 }
 
 async function validationLogits(inference: Inference, shards: Shards, size: { width: number; height: number }): Promise<Float32Array> {

@@ -1,6 +1,7 @@
 import { padBackground, type Kernel, type Preprocess } from "../image/preprocess.ts";
 import { findCautions } from "../evaluate/cautions.ts";
 import type { AnsweredPart, Metrics } from "../evaluate/metrics.ts";
+import { percent, thousands } from "../text.ts";
 
 export interface ModelCardInput {
   readonly name: string;
@@ -46,8 +47,8 @@ export function buildModelCard(input: ModelCardInput): string {
     `# ${plain(name)}`,
     ...(notice === undefined ? [] : [`> **${plain(notice)}**`]),
     `An image classifier that gives a picture one of ${labels.length} labels: ${listing(labels.map(code))}. Trained with Serval. On the ` +
-      `validation split its accuracy is **${percent(metrics.accuracy)}** (95 % interval ${percent(metrics.accuracyInterval[0])} to ` +
-      `${percent(metrics.accuracyInterval[1])}, ${thousands(metrics.count)} images).`,
+      `validation split its accuracy is **${exact(metrics.accuracy)}** (95 % interval ${exact(metrics.accuracyInterval[0])} to ` +
+      `${exact(metrics.accuracyInterval[1])}, ${thousands(metrics.count)} images).`,
     ...cautionText(input),
     "## Intended use",
     `Telling ${listing(labels.map(code))} apart in pictures like those it was trained on, with one of them as the main subject. It ` +
@@ -147,8 +148,8 @@ function metricsTable(metrics: Metrics): string {
   return [
     "| figure | value | 95 % interval |",
     "|---|---:|---:|",
-    `| accuracy (${thousands(metrics.count)} images) | ${percent(metrics.accuracy)} | ${interval(metrics.accuracyInterval)} |`,
-    `| expected calibration error, 15 bins | ${percent(metrics.ece)} | ${interval(metrics.eceInterval)} |`,
+    `| accuracy (${thousands(metrics.count)} images) | ${exact(metrics.accuracy)} | ${interval(metrics.accuracyInterval)} |`,
+    `| expected calibration error, 15 bins | ${exact(metrics.ece)} | ${interval(metrics.eceInterval)} |`,
     `| loss (mean negative log-likelihood) | ${metrics.loss.toFixed(4)} | |`,
     `| precision, macro | ${metrics.macroPrecision.toFixed(4)} | |`,
     `| recall, macro | ${metrics.macroRecall.toFixed(4)} | |`,
@@ -180,8 +181,8 @@ function abstainText(metrics: Metrics, answered: AnsweredPart | undefined): stri
   if (answered === undefined || answered.abstainBelow === 0 || answered.accuracy === null) return [];
   return [
     `Below a confidence of ${answered.abstainBelow.toPrecision(4)} (chosen on the validation split) a picture is better looked at by a ` +
-      `person. Answered above it: ${percent(answered.share)} of these images, of which ${percent(answered.accuracy)} correctly, in place of ` +
-      `${percent(metrics.accuracy)} of all.`,
+      `person. Answered above it: ${exact(answered.share)} of these images, of which ${exact(answered.accuracy)} correctly, in place of ` +
+      `${exact(metrics.accuracy)} of all.`,
   ];
 }
 
@@ -232,7 +233,7 @@ function limits({ labels, images, metrics }: ModelCardInput): string[] {
   const [least, most] = [Math.min(...images.train), Math.max(...images.train)];
   return [
     ...(weakest && seen.length > 1
-      ? [`- Weakest on \`${plain(weakest.label)}\`: it finds ${percent(weakest.recall)} of those validation images.`]
+      ? [`- Weakest on \`${plain(weakest.label)}\`: it finds ${exact(weakest.recall)} of those validation images.`]
       : []),
     ...(small.length > 0 ? [`- Few training images (under ${fewImages}) of ${listing(small.map(code))}: their figures mean little.`] : []),
     ...(most > 3 * least
@@ -314,14 +315,10 @@ function area(value: number | null): string {
   return value === null ? "not defined" : value.toFixed(4);
 }
 
-function percent(share: number): string {
-  return `${(100 * share).toFixed(2)} %`;
+function exact(share: number): string {
+  return percent(share, 2);
 }
 
 function interval([low, high]: readonly [number, number]): string {
-  return `${percent(low)} to ${percent(high)}`;
-}
-
-function thousands(count: number): string {
-  return count.toLocaleString("en-US");
+  return `${exact(low)} to ${exact(high)}`;
 }

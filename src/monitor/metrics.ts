@@ -34,11 +34,25 @@ const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 const phaseBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];
 const confidenceBuckets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1];
 
+// Prometheus takes a series that appears with a value for one that was always there: what is counted before the first
+// scrape would be no increase. So all labels that are known beforehand start at 0.
+
 /** Metrics in a registry of their own, so that two services in one process do not add up. The names are a contract. */
 export function createServiceMetrics(queueDepth: () => number, decoderProcesses: () => number = () => 0): ServiceMetrics {
-  const registers = [new Registry()];
-  const [registry] = registers as [Registry];
+  const registry = new Registry();
+  const registers = [registry];
   collectDefaultMetrics({ register: registry });
+  return {
+    contentType: registry.contentType,
+    render: async () => await registry.metrics(),
+    ...requestMetrics(registers),
+    ...predictionMetrics(registers, queueDepth),
+    ...swapMetrics(registers),
+    ...decoderMetrics(registers, decoderProcesses),
+  };
+}
+
+function requestMetrics(registers: Registry[]): Pick<ServiceMetrics, "countRequest" | "countError"> {
   const requests = new Counter({
     name: "serval_http_requests_total",
     help: "HTTP requests by route, method and status; status 499 is a client that hung up.",
@@ -52,6 +66,20 @@ export function createServiceMetrics(queueDepth: () => number, decoderProcesses:
     buckets: requestBuckets,
     registers,
   });
+  const errors = new Counter({ name: "serval_errors_total", help: "Errors by code.", labelNames: ["code"], registers });
+  return {
+    countRequest({ route, method, status, seconds }) {
+      requests.inc({ route, method, status });
+      durations.observe({ route, method }, seconds);
+    },
+    countError: (code) => errors.inc({ code }),
+  };
+}
+
+function predictionMetrics(
+  registers: Registry[],
+  queueDepth: () => number,
+): Pick<ServiceMetrics, "countPrediction" | "observePhase" | "setModel"> {
   const predictions = new Counter({
     name: "serval_predictions_total",
     help: "Predictions by label and model version.",
@@ -71,38 +99,30 @@ export function createServiceMetrics(queueDepth: () => number, decoderProcesses:
     buckets: phaseBuckets,
     registers,
   });
-  // Prometheus takes a series that appears with a value for one that was always there: what is counted before the first
-  // scrape would be no increase. So all that is known beforehand starts at 0.
   for (const phase of inferencePhases) phases.zero({ phase });
-  // Read when it is asked for; the registry is the only one that holds it.
-  void new Gauge({
-    name: "serval_queue_depth",
-    help: "Predictions that are waiting or running.",
+  measure(registers, "serval_queue_depth", "Predictions that are waiting or running.", queueDepth);
+  const modelInfo = new Gauge({
+    name: "serval_model_info",
+    help: "1 for the model that answers.",
+    labelNames: ["name", "version"],
     registers,
-    collect() {
-      this.set(queueDepth());
+  });
+  return {
+    /** Without a label: the service abstained. */
+    countPrediction({ label, confidence, modelVersion }) {
+      predictions.inc({ label: label ?? abstained, model_version: modelVersion });
+      confidences.observe(confidence);
     },
-  });
-  void new Gauge({
-    name: "serval_decoder_processes",
-    help: "Processes for images that are costly to decode.",
-    registers,
-    collect() {
-      this.set(decoderProcesses());
+    observePhase: (phase, seconds) => phases.observe({ phase }, seconds),
+    setModel({ name, version, labels }) {
+      modelInfo.reset();
+      modelInfo.set({ name, version }, 1);
+      for (const label of labels) predictions.inc({ label, model_version: version }, 0);
     },
-  });
-  const decoderStarts = new Counter({
-    name: "serval_decoder_starts_total",
-    help: "Processes that were started for images that are costly to decode.",
-    registers,
-  });
-  const decoderKills = new Counter({
-    name: "serval_decoder_kills_total",
-    help: "Processes of these that ended while they decoded: by the limit of time, by that of memory, by a crash, or because the client was gone.",
-    labelNames: ["reason"],
-    registers,
-  });
-  for (const reason of decoderEnds) decoderKills.inc({ reason }, 0);
+  };
+}
+
+function swapMetrics(registers: Registry[]): Pick<ServiceMetrics, "countSwap"> {
   const swaps = new Counter({
     name: "serval_model_swaps_total",
     help: "New versions that were put in the place of the old one, and that were refused.",
@@ -110,34 +130,37 @@ export function createServiceMetrics(queueDepth: () => number, decoderProcesses:
     registers,
   });
   for (const result of ["swapped", "refused"]) swaps.inc({ result }, 0);
-  const modelInfo = new Gauge({
-    name: "serval_model_info",
-    help: "1 for the model that answers.",
-    labelNames: ["name", "version"],
+  return { countSwap: (result) => swaps.inc({ result }) };
+}
+
+function decoderMetrics(
+  registers: Registry[],
+  decoderProcesses: () => number,
+): Pick<ServiceMetrics, "countDecoderStart" | "countDecoderEnd"> {
+  measure(registers, "serval_decoder_processes", "Processes for images that are costly to decode.", decoderProcesses);
+  const starts = new Counter({
+    name: "serval_decoder_starts_total",
+    help: "Processes that were started for images that are costly to decode.",
     registers,
   });
-  const errors = new Counter({ name: "serval_errors_total", help: "Errors by code.", labelNames: ["code"], registers });
-  return {
-    contentType: registry.contentType,
-    render: async () => await registry.metrics(),
-    countRequest({ route, method, status, seconds }) {
-      requests.inc({ route, method, status });
-      durations.observe({ route, method }, seconds);
+  const kills = new Counter({
+    name: "serval_decoder_kills_total",
+    help: "Processes of these that ended while they decoded: by the limit of time, by that of memory, by a crash, or because the client was gone.",
+    labelNames: ["reason"],
+    registers,
+  });
+  for (const reason of decoderEnds) kills.inc({ reason }, 0);
+  return { countDecoderStart: () => starts.inc(), countDecoderEnd: (reason) => kills.inc({ reason }) };
+}
+
+/** A gauge that is read when Prometheus asks. The registry is the only one that holds it. */
+function measure(registers: Registry[], name: string, help: string, read: () => number): void {
+  void new Gauge({
+    name,
+    help,
+    registers,
+    collect() {
+      this.set(read());
     },
-    /** Without a label: the service abstained. */
-    countPrediction({ label, confidence, modelVersion }) {
-      predictions.inc({ label: label ?? abstained, model_version: modelVersion });
-      confidences.observe(confidence);
-    },
-    observePhase: (phase, seconds) => phases.observe({ phase }, seconds),
-    countSwap: (result) => swaps.inc({ result }),
-    setModel({ name, version, labels }) {
-      modelInfo.reset();
-      modelInfo.set({ name, version }, 1);
-      for (const label of labels) predictions.inc({ label, model_version: version }, 0);
-    },
-    countError: (code) => errors.inc({ code }),
-    countDecoderStart: () => decoderStarts.inc(),
-    countDecoderEnd: (reason) => decoderKills.inc({ reason }),
-  };
+  });
 }

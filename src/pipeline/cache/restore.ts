@@ -9,6 +9,7 @@ import type { RestoreOptions } from "./output-cache.ts";
 import { relinkFiles, type CachePlace } from "./store.ts";
 import { withTemporaryFolder } from "./temporary-folder.ts";
 import { batchFiles } from "./work-pool.ts";
+import { firstOf } from "../../text.ts";
 
 export interface RestoreTarget {
   /** Relative to the repository. */
@@ -69,13 +70,13 @@ export async function restoreFiles(place: CachePlace, target: RestoreTarget, opt
     const corrupt = todo.filter((_, i) => results[i]?.corrupt === true);
     const errors = corrupt.map(({ path, md5 }) => setAside(root, objects, md5, path));
     if (errors.length > 0) {
-      const more = errors.length > 10 ? `\n  and ${errors.length - 10} more` : "";
       throw new ServalError(
         "E_CACHE_CORRUPT",
-        `${errors
-          .slice(0, 10)
-          .map((error) => error.message)
-          .join("\n  ")}${more}`,
+        firstOf(
+          errors.map(({ message }) => message),
+          10,
+          "\n  ",
+        ),
         {
           details: { objects: corrupt.map(({ md5 }) => md5) },
         },
@@ -109,14 +110,10 @@ function linkedFolders(root: string, top: string, files: readonly { readonly pat
 
 function refuseLoss(paths: readonly string[]): void {
   if (paths.length === 0) return;
-  const named = paths
-    .slice(0, 5)
-    .map((path) => `"${path}"`)
-    .join(", ");
-  const more = paths.length > 5 ? ` and ${paths.length - 5} more` : "";
+  const named = paths.map((path) => `"${path}"`);
   throw new ServalError(
     "E_DATA_UNSAVED",
-    `${named}${more}: would be overwritten or removed, and the cache does not have what is in there.`,
+    `${firstOf(named, 5)}: would be overwritten or removed, and the cache does not have what is in there.`,
     {
       details: { paths },
     },

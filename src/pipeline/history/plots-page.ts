@@ -5,6 +5,7 @@ import { flattenFiles, numericDifference, readMetricFiles, readParamFiles, toNum
 import { readPlots, type Plot } from "./plots.ts";
 import type { Version } from "./versions.ts";
 import { sameValue, type YamlValue } from "../dvc-files/yaml-values.ts";
+import { escapeHtml } from "../../text.ts";
 
 /** One HTML page, with everything in it, that shows versions side by side: parameters, metrics, curves and pictures. */
 export function renderPlotsPage(title: string, versions: readonly Version[]): string {
@@ -15,7 +16,7 @@ export function renderPlotsPage(title: string, versions: readonly Version[]): st
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escape(`${title}: ${names.join(" and ")}`)}</title>
+<title>${escapeHtml(`${title}: ${names.join(" and ")}`)}</title>
 <style>
 body { font: 15px/1.5 Helvetica, Arial, "DejaVu Sans", sans-serif; color: #1f2933; max-width: 1360px; margin: 0 auto; padding: 16px; }
 h1 { font-size: 22px } h2 { font-size: 18px; margin: 32px 0 8px }
@@ -30,7 +31,7 @@ tr.changed td { background: #fff4d6 }
 </style>
 </head>
 <body>
-<h1>${escape(title)}: ${names.map((name) => `<em>${escape(name)}</em>`).join(" and ")}</h1>
+<h1>${escapeHtml(title)}: ${names.map((name) => `<em>${escapeHtml(name)}</em>`).join(" and ")}</h1>
 <h2>Metrics</h2>
 ${renderValues("metric", names, versions.map(readMetricFiles), true)}
 <h2>Curves and pictures</h2>
@@ -54,18 +55,18 @@ function renderValues(noun: string, names: readonly string[], versions: readonly
       const difference = changed ? numericDifference({ key, old: first, new: last }) : undefined;
       const change = difference === undefined ? "" : `${difference > 0 ? "+" : ""}${Number(difference.toPrecision(4))}`;
       const cells = [...values.map(renderCell), ...(withDifference && values.length > 1 ? [`<td class="number">${change}</td>`] : [])];
-      return `<tr${changed ? ' class="changed"' : ""}><td>${escape(path)}</td><td>${escape(key)}</td>${cells.join("")}</tr>`;
+      return `<tr${changed ? ' class="changed"' : ""}><td>${escapeHtml(path)}</td><td>${escapeHtml(key)}</td>${cells.join("")}</tr>`;
     });
   });
   if (rows.length === 0) return `<p class="note">There are no ${noun}s.</p>`;
   const head = ["file", noun, ...names, ...(withDifference && names.length > 1 ? ["change"] : [])];
-  return `<div class="table"><table><tr>${head.map((name) => `<th>${escape(name)}</th>`).join("")}</tr>\n${rows.join("\n")}</table></div>`;
+  return `<div class="table"><table><tr>${head.map((name) => `<th>${escapeHtml(name)}</th>`).join("")}</tr>\n${rows.join("\n")}</table></div>`;
 }
 
 function renderCell(value: YamlValue | undefined): string {
   const number = toNumber(value);
   if (number !== undefined) return `<td class="number">${Number.isInteger(number) ? number : Number(number.toPrecision(6))}</td>`;
-  return `<td>${value === undefined ? "–" : escape(show(value))}</td>`;
+  return `<td>${value === undefined ? "–" : escapeHtml(show(value))}</td>`;
 }
 
 function renderPlot({ title, xName, yName, lines, pictures, notes }: Plot, versions: readonly string[]): string {
@@ -81,15 +82,11 @@ function renderPlot({ title, xName, yName, lines, pictures, notes }: Plot, versi
     parts.push(`<figure>${chartSvg(lineChart({ title, xName, yName, series }))}</figure>`);
   }
   for (const { version, type, bytes } of pictures) {
-    const caption = `${escape(title)} <em>${escape(version)}</em>`;
+    const caption = `${escapeHtml(title)} <em>${escapeHtml(version)}</em>`;
     parts.push(
       `<figure><img alt="${caption.replaceAll(/<\/?em>/g, "")}" src="data:${type};base64,${bytes.toString("base64")}"><figcaption>${caption}</figcaption></figure>`,
     );
   }
-  if (notes.length > 0) parts.push(`<figure><figcaption>${escape(title)}: ${notes.map(escape).join(" ")}</figcaption></figure>`);
+  if (notes.length > 0) parts.push(`<figure><figcaption>${escapeHtml(title)}: ${notes.map(escapeHtml).join(" ")}</figcaption></figure>`);
   return parts.join("\n");
-}
-
-function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 }

@@ -9,6 +9,7 @@ import { fetchObjects } from "./fetch.ts";
 import type { RemoteLink } from "./link.ts";
 import { listObjects } from "./list-objects.ts";
 import type { RemoteObject } from "./remote.ts";
+import { firstOf } from "../../text.ts";
 
 export interface Garbage {
   readonly unused: readonly RemoteObject[];
@@ -44,14 +45,9 @@ export async function findUsedObjects(
     for (const entry of entries ?? []) used.add(entry.md5);
   }
   if (unknown.length > 0) {
-    const more = unknown.length > 5 ? `\n  and ${unknown.length - 5} more` : "";
-    throw new ServalError(
-      "E_GC_UNSURE",
-      `Neither the cache nor a remote has the list of files of\n  ${unknown.slice(0, 5).join("\n  ")}${more}`,
-      {
-        details: { unknown },
-      },
-    );
+    throw new ServalError("E_GC_UNSURE", `Neither the cache nor a remote has the list of files of\n  ${firstOf(unknown, 5, "\n  ")}`, {
+      details: { unknown },
+    });
   }
   return used;
 }

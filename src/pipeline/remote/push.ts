@@ -7,6 +7,7 @@ import type { OutputCache } from "../cache/output-cache.ts";
 import type { TrackedOut } from "../dvc-files/tracked-outs.ts";
 import { findExisting } from "./find-existing.ts";
 import type { RemoteLink } from "./link.ts";
+import { firstOf } from "../../text.ts";
 
 export interface Transferred {
   readonly remote: string;
@@ -89,12 +90,11 @@ export async function pushOuts(
 
 /** Many errors of one kind as one. */
 export function listErrors(code: "E_CACHE_CORRUPT" | "E_REMOTE_CORRUPT", errors: readonly Error[]): ServalError {
-  const more = errors.length > 10 ? `\n  and ${errors.length - 10} more` : "";
-  const text = errors.slice(0, 10).map(({ message }) => message);
-  return new ServalError(code, `${text.join("\n  ")}${more}`, { details: { count: errors.length } });
+  const messages = errors.map(({ message }) => message);
+  return new ServalError(code, firstOf(messages, 10, "\n  "), { details: { count: errors.length } });
 }
 
 export function listPaths(paths: readonly string[]): string {
-  const named = paths.slice(0, 5).map((path) => `"${path}"`);
-  return `${named.join(", ")}${paths.length > 5 ? ` and ${paths.length - 5} more` : ""}`;
+  const named = paths.map((path) => `"${path}"`);
+  return firstOf(named, 5);
 }

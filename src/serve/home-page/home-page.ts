@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { homeScript } from "./home-script.ts";
 import { homeStyle } from "./home-style.ts";
+import { escapeHtml, firstOf } from "../../text.ts";
 
 export interface HomePageFacts {
   readonly name: string;
@@ -12,9 +13,6 @@ export interface HomePageFacts {
 
 const hash = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
 
-const escapes: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-const escapeHtml = (text: string): string => text.replaceAll(/[&<>"']/g, (character) => escapes[character] ?? "");
-
 /**
  * The page at `/`: choose, drop, paste or photograph a picture and see the answer as bars, where the model saw it, and a way
  * to say that it was wrong. One file without any outside
@@ -24,8 +22,7 @@ export function renderHomePage({ name, version, labels, explains }: HomePageFact
   readonly html: string;
   readonly contentSecurityPolicy: string;
 } {
-  const shown = labels.slice(0, 12).map(escapeHtml).join(", ");
-  const classes = labels.length > 12 ? `${shown} and ${labels.length - 12} more` : shown;
+  const classes = firstOf(labels.map(escapeHtml), 12);
   const html = `<!doctype html>
 <html lang="en">
 <head>

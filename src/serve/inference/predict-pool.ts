@@ -204,8 +204,8 @@ export function startPredictPool(model: Uint8Array, setup: PredictSetup, options
       const lane = free.sort((a, b) => a.running.size - b.running.size)[0];
       if (lane === undefined) return;
       const { since, task: next } = queue[0] as Pending;
-      // Tensors are a batch already.
-      const waitMs = next.kind === "infer" ? 0 : since + maxDelayMs - performance.now();
+      // Tensors are a batch already, and a new model is not to wait for its own check images.
+      const waitMs = next.kind === "predict" ? since + maxDelayMs - performance.now() : 0;
       if (queue.length < maxBatchSize && waitMs > 0 && closing === undefined) {
         delayed ??= setTimeout(() => {
           delayed = undefined;

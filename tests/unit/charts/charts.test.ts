@@ -1,6 +1,6 @@
 import sharp from "sharp";
 import { describe, expect, it } from "vitest";
-import { barOutline, percent, thousands, type Chart } from "../../../src/charts/chart.ts";
+import { barOutline, type Chart } from "../../../src/charts/chart.ts";
 import { confusionMatrix } from "../../../src/charts/confusion-matrix.ts";
 import { rateRange } from "../../../src/charts/rate-range.ts";
 import { reliabilityDiagram } from "../../../src/charts/reliability-diagram.ts";
@@ -211,13 +211,8 @@ describe("reliabilityDiagram", () => {
   });
 });
 
-describe("number texts", () => {
-  it("has per cent with a space and thousands with a comma", () => {
-    expect(percent(0.92654, 2)).toBe("92.65 %");
-    expect(thousands(1234567)).toBe("1,234,567");
-  });
-
-  it("outlines bars and leaves gaps for empty bins", () => {
+describe("the outline of bars", () => {
+  it("leaves gaps for empty bins", () => {
     expect(barOutline([0, 1, 2], [null, 3]).map(([x]) => x)).toEqual([1, 1, 2, 2, 2]);
   });
 });

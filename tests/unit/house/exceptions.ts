@@ -8,9 +8,6 @@ export const exceptions: Exceptions = {
   folderCycles: {},
   crowdedFolders: {},
   longFunctions: {
-    "src/charts/reliability-diagram.ts reliabilityDiagram": "one literal: the options of a chart",
-    "src/export/export.ts exportBundle": "a bundle's parts, one after the other",
-    "src/monitor/metrics.ts createServiceMetrics": "a list of metrics",
     "src/pipeline/remote/s3-remote.ts openS3Remote": closure,
     "src/runtime/inference.ts startInference": closure,
     "src/serve/http/routes/inference-protocol.ts registerInferenceProtocol": routes,

@@ -171,7 +171,7 @@ describe("the ownership rules", () => {
     expect(breachesIn({ "data/readShards.ts": "" })).toEqual(["data/readShards.ts:1: readShards is not kebab-case"]);
     expect(breachesIn({ "extra/a.ts": "" })).toEqual(["extra/a.ts:1: the folder extra is not in the layer table"]);
     expect(breachesIn({ "loose.ts": "" })).toEqual([
-      "loose.ts:1: only index.ts, files.ts, random.ts and safe-path.ts lie directly in src/",
+      "loose.ts:1: only index.ts, text.ts, files.ts, random.ts and safe-path.ts lie directly in src/",
     ]);
     expect(breachesIn({ "data/long.ts": "\n".repeat(401) })).toEqual([
       "data/long.ts:1: 401 lines: split it, or give a reason in longFiles",

@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import { readFacts, type SourceFacts } from "./source-facts.ts";
 
-/** Which folder of src/ may import which others, `*` for all but cli; its own files it may always import, and errors/, files.ts, random.ts and safe-path.ts as well. */
+/** Which folder of src/ may import which others, `*` for all but cli; its own files it may always import, and the shared files as well. */
 export const layers: Readonly<Record<string, readonly string[]>> = {
   threads: [],
   image: ["config"],
@@ -50,7 +50,7 @@ const processOwners: Readonly<Record<string, string>> = {
 };
 
 /** Everyone may import these; a later one may import the ones before it. */
-const shared = ["errors/", "files.ts", "random.ts", "safe-path.ts"];
+const shared = ["text.ts", "errors/", "files.ts", "random.ts", "safe-path.ts"];
 /** The drawn sample and the preset's address are the only places that know a subject. */
 const subjectPlaces = ["data/sources/sample.ts", "data/sources/drawing/", "data/sources/preset.ts"];
 

@@ -294,6 +294,14 @@ it("puts requests that wait together through the model at once, where it may", a
   for (const { body } of replies) expect(body.timings_ms.total).toBeLessThan(10_000);
 });
 
+it("makes only predictions wait for others: its own check images and explanations go through at once", async () => {
+  // In an hour there would be a batch.
+  const patient = await start({ service: { maxBatchSize: 8, maxDelayMs: 3_600_000 } });
+  const body = new Uint8Array(await colourPicture("red"));
+  const explained = await fetch(`${patient.url}/explain`, { method: "POST", body, headers: { "content-type": "image/jpeg" } });
+  expect([explained.status, await explained.json()]).toEqual([200, expect.objectContaining({ label: "red" })]);
+}, 20_000);
+
 it("finishes the upload in its hands when it is asked to stop, and then refuses connections", async () => {
   const stopping = await startTestService();
   const picture = await colourPicture("red");

@@ -1,3 +1,5 @@
+import { escapeHtml } from "../../../text.ts";
+
 /** Markup that is safe to put into a page as it is. */
 export class Html {
   readonly text: string;
@@ -9,8 +11,6 @@ export class Html {
 
 type Part = Html | string | number | undefined | false | readonly Part[];
 
-const escapes: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-
 /** A template in which every value is escaped that is not markup already: names and texts come from whoever logged them. */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(strings.map((text, i) => text + render(parts[i])).join(""));
@@ -20,7 +20,7 @@ function render(part: Part): string {
   if (part === undefined || part === false) return "";
   if (part instanceof Html) return part.text;
   if (typeof part === "object") return part.map(render).join("");
-  return String(part).replaceAll(/[&<>"']/g, (character) => escapes[character] ?? "");
+  return escapeHtml(String(part));
 }
 
 /** `/runs?x=1`, with the values encoded; those that are empty are left out, lists become several. */
