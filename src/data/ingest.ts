@@ -188,7 +188,7 @@ class Ingestion {
       await this.#setAside(entry, bytes);
       if (known?.row !== undefined) await this.#checkFolder(dirname(join(this.#options.outDir, known.row.path)));
       if (known?.row !== undefined) await rm(join(this.#options.outDir, known.row.path), { force: true });
-      return { line: { ...base, code: error.code, message: error.message }, fresh: true };
+      return { line: { ...base, code: error.code, message: reasonOf(error) }, fresh: true };
     }
   }
 
@@ -258,6 +258,11 @@ class Ingestion {
     if (this.inPlace) await this.#quarantine.take(entry.name, join(this.#options.outDir, entry.name));
     else if (bytes !== undefined) await this.#quarantine.write(entry.name, bytes);
   }
+}
+
+/** The message, and for a format that has a name what to do about it: the report has no place for hints. */
+function reasonOf(error: ServalError): string {
+  return error.code === "E_IMAGE_FORMAT" && error.details["format"] !== undefined ? `${error.message} ${error.hint}` : error.message;
 }
 
 async function writeNew(path: string, bytes: Uint8Array): Promise<boolean> {
