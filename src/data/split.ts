@@ -2,10 +2,9 @@ import { ServalError } from "../errors/serval-error.ts";
 import { sha256 } from "../files.ts";
 import { groupNearDuplicates } from "./duplicates.ts";
 import type { ManifestRow } from "./manifest.ts";
+import { splitNames, type Split } from "./split-names.ts";
 
-export type Split = "train" | "val" | "test";
-
-export const splitNames: readonly Split[] = ["train", "val", "test"];
+export { splitNames, type Split } from "./split-names.ts";
 
 /** Shares of the pictures; they add up to 1, and a share may be 0. */
 export type SplitShares = Readonly<Record<Split, number>>;

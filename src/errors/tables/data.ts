@@ -20,6 +20,10 @@ export const dataErrors = {
     title: "The zip archive holds more than the limits allow, as a zip bomb does.",
     hint: "If you trust the archive, unpack it yourself and import the folder.",
   },
+  E_ARCHIVE_METHOD: {
+    title: "The zip archive is encrypted, or packed by a method that Serval does not read.",
+    hint: "Unpack it, then import the folder.",
+  },
   E_DOWNLOAD: {
     title: "A download failed.",
     hint: "Run the same command again: it goes on where it stopped.",
