@@ -1,6 +1,5 @@
-import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { sha256File } from "../files.ts";
+import { sha256File, statIfThere } from "../files.ts";
 import { key, type ImportJournal, type JournalLine } from "./journal.ts";
 import type { ManifestRow } from "./manifest.ts";
 
@@ -46,7 +45,7 @@ export class SourceHistory {
     for (const { path, sha256 } of given) {
       if (kept.has(path) || others.has(path)) continue;
       const full = join(this.#outDir, path);
-      const there = await stat(full).catch(() => undefined);
+      const there = await statIfThere(full);
       if (there === undefined || (there.isFile() && (await sha256File(full)) === sha256)) paths.push(path);
     }
     return paths;

@@ -1,8 +1,8 @@
-import { mkdir, realpath, stat } from "node:fs/promises";
+import { mkdir, realpath } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { join, resolve, sep } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { sha256 } from "../files.ts";
+import { sha256, statIfThere } from "../files.ts";
 import type { ImageLimits } from "../image/check-image.ts";
 import type { LinkGuard } from "../safe-path.ts";
 import { SourceHistory } from "./follow-source.ts";
@@ -195,7 +195,7 @@ async function keepOthers(
   gone: ReadonlySet<string>,
 ): Promise<void> {
   const others = before.filter((row) => !rows.has(row.path) && !gone.has(row.path));
-  const checked = mapOrdered(others, 16, async (row) => ({ row, there: await stat(join(outDir, row.path)).catch(() => undefined) }));
+  const checked = mapOrdered(others, 16, async (row) => ({ row, there: await statIfThere(join(outDir, row.path)) }));
   for await (const { row, there } of checked) if (there !== undefined) rows.set(row.path, row);
 }
 

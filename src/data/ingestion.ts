@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative, sep } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { sha256 } from "../files.ts";
+import { sha256, statIfThere } from "../files.ts";
 import { type ImageLimits, defaultImageLimits } from "../image/check-image.ts";
 import { inspectionVersion } from "../image/decode.ts";
 import { inspectImage } from "../image/inspect-image.ts";
@@ -118,7 +118,7 @@ export class Ingestion {
 
   async #isOnDisk(known: JournalLine): Promise<boolean> {
     if (known.row === undefined) return true;
-    const there = await stat(join(this.#options.outDir, known.row.path)).catch(() => undefined);
+    const there = await statIfThere(join(this.#options.outDir, known.row.path));
     return there?.size === known.sizeBytes && Math.round(there?.mtimeMs ?? 0) === known.mtimeMs;
   }
 
@@ -132,7 +132,7 @@ export class Ingestion {
     const target = join(outDir, path);
     if (this.inPlace) return { path, mtimeMs: await mtimeOf(target) };
     if (dry === true) {
-      const free = (await stat(target).catch(() => undefined)) === undefined || (await this.#mayReplace(entry, path, target, bytes));
+      const free = (await statIfThere(target)) === undefined || (await this.#mayReplace(entry, path, target, bytes));
       return { path: free ? path : this.#otherPath(entry), mtimeMs: 0 };
     }
     const folder = dirname(target);

@@ -146,10 +146,9 @@ function nameOffer(
 }
 
 function layoutByName(pictures: readonly string[]): Layout {
-  const folders = pictures.map((name) => name.split("/").slice(0, -1));
-  const depth = sharedDepth(folders);
   const splitIn = (parts: readonly string[]): Split | undefined => parts.map(splitOf).find((split) => split !== undefined);
   const labelled = pictures.filter((name) => labelFromName(name) !== "");
+  const depth = sharedDepth(labelled.map((name) => name.split("/").slice(0, -1)));
   const kinds = new Set(labelled.map((name) => splitIn(name.split("/").slice(0, -1))));
   kinds.delete(undefined);
   const place = (name: string): Placement | undefined => {
