@@ -2,6 +2,7 @@ import { join, resolve } from "node:path";
 import { stateDirectory } from "../../../config/env.ts";
 import { loadParams, type Params } from "../../../config/params.ts";
 import { prepareShards, type PrepareReport } from "../../../data/prepare.ts";
+import { describeRemedy } from "../../../data/shard-plan.ts";
 import type { ShardRecipe } from "../../../data/shard-index.ts";
 import { splitNames } from "../../../data/split.ts";
 import { takeLocks } from "../../../pipeline/run/path-locks.ts";
@@ -60,6 +61,8 @@ export async function prepareData(options: PrepareCommandOptions, output: Output
       },
     });
     for (const item of report.changed ? report.leftOut : []) output.warn(`Left out "${item.path}": ${item.message}`);
+    const remedy = report.changed ? describeRemedy(report.leftOut) : undefined;
+    if (remedy !== undefined) output.warn(remedy);
     return report;
   } finally {
     progress?.end();
