@@ -35,6 +35,19 @@ export class SourceHistory {
     return owners;
   }
 
+  /**
+   * Pictures of the manifest that no source brought under their path, by their bytes: where a source's picture is no longer at the path that it got,
+   * somebody moved it by hand, and the class that they gave it counts.
+   */
+  unowned(rows: readonly ManifestRow[]): Map<string, ManifestRow[]> {
+    const owned = new Set<string>();
+    for (const { row, source } of this.#lines.values()) if (row !== undefined && source !== this.#inPlaceSource) owned.add(row.path);
+    return Map.groupBy(
+      rows.filter(({ path }) => !owned.has(path)),
+      (row) => row.sha256,
+    );
+  }
+
   /** Of files that this source gave up, those that no other source brought and that still have the bytes that were brought. */
   async removable(given: readonly ManifestRow[], kept: ReadonlySet<string>): Promise<string[]> {
     const others = new Set<string>();

@@ -69,8 +69,9 @@ export async function ingest(source: Source, options: IngestOptions): Promise<In
   const inPlaceId = `folder:${await realFolder(outDir)}`;
   const history = new SourceHistory(outDir, journal, source.id, inPlaceId, present);
   for await (const { name } of entriesOf(source, inPlace)) present.add(history.keyOf(name));
-  const ingestion = new Ingestion(source, options, { journal, quarantine, owners: history.owners(), present, inPlace });
   const before = await readRows(outDir);
+  const state = { journal, quarantine, owners: history.owners(), present, unowned: history.unowned(before), inPlace };
+  const ingestion = new Ingestion(source, options, state);
   const passed = await runEntries(source, ingestion, journal, quarantine, options);
   const { rows, setAside, labels } = passed;
   const kept = rows.size;

@@ -43,6 +43,7 @@ export class Ingestion {
   readonly #owners: ReadonlyMap<string, string>;
   /** Of the entries that the source has now, the keys. */
   readonly #present: ReadonlySet<string>;
+  readonly #unowned: ReadonlyMap<string, ManifestRow[]>;
   /** Paths that entries of this run took, lower case: some file systems do not tell `A.jpg` from `a.jpg`. */
   readonly #taken = new Set<string>();
   readonly #folders = new Set<string>();
@@ -57,6 +58,7 @@ export class Ingestion {
     this.#quarantine = state.quarantine;
     this.#owners = state.owners;
     this.#present = state.present;
+    this.#unowned = state.unowned;
     this.inPlace = state.inPlace;
   }
 
@@ -66,6 +68,8 @@ export class Ingestion {
     const version = `${entry.version}/${inspectionVersion}`;
     if (before?.version === version && isPlacedAs(before, entry) && (before.row === undefined || before.row.path === path)) {
       if (await this.#isOnDisk(before)) return this.#outcome(entry, before, false, before);
+      const moved = await this.#movedByHand(before);
+      if (moved !== undefined) return { line: before, row: moved, fresh: false, before: undefined };
     }
     const base = { source: this.#source.id, name: entry.name, version };
     if (entry.fault !== undefined) return this.#outcome(entry, { ...base, ...entry.fault }, false, before);
@@ -120,6 +124,15 @@ export class Ingestion {
     if (known.row === undefined) return true;
     const there = await statIfThere(join(this.#options.outDir, known.row.path));
     return there?.size === known.sizeBytes && Math.round(there?.mtimeMs ?? 0) === known.mtimeMs;
+  }
+
+  /** Where a picture is that is no longer at its path: the manifest has its bytes under another one, which no source brought. */
+  async #movedByHand(known: JournalLine): Promise<ManifestRow | undefined> {
+    const { outDir } = this.#options;
+    if (known.row === undefined || (await statIfThere(join(outDir, known.row.path))) !== undefined) return undefined;
+    const row = this.#unowned.get(known.row.sha256)?.shift();
+    if (row === undefined || (await statIfThere(join(outDir, row.path)))?.size !== known.sizeBytes) return undefined;
+    return row;
   }
 
   async #checkFolder(folder: string): Promise<void> {
@@ -179,6 +192,8 @@ export interface IngestionState {
   readonly quarantine: Quarantine;
   readonly owners: ReadonlyMap<string, string>;
   readonly present: ReadonlySet<string>;
+  /** Rows of the manifest that no source brought, by sha256. */
+  readonly unowned: ReadonlyMap<string, ManifestRow[]>;
   readonly inPlace: boolean;
 }
 

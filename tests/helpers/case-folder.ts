@@ -32,6 +32,12 @@ export class CaseFolder {
     return new CaseFolder(await mkdtemp(join(tmpdir(), "serval-case-")));
   }
 
+  /** A folder within another one, which removes it. */
+  static async at(dir: string): Promise<CaseFolder> {
+    await mkdir(dir, { recursive: true });
+    return new CaseFolder(dir);
+  }
+
   async remove(): Promise<void> {
     await rm(this.dir, { recursive: true, force: true });
   }

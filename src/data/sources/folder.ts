@@ -11,13 +11,15 @@ import { walkFolder } from "./walk-folder.ts";
 export interface FolderOptions extends LabelOptions {
   /** Folders outside of the source that its links may lead to, such as a cache whose files stand in the source as links. */
   readonly linkRoots?: readonly string[] | undefined;
+  /** Of files and folders in it, links followed. Default: 2,000,000. */
+  readonly mostFiles?: number;
 }
 
 /** A folder with one subfolder per class (the ImageFolder layout), however deep it begins. Links in it are followed as far as they stay in it. */
 export async function openFolder(path: string, options: FolderOptions = {}): Promise<Source> {
   const root = await realpath(path);
   const roots = await Promise.all((options.linkRoots ?? []).map((folder) => realpath(folder).catch(() => undefined)));
-  const { files, folders, refused } = await walkFolder(root, [root, ...roots.filter((folder) => folder !== undefined)]);
+  const { files, folders, refused } = await walkFolder(root, [root, ...roots.filter((folder) => folder !== undefined)], options.mostFiles);
   const hidden = files.filter(isHidden);
   const names = files.filter((name) => !isHidden(name)).sort(compareBytes);
   const faults = refused.filter(({ name }) => !isHidden(name));

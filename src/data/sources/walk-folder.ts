@@ -12,6 +12,7 @@ export interface WalkedFolder {
   readonly refused: readonly { readonly name: string; readonly reason: string }[];
 }
 
+/** Links may multiply folders: each of forty folders that holds two links to the one before it makes a billion. */
 const mostFiles = 2_000_000;
 const mostLevels = 64;
 
@@ -19,7 +20,7 @@ const mostLevels = 64;
  * All files below a folder. A link is followed where it leads to a file or folder in `roots`; one that leads back to a folder that
  * it lies in ends there. `root` and `roots` are real paths. Throws E_SOURCE for more files than a source may have.
  */
-export async function walkFolder(root: string, roots: readonly string[]): Promise<WalkedFolder> {
+export async function walkFolder(root: string, roots: readonly string[], mostEntries: number = mostFiles): Promise<WalkedFolder> {
   const files: string[] = [];
   const folders: string[] = [];
   const refused: { name: string; reason: string }[] = [];
@@ -37,9 +38,11 @@ export async function walkFolder(root: string, roots: readonly string[]): Promis
 
   async function take(item: Pick<Dirent, "isFile" | "isDirectory">, name: string, real: string, chain: readonly string[]): Promise<void> {
     if (item.isFile()) files.push(name);
-    if (files.length > mostFiles) throw new ServalError("E_SOURCE", `"${root}" holds more than ${mostFiles} files.`);
+    if (item.isDirectory()) folders.push(name);
+    if (files.length + folders.length > mostEntries) {
+      throw new ServalError("E_SOURCE", `"${root}" holds more than ${mostEntries} files and folders, links followed.`);
+    }
     if (!item.isDirectory()) return;
-    folders.push(name);
     await visit(real, `${name}/`, [...chain, real]);
   }
 

@@ -46,11 +46,11 @@ export const dataErrors = {
   },
   E_MANIFEST_MISSING: {
     title: "There is no imported data yet.",
-    hint: "Run `serval data import SOURCE` first.",
+    hint: "Run `serval data import SOURCE`, then `serval prepare`.",
   },
   E_MANIFEST_CORRUPT: {
     title: "The manifest of the data cannot be read.",
-    hint: "Write it anew with `serval data import data/raw`.",
+    hint: "Write it again with `serval data import data/raw`.",
   },
   E_DATA_CHANGED: {
     title: "A picture is not the one that the manifest describes.",
@@ -58,7 +58,7 @@ export const dataErrors = {
   },
   E_SHARDS_MISSING: {
     title: "There is no prepared data yet.",
-    hint: "Run `serval prepare` first.",
+    hint: "Run `serval data import SOURCE`, then `serval prepare`, then this command again.",
   },
   E_SHARDS_CORRUPT: {
     title: "The prepared data is damaged.",

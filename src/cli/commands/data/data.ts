@@ -14,7 +14,6 @@ import { ServalError } from "../../../errors/serval-error.ts";
 import { exists } from "../../../model/replace-folder.ts";
 import { LinkGuard } from "../../../safe-path.ts";
 import type { Configure } from "../../command.ts";
-import { cacheFolders } from "../../cache-folders.ts";
 import { addFollowLinkFlag, guardFolders, type FollowLinkFlag } from "../../follow-link.ts";
 import { formatDuration, type Output } from "../../output.ts";
 
@@ -129,6 +128,7 @@ export async function importData(options: ImportOptions, output: Output, signal?
 
 async function openWithProgress(options: ImportOptions, output: Output, signal?: AbortSignal): Promise<Source> {
   let progress: ReturnType<Output["progress"]> | undefined;
+  const { cacheFolders } = await import("../../../pipeline/dvc-files/cache-folders.ts");
   try {
     return await openSource(options.source, {
       cwd: options.cwd,

@@ -3,6 +3,7 @@ import { basename, join, relative, resolve } from "node:path";
 import { Option } from "commander";
 import { loadSettings } from "../../../config/settings.ts";
 import { openShards } from "../../../data/shards.ts";
+import { describeSource } from "../../../data/sources/describe-source.ts";
 import { openSource } from "../../../data/sources/open-source.ts";
 import { splitNames, type Split } from "../../../data/split.ts";
 import { type ImageLimits, defaultImageLimits } from "../../../image/check-image.ts";
@@ -173,7 +174,9 @@ async function evaluate(
   };
   try {
     if (data !== undefined) {
-      const source = await openSource(data, { cwd, signal });
+      const { cacheFolders } = await import("../../../pipeline/dvc-files/cache-folders.ts");
+      const source = await openSource(data, { cwd, signal, linkRoots: await cacheFolders(cwd, data) });
+      for (const line of describeSource(source)) output.warn(line);
       try {
         return { evaluation: await evaluateSource({ ...common, source, limits }), data: { source: data } };
       } finally {
