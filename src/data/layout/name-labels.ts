@@ -3,13 +3,28 @@ import { labelOf } from "./entry-names.ts";
 
 /** The class in a file's name: `rose` in `rose.0.jpg`, `rose_0001.jpg`, `rose (3).jpg` and `17_rose.jpg`; "" where the name is a number. */
 export function labelFromName(name: string): string {
-  let stem = posix.basename(name, posix.extname(name)).replace(/^\d+[\s._-]+(?=\D)/, "");
-  for (let before = ""; before !== stem;) {
-    before = stem;
-    stem = stem.replace(/[\s._-]*(?:\(\d+\)|\d+)$/, "");
-  }
-  return labelOf(stem.replace(/[\s._-]+$/, ""));
+  const stem = posix.basename(name, posix.extname(name)).replace(/^\d+[\s._-]+(?=\D)/, "");
+  return labelOf(withoutNumbers(stem));
 }
+
+/** Numbers at the end, also in brackets, go with what separates them; from the end, so that it takes no longer for a long name. */
+function withoutNumbers(text: string): string {
+  const skip = (from: number, kind: RegExp): number => {
+    let at = from;
+    while (at > 0 && kind.test(text[at - 1]!)) at--;
+    return at;
+  };
+  for (let end = skip(text.length, separator); ;) {
+    const inBrackets = text[end - 1] === ")";
+    const numberEnd = inBrackets ? end - 1 : end;
+    const start = skip(numberEnd, digit);
+    if (start === numberEnd || (inBrackets && text[start - 1] !== "(")) return text.slice(0, end);
+    end = skip(inBrackets ? start - 1 : start, separator);
+  }
+}
+
+const separator = /[\s._-]/;
+const digit = /\d/;
 
 /** What the classes would be if they came from the names: at most this many, and each with a few pictures. */
 const mostClasses = 1000;
