@@ -85,7 +85,7 @@ export class Ingestion {
     } catch (error) {
       if (!isAboutTheFile(error)) throw error;
       await this.#setAside(entry, bytes);
-      return this.#outcome(entry, { ...base, code: error.code, message: reasonOf(error) }, true, before);
+      return this.#outcome(entry, { ...base, code: error.code, message: error.message }, true, before);
     }
   }
 
@@ -214,11 +214,6 @@ function unlabelled(entry: SourceEntry): { code: string; message: string } {
 
 async function mtimeOf(path: string): Promise<number> {
   return Math.round((await stat(path)).mtimeMs);
-}
-
-/** The message, and for a format that has a name what to do about it: the report has no place for hints. */
-function reasonOf(error: ServalError): string {
-  return error.code === "E_IMAGE_FORMAT" && error.details["format"] !== undefined ? `${error.message} ${error.hint}` : error.message;
 }
 
 async function writeNew(path: string, bytes: Uint8Array): Promise<boolean> {

@@ -91,10 +91,8 @@ function formatError(bytes: Uint8Array): ServalError {
   const known = nameFormat(bytes);
   if (known !== undefined) {
     const { name, short, remedy } = known;
-    return new ServalError("E_IMAGE_FORMAT", `The file is ${name}, which is not ${formatNames}.`, {
-      hint: remedy,
-      details: { format: short },
-    });
+    // In the message: where many files are judged, hints have no place.
+    return new ServalError("E_IMAGE_FORMAT", `The file is ${name}, which is not ${formatNames}. ${remedy}`, { details: { format: short } });
   }
   const start = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
   return new ServalError("E_IMAGE_FORMAT", `The file starts with the bytes ${start}, which is not ${formatNames}.`);

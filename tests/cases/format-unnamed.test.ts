@@ -23,11 +23,12 @@ test.each([
   ["x_heic.jpg", "a HEIC picture"],
   ["x_tiff.jpg", "a TIFF picture"],
   ["html.jpg", "an HTML page"],
-  ["lfs.jpg", "a Git LFS pointer, not the picture"],
+  ["lfs.jpg", "a Git LFS pointer"],
 ])("format-unnamed: %s is named as %s", async (file, name) => {
   const error = refusal(await readFile(join(folder, file)));
-  expect([error.code, error.message]).toEqual(["E_IMAGE_FORMAT", `The file is ${name}, which is not JPEG, PNG, WebP or GIF.`]);
-  expect(error.hint).not.toBe("");
+  expect(error.code).toBe("E_IMAGE_FORMAT");
+  // What it is, and a sentence on what to do.
+  expect(error.message).toMatch(new RegExp(`^The file is ${name}, which is not JPEG, PNG, WebP or GIF\\. [A-Z][^.]+.*\\.$`));
 });
 
 const text = (content: string): Buffer => Buffer.from(content);
