@@ -95,6 +95,17 @@ export async function listIfThere(path: string): Promise<string[]> {
   return (await readdir(path).catch(undefinedIfAbsent)) ?? [];
 }
 
+/** The first bytes of a file, fewer where it is shorter. */
+export async function readStart(path: string, bytes: number): Promise<Buffer> {
+  const file = await open(path, "r");
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(bytes), 0, bytes, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
 /** SHA-256 of a file in lower-case hex, read as a stream. */
 export async function sha256File(path: string): Promise<string> {
   const hash = createHash("sha256");

@@ -21,6 +21,7 @@ export const exitCodes: Readonly<Record<ErrorCode, ExitCode>> = {
   E_ARCHIVE_CORRUPT: 3,
   E_ARCHIVE_UNSAFE: 3,
   E_ARCHIVE_LIMITS: 3,
+  E_ARCHIVE_METHOD: 3,
   E_DOWNLOAD: 1,
   E_DOWNLOAD_MISMATCH: 3,
   E_LABEL_MISSING: 3,

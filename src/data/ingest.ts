@@ -1,17 +1,18 @@
-import { mkdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, realpath } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { dirname, extname, join, relative, sep } from "node:path";
+import { join, resolve, sep } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { sha256 } from "../files.ts";
-import { isSafePath, LinkGuard } from "../safe-path.ts";
-import { type ImageLimits, defaultImageLimits } from "../image/check-image.ts";
-import { inspectionVersion } from "../image/decode.ts";
-import { inspectImage } from "../image/inspect-image.ts";
-import { ImportJournal, key, type JournalLine } from "./journal.ts";
-import { manifestName, readManifest, writeManifest, type ManifestRow } from "./manifest.ts";
+import { sha256, statIfThere } from "../files.ts";
+import type { ImageLimits } from "../image/check-image.ts";
+import type { LinkGuard } from "../safe-path.ts";
+import { SourceHistory } from "./follow-source.ts";
+import { entriesOf, Ingestion, type Outcome } from "./ingestion.ts";
+import { ImportJournal } from "./journal.ts";
+import { findChanges, type DataChanges } from "./manifest-changes.ts";
+import { formatManifest, readRows, writeManifest, type ManifestRow } from "./manifest.ts";
 import { mapOrdered } from "./map-ordered.ts";
 import { Quarantine, type SetAside } from "./quarantine.ts";
-import { readEntry, type Source, type SourceEntry } from "./sources/source.ts";
+import type { Source } from "./sources/source.ts";
 
 export interface IngestOptions {
   /** data/raw: pictures and manifest.jsonl. */
@@ -23,16 +24,24 @@ export interface IngestOptions {
   readonly guard?: LinkGuard;
   readonly limits?: ImageLimits;
   readonly signal?: AbortSignal;
+  /** Looks at everything and writes nothing: the report says what an import would change. */
+  readonly dry?: boolean;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
 export interface IngestReport {
   readonly source: string;
+  /** Whether nothing was written. */
+  readonly dry: boolean;
   /** Entries of this source that are in data/raw now. */
   readonly kept: number;
   /** Of those, the ones that an earlier import had done. */
   readonly reused: number;
   readonly setAside: readonly SetAside[];
+  /** What is different in data/raw, compared with the manifest before. */
+  readonly changes: DataChanges;
+  /** What was joined, passed over or kept and somebody might not expect, a sentence each. */
+  readonly remarks: readonly string[];
   /** Pictures by class in the whole of data/raw, classes sorted. */
   readonly counts: Readonly<Record<string, number>>;
   readonly dataVersion: string;
@@ -44,74 +53,132 @@ export interface IngestReport {
 
 /**
  * Brings a source's pictures into data/raw with their bytes unchanged, decodes each once to check it, sets broken ones
- * aside and writes the manifest. Adds and updates, never deletes what other sources brought. A source that is `outDir`
- * itself is checked in place: afterwards the manifest lists what lies there. Throws E_SOURCE_EMPTY, E_DISK_FULL; the
- * signal's reason when aborted, and what was done until then is not done again.
+ * aside and writes the manifest. Follows the source: what it no longer has leaves data/raw, unless another source brought it too or it
+ * was changed there; what other sources brought stays. A source that is `outDir` itself is checked in place: afterwards the manifest lists
+ * what lies there. Files are removed last, when the manifest no longer lists them, so that an import that is killed loses
+ * nothing. Throws E_SOURCE_EMPTY, E_DISK_FULL; the signal's reason when aborted, and what was done until then is not done again.
  */
 export async function ingest(source: Source, options: IngestOptions): Promise<IngestReport> {
   const startedAt = performance.now();
-  await mkdir(options.outDir, { recursive: true });
+  const { outDir, dry = false } = options;
+  if (!dry) await mkdir(outDir, { recursive: true });
+  const inPlace = await isSameFolder(source, outDir);
   const quarantine = await Quarantine.open(options.quarantineDir, source.id, options.guard);
-  const journal = await ImportJournal.load(options.journalPath);
-  const run = new Ingestion(source, options, journal, quarantine, await isSameFolder(source, options.outDir));
-  const rows = new Map<string, ManifestRow>();
-  const setAside: SetAside[] = [];
-  const seen = new Set<string>();
-  let done = 0;
-  let reused = 0;
-  // Twice the cores: while some pictures are decoded, others are read and written.
-  const outcomes = mapOrdered(run.entries(), 2 * availableParallelism(), (entry) => run.process(entry));
-  try {
-    for await (const { line, fresh } of outcomes) {
-      options.signal?.throwIfAborted();
-      seen.add(quarantine.pathOf(line.name));
-      // What took too long on a busy machine may be decoded next time.
-      if (fresh && line.code !== "E_IMAGE_COST") await run.journal.add(line);
-      if (line.row === undefined) {
-        setAside.push({ path: quarantine.pathOf(line.name), code: line.code ?? "E_INTERNAL", message: line.message ?? "" });
-      } else {
-        rows.set(line.row.path, line.row);
-        if (!fresh) reused++;
-      }
-      done++;
-      options.onProgress?.(done, source.count);
-    }
-  } finally {
-    await run.journal.finish();
-  }
-  await quarantine.update(seen, setAside, run.inPlace);
-  if (rows.size === 0) {
-    throw new ServalError("E_SOURCE_EMPTY", `"${source.title}" holds ${done} files, none of them a readable picture in a class folder.`, {
-      details: { setAside },
-    });
-  }
+  const journal = await ImportJournal.load(options.journalPath, { dry });
+  const present = new Set<string>();
+  const inPlaceId = `folder:${await realFolder(outDir)}`;
+  const history = new SourceHistory(outDir, journal, source.id, inPlaceId, present);
+  for await (const { name } of entriesOf(source, inPlace)) present.add(history.keyOf(name));
+  const before = await readRows(outDir);
+  const state = { journal, quarantine, owners: history.owners(), present, unowned: history.unowned(before), inPlace };
+  const ingestion = new Ingestion(source, options, state);
+  const passed = await runEntries(source, ingestion, journal, quarantine, options);
+  const { rows, setAside, labels } = passed;
   const kept = rows.size;
-  if (!run.inPlace) await keepOthers(options.outDir, rows);
-  const manifest = await writeManifest(options.outDir, [...rows.values()]);
+  const vanished = history.vanished();
+  const follows = vanished.length === 0 || history.isSameSet(vanished, passed.known, rows.values());
+  if (!dry) await quarantine.update(passed.seen, setAside, { onlyCopy: inPlace, follows: follows && kept > 0 });
+  if (kept === 0) throw emptySource(source, passed.done, setAside);
+  const given = [...passed.givenUp, ...(follows && !inPlace ? vanished.flatMap(({ row }) => (row === undefined ? [] : [row])) : [])];
+  const gone = await history.removable(given, new Set(rows.keys()));
+  if (inPlace) keepSplits(before, rows);
+  else await keepOthers(outDir, before, rows, new Set(gone));
+  const manifest = await finish(outDir, [...rows.values()], before, dry);
+  if (!dry) {
+    for (const path of gone) await ingestion.remove(path);
+    if (follows) for (const line of vanished) await journal.drop(line);
+    await journal.finish();
+  }
+  const counts = countLabels(manifest.rows);
   const seconds = (performance.now() - startedAt) / 1000;
   return {
     source: source.title,
+    dry,
     kept,
-    reused,
+    reused: passed.reused,
     setAside,
-    counts: countLabels(manifest.rows),
+    changes: findChanges(before, manifest.rows),
+    remarks: [...source.remarks, ...lostClasses(labels, counts), ...(follows ? [] : [describeOtherSet(source, vanished.length)])],
+    counts,
     dataVersion: manifest.dataVersion,
-    changed: manifest.changed || run.processed > 0,
+    changed: manifest.changed || ingestion.processed > 0 || gone.length > 0,
     seconds,
-    filesPerSecond: done / seconds,
+    filesPerSecond: passed.done / seconds,
   };
+}
+
+interface Passed {
+  readonly rows: Map<string, ManifestRow>;
+  readonly setAside: SetAside[];
+  /** Paths of all entries below the quarantine. */
+  readonly seen: Set<string>;
+  /** Class folders with the number of their files. */
+  readonly labels: Map<string, number>;
+  /** Files that entries had in data/raw and have no longer: they got another class, or broke. */
+  readonly givenUp: ManifestRow[];
+  done: number;
+  reused: number;
+  /** Entries that an earlier import had seen with these bytes. */
+  known: number;
+}
+
+async function runEntries(
+  source: Source,
+  ingestion: Ingestion,
+  journal: ImportJournal,
+  quarantine: Quarantine,
+  { signal, dry = false, onProgress }: IngestOptions,
+): Promise<Passed> {
+  const passed: Passed = { rows: new Map(), setAside: [], seen: new Set(), labels: new Map(), givenUp: [], done: 0, reused: 0, known: 0 };
+  // Twice the cores: while some pictures are decoded, others are read and written.
+  const outcomes = mapOrdered(entriesOf(source, ingestion.inPlace), 2 * availableParallelism(), async (entry) => ({
+    label: entry.label,
+    outcome: await ingestion.process(entry),
+  }));
+  try {
+    for await (const { label, outcome } of outcomes) {
+      signal?.throwIfAborted();
+      const { line, fresh } = outcome;
+      passed.seen.add(quarantine.pathOf(line.name));
+      if (label !== undefined) passed.labels.set(label, (passed.labels.get(label) ?? 0) + 1);
+      // What took too long on a busy machine may be decoded next time.
+      if (fresh && !dry && line.code !== "E_IMAGE_COST") await journal.add(line);
+      note(passed, outcome, quarantine);
+      passed.done++;
+      onProgress?.(passed.done, source.count);
+    }
+  } finally {
+    if (!dry) await journal.finish();
+  }
+  return passed;
+}
+
+function note(passed: Passed, { line, row, fresh, before }: Outcome, quarantine: Quarantine): void {
+  if (row === undefined) {
+    passed.setAside.push({ path: quarantine.pathOf(line.name), code: line.code ?? "E_INTERNAL", message: line.message ?? "" });
+  } else {
+    passed.rows.set(row.path, row);
+    if (!fresh) passed.reused++;
+  }
+  if (before?.version === line.version) passed.known++;
+  if (before?.row !== undefined && before.row.path !== row?.path) passed.givenUp.push(before.row);
 }
 
 /** Whether the source is data/raw itself. A source around data/raw would import its own copies: E_SOURCE. */
 async function isSameFolder(source: Source, outDir: string): Promise<boolean> {
   if (source.folder === undefined) return false;
-  const out = await realpath(outDir);
+  const out = await realFolder(outDir);
   if (out.startsWith(source.folder + sep)) {
     throw new ServalError("E_SOURCE", `"${outDir}" lies within the source "${source.folder}".`, {
       hint: "Name the folder that holds the class folders, or another --out.",
     });
   }
   return out === source.folder;
+}
+
+/** A folder that a dry run has not made has only the path that it would get. */
+async function realFolder(path: string): Promise<string> {
+  return await realpath(path).catch(() => resolve(path));
 }
 
 /** Pictures by class, classes in the order of their code units. */
@@ -121,162 +188,60 @@ export function countLabels(rows: readonly Pick<ManifestRow, "label">[]): Record
   return Object.fromEntries([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Adds the manifest rows that other sources brought and whose files are still there. */
-async function keepOthers(outDir: string, rows: Map<string, ManifestRow>): Promise<void> {
-  const before = await readManifest(outDir).catch((error: unknown) => {
-    if (error instanceof ServalError && error.code === "E_MANIFEST_MISSING") return undefined;
-    throw error;
-  });
-  const others = (before?.rows ?? []).filter((row) => !rows.has(row.path));
-  const checked = mapOrdered(others, 16, async (row) => ({ row, there: await stat(join(outDir, row.path)).catch(() => undefined) }));
+/** Adds the rows that other sources brought and whose files are still there. */
+async function keepOthers(
+  outDir: string,
+  before: readonly ManifestRow[],
+  rows: Map<string, ManifestRow>,
+  gone: ReadonlySet<string>,
+): Promise<void> {
+  const others = before.filter((row) => !rows.has(row.path) && !gone.has(row.path));
+  const checked = mapOrdered(others, 16, async (row) => ({ row, there: await statIfThere(join(outDir, row.path)) }));
   for await (const { row, there } of checked) if (there !== undefined) rows.set(row.path, row);
 }
 
-interface Outcome {
-  readonly line: JournalLine;
-  /** Whether the entry was read this time; false when the journal knew it. */
-  readonly fresh: boolean;
-}
-
-class Ingestion {
-  readonly journal: ImportJournal;
-  readonly inPlace: boolean;
-  processed = 0;
-  readonly #source: Source;
-  readonly #options: IngestOptions;
-  readonly #limits: ImageLimits;
-  readonly #quarantine: Quarantine;
-  readonly #owners: Map<string, string>;
-  /** Paths that entries of this run took, lower case: some file systems do not tell `A.jpg` from `a.jpg`. */
-  readonly #taken = new Set<string>();
-  readonly #folders = new Set<string>();
-  readonly #guard: LinkGuard;
-
-  constructor(source: Source, options: IngestOptions, journal: ImportJournal, quarantine: Quarantine, inPlace: boolean) {
-    this.#source = source;
-    this.#options = options;
-    this.#guard = options.guard ?? new LinkGuard(options.outDir);
-    this.#limits = options.limits ?? defaultImageLimits;
-    this.journal = journal;
-    this.#quarantine = quarantine;
-    this.#owners = journal.owners();
-    this.inPlace = inPlace;
-  }
-
-  /** Everything in the source but the manifest, which lies among the pictures where the source is data/raw itself. */
-  async *entries(): AsyncGenerator<SourceEntry> {
-    for await (const entry of this.#source.entries()) if (!this.inPlace || entry.name !== manifestName) yield entry;
-  }
-
-  async process(entry: SourceEntry): Promise<Outcome> {
-    const known = this.journal.get(this.#source.id, entry.name);
-    const path = this.#takePath(entry, known);
-    const version = `${entry.version}/${inspectionVersion}`;
-    if (known?.version === version && (await this.#isOnDisk(known))) return { line: known, fresh: false };
-    this.processed++;
-    const base = { source: this.#source.id, name: entry.name, version };
-    if (path === undefined) return { line: { ...base, ...this.#unlabelled(entry) }, fresh: true };
-    let bytes: Uint8Array | undefined;
-    try {
-      bytes = await readEntry(entry, this.#limits.maxBytes);
-      const { dhash, width, height, format } = await inspectImage(bytes, this.#limits);
-      const written = await this.#write(entry, path, bytes);
-      const row: ManifestRow = { path: written.path, label: entry.label ?? "", sha256: sha256(bytes), dhash, width, height, format };
-      return { line: { ...base, row, sizeBytes: bytes.byteLength, mtimeMs: written.mtimeMs }, fresh: true };
-    } catch (error) {
-      if (!isAboutTheFile(error)) throw error;
-      await this.#setAside(entry, bytes);
-      if (known?.row !== undefined) await this.#checkFolder(dirname(join(this.#options.outDir, known.row.path)));
-      if (known?.row !== undefined) await rm(join(this.#options.outDir, known.row.path), { force: true });
-      return { line: { ...base, code: error.code, message: error.message }, fresh: true };
-    }
-  }
-
-  /** Decides synchronously, in the order of the entries, so that the result does not depend on timing. */
-  #takePath(entry: SourceEntry, known: JournalLine | undefined): string | undefined {
-    if (entry.path === undefined) return undefined;
-    if (this.inPlace) return entry.name;
-    // The journal may be of a version that took other names.
-    const wanted = known?.row !== undefined && isSafePath(known.row.path) ? known.row.path : entry.path;
-    const path = this.#taken.has(wanted.toLowerCase()) ? this.#otherPath(entry) : wanted;
-    this.#taken.add(path.toLowerCase());
-    return path;
-  }
-
-  /** For a file whose name another file has: the name with a mark that depends on where the file comes from alone. */
-  #otherPath(entry: SourceEntry): string {
-    const path = entry.path ?? entry.name;
-    const extension = extname(path);
-    const mark = sha256(key(this.#source.id, entry.name)).slice(0, 8);
-    return `${path.slice(0, path.length - extension.length)}~${mark}${extension}`;
-  }
-
-  #unlabelled(entry: SourceEntry): { code: string; message: string } {
-    return { code: "E_LABEL_MISSING", message: `"${entry.name}" lies in no class folder; it was left where it is.` };
-  }
-
-  async #isOnDisk(known: JournalLine): Promise<boolean> {
-    if (known.row === undefined) return true;
-    const there = await stat(join(this.#options.outDir, known.row.path)).catch(() => undefined);
-    return there?.size === known.sizeBytes && Math.round(there?.mtimeMs ?? 0) === known.mtimeMs;
-  }
-
-  async #checkFolder(folder: string): Promise<void> {
-    await this.#guard.check(relative(this.#guard.root, folder).split(sep).join("/"), true);
-  }
-
-  /** Writes the bytes unless a file that we did not put there has the name; returns the path that it got. */
-  async #write(entry: SourceEntry, path: string, bytes: Uint8Array): Promise<{ path: string; mtimeMs: number }> {
-    const target = join(this.#options.outDir, path);
-    if (!this.inPlace) {
-      const folder = dirname(target);
-      if (!this.#folders.has(folder)) {
-        await this.#checkFolder(folder);
-        await mkdir(folder, { recursive: true });
-      }
-      this.#folders.add(folder);
-      const created = await writeNew(target, bytes);
-      if (!created && !(await this.#mayReplace(entry, path, target, bytes))) {
-        const other = this.#otherPath(entry);
-        await replaceFile(join(this.#options.outDir, other), bytes);
-        return { path: other, mtimeMs: Math.round((await stat(join(this.#options.outDir, other))).mtimeMs) };
-      }
-      if (!created) await replaceFile(target, bytes);
-    }
-    return { path, mtimeMs: Math.round((await stat(target)).mtimeMs) };
-  }
-
-  /** Ours by the journal, the same picture, or what a killed import left of it. */
-  async #mayReplace(entry: SourceEntry, path: string, target: string, bytes: Uint8Array): Promise<boolean> {
-    const owner = this.#owners.get(path);
-    if (owner !== undefined) return owner === key(this.#source.id, entry.name);
-    const there = await readFile(target);
-    return there.byteLength <= bytes.byteLength && there.equals(bytes.subarray(0, there.byteLength));
-  }
-
-  async #setAside(entry: SourceEntry, bytes: Uint8Array | undefined): Promise<void> {
-    if (this.inPlace) await this.#quarantine.take(entry.name, join(this.#options.outDir, entry.name));
-    else if (bytes !== undefined) await this.#quarantine.write(entry.name, bytes);
+/** data/raw has no split folders: what is known of splits stands in its manifest. */
+function keepSplits(before: readonly ManifestRow[], rows: Map<string, ManifestRow>): void {
+  const splits = new Map(before.flatMap(({ sha256, split }) => (split === undefined ? [] : [[sha256, split] as const])));
+  for (const [path, row] of rows) {
+    const split = splits.get(row.sha256);
+    if (split !== undefined) rows.set(path, { ...row, split });
   }
 }
 
-async function writeNew(path: string, bytes: Uint8Array): Promise<boolean> {
-  try {
-    await writeFile(path, bytes, { flag: "wx" });
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw error;
-  }
+async function finish(
+  outDir: string,
+  rows: readonly ManifestRow[],
+  before: readonly ManifestRow[],
+  dry: boolean,
+): Promise<{ readonly rows: readonly ManifestRow[]; readonly dataVersion: string; readonly changed: boolean }> {
+  if (!dry) return await writeManifest(outDir, rows);
+  const text = formatManifest(rows);
+  return { rows, dataVersion: sha256(text), changed: text !== formatManifest(before) };
 }
 
-/** Puts a new file in the place of what has the name: a link, or one file of many names in a cache, is not written through. */
-async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
-  await rm(path, { force: true });
-  await writeFile(path, bytes, { flag: "wx" });
+/** Says what most of the files are, where it is something else than "in no class folder". */
+function emptySource(source: Source, files: number, setAside: readonly SetAside[]): ServalError {
+  const counts = new Map<string, { code: string; count: number }>();
+  for (const { code, message } of setAside) counts.set(message, { code, count: (counts.get(message)?.count ?? 0) + 1 });
+  const [most] = [...counts].sort(([, a], [, b]) => b.count - a.count);
+  const unlabelled = setAside.filter(({ code }) => code === "E_LABEL_MISSING").length;
+  const hint = most === undefined || unlabelled * 2 >= files ? source.hint : `${most[1].count} of ${files}: ${most[0]}`;
+  return new ServalError("E_SOURCE_EMPTY", `"${source.title}" holds ${files} files, none of them a readable picture in a class folder.`, {
+    ...(hint !== undefined && { hint }),
+    details: { setAside },
+  });
 }
 
-/** Errors that say something about one file: it is set aside and the import goes on. */
-function isAboutTheFile(error: unknown): error is ServalError {
-  return error instanceof ServalError && (error.code.startsWith("E_IMAGE_") || error.code === "E_ARCHIVE_CORRUPT");
+function lostClasses(labels: ReadonlyMap<string, number>, counts: Readonly<Record<string, number>>): string[] {
+  return [...labels]
+    .filter(([label]) => !Object.hasOwn(counts, label))
+    .map(
+      ([label, files]) =>
+        `The class "${label}" has no picture: ${files === 1 ? "its one file was" : `all ${files} of its files were`} set aside.`,
+    );
+}
+
+function describeOtherSet(source: Source, count: number): string {
+  return `None of the ${count} files that "${source.title}" had before is in it now, so it was taken for another set of the same name: the earlier pictures were kept. To remove them, delete them in data/raw and run \`serval data import data/raw\`.`;
 }

@@ -14,12 +14,14 @@ export interface JournalLine {
   readonly mtimeMs?: number;
   readonly code?: string;
   readonly message?: string;
+  /** The source no longer has the entry: earlier lines of it count no more. */
+  readonly gone?: true;
 }
 
 const flushEveryLines = 200;
 
 /**
- * Remembers what was imported, so that a second import does nothing twice and a killed one goes on. Lines are appended
+ * Remembers what was imported, so that a second import does nothing twice and a killed one continues. Lines are appended
  * after the files they speak of; at most the last few hundred are lost with the process, and their files done again.
  */
 export class ImportJournal {
@@ -35,9 +37,12 @@ export class ImportJournal {
     this.#linesOnDisk = linesOnDisk;
   }
 
-  static async load(path: string): Promise<ImportJournal> {
+  /** With `dry` nothing is made or removed, and nothing may be added. */
+  static async load(path: string, { dry = false }: { readonly dry?: boolean } = {}): Promise<ImportJournal> {
     // Lines are appended, and a link would lead them into another file.
-    if ((await lstat(path).catch(() => undefined))?.isSymbolicLink() === true) await rm(path);
+    const isLink = (await lstat(path).catch(() => undefined))?.isSymbolicLink() === true;
+    if (isLink && dry) return new ImportJournal(path, new Map(), 0);
+    if (isLink) await rm(path);
     const text = (await readIfThere(path)) ?? "";
     const lines = new Map<string, JournalLine>();
     const texts = text.split("\n").filter((line) => line !== "");
@@ -45,7 +50,7 @@ export class ImportJournal {
       const parsed = parseLine(line);
       if (parsed !== undefined) setLast(lines, parsed);
     }
-    await mkdir(dirname(path), { recursive: true });
+    if (!dry) await mkdir(dirname(path), { recursive: true });
     return new ImportJournal(path, lines, texts.length);
   }
 
@@ -53,11 +58,14 @@ export class ImportJournal {
     return this.#lines.get(key(source, name));
   }
 
-  /** Who put which file into data/raw, last: path to entry. */
-  owners(): Map<string, string> {
-    const owners = new Map<string, string>();
-    for (const [entry, line] of this.#lines) if (line.row !== undefined) owners.set(line.row.path, entry);
-    return owners;
+  /** All lines that count, each with its key. */
+  lines(): IterableIterator<[string, JournalLine]> {
+    return this.#lines.entries();
+  }
+
+  /** Forgets an entry. */
+  async drop({ source, name }: JournalLine): Promise<void> {
+    await this.add({ source, name, version: "", gone: true });
   }
 
   async add(line: JournalLine): Promise<void> {
@@ -87,7 +95,7 @@ export class ImportJournal {
 function setLast(lines: Map<string, JournalLine>, line: JournalLine): void {
   const entry = key(line.source, line.name);
   lines.delete(entry);
-  lines.set(entry, line);
+  if (line.gone !== true) lines.set(entry, line);
 }
 
 export function key(source: string, name: string): string {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
 import { readIfThere, sha256, writeFileAtomic } from "../files.ts";
 import { findPathFault } from "../safe-path.ts";
+import { splitNames, type Split } from "./split-names.ts";
 
 /** One picture of data/raw. The field order here is the key order in the file. */
 export interface ManifestRow {
@@ -15,6 +16,8 @@ export interface ManifestRow {
   readonly width: number;
   readonly height: number;
   readonly format: string;
+  /** The split that the source has it in; absent where the source has none, or was imported by an earlier version. */
+  readonly split?: Split;
 }
 
 export interface Manifest {
@@ -39,8 +42,8 @@ export function formatManifest(rows: readonly ManifestRow[]): string {
   return [...rows]
     .sort((a, b) => compareBytes(a.path, b.path))
     .map(
-      ({ path, label, sha256, dhash, width, height, format }) =>
-        `${JSON.stringify({ path, label, sha256, dhash, width, height, format })}\n`,
+      ({ path, label, sha256, dhash, width, height, format, split }) =>
+        `${JSON.stringify({ path, label, sha256, dhash, width, height, format, ...(split !== undefined && { split }) })}\n`,
     )
     .join("");
 }
@@ -66,7 +69,8 @@ function parseRow(line: string, where: string): ManifestRow {
     /^[0-9a-f]{64}$/.test(String(row?.sha256)) &&
     /^[0-9a-f]{16}$/.test(String(row?.dhash)) &&
     Number.isInteger(row?.width) &&
-    Number.isInteger(row?.height);
+    Number.isInteger(row?.height) &&
+    (row?.split === undefined || splitNames.includes(row.split as Split));
   if (!valid) throw new ServalError("E_MANIFEST_CORRUPT", `${where} is not a manifest row: ${line.slice(0, 200)}`);
   const fault = findPathFault(String(row?.path));
   if (fault !== undefined) {
@@ -84,6 +88,16 @@ export async function readManifest(dir: string): Promise<Manifest> {
   const text = await readIfThere(path);
   if (text === undefined) throw new ServalError("E_MANIFEST_MISSING", `"${path}" does not exist.`);
   return { rows: parseManifest(text, path), dataVersion: sha256(text) };
+}
+
+/** The rows of an imported folder; none where nothing was imported yet. */
+export async function readRows(dir: string): Promise<readonly ManifestRow[]> {
+  try {
+    return (await readManifest(dir)).rows;
+  } catch (error) {
+    if (error instanceof ServalError && error.code === "E_MANIFEST_MISSING") return [];
+    throw error;
+  }
 }
 
 /** Writes the manifest and returns it with its data version; a file that is equal already keeps its time. */

@@ -2,7 +2,7 @@ import { copyFile, mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, extname, join, relative, sep } from "node:path";
 import { readIfThere, sha256, writeFileAtomic } from "../files.ts";
 import { isSafePath, LinkGuard } from "../safe-path.ts";
-import { safePath } from "./layout.ts";
+import { safePath } from "./layout/entry-names.ts";
 import { compareBytes } from "./manifest.ts";
 
 /** One file that was set aside, and why. `path` is where its bytes lie below data/quarantine, where they were kept. */
@@ -84,13 +84,22 @@ export class Quarantine {
 
   /**
    * Brings report.jsonl up to date after an import: `seen` are the paths of all entries that were looked at, `setAside`
-   * those among them that are broken. The bytes of an entry that is whole now go, unless they are the only copy.
+   * those among them that are broken. The bytes of an entry that is whole now go, unless they are the only copy; with `follows` also
+   * the rows and bytes of entries that the source no longer has.
    */
-  async update(seen: ReadonlySet<string>, setAside: readonly SetAside[], onlyCopy: boolean): Promise<void> {
+  async update(
+    seen: ReadonlySet<string>,
+    setAside: readonly SetAside[],
+    { onlyCopy, follows }: { readonly onlyCopy: boolean; readonly follows: boolean },
+  ): Promise<void> {
     const broken = new Set(setAside.map(({ path }) => path));
-    const unseen = this.#own.filter(({ path }) => !seen.has(path));
-    for (const { path } of this.#own)
-      if (!onlyCopy && seen.has(path) && !broken.has(path)) await rm(join(this.#dir, path), { force: true });
+    const left = (row: ReportRow): boolean => follows && row.source === this.#source && !onlyCopy && !seen.has(row.path);
+    const unseen = this.#own.filter((row) => !seen.has(row.path) && !left(row));
+    for (const row of this.#own) {
+      const { path } = row;
+      const mended = !onlyCopy && seen.has(path) && !broken.has(path);
+      if (mended || (left(row) && !this.#othersPaths.has(path.toLowerCase()))) await rm(join(this.#dir, path), { force: true });
+    }
     const own = setAside.map((row): ReportRow => ({ ...row, source: this.#source }));
     const rows = [...this.#others, ...unseen, ...own].sort((a, b) => compareBytes(a.path, b.path));
     if (rows.length === 0 && this.#own.length === 0) return;

@@ -87,6 +87,10 @@ export async function evaluateSource(
   const { labels, preprocess } = bundle.manifest;
   const skipped: SkippedImage[] = [];
   const prepared = mapOrdered(source.entries(), decodesInFlight, async (entry): Promise<LabelledRow | undefined> => {
+    if (entry.fault !== undefined) {
+      skipped.push({ name: entry.name, ...entry.fault });
+      return undefined;
+    }
     // Files outside the class folders (a readme, a licence) have no answer to compare with.
     if (entry.label === undefined) return undefined;
     const classIndex = labels.indexOf(entry.label);

@@ -4,6 +4,7 @@ import type { ImageHeader } from "./header/image-header.ts";
 import { readJpegHeader } from "./header/jpeg.ts";
 import { readPngHeader } from "./header/png.ts";
 import { readWebpHeader } from "./header/webp.ts";
+import { nameFormat } from "./name-format.ts";
 
 export type ImageFormat = "jpeg" | "png" | "webp" | "gif";
 
@@ -37,6 +38,8 @@ export interface CheckedImage {
   readonly work: number;
   /** Whether decoding may take so long that it must be possible to end it. */
   readonly costly: boolean;
+  /** For 16 bits a channel with a colour profile: what kind of picture it is. */
+  readonly deepProfile?: "gray" | "rgb" | undefined;
 }
 
 const formatNames = "JPEG, PNG, WebP or GIF";
@@ -70,7 +73,7 @@ export function checkImage(bytes: Uint8Array, limits: ImageLimits): CheckedImage
   const header = readHeader[format](bytes);
   if (header === undefined) return { format, work: Infinity, costly: true };
   checkHeader(header, limits);
-  return { format, work: header.work, costly: header.work > costlyWork };
+  return { format, work: header.work, costly: header.work > costlyWork, deepProfile: header.deepProfile };
 }
 
 function checkBytes(bytes: Uint8Array, limits: ImageLimits): ImageFormat {
@@ -79,11 +82,20 @@ function checkBytes(bytes: Uint8Array, limits: ImageLimits): ImageFormat {
     throw new ServalError("E_IMAGE_BYTES", `The image has ${bytes.byteLength} bytes; at most ${limits.maxBytes} are read.`);
   }
   const format = identifyImage(bytes);
-  if (format === undefined) {
-    const start = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-    throw new ServalError("E_IMAGE_FORMAT", `The file starts with the bytes ${start}, which is not ${formatNames}.`);
-  }
+  if (format === undefined) throw formatError(bytes);
   return format;
+}
+
+/** Says what the bytes are, where they are something that people take for a picture. */
+function formatError(bytes: Uint8Array): ServalError {
+  const known = nameFormat(bytes);
+  if (known !== undefined) {
+    const { name, short, remedy } = known;
+    // In the message: where many files are judged, hints have no place.
+    return new ServalError("E_IMAGE_FORMAT", `The file is ${name}, which is not ${formatNames}. ${remedy}`, { details: { format: short } });
+  }
+  const start = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  return new ServalError("E_IMAGE_FORMAT", `The file starts with the bytes ${start}, which is not ${formatNames}.`);
 }
 
 function checkHeader({ width, height, decodedBytes, frames }: ImageHeader, { maxPixels }: ImageLimits): void {

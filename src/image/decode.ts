@@ -1,6 +1,6 @@
 import sharp, { type Sharp } from "sharp";
 import { ServalError } from "../errors/serval-error.ts";
-import { checkImage, checkPixels, type ImageFormat, type ImageLimits } from "./check-image.ts";
+import { checkImage, checkPixels, type CheckedImage, type ImageFormat, type ImageLimits } from "./check-image.ts";
 import { dhashOfPixels } from "./dhash.ts";
 
 /** Transparent pixels become white: the background that most transparent pictures were drawn for. */
@@ -39,20 +39,22 @@ export function configureSharp(): void {
  */
 export function decodeUnopened(bytes: Uint8Array, limits: ImageLimits, options: { orient: boolean }): Sharp {
   configureSharp();
-  checkImage(bytes, limits);
-  return decoder(bytes, limits, options);
+  return decoder(bytes, limits, options, checkImage(bytes, limits));
 }
 
-function decoder(bytes: Uint8Array, limits: ImageLimits, options: { orient: boolean }): Sharp {
-  return sharp(bytes, { failOn, limitInputPixels: limits.maxPixels, autoOrient: options.orient }).flatten({
+function decoder(bytes: Uint8Array, limits: ImageLimits, options: { orient: boolean }, { deepProfile }: CheckedImage): Sharp {
+  const pipeline = sharp(bytes, { failOn, limitInputPixels: limits.maxPixels, autoOrient: options.orient }).flatten({
     background: flattenBackground,
   });
+  // The library turns 16 bits with a profile into Display P3, or leaves a gray profile out. From 8 bits it makes sRGB.
+  return deepProfile === undefined ? pipeline : pipeline.pipelineColourspace(deepProfile === "gray" ? "b-w" : "srgb");
 }
 
 /** Checks bytes from anywhere, first by our own reading of the header and then by the library's. Throws E_IMAGE_*. */
 export async function openImage(bytes: Uint8Array, limits: ImageLimits, options: { orient: boolean }): Promise<OpenedImage> {
   configureSharp();
-  const { format } = checkImage(bytes, limits);
+  const checked = checkImage(bytes, limits);
+  const { format } = checked;
   // Without the library's own limit, so that the message can say how large the picture is; no pixel is decoded here.
   const header = await sharp(bytes, { failOn, limitInputPixels: false })
     .metadata()
@@ -69,7 +71,7 @@ export async function openImage(bytes: Uint8Array, limits: ImageLimits, options:
     height: header.height,
     orientedWidth: header.autoOrient.width,
     orientedHeight: header.autoOrient.height,
-    pipeline: decoder(bytes, limits, options),
+    pipeline: decoder(bytes, limits, options, checked),
   };
 }
 
@@ -83,8 +85,8 @@ function imageError(error: unknown, limits: ImageLimits): ServalError {
   return new ServalError("E_IMAGE_CORRUPT", `The image cannot be decoded: ${reason.trim()}.`, { cause: error });
 }
 
-/** Goes up whenever an inspection of the same bytes would say something else, so that recorded ones are made anew. */
-export const inspectionVersion = 2;
+/** Goes up whenever an inspection of the same bytes would say something else, so that recorded ones are made again. */
+export const inspectionVersion = 3;
 
 /** What the manifest records of a picture; width and height as seen, after EXIF orientation. */
 export interface ImageInspection {

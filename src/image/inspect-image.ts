@@ -1,3 +1,4 @@
+import { ServalError } from "../errors/serval-error.ts";
 import { checkImage, type ImageLimits } from "./check-image.ts";
 import { inspectHere, type ImageInspection } from "./decode.ts";
 import { sharedDecoder } from "./shared-decoder.ts";
@@ -8,6 +9,16 @@ import { sharedDecoder } from "./shared-decoder.ts";
  */
 export async function inspectImage(image: Uint8Array, limits: ImageLimits): Promise<ImageInspection> {
   const { costly, work } = checkImage(image, limits);
-  if (!costly) return await inspectHere(image, limits);
-  return await sharedDecoder().run({ kind: "inspect", image, limits }, work);
+  const elsewhere = async (): Promise<ImageInspection> => await sharedDecoder().run({ kind: "inspect", image, limits }, work);
+  if (costly) return await elsewhere();
+  try {
+    return await inspectHere(image, limits);
+  } catch (error) {
+    if (!(error instanceof ServalError) || error.code !== "E_IMAGE_CORRUPT") throw error;
+    // The library has one place for its complaints, so pictures that are decoded at the same time take each other's. A decoder process
+    // has one picture at a time: what it says is about this one.
+    return await elsewhere().catch((reason: unknown) => {
+      throw reason instanceof ServalError && reason.code === "E_IMAGE_CORRUPT" ? reason : error;
+    });
+  }
 }

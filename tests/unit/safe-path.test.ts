@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join, posix, win32 } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { safeName, safePath } from "../../src/data/layout.ts";
+import { safeName, safePath } from "../../src/data/layout/entry-names.ts";
 import { findPathFault, isSafePath, LinkGuard, readLink, resolveBelow } from "../../src/safe-path.ts";
 
 /** Names of the tools and of devices, and what is the folder itself or the one above it. */

@@ -1,4 +1,5 @@
 import type { DataCheck } from "../../data/check.ts";
+import { describeChanges, touchesOld } from "../../data/describe-changes.ts";
 import type { IngestReport } from "../../data/ingest.ts";
 import type { PrepareReport } from "../../data/prepare.ts";
 import { splitNames } from "../../data/split.ts";
@@ -9,12 +10,20 @@ export function describeImport(report: IngestReport, out: string): string {
   const classes = Object.entries(report.counts).map(([label, count]) => `${label} ${count}`);
   const counts = classes.length > 12 ? `${classes.length} classes` : classes.join(", ");
   const aside = `${report.setAside.length} set aside`;
+  const changes = describeChanges(report.changes, report.counts);
+  const setAside = listed(report.setAside.map((item) => `${item.path}: ${item.code}: ${item.message}`));
+  if (report.dry) {
+    const first =
+      changes.length === 0 ? `Nothing would change in ${out}` : `An import of ${report.source} would change ${out}; nothing was written`;
+    return [`${first} (${counts}; ${aside}).`, ...changes, ...setAside].join("\n");
+  }
   if (!report.changed) return `Nothing to do: the ${report.kept} images of ${report.source} are in ${out} already (${counts}; ${aside}).`;
   const speed = `${formatDuration(report.seconds)}, ${Math.round(report.filesPerSecond)} files/s`;
   const again = report.reused > 0 ? ` (${report.reused} were there already)` : "";
   return [
     `Imported ${report.kept} images of ${report.source} into ${out}${again} in ${speed}: ${counts}; ${aside}.`,
-    ...listed(report.setAside.map((item) => `${item.path}: ${item.code}: ${item.message}`)),
+    ...(touchesOld(report.changes) ? changes : []),
+    ...setAside,
   ].join("\n");
 }
 

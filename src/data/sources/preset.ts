@@ -2,7 +2,7 @@ import { basename } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
 import { compareWithLock, recordInLock } from "../../http/download-lock.ts";
 import { download, type DownloadOptions } from "../../http/download.ts";
-import type { Source } from "./source.ts";
+import type { LabelOptions, Source } from "./source.ts";
 import { openZip } from "./zip.ts";
 
 /** A public data set by a short name. */
@@ -17,7 +17,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   },
 };
 
-export interface PresetOptions extends DownloadOptions {
+export interface PresetOptions extends DownloadOptions, LabelOptions {
   /**
    * downloads.lock.json at the root of the working repository; it belongs in Git. A preset's size and hash are
    * written there at the first download and compared ever after, on every machine that shares the repository.
@@ -36,5 +36,5 @@ export async function openPreset(name: string, options: PresetOptions): Promise<
   const path = await download(preset.url, options);
   const record = await compareWithLock(options.lockPath, name, preset.url, path);
   await recordInLock(options.lockPath, name, record);
-  return openZip(path, { id: `preset:${name}`, title: basename(new URL(preset.url).pathname) });
+  return openZip(path, { id: `preset:${name}`, title: basename(new URL(preset.url).pathname), labelsFrom: options.labelsFrom });
 }

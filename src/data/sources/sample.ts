@@ -4,7 +4,7 @@ import { photograph } from "./drawing/camera.ts";
 import { createRandom } from "./drawing/random.ts";
 import type { Source, SourceEntry } from "./source.ts";
 
-/** Goes up whenever the drawings change, so that an import draws them anew. */
+/** Goes up whenever the drawings change, so that an import draws them again. */
 const sampleVersion = 2;
 
 const species: readonly Species[] = ["cat", "dog"];
@@ -24,6 +24,8 @@ export function openSample(options: SampleOptions = {}): Source {
     id: `sample:${seed}`,
     title: "the drawn sample",
     count: species.length * perClass,
+    tree: [],
+    remarks: [],
     async *entries(): AsyncGenerator<SourceEntry> {
       for (const label of species) {
         for (let i = 0; i < perClass; i++) {

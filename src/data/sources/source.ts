@@ -1,14 +1,22 @@
 import type { Readable } from "node:stream";
-import { ServalError } from "../../errors/serval-error.ts";
+import { ServalError, type ErrorCode } from "../../errors/serval-error.ts";
+import { readLayout, type Layout, type LayoutInput, type Placement } from "../layout/layout.ts";
+import type { Split } from "../split-names.ts";
 
 /** One file of a source, before anyone has looked into it. */
 export interface SourceEntry {
   /** Its path in the source, forward slashes, NFC. Unique within the source. */
   readonly name: string;
-  /** Its class, by the rule of layout.ts; undefined where the file lies in no class folder. */
+  /** Its class, by the rule of layout.ts; undefined where the file has none. */
   readonly label: string | undefined;
   /** Where an import puts it, relative to data/raw: `label/name`. */
   readonly path: string | undefined;
+  /** The split that the source has it in, where it has several. */
+  readonly split?: Split;
+  /** Why it has no class, as the end of a sentence that begins with its name. */
+  readonly reason?: string;
+  /** Why it cannot be read: it is set aside without a try. */
+  readonly fault?: { readonly code: ErrorCode; readonly message: string };
   /** Changes when the bytes do; comparing it replaces reading the file again. */
   readonly version: string;
   /** As declared; undefined where it is not known before the entry is read. */
@@ -24,10 +32,35 @@ export interface Source {
   readonly title: string;
   /** How many entries there are. */
   readonly count: number;
+  /** How its folders were understood, a line each, for people. */
+  readonly tree: readonly string[];
+  /** What was passed over, joined or guessed, a sentence each. */
+  readonly remarks: readonly string[];
+  /** What to do where no picture has a class. */
+  readonly hint?: string;
   /** The absolute folder, where the entries are files in one. */
   readonly folder?: string;
   entries(): AsyncIterable<SourceEntry>;
   close(): Promise<void>;
+}
+
+/** What all kinds of sources that have folders may be told. */
+export type LabelOptions = Pick<LayoutInput, "labelsFrom">;
+
+/** The layout of a source. Throws E_SOURCE_EMPTY where its folders give no classes that could be meant. */
+export function layoutOf(title: string, input: LayoutInput): Layout {
+  const layout = readLayout(input);
+  if (layout.refusal === undefined) return layout;
+  const { message, hint } = layout.refusal;
+  throw new ServalError("E_SOURCE_EMPTY", `"${title}" gives no classes: ${message}.`, { hint });
+}
+
+/** The part of an entry that its place gives. */
+export function placed(name: string, layout: Layout): Pick<SourceEntry, "label" | "path" | "split" | "reason"> {
+  const placement: Placement | undefined = layout.place(name);
+  if (placement === undefined) return { label: undefined, path: undefined, reason: layout.reasonFor(name) };
+  const { label, rest, split } = placement;
+  return { label, path: `${label}/${rest}`, ...(split !== undefined && { split }) };
 }
 
 /** Reads an entry to its end and refuses more than `maxBytes`, whatever the source declared. */

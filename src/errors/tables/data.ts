@@ -20,6 +20,10 @@ export const dataErrors = {
     title: "The zip archive holds more than the limits allow, as a zip bomb does.",
     hint: "If you trust the archive, unpack it yourself and import the folder.",
   },
+  E_ARCHIVE_METHOD: {
+    title: "The zip archive is encrypted, or packed by a method that Serval does not read.",
+    hint: "Unpack it, then import the folder.",
+  },
   E_DOWNLOAD: {
     title: "A download failed.",
     hint: "Run the same command again: it goes on where it stopped.",
@@ -42,11 +46,11 @@ export const dataErrors = {
   },
   E_MANIFEST_MISSING: {
     title: "There is no imported data yet.",
-    hint: "Run `serval data import SOURCE` first.",
+    hint: "Run `serval data import SOURCE`, then `serval prepare`.",
   },
   E_MANIFEST_CORRUPT: {
     title: "The manifest of the data cannot be read.",
-    hint: "Write it anew with `serval data import data/raw`.",
+    hint: "Write it again with `serval data import data/raw`.",
   },
   E_DATA_CHANGED: {
     title: "A picture is not the one that the manifest describes.",
@@ -54,7 +58,7 @@ export const dataErrors = {
   },
   E_SHARDS_MISSING: {
     title: "There is no prepared data yet.",
-    hint: "Run `serval prepare` first.",
+    hint: "Run `serval data import SOURCE`, then `serval prepare`, then this command again.",
   },
   E_SHARDS_CORRUPT: {
     title: "The prepared data is damaged.",

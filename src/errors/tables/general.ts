@@ -15,7 +15,7 @@ export const generalErrors = {
   },
   E_FILE_NOT_FOUND: { title: "A file or folder does not exist.", hint: "Check the path." },
   E_PATH_LINK: {
-    title: "A folder that would be written to is a link to another place, which you did not allow.",
+    title: "A link leads to a place that you did not allow.",
     hint: "If the link is yours, allow it with --follow-link. If it came with the repository, remove it.",
   },
   E_TEXT_FILE: {

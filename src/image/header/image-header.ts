@@ -11,6 +11,8 @@ export interface ImageHeader {
    * pictures do not have: then nobody can say.
    */
   readonly work: number;
+  /** For 16 bits a channel with a colour profile: what kind of picture it is. */
+  readonly deepProfile?: "gray" | "rgb";
 }
 
 type Bound = "segments" | "chunks" | "blocks" | "packedChunks" | "metadataBytes" | "exifBytes" | "profileBytes" | "frames";

@@ -20,22 +20,24 @@ export function readPngHeader(bytes: Uint8Array): ImageHeader | undefined {
   const channels = (channelsOf[colour] ?? 4) + (metadata.transparent && colour !== 4 && colour !== 6 ? 1 : 0);
   const decodedBytes = width * height * channels * (depth === 16 ? 2 : 1);
   const work = (decodedBytes + height * rowWork) * (interlace === 0 ? 1 : interlacedFactor);
-  return { width, height, decodedBytes, frames: 1, work: metadata.everyday ? work : Infinity };
+  const deep = depth === 16 && metadata.profile ? ({ deepProfile: colour === 0 || colour === 4 ? "gray" : "rgb" } as const) : {};
+  return { width, height, decodedBytes, frames: 1, work: metadata.everyday ? work : Infinity, ...deep };
 }
 
-/** `everyday`: there is as little metadata as pictures have. `transparent`: a chunk adds a channel. */
-function walkChunks(file: Buffer): { everyday: boolean; transparent: boolean } {
-  let transparent = false;
+/** `everyday`: there is as little metadata as pictures have. `transparent`: a chunk adds a channel. `profile`: there is a colour profile. */
+function walkChunks(file: Buffer): { everyday: boolean; transparent: boolean; profile: boolean } {
+  const found = { transparent: false, profile: false };
   let metadataBytes = 0;
   let packedChunks = 0;
   let at = 8;
   for (let chunks = 0; chunks < everyday.chunks; chunks++) {
     // A file that is cut off is refused where it ends.
-    if (at + 12 > file.length) return { everyday: true, transparent };
+    if (at + 12 > file.length) return { everyday: true, ...found };
     const length = file.readUInt32BE(at);
     const type = file.readUInt32BE(at + 4);
-    if (type === end) return { everyday: true, transparent };
-    if (type === transparency) transparent = true;
+    if (type === end) return { everyday: true, ...found };
+    if (type === transparency) found.transparent = true;
+    if (type === profile) found.profile = true;
     if (type !== pixels) metadataBytes += length;
     if (packed.has(type)) packedChunks++;
     if (metadataBytes > everyday.metadataBytes || packedChunks > everyday.packedChunks) break;
@@ -43,7 +45,7 @@ function walkChunks(file: Buffer): { everyday: boolean; transparent: boolean } {
     if (type === profile && !hasPlainProfile(file.subarray(at + 8, at + 8 + length))) break;
     at += 12 + length;
   }
-  return { everyday: false, transparent };
+  return { everyday: false, ...found };
 }
 
 /** A name that ends with a zero byte, the method of compression, the profile. */

@@ -21,6 +21,7 @@ export const errorStatus: Readonly<Record<ErrorCode, number>> = {
   E_ARCHIVE_CORRUPT: 400,
   E_ARCHIVE_UNSAFE: 400,
   E_ARCHIVE_LIMITS: 413,
+  E_ARCHIVE_METHOD: 400,
   E_DOWNLOAD: 502,
   E_DOWNLOAD_MISMATCH: 502,
   E_LABEL_MISSING: 400,

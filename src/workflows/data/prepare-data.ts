@@ -3,6 +3,7 @@ import { stateDirectory } from "../../config/env.ts";
 import { loadParams, type Params } from "../../config/params.ts";
 import { prepareShards, type PrepareReport } from "../../data/prepare.ts";
 import type { ShardRecipe } from "../../data/shard-index.ts";
+import { describeRemedy } from "../../data/shard-plan.ts";
 import { takeLocks } from "../../pipeline/run/path-locks.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { silentReporter, type Progress, type UseCaseOptions } from "../reporter.ts";
@@ -52,6 +53,8 @@ export async function prepareData(options: PrepareDataOptions): Promise<PrepareR
       },
     });
     for (const item of report.changed ? report.leftOut : []) reporter.warn(`Left out "${item.path}": ${item.message}`);
+    const remedy = report.changed ? describeRemedy(report.leftOut) : undefined;
+    if (remedy !== undefined) reporter.warn(remedy);
     return report;
   } finally {
     progress?.end();

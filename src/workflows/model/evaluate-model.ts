@@ -2,7 +2,9 @@ import { readFile } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
 import { loadSettings } from "../../config/settings.ts";
 import { openShards } from "../../data/shards.ts";
+import { describeSource } from "../../data/sources/describe-source.ts";
 import { openSource } from "../../data/sources/open-source.ts";
+import { cacheFolders } from "../../pipeline/dvc-files/cache-folders.ts";
 import type { Split } from "../../data/split.ts";
 import { recordLook, type RecordedLook } from "../../evaluate/accuracy-log.ts";
 import { findCautions, type Caution } from "../../evaluate/cautions.ts";
@@ -144,7 +146,8 @@ async function evaluate(
   };
   try {
     if (data !== undefined) {
-      const source = await openSource(data, { cwd, signal });
+      const source = await openSource(data, { cwd, signal, linkRoots: await cacheFolders(cwd, data) });
+      for (const line of describeSource(source)) reporter.warn(line);
       try {
         return { evaluation: await evaluateSource({ ...common, source, limits }), data: { source: data } };
       } finally {

@@ -356,7 +356,7 @@ describe("importing a folder", () => {
     });
   });
 
-  test("links are not followed", async () => {
+  test("links that leave the source are not followed", async () => {
     await put(join(dir, "outside/secret.jpg"), await jpeg("secret"));
     await put(join(dir, "source/a/1.jpg"), await jpeg("one"));
     await cp(join(dir, "outside"), join(dir, "source/b"), { recursive: true });

@@ -1,17 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { classLayout, isHidden, labelOf, safeName } from "../../../src/data/layout.ts";
+import { isHidden, labelOf, safeName } from "../../../src/data/layout/entry-names.ts";
+import { readLayout } from "../../../src/data/layout/layout.ts";
 
 function place(names: readonly string[]): Record<string, string | undefined> {
-  const placed = classLayout(names);
+  const layout = readLayout({ names });
   return Object.fromEntries(
     names.map((name) => {
-      const placement = placed(name);
+      const placement = layout.place(name);
       return [name, placement && `${placement.label} | ${placement.rest}`];
     }),
   );
 }
 
-describe("classLayout", () => {
+describe("readLayout", () => {
   test("takes the class from the first folder below those that all pictures share", () => {
     expect(place(["PetImages/Cat/1.jpg", "PetImages/Dog/1.jpg", "readme.txt", "PetImages/notes.txt"])).toEqual({
       "PetImages/Cat/1.jpg": "cat | 1.jpg",

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ServalError } from "../../../src/errors/serval-error.ts";
 import { readEntry, type Source } from "../../../src/data/sources/source.ts";
-import { defaultZipLimits, openZip, type ZipLimits } from "../../../src/data/sources/zip.ts";
+import { openZip } from "../../../src/data/sources/zip.ts";
+import { defaultZipLimits, type ZipLimits } from "../../../src/data/sources/zip-directory.ts";
 import { isSafePath } from "../../../src/safe-path.ts";
 import { zipFile, type ZipPart } from "../../helpers/zip-file.ts";
 
@@ -255,7 +256,18 @@ describe("a damaged archive", () => {
     ]);
   });
 
-  test("two entries of one name are refused, because only one of them can be meant", async () => {
-    expect(await refusal([{ name: "a/1.jpg" }, { name: "a/1.jpg" }])).toBe('E_ARCHIVE_CORRUPT: "set.zip" holds "a/1.jpg" twice.');
+  test("of two entries of one name the first is read, and the second one says why it is not", async () => {
+    const source = await open([
+      { name: "a/1.jpg", bytes: text("first") },
+      { name: "a/1.jpg", bytes: text("second") },
+    ]);
+    const entries = await Array.fromAsync(source.entries());
+    expect(entries.map(({ name, fault }) => [name, fault?.code])).toEqual([
+      ["a/1.jpg", undefined],
+      ["a/1.jpg (2)", "E_ARCHIVE_CORRUPT"],
+    ]);
+    expect(entries[1]!.fault?.message).toBe('"set.zip" holds "a/1.jpg" more than once: the first was taken, this one set aside.');
+    expect(Buffer.from(await readEntry(entries[0]!, 1e9)).toString()).toBe("first");
+    await source.close();
   });
 });

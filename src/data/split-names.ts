@@ -1,0 +1,3 @@
+export type Split = "train" | "val" | "test";
+
+export const splitNames: readonly Split[] = ["train", "val", "test"];
