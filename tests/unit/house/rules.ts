@@ -11,7 +11,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   http: [],
   data: ["image", "http"],
   nn: ["onnx"],
-  runtime: ["config/env", "onnx"],
+  runtime: ["config/env", "onnx", "threads"],
   model: ["image", "onnx"],
   tracking: ["charts", "http", "threads"],
   backbones: ["model", "nn", "onnx", "http"],
