@@ -2,7 +2,8 @@ import { extname } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
 import { startWorker } from "../threads/carrier.ts";
 import { KeptThread } from "../threads/kept-thread.ts";
-import { Thread, type Loss } from "../threads/thread.ts";
+import { lossError } from "../threads/loss.ts";
+import { Thread } from "../threads/thread.ts";
 import { switchOffTelemetry } from "./telemetry.ts";
 
 export interface InferenceResult {
@@ -87,16 +88,11 @@ export async function startInference(model: Uint8Array, { imageShape, threads }:
     start: () =>
       new Thread(
         startWorker({ file: new URL(`./inference-worker${extname(import.meta.url)}`, import.meta.url), name: "serval-inference", data }),
-        { lost },
+        { lost: lossError("E_INFERENCE_STOPPED", "The inference thread") },
       ),
     // A model that kills its thread at the first picture would kill every thread; one that worked gets a new one.
     pauseMs: (unanswered) => (unanswered === 0 ? 0 : undefined),
   });
   await kept.start();
   return new Inference(kept, imageShape);
-}
-
-function lost(loss: Loss): ServalError {
-  const how = loss.kind === "ended" ? `ended${loss.how}` : `gave no answer within ${loss.afterMs} ms`;
-  return new ServalError("E_INFERENCE_STOPPED", `The inference thread ${how}.`, loss.kind === "ended" ? { cause: loss.cause } : {});
 }

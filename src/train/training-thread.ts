@@ -1,8 +1,8 @@
 import { extname } from "node:path";
-import { ServalError } from "../errors/serval-error.ts";
 import { switchOffTelemetry } from "../runtime/telemetry.ts";
 import { startWorker } from "../threads/carrier.ts";
-import { Thread, type Loss } from "../threads/thread.ts";
+import { lossError } from "../threads/loss.ts";
+import { Thread } from "../threads/thread.ts";
 import type { FindRateHooks, FindRateJob, RateSearch } from "./find-rate.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
 
@@ -41,7 +41,10 @@ async function runThread(task: TrainingTask, onEvent: (event: unknown) => void, 
   const stop = (): void => void Atomics.store(stopFlag, 0, 1);
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);
-  const thread = new Thread<TrainingProtocol>(startWorker({ file, name: "serval-training", data }), { lost, onEvent });
+  const thread = new Thread<TrainingProtocol>(startWorker({ file, name: "serval-training", data }), {
+    lost: lossError("E_INTERNAL", "The training thread"),
+    onEvent,
+  });
   try {
     return await thread.ask(task);
   } finally {
@@ -49,9 +52,4 @@ async function runThread(task: TrainingTask, onEvent: (event: unknown) => void, 
     await thread.close();
     signal.removeEventListener("abort", stop);
   }
-}
-
-function lost(loss: Loss): ServalError {
-  const how = loss.kind === "ended" ? loss.how : ` after ${loss.afterMs} ms`;
-  return new ServalError("E_INTERNAL", `The training thread ended early${how}.`, loss.kind === "ended" ? { cause: loss.cause } : {});
 }

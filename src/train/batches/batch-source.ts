@@ -1,7 +1,8 @@
 import { extname } from "node:path";
 import { ServalError, toServalError } from "../../errors/serval-error.ts";
 import { startWorker } from "../../threads/carrier.ts";
-import { Thread, type Loss } from "../../threads/thread.ts";
+import { lossError } from "../../threads/loss.ts";
+import { Thread } from "../../threads/thread.ts";
 import type { Batch } from "./batches.ts";
 import type { TrainConfig } from "../train-job.ts";
 
@@ -71,7 +72,9 @@ export class BatchSource {
     this.#plan = plan;
     this.#layout = batchLayout(plan);
     const file = new URL(`./batch-worker${extname(import.meta.url)}`, import.meta.url);
-    this.#thread = new Thread(startWorker({ file, name: "serval-batches", data: this.#layout.shared }), { lost });
+    this.#thread = new Thread(startWorker({ file, name: "serval-batches", data: this.#layout.shared }), {
+      lost: lossError("E_INTERNAL", "The thread that makes batches"),
+    });
     this.#thread.ask(plan).catch((error: unknown) => this.#fail(toServalError(error)));
   }
 
@@ -105,9 +108,4 @@ export class BatchSource {
     Atomics.notify(control, word.taken);
     await this.#thread.close();
   }
-}
-
-function lost(loss: Loss): ServalError {
-  const how = loss.kind === "ended" ? loss.how : ` after ${loss.afterMs} ms`;
-  return new ServalError("E_INTERNAL", `The thread that makes batches ended${how}.`, loss.kind === "ended" ? { cause: loss.cause } : {});
 }

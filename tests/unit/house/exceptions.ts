@@ -15,7 +15,6 @@ export const exceptions: Exceptions = {
     "src/export/export.ts exportBundle": "a bundle's parts, one after the other",
     "src/monitor/metrics.ts createServiceMetrics": "a list of metrics",
     "src/pipeline/remote/s3-remote.ts openS3Remote": closure,
-    "src/runtime/inference.ts startInference": closure,
     "src/serve/http/routes/inference-protocol.ts registerInferenceProtocol": routes,
     "src/serve/inference/predict-pool.ts startPredictPool": closure,
     "src/serve/inference/predict-worker.ts servePredictions": closure,

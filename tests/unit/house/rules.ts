@@ -22,7 +22,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   monitor: ["image"],
   serve: ["model", "runtime", "image", "registry", "monitor", "http", "threads"],
   deploy: ["config/yaml", "http"],
-  pipeline: ["config/yaml", "charts"],
+  pipeline: ["config/yaml", "charts", "threads"],
   cli: ["*"],
 };
 
