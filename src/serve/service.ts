@@ -5,7 +5,7 @@ import { ServalError } from "../errors/serval-error.ts";
 import { DecoderProcesses } from "../image/decoder-processes.ts";
 import { decoderProcessCount } from "../image/shared-decoder.ts";
 import { createServiceMetrics, type ServiceMetrics } from "../monitor/metrics.ts";
-import { openPredictionLog } from "../monitor/prediction-log.ts";
+import { PredictionLog } from "../monitor/prediction-log.ts";
 import type { LogLevel } from "./http/app.ts";
 import type { ServeApp } from "./http/context.ts";
 import type { ServeLimits } from "./inference/limits.ts";
@@ -104,7 +104,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const predictionLog =
     predictionLogFile === undefined
       ? undefined
-      : openPredictionLog(predictionLogFile, {
+      : new PredictionLog(predictionLogFile, {
           onTrouble: (message) => logger?.error({ code: "E_PREDICTION_LOG" }, message),
           onRecovered: (message) => logger?.info(message),
           after: settled,

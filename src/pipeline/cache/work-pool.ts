@@ -1,6 +1,5 @@
 import { availableParallelism } from "node:os";
 import { extname } from "node:path";
-import { ServalError } from "../../errors/serval-error.ts";
 import { startWorker } from "../../threads/carrier.ts";
 import { lossError } from "../../threads/loss.ts";
 import { Thread } from "../../threads/thread.ts";

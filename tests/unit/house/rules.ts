@@ -19,7 +19,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   train: ["evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts", "threads"],
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image"],
   registry: ["tracking/client", "model"],
-  monitor: ["image"],
+  monitor: ["image", "threads"],
   serve: ["model", "runtime", "image", "registry", "monitor", "http", "threads"],
   deploy: ["config/yaml", "http"],
   pipeline: ["config/yaml", "charts", "threads"],
