@@ -4,7 +4,7 @@ import { readFacts, type SourceFacts } from "./source-facts.ts";
 /** Which folder of src/ may import which others; its own files it may always import, and errors/, files.ts, random.ts and safe-path.ts as well. */
 export const layers: Readonly<Record<string, readonly string[]>> = {
   threads: [],
-  image: ["config"],
+  image: ["config", "threads"],
   charts: [],
   onnx: [],
   config: [],
