@@ -16,8 +16,6 @@ export const exceptions: Exceptions = {
     "src/monitor/metrics.ts createServiceMetrics": "a list of metrics",
     "src/pipeline/remote/s3-remote.ts openS3Remote": closure,
     "src/serve/http/routes/inference-protocol.ts registerInferenceProtocol": routes,
-    "src/serve/inference/predict-pool.ts startPredictPool": closure,
-    "src/serve/inference/predict-worker.ts servePredictions": closure,
     "src/serve/model/model-slot.ts createModelSlot": closure,
     "src/serve/service.ts startService": "the order in which a service starts and stops",
     "src/tracking/server/pages/run-pages.ts registerRunPages": routes,
