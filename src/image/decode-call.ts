@@ -1,4 +1,3 @@
-import type { ErrorCode } from "../errors/serval-error.ts";
 import type { ImageLimits } from "./check-image.ts";
 import type { ImageInspection } from "./decode.ts";
 import type { SeenPicture } from "./heat-map.ts";
@@ -32,10 +31,10 @@ export interface DecodedPicture {
 
 export type DecodeAnswerOf<T extends DecodeTask> = DecodeAnswers[T["kind"]];
 
-export type DecodeReply =
-  /** The first: the libraries are loaded. */
-  | { readonly kind: "ready" }
-  | { readonly kind: "done"; readonly answer: DecodeAnswers[DecodeTask["kind"]] }
-  | { readonly kind: "failed"; readonly code: ErrorCode; readonly message: string }
+/** What a decoder process speaks. */
+export interface DecodeProtocol {
+  readonly call: DecodeTask;
+  readonly answer: DecodeAnswers[DecodeTask["kind"]];
   /** The picture takes more than it may: whoever started the process should end it. */
-  | { readonly kind: "over"; readonly limit: "time" | "memory"; readonly message: string };
+  readonly event: { readonly limit: "time" | "memory"; readonly message: string };
+}

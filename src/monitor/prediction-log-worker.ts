@@ -1,7 +1,8 @@
 import { getSystemErrorMap } from "node:util";
-import { parentPort, workerData, type MessagePort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 import { ServalError } from "../errors/serval-error.ts";
-import type { FeedbackResult, LogAnswer, LogCall, LoggedPrediction } from "./prediction-log.ts";
+import { answerCalls } from "../threads/answer-calls.ts";
+import type { FeedbackResult, LogEvent, LoggedPrediction, LogProtocol } from "./prediction-log.ts";
 import { mayLabel, PredictionStore } from "./prediction-store.ts";
 import { UnstoredPredictions } from "./unstored-predictions.ts";
 
@@ -15,15 +16,15 @@ const reportLostEveryMs = 10_000;
  */
 class PredictionWriter {
   readonly #path: string;
-  readonly #answer: (message: LogAnswer) => void;
+  readonly #tell: (event: LogEvent) => void;
   readonly #unstored = new UnstoredPredictions();
   #store: PredictionStore | undefined;
   #failure: { readonly reason: string; readonly at: number } | undefined;
   #lostReportedAt = -Infinity;
 
-  constructor(path: string, answer: (message: LogAnswer) => void) {
+  constructor(path: string, tell: (event: LogEvent) => void) {
     this.#path = path;
-    this.#answer = answer;
+    this.#tell = tell;
     this.#write();
   }
 
@@ -50,7 +51,7 @@ class PredictionWriter {
   close(): void {
     this.#failure = undefined;
     this.#write();
-    if (this.#unstored.count > 0) this.#answer({ kind: "lost", count: this.#unstored.count });
+    if (this.#unstored.count > 0) this.#tell({ kind: "lost", count: this.#unstored.count });
     this.#store?.close();
   }
 
@@ -64,11 +65,11 @@ class PredictionWriter {
         this.#store.addPredictions(rows);
         this.#unstored.stored(rows);
       }
-      if (this.#failure !== undefined) this.#answer({ kind: "recovered" });
+      if (this.#failure !== undefined) this.#tell({ kind: "recovered" });
       this.#failure = undefined;
     } catch (error) {
       const reason = reasonOf(error);
-      if (this.#failure === undefined) this.#answer({ kind: "trouble", reason });
+      if (this.#failure === undefined) this.#tell({ kind: "trouble", reason });
       this.#failure = { reason, at: performance.now() };
     }
     this.#reportLost(now);
@@ -79,7 +80,7 @@ class PredictionWriter {
     const count = this.#unstored.takeLostCount();
     if (count === 0) return;
     this.#lostReportedAt = now;
-    this.#answer({ kind: "lost", count });
+    this.#tell({ kind: "lost", count });
   }
 }
 
@@ -89,25 +90,18 @@ function reasonOf(error: unknown): string {
   return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message.replace(/\.$/, "");
 }
 
-/** The thread behind `openPredictionLog`: writes to disk, so that nothing else has to wait for one. */
-function serveLog(port: MessagePort, path: string): void {
-  const answer = (message: LogAnswer): void => port.postMessage(message);
-  const writer = new PredictionWriter(path, answer);
-  port.on("message", (call: LogCall) => {
-    if (call.kind === "close") {
-      writer.close();
-      port.close();
-    } else if (call.kind === "predictions") {
-      writer.add(call.rows);
-    } else {
-      try {
-        answer({ kind: "stored", id: call.id, result: writer.addFeedback(call.requestId, call.label, call.ofKey, call.atMs) });
-      } catch (error) {
-        const { code, message } = error instanceof ServalError ? error : new ServalError("E_PREDICTION_LOG", reasonOf(error));
-        answer({ kind: "failed", id: call.id, code, message });
-      }
-    }
-  });
+function addFeedback(writer: PredictionWriter, { requestId, label, ofKey, atMs }: LogProtocol["call"]): FeedbackResult {
+  try {
+    return writer.addFeedback(requestId, label, ofKey, atMs);
+  } catch (error) {
+    throw error instanceof ServalError ? error : new ServalError("E_PREDICTION_LOG", reasonOf(error), { cause: error });
+  }
 }
 
-if (parentPort) serveLog(parentPort, workerData as string);
+/** The thread behind `PredictionLog`: writes to disk, so that nothing else has to wait for one. */
+if (parentPort) {
+  await answerCalls<LogProtocol>(parentPort, (tell) => {
+    const writer = new PredictionWriter(workerData as string, tell);
+    return { call: (call) => addFeedback(writer, call), note: (rows) => writer.add(rows), close: () => writer.close() };
+  });
+}

@@ -1,18 +1,18 @@
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectionBudget, limitConnections } from "../http/connection-limit.ts";
-import { ServalError } from "../errors/serval-error.ts";
+import { ServalError, toServalError } from "../errors/serval-error.ts";
 import { DecoderProcesses } from "../image/decoder-processes.ts";
 import { decoderProcessCount } from "../image/shared-decoder.ts";
 import { createServiceMetrics, type ServiceMetrics } from "../monitor/metrics.ts";
-import { openPredictionLog } from "../monitor/prediction-log.ts";
+import { PredictionLog } from "../monitor/prediction-log.ts";
 import type { LogLevel } from "./http/app.ts";
 import type { ServeApp } from "./http/context.ts";
-import type { ServeLimits } from "./inference/limits.ts";
+import { defaultHangMs, type ServeLimits } from "./inference/limits.ts";
 import type { ServiceLog } from "./log/log-stream.ts";
 import { createModelSlot, type ModelSlot, type ModelSource } from "./model/model-slot.ts";
 import type { AccessOptions } from "./http/plugins/access.ts";
-import { startPredictThread } from "./inference/predict-pool.ts";
+import { startPredictThread } from "./inference/predict-lane.ts";
 import { beginServedModel, readServable, type ServedModel, type ServedModelOptions } from "./model/served-model.ts";
 
 export interface ServiceOptions
@@ -91,20 +91,21 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   // Each thread costs a tenth of a second of a core to start. The first loads its libraries while this one reads the bundle,
   // and the model while this one builds the app; the others can wait until the first request is likely to be answered.
   const settled = listening.promise.then(async () => await delay(settleMs, undefined, { ref: false }));
-  const thread = startPredictThread();
+  const thread = startPredictThread(options.limits.hangMs ?? defaultHangMs);
   const reading = readServable(options.modelDir, options.modelVersion);
   const importing = import("./http/app.ts");
   const starting = reading.then((servable) => beginServedModel(servable, { ...modelOptions, thread, othersAfter: settled }));
   const [started, imported] = await Promise.allSettled([starting, importing]);
   if (started.status === "rejected") {
-    await thread.worker.terminate();
+    thread.end(toServalError(started.reason));
+    await thread.exited;
     decoder.close();
     throw started.reason;
   }
   const predictionLog =
     predictionLogFile === undefined
       ? undefined
-      : openPredictionLog(predictionLogFile, {
+      : new PredictionLog(predictionLogFile, {
           onTrouble: (message) => logger?.error({ code: "E_PREDICTION_LOG" }, message),
           onRecovered: (message) => logger?.info(message),
           after: settled,

@@ -1,7 +1,8 @@
 import type { Transferable } from "node:worker_threads";
 import { ServalError } from "../errors/serval-error.ts";
 import { startWorker } from "./carrier.ts";
-import { Thread, type Loss } from "./thread.ts";
+import type { Loss } from "./loss.ts";
+import { Thread } from "./thread.ts";
 
 export interface JobThreadOptions {
   /** The thread's program, which calls `answerCalls`. */

@@ -1,6 +1,7 @@
 import type { Transferable } from "node:worker_threads";
 import type { ServalError } from "../errors/serval-error.ts";
 import type { Carrier, CarrierEnd } from "./carrier.ts";
+import type { Loss } from "./loss.ts";
 import type { FromThread, Protocol, ToThread } from "./messages.ts";
 import { unpackError } from "./sent-error.ts";
 
@@ -12,14 +13,6 @@ export type ThreadState =
   | "closing"
   /** Nothing more comes: it has ended, or was given up. */
   | "ended";
-
-/** Why a thread was lost. */
-export type Loss =
-  | ({ readonly kind: "ended" } & CarrierEnd)
-  /** It was not ready in time. */
-  | { readonly kind: "slow start"; readonly afterMs: number }
-  /** It had work and gave no answer in time. */
-  | { readonly kind: "silent"; readonly afterMs: number };
 
 export interface ThreadOptions<P extends Protocol> {
   /** The error of the calls that a lost thread had. */

@@ -1,24 +1,24 @@
-import { once } from "node:events";
 import { extname } from "node:path";
-import { Worker } from "node:worker_threads";
-import { ServalError, type ErrorCode } from "../errors/serval-error.ts";
 import { switchOffTelemetry } from "../runtime/telemetry.ts";
+import { startWorker } from "../threads/carrier.ts";
+import { lossError } from "../threads/loss.ts";
+import { Thread } from "../threads/thread.ts";
 import type { FindRateHooks, FindRateJob, RateSearch } from "./find-rate.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
 
-/** What the thread does, and what it is told. */
+/** What the thread does. */
 export type TrainingTask = { readonly train: TrainJob } | { readonly findRate: FindRateJob };
 
 export interface TrainingThreadData {
-  readonly task: TrainingTask;
   /** Set to 1 to ask for a stop. */
   readonly stopFlag: Int32Array;
 }
 
-export type TrainingThreadMessage =
-  | { readonly event: unknown }
-  | { readonly outcome: unknown }
-  | { readonly failure: { readonly code: ErrorCode; readonly message: string; readonly hint: string; readonly stack: string } };
+export interface TrainingProtocol {
+  readonly call: TrainingTask;
+  readonly answer: unknown;
+  readonly event: unknown;
+}
 
 /**
  * Trains in a worker thread, because the engine blocks the thread that it runs in. An aborted signal stops after the
@@ -36,24 +36,20 @@ export async function findRateInThread(job: FindRateJob, onEvent: FindRateHooks[
 async function runThread(task: TrainingTask, onEvent: (event: unknown) => void, signal: AbortSignal): Promise<unknown> {
   switchOffTelemetry();
   const stopFlag = new Int32Array(new SharedArrayBuffer(4));
-  const workerData: TrainingThreadData = { task, stopFlag };
-  const worker = new Worker(new URL(`./training-worker${extname(import.meta.url)}`, import.meta.url), { workerData });
+  const data: TrainingThreadData = { stopFlag };
+  const file = new URL(`./training-worker${extname(import.meta.url)}`, import.meta.url);
   const stop = (): void => void Atomics.store(stopFlag, 0, 1);
   if (signal.aborted) stop();
   signal.addEventListener("abort", stop);
-  let last: TrainingThreadMessage | undefined;
-  worker.on("message", (message: TrainingThreadMessage) => {
-    last = message;
-    if ("event" in message) onEvent(message.event);
+  const thread = new Thread<TrainingProtocol>(startWorker({ file, name: "serval-training", data }), {
+    lost: lossError("E_INTERNAL", "The training thread"),
+    onEvent,
   });
   try {
-    // The thread ends by itself once it has said how it went: ended from here, the engine could be torn down mid-call.
-    const [code] = (await once(worker, "exit")) as [number];
-    if (last && "outcome" in last) return last.outcome;
-    if (last && "failure" in last)
-      throw new ServalError(last.failure.code, last.failure.message, { hint: last.failure.hint, cause: last.failure.stack });
-    throw new ServalError("E_INTERNAL", `The training thread ended early with exit code ${code}.`);
+    return await thread.ask(task);
   } finally {
+    // The thread ends by itself once it has said how it went: ended from here, the engine could be torn down mid-call.
+    await thread.close();
     signal.removeEventListener("abort", stop);
   }
 }

@@ -1,16 +1,7 @@
 import { parentPort } from "node:worker_threads";
-import { toServalError } from "../../errors/serval-error.ts";
-import { runFileWork, type FileWork } from "./file-work.ts";
-import type { FileAnswer } from "./work-pool.ts";
+import { answerCalls } from "../../threads/answer-calls.ts";
+import { runFileWork } from "./file-work.ts";
+import type { FileProtocol } from "./work-pool.ts";
 
 /** The thread behind the work pool: batches of small files, one after the other. */
-parentPort?.on("message", (work: FileWork) => {
-  let answer: FileAnswer;
-  try {
-    answer = { kind: "done", results: runFileWork(work) };
-  } catch (error) {
-    const { code, message } = toServalError(error);
-    answer = { kind: "failed", code, message };
-  }
-  parentPort?.postMessage(answer);
-});
+if (parentPort) await answerCalls<FileProtocol>(parentPort, () => ({ call: runFileWork }));

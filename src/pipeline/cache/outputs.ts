@@ -14,7 +14,7 @@ import type { OutputCache, OutputCacheOptions } from "./output-cache.ts";
 import { restoreFiles } from "./restore.ts";
 import { openHashState } from "./state-db.ts";
 import { relinkFiles, storeFiles } from "./store.ts";
-import { createWorkPool } from "./work-pool.ts";
+import { WorkPool } from "./work-pool.ts";
 
 /** The cache of the repository at `root`, laid out as DVC 3 does: `files/md5/ab/…`. Any number of processes may use it at once. */
 export async function openOutputCache(root: string, options: OutputCacheOptions = {}): Promise<OutputCache> {
@@ -28,7 +28,7 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
   const state = openHashState(join(stateDir, "hashes.sqlite"));
   // State is nobody's to commit, whatever the repository's own .gitignore says.
   if (!existsSync(join(stateDir, ".gitignore"))) writeNew(join(stateDir, ".gitignore"), "*\n");
-  const pool = createWorkPool(options.signal);
+  const pool = new WorkPool(options.signal);
   const hasher: FileHasher = createFileHasher(root, state, pool, (done, total) => options.onProgress?.("hash", done, total));
   const place = { root, config, objects, state, pool, hasher, onProgress: options.onProgress };
 

@@ -6,7 +6,7 @@ import type { ServiceMetrics } from "../../monitor/metrics.ts";
 import type { PredictionLog } from "../../monitor/prediction-log.ts";
 import { BodyBudget } from "./body-budget.ts";
 import type { ServeApp, ServeContext } from "./context.ts";
-import { createHttpServer, type RequestHandler } from "./http-server.ts";
+import { createHttpServer } from "./http-server.ts";
 import { OpenAnswers } from "./open-answers.ts";
 import type { ServeLimits } from "../inference/limits.ts";
 import type { ModelSlot } from "../model/model-slot.ts";
@@ -73,14 +73,8 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   const predictor = createPredictor(slot, limits, metrics);
   const answers = new OpenAnswers();
   const app: ServeApp = fastify({
-    serverFactory: (handle) => {
-      const shed = shedRequests(handle, { predictor, metrics, log: () => app.log });
-      const take: RequestHandler = (request, response) => {
-        answers.add(request, response);
-        shed(request, response);
-      };
-      return createHttpServer(take, limits.uploadTimeoutMs ?? defaultUploadTimeoutMs);
-    },
+    serverFactory: (handle) =>
+      createHttpServer(shedRequests(handle, { predictor, metrics, log: () => app.log }), limits.uploadTimeoutMs ?? defaultUploadTimeoutMs),
     logger: log === undefined ? false : loggerOptions(log),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
     genReqId: () => randomUUID(),
@@ -104,7 +98,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
     abstain,
     draining,
   };
-  registerObservation(app, metrics);
+  registerObservation(app, metrics, answers);
   registerErrors(app);
   // A route that takes a body says which: one sent elsewhere is thrown away unread.
   app.removeAllContentTypeParsers();

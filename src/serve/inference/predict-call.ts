@@ -1,10 +1,9 @@
-import type { ErrorCode } from "../../errors/serval-error.ts";
 import type { ImageLimits } from "../../image/check-image.ts";
 import type { DecodedPicture } from "../../image/decode-call.ts";
 import type { Preprocess } from "../../image/preprocess.ts";
 import type { Classifier } from "./class-activation.ts";
 
-/** What a worker thread of the pool needs to know. */
+/** What a thread of the pool needs to know. */
 export interface PredictSetup {
   readonly preprocess: Preprocess;
   readonly limits: ImageLimits;
@@ -21,7 +20,7 @@ export type Picture =
   /** It was costly, and a decoder process has decoded it. */
   | { readonly decoded: DecodedPicture };
 
-/** What a worker can be asked. */
+/** What a thread can be asked. */
 export type PredictTask =
   /** Image -> probabilities [K]. */
   | { readonly kind: "predict"; readonly picture: Picture }
@@ -61,20 +60,11 @@ export interface PredictAnswers {
 
 export type AnswerOf<T extends PredictTask> = PredictAnswers[T["kind"]];
 
-export interface NumberedTask {
-  readonly id: number;
-  readonly task: PredictTask;
+/** What a thread of the pool speaks. */
+export interface PredictProtocol {
+  /** The images among calls that come together go through the model together. `alone`: nothing else is waiting or running. */
+  readonly call: { readonly task: PredictTask; readonly alone: boolean };
+  readonly answer: AnswerOf<PredictTask>;
+  /** Once, before any call: the thread is ready, or refused, when it has opened the model. */
+  readonly note: { readonly model: Uint8Array; readonly setup: PredictSetup };
 }
-
-export type WorkerCall =
-  /** The first; answered with `ready` or `refused`. */
-  | { readonly kind: "model"; readonly model: Uint8Array; readonly setup: PredictSetup }
-  /** Answered one by one; the images among them go through the model together. `alone`: nothing else is waiting or running. */
-  | { readonly kind: "tasks"; readonly tasks: readonly NumberedTask[]; readonly alone: boolean }
-  | { readonly kind: "close" };
-
-export type WorkerAnswer =
-  | { readonly kind: "ready" }
-  | { readonly kind: "refused"; readonly code: ErrorCode; readonly message: string }
-  | { readonly kind: "done"; readonly id: number; readonly answer: PredictAnswers[PredictTask["kind"]] }
-  | { readonly kind: "failed"; readonly id: number; readonly code: ErrorCode; readonly message: string };

@@ -12,7 +12,7 @@ import { readClassifier } from "../inference/classifier.ts";
 import { decodePicture, type DecodeOptions } from "../inference/decode-picture.ts";
 import { checkLimits, defaultHangMs, defaultLimits, type ServeLimits } from "../inference/limits.ts";
 import type { Picture } from "../inference/predict-call.ts";
-import { startPredictPool, type PoolOptions, type PredictPool } from "../inference/predict-pool.ts";
+import { PredictPool, type PoolOptions } from "../inference/predict-pool.ts";
 
 /** A bundle with all that serving needs of its folder, so that the folder may change or go. */
 export interface ServableBundle {
@@ -84,7 +84,7 @@ export function beginServedModel(servable: ServableBundle, options: ServedModelO
     onLost,
     decoder = sharedDecoder(),
   } = options;
-  const pool = startPredictPool(
+  const pool = new PredictPool(
     bundle.model,
     { preprocess, limits: imageLimits(limits), classifier, aloneThreads: threads },
     {

@@ -1,7 +1,8 @@
-import { once } from "node:events";
 import { extname } from "node:path";
-import { Worker } from "node:worker_threads";
-import { ServalError, type ErrorCode } from "../../errors/serval-error.ts";
+import { ServalError, toServalError } from "../../errors/serval-error.ts";
+import { startWorker } from "../../threads/carrier.ts";
+import { lossError } from "../../threads/loss.ts";
+import { Thread } from "../../threads/thread.ts";
 import type { Batch } from "./batches.ts";
 import type { TrainConfig } from "../train-job.ts";
 
@@ -18,15 +19,10 @@ export interface BatchPlan {
   readonly firstStep: number;
 }
 
-export interface BatchThreadData {
-  readonly plan: BatchPlan;
-  readonly shared: SharedArrayBuffer;
-}
-
-export interface BatchFailure {
-  readonly code: ErrorCode;
-  readonly message: string;
-  readonly hint: string;
+/** One call, which makes batches until there are enough or they are not wanted any more. */
+export interface BatchProtocol {
+  readonly call: BatchPlan;
+  readonly answer: null;
 }
 
 /** Batches that may be ready ahead of the engine. */
@@ -69,16 +65,17 @@ export function hasFreeSlot(control: Int32Array): boolean {
 export class BatchSource {
   readonly #plan: BatchPlan;
   readonly #layout: ReturnType<typeof batchLayout>;
-  readonly #worker: Worker;
+  readonly #thread: Thread<BatchProtocol>;
   #failure: ServalError | undefined;
 
   constructor(plan: BatchPlan) {
     this.#plan = plan;
     this.#layout = batchLayout(plan);
-    const workerData: BatchThreadData = { plan, shared: this.#layout.shared };
-    this.#worker = new Worker(new URL(`./batch-worker${extname(import.meta.url)}`, import.meta.url), { workerData });
-    this.#worker.on("message", ({ code, message, hint }: BatchFailure) => this.#fail(new ServalError(code, message, { hint })));
-    this.#worker.on("error", (cause) => this.#fail(new ServalError("E_INTERNAL", `The batch thread failed: ${String(cause)}`, { cause })));
+    const file = new URL(`./batch-worker${extname(import.meta.url)}`, import.meta.url);
+    this.#thread = new Thread(startWorker({ file, name: "serval-batches", data: this.#layout.shared }), {
+      lost: lossError("E_INTERNAL", "The thread that makes batches"),
+    });
+    this.#thread.ask(plan).catch((error: unknown) => this.#fail(toServalError(error)));
   }
 
   #fail(error: ServalError): void {
@@ -109,6 +106,6 @@ export class BatchSource {
     Atomics.store(control, word.stopped, 1);
     Atomics.add(control, word.taken, 1);
     Atomics.notify(control, word.taken);
-    if (this.#worker.threadId !== -1) await once(this.#worker, "exit");
+    await this.#thread.close();
   }
 }

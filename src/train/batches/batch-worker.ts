@@ -1,12 +1,12 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { openShards } from "../../data/shards.ts";
-import { toServalError } from "../../errors/serval-error.ts";
-import { batchLayout, hasFreeSlot, word, type BatchFailure, type BatchThreadData } from "./batch-source.ts";
+import { answerCalls } from "../../threads/answer-calls.ts";
+import { batchLayout, hasFreeSlot, word, type BatchPlan, type BatchProtocol } from "./batch-source.ts";
 import { BatchMaker, epochOrder } from "./batches.ts";
 
-const { plan, shared } = workerData as BatchThreadData;
-const { control, slot } = batchLayout(plan, shared);
-try {
+/** Makes the batches of a plan into the shared memory, as its slots become free, until the plan is done or they are not wanted any more. */
+async function makeBatches(plan: BatchPlan, memory: SharedArrayBuffer): Promise<void> {
+  const { control, slot } = batchLayout(plan, memory);
   const shards = await openShards(plan.shardsDir);
   const { config, stepsPerEpoch, sizes, batchSize } = plan;
   const steps = sizes.length * stepsPerEpoch;
@@ -31,7 +31,13 @@ try {
     Atomics.notify(control, word.made);
   }
   shards.close();
-} catch (error) {
-  const { code, message, hint } = toServalError(error);
-  parentPort?.postMessage({ code, message, hint } satisfies BatchFailure);
+}
+
+if (parentPort) {
+  await answerCalls<BatchProtocol>(parentPort, () => ({
+    async call(plan) {
+      await makeBatches(plan, workerData as SharedArrayBuffer);
+      return null;
+    },
+  }));
 }

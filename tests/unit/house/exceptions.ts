@@ -9,10 +9,7 @@ export const exceptions: Exceptions = {
   crowdedFolders: {},
   longFunctions: {
     "src/pipeline/remote/s3-remote.ts openS3Remote": closure,
-    "src/runtime/inference.ts startInference": closure,
     "src/serve/http/routes/inference-protocol.ts registerInferenceProtocol": routes,
-    "src/serve/inference/predict-pool.ts startPredictPool": closure,
-    "src/serve/inference/predict-worker.ts servePredictions": closure,
     "src/serve/model/model-slot.ts createModelSlot": closure,
     "src/serve/service.ts startService": "the order in which a service starts and stops",
     "src/tracking/server/pages/run-pages.ts registerRunPages": routes,

@@ -22,8 +22,7 @@ function keep(thread: Thread<EchoProtocol>): Thread<EchoProtocol> {
 }
 
 const startThread: Start = ({ data, ...options } = {}) => keep(new Thread(startWorker({ file, name: "echo", data }), { lost, ...options }));
-const startOtherProcess: Start = ({ data: _, ...options } = {}) =>
-  keep(new Thread(startProcess({ file, env: process.env }), { lost, ...options }));
+const startOtherProcess: Start = (options) => keep(new Thread(startProcess({ file, env: process.env }), { lost, ...options }));
 
 async function thrown(work: Promise<unknown>): Promise<ServalError> {
   return await work.then(

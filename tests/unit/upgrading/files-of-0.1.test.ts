@@ -6,7 +6,7 @@ import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
 import { loadParams, paramsHash } from "../../../src/config/params.ts";
 import { loadBundle } from "../../../src/model/bundle.ts";
-import { openPredictionLog } from "../../../src/monitor/prediction-log.ts";
+import { PredictionLog } from "../../../src/monitor/prediction-log.ts";
 import { parseLock } from "../../../src/pipeline/dvc-files/lock-file.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 
@@ -60,7 +60,7 @@ test("dvc.lock of 0.1 names its four stages with what they read and wrote", asyn
 test("predictions.db of 0.1 takes feedback for what it holds, and stays a file that 0.1 can write", async () => {
   const path = join(dir, "predictions.db");
   const warnings: string[] = [];
-  const log = openPredictionLog(path, { onTrouble: (message) => warnings.push(message) });
+  const log = new PredictionLog(path, { onTrouble: (message) => warnings.push(message) });
   expect(await log.addFeedback("b18b82ae-0acc-4fff-98b8-e7c997d81244", "cat", null)).toBe("same");
   expect(await log.addFeedback("c36886ae-5e94-472b-9be5-4f4ee46154a2", "dog", null)).toBe("new");
   await log.close();

@@ -1,6 +1,7 @@
 import type { ErrorCode } from "../../../errors/serval-error.ts";
 import { unknownRoute, type ServiceMetrics } from "../../../monitor/metrics.ts";
 import type { ServeApp } from "../context.ts";
+import type { OpenAnswers } from "../open-answers.ts";
 
 /** nginx's status for a client that hung up before the answer. */
 const clientClosedRequest = 499;
@@ -10,17 +11,20 @@ const otherMethod = "other";
 const uploadBroken: ErrorCode = "E_UPLOAD_BROKEN";
 
 /**
- * Logs and counts every request when its connection is done with it, answered or not. Deliberately not in the log: the
+ * Logs and counts every request when its connection is done with it, answered or not; `answers` has it until then. Deliberately not in the log: the
  * path as the client wrote it, file names, images and addresses.
  */
-export function registerObservation(app: ServeApp, metrics: ServiceMetrics): void {
+export function registerObservation(app: ServeApp, metrics: ServiceMetrics, answers: OpenAnswers): void {
   // Each request gets its own object in the hook below; Fastify refuses a shared one here.
   app.decorateRequest("outcome");
   app.addHook("onRequest", (request, reply, done) => {
     const startedAt = performance.now();
     request.outcome = {};
     void reply.header("x-request-id", request.id);
+    const { socket } = request.raw;
+    answers.add(socket, reply.raw);
     reply.raw.once("close", () => {
+      answers.delete(socket, reply.raw);
       const { label, confidence } = request.outcome;
       const method = countedMethods.has(request.method) ? request.method : otherMethod;
       const route = request.routeOptions.url ?? unknownRoute;
