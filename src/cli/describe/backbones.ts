@@ -3,6 +3,9 @@ import type { WrittenBackbone } from "../../backbones/write-backbone.ts";
 import type { BackboneRow, ShownBackbone } from "../../workflows/model/list-backbones.ts";
 import { renderTable } from "./table.ts";
 
+/** Where the features of an ONNX backbone come from. */
+const featurePlace = { maps: "of the maps' mean", tokens: "of the class token", vector: "as a vector" } as const;
+
 /** What `serval backbones list` prints. */
 export function describeBackboneRows(rows: readonly BackboneRow[]): string {
   if (rows.length === 0) return "There are no backbones.";
@@ -39,7 +42,7 @@ export function describeBackbone({ dir, shipped, record, digest, features, side,
 export function describeAdded({ dir, record, changed }: WrittenBackbone, cwd: string): string {
   const place = relative(cwd, dir) || ".";
   const { name, onnx } = record;
-  const size = onnx && `  ${onnx.channels} features of ${onnx.kind === "tokens" ? "the class token" : onnx.kind}, output ${onnx.output}`;
+  const size = onnx && `  ${onnx.channels} features ${featurePlace[onnx.kind]}, output ${onnx.output}`;
   const prepare = onnx && `prepare.width, prepare.height and train.cropSize: ${onnx.side}`;
   return [
     changed ? `Added ${name} as ${place}.` : `${place} is this backbone already.`,

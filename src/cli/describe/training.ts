@@ -6,16 +6,28 @@ import { describeCautions } from "../../evaluate/cautions.ts";
 
 /** What `serval train` prints. */
 export function describeTraining(report: TrainReport): string {
-  const line = (role: string, { dir, epoch, accuracy, loss }: TrainReport["best"]): string =>
-    `  ${role}  epoch ${epoch}, validation accuracy ${percent(accuracy)}, loss ${loss.toFixed(3)}  ${dir}`;
   return [
-    `Trained in ${formatDuration(report.seconds)}, ${Math.round(report.imagesPerSecond)} images/s (${report.lowering}, ${report.threads} threads; ${percent(report.waitShare)} of the time spent waiting for batches).`,
-    line("best ", report.best),
-    line("final", report.final),
+    ...(report.strategy === "head" ? describeHead(report) : describeEpochs(report)),
     ...describeTracking(report.run, report.tracking),
     ...describeCautions(report.cautions),
     `Next: serval evaluate, serval predict IMAGE, serval serve`,
   ].join("\n");
+}
+
+function describeHead({ best, seconds }: TrainReport): string[] {
+  return [`Trained in ${formatDuration(seconds)}.`, `  model  ${figures(best)}  ${best.dir}`];
+}
+
+function describeEpochs({ best, final, seconds, imagesPerSecond, lowering, threads, waitShare }: TrainReport): string[] {
+  return [
+    `Trained in ${formatDuration(seconds)}, ${Math.round(imagesPerSecond)} images/s (${lowering}, ${threads} threads; ${percent(waitShare)} of the time spent waiting for batches).`,
+    `  best   epoch ${best.epoch}, ${figures(best)}  ${best.dir}`,
+    `  final  epoch ${final.epoch}, ${figures(final)}  ${final.dir}`,
+  ];
+}
+
+function figures({ accuracy, loss }: TrainReport["best"]): string {
+  return `validation accuracy ${percent(accuracy)}, loss ${loss.toFixed(3)}`;
 }
 
 /** The lines about tracking below a training's result. */

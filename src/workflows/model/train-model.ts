@@ -44,6 +44,8 @@ export interface TrainModelOptions extends UseCaseOptions {
 
 export interface TrainReport extends ExportedModels {
   readonly run: string;
+  /** head: a classifier on a backbone's features was fitted, and the best model is also the final one. scratch: the whole network learnt. */
+  readonly strategy: "head" | "scratch";
   readonly seconds: number;
   readonly imagesPerSecond: number;
   readonly waitShare: number;
@@ -84,7 +86,8 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
     const { best, final, cautions } = await exportModels({ ...start, cwd, params, shards, runDir, outcome, notice, tracker });
     const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
     const tracking = (await tracker?.finish(outcome)) ?? null;
-    return { run, best, final, seconds, imagesPerSecond, waitShare, lowering, threads, tracking, cautions };
+    const strategy = start.backbone ? "head" : "scratch";
+    return { run, strategy, best, final, seconds, imagesPerSecond, waitShare, lowering, threads, tracking, cautions };
   } catch (error) {
     await tracker?.abandon(signal.aborted ? "KILLED" : "FAILED");
     throw error;
