@@ -19,6 +19,7 @@ export { reproducePipeline, type ReproducePipelineOptions } from "./workflows/pi
 export { versionData, type VersionDataOptions } from "./workflows/pipeline/version-data.ts";
 export { buildOwnModel, type OwnModel, type OwnModelEvent, type OwnModelOptions } from "./workflows/project/build-own-model.ts";
 export { initProject, type InitOptions, type InitResult } from "./workflows/project/init-project.ts";
+export { retrainModel, type RetrainModelOptions, type RetrainReport } from "./workflows/project/retrain-model.ts";
 export { makeSampleModel, type SampleModelOptions } from "./workflows/project/sample-model.ts";
 export { listModels, showModel, type ModelList, type ShowModelOptions } from "./workflows/registry/list-models.ts";
 export { promoteModel, type PromoteModelOptions, type PromotionReport } from "./workflows/registry/promote-model.ts";

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -66,7 +66,7 @@ afterAll(async () => await rm(dir, { recursive: true }));
 test("the first model is released, its data is on the remote, and the report has its metrics and pictures", async () => {
   await retrain();
   const text = await report();
-  expect(text).toMatch(/^# patterns, trained anew\n\n\*\*Released\.\*\* It is the first one/);
+  expect(text).toMatch(/^# patterns, trained again\n\n\*\*Released\.\*\* It is the first one/);
   expect(text).toMatch(/\| accuracy \| {2}\| [\d.]+ \| {2}\|/);
   expect(text).toContain("![confusion matrix](confusion-matrix.png)");
   expect(await readdir(at("reports/retrain"))).toEqual(expect.arrayContaining(["confusion-matrix.png", "report.md", "verdict.json"]));
@@ -76,7 +76,7 @@ test("the first model is released, its data is on the remote, and the report has
   await run(join(repository, "scripts/open_pull_request.sh"), "retrain-1", "https://example.com/someone/patterns");
   const asked = await readFile(join(dir, "asked"), "utf8");
   expect(asked).toMatch(
-    /^pr\ncreate\n--base\nmain\n--head\nretrain-1\n--title\npatterns, trained anew: as good as the released one or better\n/,
+    /^pr\ncreate\n--base\nmain\n--head\nretrain-1\n--title\npatterns, trained again: as good as the released one or better\n/,
   );
   expect(asked).not.toContain("--draft");
   const commit = await git("rev-parse", "HEAD");
@@ -106,4 +106,23 @@ test("a worse model is reported and not released: the pull request is a draft", 
   expect(await readFile(at("models/patterns/bundle.json"), "utf8")).toBe(released);
   await run(join(repository, "scripts/open_pull_request.sh"), "retrain-3", "https://example.com/x");
   expect(await readFile(join(dir, "asked"), "utf8")).toMatch(/the released one stays\n[\s\S]*--draft\n$/);
+});
+
+test("where the released model knows other pictures, the report says that it was not compared, and why", async () => {
+  const released = await readFile(at("models/patterns/bundle.json"), "utf8");
+  await editParams(cwd, { kernel: "linear" });
+  await git("commit", "--quiet", "--all", "--message", "scale in another way");
+  await retrain();
+  expect(await report()).toMatch(
+    /\*\*Not released\.\*\* It was not compared with the released one: E_MODEL_DATA: .* trained with kernel lanczos3/,
+  );
+  expect(await readFile(at("models/patterns/bundle.json"), "utf8")).toBe(released);
+});
+
+test("a released model that is damaged ends it with that error, and no report calls it a verdict", async () => {
+  await editParams(cwd, { kernel: "lanczos3" });
+  await git("commit", "--quiet", "--all", "--message", "scale as before");
+  await appendFile(at("models/patterns/model.onnx"), "x");
+  await expect(retrain()).rejects.toThrow(/E_BUNDLE_CORRUPT: .*model\.onnx/);
+  await expect(report()).rejects.toMatchObject({ code: "ENOENT" });
 });

@@ -1,4 +1,5 @@
 import { points, type Comparison } from "../../registry/compare.ts";
+import { thousands } from "../../text.ts";
 import type { PromotionReport } from "../../workflows/registry/promote-model.ts";
 import { renderTable } from "./table.ts";
 
@@ -22,14 +23,8 @@ function describeComparison(comparison: Comparison, champion: string, challenger
     comparison;
   const table = renderTable([
     ["", "version", "accuracy", "images", "only this one right"],
-    ["champion", champion, `${points(championAccuracy)} %`, images.toLocaleString("en-US"), onlyChampionRight.toLocaleString("en-US")],
-    [
-      "challenger",
-      challenger,
-      `${points(challengerAccuracy)} %`,
-      images.toLocaleString("en-US"),
-      onlyChallengerRight.toLocaleString("en-US"),
-    ],
+    ["champion", champion, `${points(championAccuracy)} %`, thousands(images), thousands(onlyChampionRight)],
+    ["challenger", challenger, `${points(challengerAccuracy)} %`, thousands(images), thousands(onlyChallengerRight)],
   ]);
   const signed = (share: number): string => (share > 0 ? `+${points(share)}` : points(share));
   return [

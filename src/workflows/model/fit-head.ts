@@ -1,4 +1,5 @@
 import { onnxruntime } from "../../runtime/onnxruntime.ts";
+import { percent, thousands } from "../../text.ts";
 import { trainHead, type HeadEvent, type HeadJob } from "../../train/head/train-head.ts";
 import type { TrainOutcome } from "../../train/train-job.ts";
 import type { Progress } from "../reporter.ts";
@@ -11,7 +12,7 @@ export async function fitHead(job: HeadJob, { run, tracker, reporter, signal }: 
   const { record, network } = job.backbone;
   const { train, val } = job.shards.splits;
   reporter.line(
-    `Run ${run}: a classifier on ${network.channels.toLocaleString("en")} features of ${record.name}, ${train.count} training and ${val.count} validation images`,
+    `Run ${run}: a classifier on ${thousands(network.channels)} features of ${record.name}, ${train.count} training and ${val.count} validation images`,
   );
   let shown: { readonly label: string; readonly progress: Progress } | undefined;
   const show = (label: string, total: number, done: number, note: string, unit?: string): void => {
@@ -28,7 +29,7 @@ export async function fitHead(job: HeadJob, { run, tracker, reporter, signal }: 
       const { result, head } = event;
       tracker?.logEpoch(result);
       shown?.progress.end(
-        `Fitted in ${head.iterations} iterations, penalty ${head.penalty}  loss ${result.trainLoss.toFixed(3)}  validation: loss ${result.valLoss.toFixed(3)}, accuracy ${(100 * result.valAccuracy).toFixed(1)} %`,
+        `Fitted in ${head.iterations} iterations, penalty ${head.penalty}  loss ${result.trainLoss.toFixed(3)}  validation: loss ${result.valLoss.toFixed(3)}, accuracy ${percent(result.valAccuracy)}`,
       );
       shown = undefined;
     }

@@ -1,4 +1,5 @@
 import { ServalError } from "../../errors/serval-error.ts";
+import { percent, thousands } from "../../text.ts";
 import type { InitialWeights, TrainEvent, TrainJob, TrainOutcome } from "../../train/train-job.ts";
 import { trainInThread } from "../../train/training-thread.ts";
 import type { Progress, Reporter } from "../reporter.ts";
@@ -22,7 +23,7 @@ export async function trainNetwork(job: TrainJob, { run, tracker, reporter, sign
     switch (event.type) {
       case "start":
         reporter.line(
-          `Run ${run}: ${event.parameters.toLocaleString("en")} parameters, ${event.epochs} epochs, ${event.lowering}, ${event.threads} threads`,
+          `Run ${run}: ${thousands(event.parameters)} parameters, ${event.epochs} epochs, ${event.lowering}, ${event.threads} threads`,
         );
         if (job.init) reporter.line(describeInit(job.init, Math.min(job.config.freezeEpochs, job.config.epochs)));
         [firstStep, total] = [event.stepsDone, event.steps];
@@ -69,8 +70,4 @@ function describeInit({ name, digest, keepsHead }: InitialWeights, freezeEpochs:
   const frozen =
     freezeEpochs > 0 ? `; only the classifier learns in the first ${freezeEpochs === 1 ? "epoch" : `${freezeEpochs} epochs`}` : "";
   return `Fine-tuning ${name} version ${digest.slice(0, 12)}, ${head}${frozen}.`;
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }

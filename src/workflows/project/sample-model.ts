@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { defaultStateDir, stateDirectory, trackingUri } from "../../config/env.ts";
 import { paramsHash, parseParams, type Params } from "../../config/params.ts";
 import { readManifest } from "../../data/manifest.ts";
+import { percent } from "../../text.ts";
 import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { loadBundle } from "../../model/bundle.ts";
 import { trainedModelDir } from "../../model/resolve-model.ts";
@@ -69,7 +70,7 @@ export async function makeSampleModel(options: SampleModelOptions): Promise<stri
   const { metrics } = await evaluateModel({ ...inSample, recordLook: false });
   const seconds = (performance.now() - startedAt) / 1000;
   reporter.line(
-    `Drawn sample: ${(metrics.accuracy * 100).toFixed(1)} % of ${metrics.count} drawings kept apart are told right, after ${formatDuration(seconds)} in all. It is a drawing: this says nothing about photographs.`,
+    `Drawn sample: ${percent(metrics.accuracy)} of ${metrics.count} drawings kept apart are told right, after ${formatDuration(seconds)} in all. It is a drawing: this says nothing about photographs.`,
   );
   return join(dir, trainedModelDir);
 }
