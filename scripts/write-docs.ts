@@ -17,7 +17,7 @@ import { renderDvcFiles } from "../src/pipeline/dvc-files/initial-files.ts";
 import { buildApp } from "../src/serve/http/app.ts";
 import { errorStatus } from "../src/serve/http/error-status.ts";
 import { defaultRules } from "../src/serve/http/rules.ts";
-import { createModelSlot } from "../src/serve/model/model-slot.ts";
+import { ModelSlot } from "../src/serve/model/model-slot.ts";
 import { loadServedModel } from "../src/serve/model/served-model.ts";
 
 const helpWidth = 100;
@@ -55,7 +55,7 @@ async function renderOwnPipeline(): Promise<Readonly<Record<string, string>>> {
 async function renderOpenapi(): Promise<string> {
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
   const { dir } = await resolveModel(undefined, root);
-  const slot = createModelSlot(await loadServedModel(dir, { workers: 1 }), { model: {} });
+  const slot = new ModelSlot(await loadServedModel(dir, { workers: 1 }), { model: {} });
   const app = await buildApp({ slot, rules: defaultRules, metrics: createServiceMetrics(() => 0), version });
   const document = app.swagger();
   await app.close();

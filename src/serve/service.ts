@@ -10,7 +10,7 @@ import type { LogLevel } from "./http/app.ts";
 import type { ServeApp } from "./http/context.ts";
 import { defaultHangMs } from "./inference/limits.ts";
 import type { ServiceLog } from "./log/log-stream.ts";
-import { createModelSlot, type ModelSlot, type ModelSource } from "./model/model-slot.ts";
+import { ModelSlot, type ModelSource } from "./model/model-slot.ts";
 import { defaultRules, type ServeRules } from "./http/rules.ts";
 import { startPredictThread } from "./inference/predict-lane.ts";
 import { beginServedModel, readServable, type ServedModel, type ServedModelOptions } from "./model/served-model.ts";
@@ -112,7 +112,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         });
   let draining = false;
   const { model, ready } = started.value;
-  const slot = createModelSlot(model, {
+  const slot = new ModelSlot(model, {
     model: modelOptions,
     onSwap(now, before) {
       metrics?.countSwap("swapped");

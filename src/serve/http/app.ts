@@ -15,7 +15,7 @@ import { registerObservation } from "./plugins/observe.ts";
 import { registerOpenapi } from "./plugins/openapi.ts";
 import { shedRequests } from "./plugins/shed.ts";
 import { registerShutdown } from "./plugins/shutdown.ts";
-import { createPredictor } from "../model/predictor.ts";
+import { Predictor } from "../model/predictor.ts";
 import { registerBatch } from "./routes/batch.ts";
 import { registerExplain } from "./routes/explain.ts";
 import { registerFeedback } from "./routes/feedback.ts";
@@ -59,7 +59,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   const { slot, rules, metrics, host = "", log, predictionLog, draining = () => false, version = "0" } = options;
   const { limits, access } = rules;
   const { proxies = 0 } = access;
-  const predictor = createPredictor(slot, limits, metrics);
+  const predictor = new Predictor(slot, limits, metrics);
   const answers = new OpenAnswers();
   const app: ServeApp = fastify({
     serverFactory: (handle) =>

@@ -5,7 +5,7 @@ import { loadSettings } from "../../../config/settings.ts";
 import { ServalError, toServalError } from "../../../errors/serval-error.ts";
 import type { ImageLimits } from "../../../image/check-image.ts";
 import type { ServeLimits } from "../../../serve/inference/limits.ts";
-import { createPredictor, fixedTarget, type Predictor } from "../../../serve/model/predictor.ts";
+import { fixedTarget, Predictor } from "../../../serve/model/predictor.ts";
 import { loadServedModel } from "../../../serve/model/served-model.ts";
 import type { Configure } from "../../command.ts";
 import { exitCodes } from "../../exit-codes.ts";
@@ -63,7 +63,7 @@ export async function predictImages(options: PredictOptions, output: Output, sig
   const model = await loadServedModel(dir, { limits: serveLimits, workers: Math.min(images.length, availableParallelism()) });
   const progress = output.progress("Predicting", images.length, "images");
   try {
-    const predictor = createPredictor(fixedTarget(model), serveLimits);
+    const predictor = new Predictor(fixedTarget(model), serveLimits);
     const answers: PredictedImage[] = [];
     const waiting = images.entries();
     let done = 0;
