@@ -15,8 +15,8 @@ import { resolveModel } from "../src/model/resolve-model.ts";
 import { renderDvcFiles } from "../src/pipeline/dvc-files/initial-files.ts";
 import { buildApp } from "../src/serve/http/app.ts";
 import { errorStatus } from "../src/serve/http/error-status.ts";
-import { defaultLimits } from "../src/serve/inference/limits.ts";
-import { createModelSlot } from "../src/serve/model/model-slot.ts";
+import { defaultRules } from "../src/serve/http/rules.ts";
+import { ModelSlot } from "../src/serve/model/model-slot.ts";
 import { loadServedModel } from "../src/serve/model/served-model.ts";
 import { localSource } from "../src/workflows/project/init-project.ts";
 
@@ -55,8 +55,8 @@ async function renderOwnPipeline(): Promise<Readonly<Record<string, string>>> {
 async function renderOpenapi(): Promise<string> {
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
   const { dir } = await resolveModel(undefined, root);
-  const slot = createModelSlot(await loadServedModel(dir, { workers: 1 }), { model: {} });
-  const app = await buildApp({ slot, limits: defaultLimits, metrics: createServiceMetrics(() => 0), version });
+  const slot = new ModelSlot(await loadServedModel(dir, { workers: 1 }), { model: {} });
+  const app = await buildApp({ slot, rules: defaultRules, metrics: createServiceMetrics(() => 0), version });
   const document = app.swagger();
   await app.close();
   await slot.close();

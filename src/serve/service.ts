@@ -8,15 +8,18 @@ import { createServiceMetrics, type ServiceMetrics } from "../monitor/metrics.ts
 import { PredictionLog } from "../monitor/prediction-log.ts";
 import type { LogLevel } from "./http/app.ts";
 import type { ServeApp } from "./http/context.ts";
-import { defaultHangMs, type ServeLimits } from "./inference/limits.ts";
+import { defaultHangMs } from "./inference/limits.ts";
 import type { ServiceLog } from "./log/log-stream.ts";
-import { createModelSlot, type ModelSlot, type ModelSource } from "./model/model-slot.ts";
-import type { AccessOptions } from "./http/plugins/access.ts";
+import { ModelSlot, type ModelSource } from "./model/model-slot.ts";
+import { defaultRules, type ServeRules } from "./http/rules.ts";
 import { startPredictThread } from "./inference/predict-lane.ts";
 import { beginServedModel, readServable, type ServedModel, type ServedModelOptions } from "./model/served-model.ts";
 
 export interface ServiceOptions
-  extends AccessOptions, Omit<ServedModelOptions, "limits" | "thread" | "othersAfter" | "onLost" | "decoder"> {
+  extends
+    Pick<ServeRules, "limits">,
+    Partial<Omit<ServeRules, "limits">>,
+    Omit<ServedModelOptions, "limits" | "thread" | "othersAfter" | "onLost" | "decoder"> {
   /** Bundle folder, as `resolveModel` finds it. */
   readonly modelDir: string;
   /** The registry's version of that bundle; default: the start of its digest. */
@@ -26,12 +29,8 @@ export interface ServiceOptions
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
-  readonly limits: ServeLimits;
   /** SQLite file of predictions and feedback; without it there is no feedback. */
   readonly predictionLogFile?: string | undefined;
-  /** Where all replicas of the service are reached, as HOST:PORT. */
-  readonly peers?: readonly string[] | undefined;
-  readonly abstain?: boolean | undefined;
   /** How long readiness fails before connections are refused, for load balancers to notice. */
   readonly drainMs?: number | undefined;
   readonly version?: string | undefined;
@@ -64,7 +63,8 @@ const fullEveryMs = 60_000;
  * Loads and checks the model, builds the app and listens. Throws what `loadServedModel` throws, and E_PORT_IN_USE.
  */
 export async function startService(options: ServiceOptions): Promise<Service> {
-  const { host, port, log, drainMs = 0, predictionLogFile } = options;
+  const { host, port, version, log, drainMs = 0, predictionLogFile } = options;
+  const { limits, access = defaultRules.access, abstain = defaultRules.abstain, peers = defaultRules.peers } = options;
   // Known once the app is built; nothing can happen to the model before.
   let logger: ServeApp["log"] | undefined;
   let metrics: ServiceMetrics | undefined;
@@ -91,7 +91,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   // Each thread costs a tenth of a second of a core to start. The first loads its libraries while this one reads the bundle,
   // and the model while this one builds the app; the others can wait until the first request is likely to be answered.
   const settled = listening.promise.then(async () => await delay(settleMs, undefined, { ref: false }));
-  const thread = startPredictThread(options.limits.hangMs ?? defaultHangMs);
+  const thread = startPredictThread(limits.hangMs ?? defaultHangMs);
   const reading = readServable(options.modelDir, options.modelVersion);
   const importing = import("./http/app.ts");
   const starting = reading.then((servable) => beginServedModel(servable, { ...modelOptions, thread, othersAfter: settled }));
@@ -112,7 +112,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         });
   let draining = false;
   const { model, ready } = started.value;
-  const slot = createModelSlot(model, {
+  const slot = new ModelSlot(model, {
     model: modelOptions,
     onSwap(now, before) {
       metrics?.countSwap("swapped");
@@ -133,7 +133,16 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       () => decoder.processes,
     );
     metrics.setModel({ name: slot.current.name, version: slot.current.version, labels: slot.current.bundle.manifest.labels });
-    const building = imported.value.buildApp({ ...options, slot, metrics, predictionLog, draining: () => draining, log });
+    const building = imported.value.buildApp({
+      slot,
+      rules: { limits, access, abstain, peers },
+      metrics,
+      host,
+      predictionLog,
+      draining: () => draining,
+      version,
+      log,
+    });
     const [app] = await Promise.all([building, ready]);
     logger = app.log;
     await leaveDescriptors(app);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type { Bundle } from "../../src/model/bundle.ts";
+import type { AccessRules } from "../../src/serve/http/rules.ts";
 import { defaultLimits, type ServeLimits } from "../../src/serve/inference/limits.ts";
 import { startService, type Service, type ServiceOptions } from "../../src/serve/service.ts";
 import { writeTinyBundle, type TinyOptions } from "./tiny-bundle.ts";
@@ -23,6 +24,7 @@ export interface TestService extends Service {
 
 export interface TestServiceOptions {
   readonly limits?: Partial<ServeLimits>;
+  readonly access?: AccessRules;
   readonly bundle?: TinyOptions;
   readonly workers?: number;
   /** Whatever else the service is started with. */
@@ -46,8 +48,8 @@ export async function startTestService(options: TestServiceOptions = {}): Promis
     modelDir: bundle.dir,
     host: "127.0.0.1",
     port: 0,
-    // What requests that a test writes by hand call it.
-    allowedHosts: ["x"],
+    // `x` is what requests that a test writes by hand call it.
+    access: { allowedHosts: ["x"], ...options.access },
     limits: { ...defaultLimits, ...options.limits },
     predictionLogFile: join(root, "predictions.db"),
     log: { level: "info", stream },

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { sha256 } from "../../src/files.ts";
 import { readApiKeys, type ApiKeys } from "../../src/serve/http/api-keys.ts";
+import type { AccessRules } from "../../src/serve/http/rules.ts";
 import { sendRequest, type RawReply } from "../helpers/raw-request.ts";
-import { sendRaw, startTestService, type TestService, type TestServiceOptions } from "../helpers/service.ts";
+import { sendRaw, startTestService, type TestService } from "../helpers/service.ts";
 import { colourPicture } from "../helpers/tiny-bundle.ts";
 
 let picture: Buffer;
@@ -16,8 +17,8 @@ beforeAll(async () => {
 });
 afterAll(async () => await rm(root, { recursive: true }));
 
-async function start(service: TestServiceOptions["service"] = {}): Promise<TestService> {
-  const started = await startTestService({ service });
+async function start(access: AccessRules = {}, host = "127.0.0.1"): Promise<TestService> {
+  const started = await startTestService({ access, service: { host } });
   onTestFinished(async () => await started.close());
   return started;
 }
@@ -127,7 +128,7 @@ describe("a request that would change the model", () => {
     ["Sec-Fetch-Site: cross-site", { host: "localhost:8000", "sec-fetch-site": "cross-site" }],
     ["Sec-Fetch-Site: same-site", { host: "localhost:8000", "sec-fetch-site": "same-site" }],
   ])("is refused with SERVAL_ADMIN=local when it has %s", async (_what, headers) => {
-    local ??= await startTestService({ service: { admin: "local", allowedHosts: ["*"] } });
+    local ??= await startTestService({ access: { admin: "local", allowedHosts: ["*"] } });
     const host = "host" in headers ? {} : { host: `127.0.0.1:${local.port}` };
     expect(await codes(local, { ...host, ...headers })).toEqual(["E_FORBIDDEN", "E_FORBIDDEN"]);
   });
@@ -136,7 +137,7 @@ describe("a request that would change the model", () => {
 
   it("is refused with SERVAL_ADMIN=local behind proxies, over HTTP/1.0, and from another address", async () => {
     expect(await codes(await start({ admin: "local", proxies: 1 }), {})).toEqual(["E_FORBIDDEN", "E_FORBIDDEN"]);
-    const plain = await start({ admin: "local", host: "0.0.0.0", allowedHosts: [] });
+    const plain = await start({ admin: "local", allowedHosts: [] }, "0.0.0.0");
     const old = await sendRaw(plain, "POST /model/rollback HTTP/1.0\r\nhost: 127.0.0.1\r\n\r\n");
     expect(old).toMatch(/^HTTP\/1\.1 403 [^]*it uses HTTP 1\.0, as proxies do/);
     const empty = await sendRaw(plain, "POST /model/rollback HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n");
@@ -188,9 +189,9 @@ describe("a name that an attacker points at this machine", () => {
   });
 
   it("is no matter for a service on all addresses, unless SERVAL_HOSTS is set; replicas use addresses", async () => {
-    const open = await start({ host: "0.0.0.0", allowedHosts: [] });
+    const open = await start({ allowedHosts: [] }, "0.0.0.0");
     expect((await sendRequest({ port: open.port, path: "/model", headers: { host: "any.example" } })).status).toBe(200);
-    const listed = await start({ host: "0.0.0.0", allowedHosts: ["serval.example"] });
+    const listed = await start({ allowedHosts: ["serval.example"] }, "0.0.0.0");
     const status = async (host: string): Promise<number> =>
       (await sendRequest({ port: listed.port, path: "/model", headers: { host } })).status;
     expect([await status("any.example"), await status("serval.example"), await status("10.0.1.5:8000")]).toEqual([403, 200, 200]);

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { sha256 } from "../../src/files.ts";
 import { readApiKeys, type ApiKeys } from "../../src/serve/http/api-keys.ts";
+import type { AccessRules } from "../../src/serve/http/rules.ts";
 import { sendRequest, type RawReply } from "../helpers/raw-request.ts";
 import { form, readReply, sendRaw, startTestService, type TestService, type TestServiceOptions } from "../helpers/service.ts";
 import { colourPicture } from "../helpers/tiny-bundle.ts";
@@ -20,8 +21,8 @@ beforeAll(async () => {
 });
 afterAll(async () => await rm(root, { recursive: true }));
 
-async function start(service: TestServiceOptions["service"] = {}): Promise<TestService> {
-  const started = await startTestService({ service });
+async function start(access: AccessRules, service: TestServiceOptions["service"] = {}): Promise<TestService> {
+  const started = await startTestService({ access, service });
   onTestFinished(async () => await started.close());
   return started;
 }
@@ -132,7 +133,7 @@ describe("feedback where the service has keys", () => {
   it("keeps that promise for every prediction: of a batch, of an explanation, and of another replica", async () => {
     const peers: string[] = [];
     const keys = await keysOf(lines);
-    const [first, second] = [await start({ keys, peers }), await start({ keys, peers })];
+    const [first, second] = [await start({ keys }, { peers }), await start({ keys }, { peers })];
     peers.push(...[first, second].map(({ port }) => `127.0.0.1:${port}`));
     const ask = async (path: string): Promise<string> => {
       const init = { method: "POST", headers: { "x-api-key": "a" }, body: form(["file", picture]) };
@@ -168,7 +169,7 @@ describe("feedback where the service has keys", () => {
     const store = old.prepare("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?)");
     const row = [1, "colours", "1", "red", 1, '{"red":1,"blue":0}'] as const;
     store.run("before", ...row);
-    const service = await start({ keys: await keysOf(lines), predictionLogFile: file });
+    const service = await start({ keys: await keysOf(lines) }, { predictionLogFile: file });
     expect((await send(service, "b", "before", "blue")).status).toBe(202);
     store.run("beside", ...row);
     old.prepare("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)").run("beside", "red", 2);
@@ -205,7 +206,7 @@ describe("feedback where the service has keys", () => {
         more();
       }),
     ];
-    const service = await start({ keys: await keysOf(lines), peers });
+    const service = await start({ keys: await keysOf(lines) }, { peers });
     const { status, body } = await send(service, "a", "unknown", "red");
     expect([status, body.error.message]).toEqual([503, "2 of 2 replicas did not say whether they know the request."]);
     expect(strangers).toEqual([]);

@@ -49,7 +49,8 @@ it("a full disk stops no prediction; feedback about what is not stored answers 5
   const keys = join(await temporaryFolder(), "keys");
   await writeFile(keys, `alice ${sha256("a")}\nbob ${sha256("b")}\n`);
   const service: TestService = await startTestService({
-    service: { predictionLogFile: join(disk, "predictions.db"), keys: await readApiKeys(keys) },
+    access: { keys: await readApiKeys(keys) },
+    service: { predictionLogFile: join(disk, "predictions.db") },
   });
   onTestFinished(async () => await service.close());
   const picture = await colourPicture("red");

@@ -50,9 +50,9 @@ beforeAll(async () => {
   const keys = await readApiKeys(join(root, "keys.txt"));
   const allowedHosts = [name];
   const start = startTestService;
-  keyed = await start({ service: { keys, proxies: 1, rateLimitPerMinute: limit, allowedHosts } });
-  careless = await start({ service: { admin: "local", allowedHosts } });
-  plain = await start({ service: { allowedHosts } });
+  keyed = await start({ access: { keys, proxies: 1, rateLimitPerMinute: limit, allowedHosts } });
+  careless = await start({ access: { admin: "local", allowedHosts } });
+  plain = await start({ access: { allowedHosts } });
 });
 
 afterAll(async () => {
@@ -235,7 +235,7 @@ describe("behind a proxy that is not configured for it", () => {
       const port = await through(service.port);
       for (const host of [name, "localhost"]) expect([host, await changes(port, host)]).toEqual([host, "E_FORBIDDEN"]);
     }
-    const forgotten = await startTestService({ service: { proxies: 1, admin: "local" } });
+    const forgotten = await startTestService({ access: { proxies: 1, admin: "local" } });
     expect(await changes(await through(forgotten.port), name)).toBe("E_FORBIDDEN");
     await forgotten.close();
   });

@@ -8,15 +8,14 @@ import { BodyBudget } from "./body-budget.ts";
 import type { ServeApp, ServeContext } from "./context.ts";
 import { createHttpServer } from "./http-server.ts";
 import { OpenAnswers } from "./open-answers.ts";
-import type { ServeLimits } from "../inference/limits.ts";
 import type { ModelSlot } from "../model/model-slot.ts";
-import { registerAccess, type AccessOptions } from "./plugins/access.ts";
+import { registerAccess } from "./plugins/access.ts";
 import { answerBrokenConnection, registerErrors, sendError } from "./plugins/errors.ts";
 import { registerObservation } from "./plugins/observe.ts";
 import { registerOpenapi } from "./plugins/openapi.ts";
 import { shedRequests } from "./plugins/shed.ts";
 import { registerShutdown } from "./plugins/shutdown.ts";
-import { createPredictor } from "../model/predictor.ts";
+import { Predictor } from "../model/predictor.ts";
 import { registerBatch } from "./routes/batch.ts";
 import { registerExplain } from "./routes/explain.ts";
 import { registerFeedback } from "./routes/feedback.ts";
@@ -26,6 +25,7 @@ import { registerInferenceProtocol } from "./routes/inference-protocol.ts";
 import { registerMetrics } from "./routes/metrics.ts";
 import { registerModel } from "./routes/model.ts";
 import { registerPredict } from "./routes/predict.ts";
+import type { ServeRules } from "./rules.ts";
 import { registerUploads } from "./upload.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
@@ -35,19 +35,17 @@ export interface LogStream {
   write(line: string): void;
 }
 
-export interface AppOptions extends AccessOptions {
+export interface AppOptions {
   /** Stays the caller's: closing the app does not close it. */
   readonly slot: ModelSlot;
-  readonly limits: ServeLimits;
+  readonly rules: ServeRules;
   readonly metrics: ServiceMetrics;
+  /** Address that the service listens on. */
+  readonly host?: string;
   /** Stays the caller's as well. Without it there is no feedback. */
   readonly predictionLog?: PredictionLog | undefined;
-  /** Where all replicas of the service are reached, as HOST:PORT: one of them knows the prediction that feedback is about. */
-  readonly peers?: readonly string[] | undefined;
-  /** Answer without a label where the model is unsure, unless a request says otherwise. */
-  readonly abstain?: boolean | undefined;
   /** True from the moment that the service is asked to stop. */
-  readonly draining?: (() => boolean) | undefined;
+  readonly draining?: () => boolean;
   /** Version of this program. */
   readonly version?: string | undefined;
   /** Without it nothing is logged. */
@@ -58,19 +56,10 @@ const defaultUploadTimeoutMs = 60_000;
 
 /** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
 export async function buildApp(options: AppOptions): Promise<ServeApp> {
-  const {
-    slot,
-    limits,
-    metrics,
-    log,
-    predictionLog,
-    peers = [],
-    abstain = false,
-    draining = () => false,
-    proxies = 0,
-    version = "0",
-  } = options;
-  const predictor = createPredictor(slot, limits, metrics);
+  const { slot, rules, metrics, host = "", log, predictionLog, draining = () => false, version = "0" } = options;
+  const { limits, access } = rules;
+  const { proxies = 0 } = access;
+  const predictor = new Predictor(slot, limits, metrics);
   const answers = new OpenAnswers();
   const app: ServeApp = fastify({
     serverFactory: (handle) =>
@@ -88,14 +77,12 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   }).withTypeProvider<TypeBoxTypeProvider>();
 
   const context: ServeContext = {
+    ...rules,
     slot,
-    limits,
     bodies: new BodyBudget(limits.maxBodyBytes),
     metrics,
     predictor,
     predictionLog,
-    peers,
-    abstain,
     draining,
   };
   registerObservation(app, metrics, answers);
@@ -103,7 +90,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   // A route that takes a body says which: one sent elsewhere is thrown away unread.
   app.removeAllContentTypeParsers();
   registerShutdown(app, limits.requestTimeoutMs);
-  await registerAccess(app, options);
+  await registerAccess(app, access, host);
   await registerOpenapi(app, context);
   registerHome(app, context);
   registerHealth(app, context);

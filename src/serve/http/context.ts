@@ -5,26 +5,21 @@ import { ServalError } from "../../errors/serval-error.ts";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
 import type { PredictionLog } from "../../monitor/prediction-log.ts";
 import type { BodyBudget } from "./body-budget.ts";
-import type { ServeLimits } from "../inference/limits.ts";
 import type { ModelSlot } from "../model/model-slot.ts";
 import type { Predictor } from "../model/predictor.ts";
+import type { ServeRules } from "./rules.ts";
 
 /** The server with requests and answers typed by the schemas that validate them. */
 export type ServeApp = FastifyInstance<Server, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
 
 /** What every route may use. */
-export interface ServeContext {
+export interface ServeContext extends ServeRules {
   readonly slot: ModelSlot;
   readonly predictor: Predictor;
   readonly metrics: ServiceMetrics;
-  readonly limits: ServeLimits;
   readonly bodies: BodyBudget;
   /** Without it predictions are not stored, and there is nothing that feedback could refer to. */
   readonly predictionLog: PredictionLog | undefined;
-  /** Where all replicas of the service are reached, as HOST:PORT; empty where this is the only one. */
-  readonly peers: readonly string[];
-  /** Answer without a label where the model is unsure, unless the request says otherwise. */
-  readonly abstain: boolean;
   /** True from the moment that the service is asked to stop. */
   readonly draining: () => boolean;
 }

@@ -10,7 +10,7 @@ import type { NumberedCall } from "../../threads/messages.ts";
 import { classActivation } from "./class-activation.ts";
 import { checkLimits } from "./limits.ts";
 import type { Picture, PredictAnswers, PredictProtocol, PredictSetup, PredictTask } from "./predict-call.ts";
-import { openSessions, pixelTensor, type Sessions } from "./sessions.ts";
+import { pixelTensor, Sessions } from "./sessions.ts";
 
 const scores = ["logits", "probabilities"];
 
@@ -174,7 +174,7 @@ function servePredictions(port: CallPort<PredictProtocol>): void {
   let opening: Promise<void> = Promise.resolve();
   const open = async ({ model, setup }: PredictProtocol["note"]): Promise<void> => {
     try {
-      server = new PredictServer(port, setup, await openSessions(model, inputSize(setup), setup.aloneThreads));
+      server = new PredictServer(port, setup, await Sessions.open(model, inputSize(setup), setup.aloneThreads));
       port.ready();
     } catch (error) {
       port.refused(error);

@@ -35,26 +35,6 @@ export interface Refusal extends ModelRef {
   readonly message: string;
 }
 
-/** The place of the model that answers. Whoever needs it takes `current` anew for each request. */
-export interface ModelSlot {
-  readonly current: ServedModel;
-  /** What `rollback` goes back to. */
-  readonly previous: ModelRef | null;
-  /** The version that `rollback` went back from, while it is kept out. */
-  readonly pinnedAgainst: ModelRef | null;
-  /** The last version that was refused, until one is accepted. */
-  readonly refused: Refusal | null;
-  /** Tasks waiting or running, in the current model and in those that end. */
-  readonly depth: number;
-  /** Loads a version beside the old one, checks it, and puts it in its place. Never throws for what the version does. */
-  offer(candidate: ModelCandidate): Promise<OfferResult>;
-  /** Goes back to the version before, and keeps the present one out. Throws E_MODEL_ROLLBACK. */
-  rollback(): Promise<void>;
-  /** Lets the version in again that was kept out. Throws E_MODEL_ROLLBACK where none is. */
-  unpin(): Promise<OfferResult>;
-  close(): Promise<void>;
-}
-
 export interface SlotOptions {
   readonly model: ServedModelOptions;
   readonly onSwap?: (now: ServedModel, before: ModelRef) => void;
@@ -64,98 +44,121 @@ export interface SlotOptions {
 /** A refused version is tried again after this, because a copy may have been half way. */
 const retryRefusedMs = 60_000;
 
-/** Takes over `first`: closing the slot closes it. */
-export function createModelSlot(first: ServedModel, options: SlotOptions): ModelSlot {
-  let current = first;
-  let previous: ServableBundle | null = null;
-  let pinnedAgainst: ServableBundle | null = null;
-  let refusal: (Refusal & { readonly at: number }) | null = null;
-  let closed = false;
-  const ending = new Map<ServedModel, Promise<void>>();
-  // One change at a time, in the order in which they were asked for.
-  let changing: Promise<unknown> = Promise.resolve();
-  const inTurn = async <T>(change: () => Promise<T>): Promise<T> => {
-    const turn = changing.then(change);
-    changing = turn.catch(() => undefined);
+/** The place of the model that answers. Each request takes `current` for itself: the next one may get another. */
+export class ModelSlot {
+  readonly #options: SlotOptions;
+  #current: ServedModel;
+  #previous: ServableBundle | null = null;
+  #pinnedAgainst: ServableBundle | null = null;
+  #refused: (Refusal & { readonly at: number }) | null = null;
+  #closed = false;
+  /** Models that answer what they have in hand. */
+  readonly #ending = new Map<ServedModel, Promise<void>>();
+  /** One change at a time, in the order in which they were asked for. */
+  #changing: Promise<unknown> = Promise.resolve();
+
+  /** Takes over `first`: closing the slot closes it. */
+  constructor(first: ServedModel, options: SlotOptions) {
+    this.#current = first;
+    this.#options = options;
+  }
+
+  get current(): ServedModel {
+    return this.#current;
+  }
+
+  /** What `rollback` goes back to. */
+  get previous(): ModelRef | null {
+    return this.#previous && refOf(this.#previous);
+  }
+
+  /** The version that `rollback` went back from, while it is kept out. */
+  get pinnedAgainst(): ModelRef | null {
+    return this.#pinnedAgainst && refOf(this.#pinnedAgainst);
+  }
+
+  /** The last version that was refused, until one is accepted. */
+  get refused(): Refusal | null {
+    return this.#refused;
+  }
+
+  /** Tasks waiting or running, in the current model and in those that end. */
+  get depth(): number {
+    return [this.#current, ...this.#ending.keys()].reduce((sum, { pool }) => sum + pool.depth, 0);
+  }
+
+  /** Loads a version beside the old one, checks it, and puts it in its place. Never throws for what the version does. */
+  async offer(candidate: ModelCandidate): Promise<OfferResult> {
+    return await this.#inTurn(async () => await this.#offer(candidate));
+  }
+
+  /** Goes back to the version before, and keeps the present one out. Throws E_MODEL_ROLLBACK. */
+  async rollback(): Promise<void> {
+    await this.#inTurn(async () => {
+      const rejected: ServableBundle = this.#current;
+      if (this.#previous === null)
+        throw new ServalError("E_MODEL_ROLLBACK", `${this.#current.name} ${rejected.version} is the only version that was served.`);
+      this.#put(await startServedModel(this.#previous, this.#options.model));
+      this.#pinnedAgainst = rejected;
+    });
+  }
+
+  /** Lets the version in again that was kept out. Throws E_MODEL_ROLLBACK where none is. */
+  async unpin(): Promise<OfferResult> {
+    return await this.#inTurn(async () => {
+      const kept = this.#pinnedAgainst;
+      if (kept === null) throw new ServalError("E_MODEL_ROLLBACK", "No version is kept out.");
+      this.#pinnedAgainst = null;
+      return await this.#offer({ version: kept.version, load: async () => await Promise.resolve(kept) });
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#changing;
+    await Promise.all([...this.#ending.values(), this.#current.close()]);
+  }
+
+  async #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const turn = this.#changing.then(change);
+    this.#changing = turn.catch(() => undefined);
     return await turn;
-  };
-  const refOf = ({ bundle, version }: ServableBundle): ModelRef => ({ name: bundle.manifest.name, version });
+  }
 
-  /** The old threads answer what they have in hand; new requests go to the new ones from this moment on. */
-  const put = (next: ServedModel): void => {
-    const before = current;
-    current = next;
-    const { bundle, version, checkImages, classifier, featureShape } = before;
-    previous = { bundle, version, checkImages, classifier, featureShape };
-    ending.set(
-      before,
-      before.close().finally(() => ending.delete(before)),
-    );
-    options.onSwap?.(next, refOf(before));
-  };
-
-  const load = async (servable: ServableBundle): Promise<ServedModel> => {
-    assertSameSignature(current, servable);
-    return await startServedModel(servable, options.model);
-  };
-
-  const offer = async (candidate: ModelCandidate): Promise<OfferResult> => {
-    const { version } = candidate;
-    if (version === current.version) refusal = null;
-    if (closed || version === current.version) return "same";
-    if (version === pinnedAgainst?.version) return "pinned";
-    if (version === refusal?.version && performance.now() - refusal.at < retryRefusedMs) return "refused";
+  async #offer({ version, load }: ModelCandidate): Promise<OfferResult> {
+    if (version === this.#current.version) this.#refused = null;
+    if (this.#closed || version === this.#current.version) return "same";
+    if (version === this.#pinnedAgainst?.version) return "pinned";
+    if (version === this.#refused?.version && performance.now() - this.#refused.at < retryRefusedMs) return "refused";
     try {
-      put(await load(await candidate.load()));
-      pinnedAgainst = null;
-      refusal = null;
+      const servable = await load();
+      assertSameSignature(this.#current, servable);
+      this.#put(await startServedModel(servable, this.#options.model));
+      this.#pinnedAgainst = null;
+      this.#refused = null;
       return "swapped";
     } catch (error) {
       const { code, message } = toServalError(error);
-      refusal = { name: current.name, version, code, message, at: performance.now() };
-      options.onRefused?.(refusal);
+      this.#refused = { name: this.#current.name, version, code, message, at: performance.now() };
+      this.#options.onRefused?.(this.#refused);
       return "refused";
     }
-  };
+  }
 
-  return {
-    get current() {
-      return current;
-    },
-    get previous() {
-      return previous && refOf(previous);
-    },
-    get pinnedAgainst() {
-      return pinnedAgainst && refOf(pinnedAgainst);
-    },
-    get refused() {
-      return refusal;
-    },
-    get depth() {
-      return [current, ...ending.keys()].reduce((sum, { pool }) => sum + pool.depth, 0);
-    },
-    offer: async (candidate) => await inTurn(async () => await offer(candidate)),
-    async rollback() {
-      await inTurn(async () => {
-        if (previous === null)
-          throw new ServalError("E_MODEL_ROLLBACK", `${current.name} ${current.version} is the only version that was served.`);
-        const rejected: ServableBundle = current;
-        put(await startServedModel(previous, options.model));
-        pinnedAgainst = rejected;
-      });
-    },
-    async unpin() {
-      return await inTurn(async () => {
-        const kept = pinnedAgainst;
-        if (kept === null) throw new ServalError("E_MODEL_ROLLBACK", "No version is kept out.");
-        pinnedAgainst = null;
-        return await offer({ version: kept.version, load: async () => await Promise.resolve(kept) });
-      });
-    },
-    async close() {
-      closed = true;
-      await changing;
-      await Promise.all([...ending.values(), current.close()]);
-    },
-  };
+  /** The old threads answer what they have in hand; new requests go to the new ones from this moment on. */
+  #put(next: ServedModel): void {
+    const before = this.#current;
+    this.#current = next;
+    const { bundle, version, checkImages, classifier, featureShape } = before;
+    this.#previous = { bundle, version, checkImages, classifier, featureShape };
+    this.#ending.set(
+      before,
+      before.close().finally(() => this.#ending.delete(before)),
+    );
+    this.#options.onSwap?.(next, refOf(before));
+  }
+}
+
+function refOf({ bundle, version }: ServableBundle): ModelRef {
+  return { name: bundle.manifest.name, version };
 }

@@ -36,25 +36,6 @@ export interface PredictOptions {
   readonly disposable?: boolean;
 }
 
-export interface Predictor {
-  /** Predictions that are waiting or running. */
-  readonly depth: number;
-  /** Throws E_QUEUE_FULL where there is no room: asked before a body is read, so that a refusal costs little. */
-  assertRoom(): void;
-  /** Throws E_IMAGE_*, E_QUEUE_FULL, E_PREDICTION_TIMEOUT, E_INFERENCE_STOPPED, E_ENGINE_RUN, or the signal's reason. */
-  predict(image: Uint8Array, options?: PredictOptions): Promise<Prediction>;
-  /** The same, and where in the image `label` (default: the answer) was seen. Throws E_EXPLAIN or E_REQUEST too. */
-  explain(image: Uint8Array, options: { label?: string | undefined; overlay: boolean; signal?: AbortSignal }): Promise<Explanation>;
-  /** Runs a model on pixels uint8 [count,H,W,3] that were checked against it. */
-  infer(
-    model: ServedModel,
-    images: Uint8Array,
-    count: number,
-    features: boolean,
-    signal?: AbortSignal,
-  ): Promise<AnswerOf<PredictTask & { kind: "infer" }>>;
-}
-
 /** The model of this moment; a slot is one. */
 export interface PredictTarget {
   readonly current: ServedModel;
@@ -80,77 +61,103 @@ export function fixedTarget(model: ServedModel): PredictTarget {
 }
 
 /** Answers of the model in `slot`, with a bound on what may wait: beyond it, a quick 503 is kinder than a late answer. */
-export function createPredictor(slot: PredictTarget, limits: ServeLimits, metrics?: ServiceMetrics): Predictor {
-  let overloadedUntil = Number.NEGATIVE_INFINITY;
-  const assertRoom = (): void => {
-    const { depth, current } = slot;
+export class Predictor {
+  readonly #slot: PredictTarget;
+  readonly #limits: ServeLimits;
+  readonly #metrics: ServiceMetrics | undefined;
+  #overloadedUntil = Number.NEGATIVE_INFINITY;
+
+  constructor(slot: PredictTarget, limits: ServeLimits, metrics?: ServiceMetrics) {
+    this.#slot = slot;
+    this.#limits = limits;
+    this.#metrics = metrics;
+  }
+
+  /** Predictions that are waiting or running. */
+  get depth(): number {
+    return this.#slot.depth;
+  }
+
+  /** Throws E_QUEUE_FULL where there is no room: asked before a body is read, so that a refusal costs little. */
+  assertRoom(): void {
+    const { depth, current } = this.#slot;
+    const { queueLimit } = this.#limits;
     const now = performance.now();
     const room =
-      now < overloadedUntil
-        ? Math.min(limits.queueLimit, Math.max(overloadTasksPerWorker * current.pool.workers, Math.ceil(limits.queueLimit * overloadShare)))
-        : limits.queueLimit;
+      now < this.#overloadedUntil
+        ? Math.min(queueLimit, Math.max(overloadTasksPerWorker * current.pool.workers, Math.ceil(queueLimit * overloadShare)))
+        : queueLimit;
     if (depth < room) return;
-    overloadedUntil = now + overloadMs;
+    this.#overloadedUntil = now + overloadMs;
     throw new ServalError("E_QUEUE_FULL", `${depth} predictions are waiting or running, and ${room} may.`);
-  };
-  /** What is left of a request's time. */
-  const options = (signal: AbortSignal | undefined, startedAt: number) => ({
-    signal,
-    timeoutMs: Math.max(1, limits.requestTimeoutMs - (performance.now() - startedAt)),
-  });
+  }
 
-  const conclude = (model: ServedModel, probabilities: Float32Array, timings: TaskTimings, startedAt: number): Prediction => {
+  /** Throws E_IMAGE_*, E_QUEUE_FULL, E_PREDICTION_TIMEOUT, E_INFERENCE_STOPPED, E_ENGINE_RUN, or the signal's reason. */
+  async predict(image: Uint8Array, { signal, disposable = false }: PredictOptions = {}): Promise<Prediction> {
+    this.assertRoom();
+    const startedAt = performance.now();
+    const model = this.#slot.current;
+    const { costly, work } = model.look(image);
+    // Nothing is awaited otherwise: there is room at this moment.
+    const picture = costly ? await model.decode(image, { work, ...this.#rest(signal, startedAt) }) : { encoded: image };
+    const options = { ...this.#rest(signal, startedAt), disposable };
+    const { probabilities, timings } = await model.pool.run({ kind: "predict", picture }, options);
+    return this.#conclude(model, probabilities, timings, startedAt);
+  }
+
+  /** The same, and where in the image `label` (default: the answer) was seen. Throws E_EXPLAIN or E_LABEL_UNKNOWN too. */
+  async explain(
+    image: Uint8Array,
+    { label, overlay, signal }: { label?: string | undefined; overlay: boolean; signal?: AbortSignal },
+  ): Promise<Explanation> {
+    this.assertRoom();
+    const startedAt = performance.now();
+    const model = this.#slot.current;
+    const { labels } = model.bundle.manifest;
+    const classIndex = label === undefined ? undefined : labels.indexOf(label);
+    if (classIndex === -1) throw new ServalError("E_LABEL_UNKNOWN", `"${label}" is none of the model's labels: ${labels.join(", ")}.`);
+    const { costly, work } = model.look(image);
+    const picture = costly ? await model.decode(image, { work, forMap: overlay, ...this.#rest(signal, startedAt) }) : { encoded: image };
+    const answer = await model.pool.run({ kind: "explain", picture, classIndex, overlay }, this.#rest(signal, startedAt));
+    const { probabilities, timings, logit, map } = answer;
+    const explained = labels[answer.classIndex] ?? "";
+    return { ...this.#conclude(model, probabilities, timings, startedAt), explained, logit, map, overlay: answer.overlay };
+  }
+
+  /** Runs a model on pixels uint8 [count,H,W,3] that were checked against it. */
+  async infer(
+    model: ServedModel,
+    images: Uint8Array,
+    count: number,
+    features: boolean,
+    signal?: AbortSignal,
+  ): Promise<AnswerOf<PredictTask & { kind: "infer" }>> {
+    this.assertRoom();
+    const answer = await model.pool.run({ kind: "infer", images, count, features }, this.#rest(signal, performance.now()));
+    this.#metrics?.observePhase("model", answer.modelMs / 1000);
+    return answer;
+  }
+
+  /** What is left of a request's time. */
+  #rest(signal: AbortSignal | undefined, startedAt: number): { signal: AbortSignal | undefined; timeoutMs: number } {
+    return { signal, timeoutMs: Math.max(1, this.#limits.requestTimeoutMs - (performance.now() - startedAt)) };
+  }
+
+  #conclude(model: ServedModel, probabilities: Float32Array, timings: TaskTimings, startedAt: number): Prediction {
     const { labels, abstainBelow } = model.bundle.manifest;
     const best = bestOf(labels, probabilities);
     const { preprocessMs, modelMs } = timings;
     const queueMs = Math.max(0, performance.now() - startedAt - preprocessMs - modelMs);
-    metrics?.observePhase("preprocess", preprocessMs / 1000);
-    metrics?.observePhase("queue", queueMs / 1000);
-    metrics?.observePhase("model", modelMs / 1000);
+    this.#metrics?.observePhase("preprocess", preprocessMs / 1000);
+    this.#metrics?.observePhase("queue", queueMs / 1000);
+    this.#metrics?.observePhase("model", modelMs / 1000);
     return {
       model: { name: model.name, version: model.version },
       ...best,
       unsure: abstainBelow !== null && best.confidence < abstainBelow,
       timings: { preprocessMs, modelMs, queueMs },
     };
-  };
-
-  return {
-    get depth() {
-      return slot.depth;
-    },
-    assertRoom,
-    async predict(image, { signal, disposable = false } = {}) {
-      assertRoom();
-      const startedAt = performance.now();
-      const model = slot.current;
-      const { costly, work } = model.look(image);
-      // Nothing is awaited otherwise: there is room at this moment.
-      const picture = costly ? await model.decode(image, { work, ...options(signal, startedAt) }) : { encoded: image };
-      const { probabilities, timings } = await model.pool.run({ kind: "predict", picture }, { ...options(signal, startedAt), disposable });
-      return conclude(model, probabilities, timings, startedAt);
-    },
-    async explain(image, { label, overlay, signal }) {
-      assertRoom();
-      const startedAt = performance.now();
-      const model = slot.current;
-      const { labels } = model.bundle.manifest;
-      const classIndex = label === undefined ? undefined : labels.indexOf(label);
-      if (classIndex === -1) throw new ServalError("E_LABEL_UNKNOWN", `"${label}" is none of the model's labels: ${labels.join(", ")}.`);
-      const { costly, work } = model.look(image);
-      const picture = costly ? await model.decode(image, { work, forMap: overlay, ...options(signal, startedAt) }) : { encoded: image };
-      const answer = await model.pool.run({ kind: "explain", picture, classIndex, overlay }, options(signal, startedAt));
-      const { probabilities, timings, logit, map } = answer;
-      const explained = labels[answer.classIndex] ?? "";
-      return { ...conclude(model, probabilities, timings, startedAt), explained, logit, map, overlay: answer.overlay };
-    },
-    async infer(model, images, count, features, signal) {
-      assertRoom();
-      const answer = await model.pool.run({ kind: "infer", images, count, features }, options(signal, performance.now()));
-      metrics?.observePhase("model", answer.modelMs / 1000);
-      return answer;
-    },
-  };
+  }
 }
 
 /** The most probable label; of equal ones the first. Throws E_ENGINE_RUN where the model gave no numbers. */

@@ -4,7 +4,7 @@ import { resolve } from "node:path";
 import { loadSettings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors/serval-error.ts";
 import type { ServeLimits } from "../../serve/inference/limits.ts";
-import { createPredictor, fixedTarget, type Predictor } from "../../serve/model/predictor.ts";
+import { fixedTarget, Predictor } from "../../serve/model/predictor.ts";
 import { loadServedModel } from "../../serve/model/served-model.ts";
 import { findModel } from "../find-model.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
@@ -29,7 +29,7 @@ export async function predictImages(options: PredictImagesOptions): Promise<Pred
   const model = await loadServedModel(dir, { limits, workers: Math.min(images.length, availableParallelism()) });
   const progress = reporter.progress("Predicting", images.length, "images");
   try {
-    const predictor = createPredictor(fixedTarget(model), limits);
+    const predictor = new Predictor(fixedTarget(model), limits);
     const answers: PredictedImage[] = [];
     const waiting = images.entries();
     let done = 0;

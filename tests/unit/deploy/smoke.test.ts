@@ -98,7 +98,10 @@ describe("serval smoke of a service that works", () => {
   });
 
   test("wants a label also where the service gives none to pictures that it is unsure of", async ({ onTestFinished }) => {
-    const silent = await startTestService({ bundle: { sharpness: 1, manifest: { abstainBelow: 1 } }, service: { abstain: true } });
+    const silent = await startTestService({
+      bundle: { sharpness: 1, manifest: { abstainBelow: 1 } },
+      service: { abstain: { whenUnsure: true } },
+    });
     onTestFinished(async () => await silent.close());
     expect((await predictForm(silent, await colourPicture("red"))).body).toMatchObject({ label: null, reason: "low_confidence" });
     expect(failures(await runSmoke({ url: silent.url, ...limits }))).toEqual([]);

@@ -10,7 +10,6 @@ export const exceptions: Exceptions = {
   longFunctions: {
     "src/pipeline/remote/s3-remote.ts openS3Remote": closure,
     "src/serve/http/routes/inference-protocol.ts registerInferenceProtocol": routes,
-    "src/serve/model/model-slot.ts createModelSlot": closure,
     "src/serve/service.ts startService": "the order in which a service starts and stops",
     "src/tracking/server/pages/run-pages.ts registerRunPages": routes,
     "src/tracking/server/pages/run-pages.ts an argument of app.get": "one page",

@@ -6,16 +6,8 @@ import { sha256 } from "../../../src/files.ts";
 import { compareLatency } from "../../../src/deploy/checks/latency.ts";
 import { runSmoke } from "../../../src/deploy/checks/smoke.ts";
 import { readApiKeys, type ApiKeys } from "../../../src/serve/http/api-keys.ts";
-import {
-  form,
-  getJson,
-  predictForm,
-  readReply,
-  startTestService,
-  type JsonReply,
-  type TestService,
-  type TestServiceOptions,
-} from "../../helpers/service.ts";
+import type { AccessRules } from "../../../src/serve/http/rules.ts";
+import { form, getJson, predictForm, readReply, startTestService, type JsonReply, type TestService } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -28,8 +20,8 @@ afterEach(async () => {
   service = undefined;
   await rm(root, { recursive: true });
 });
-async function start(options: TestServiceOptions["service"]): Promise<TestService> {
-  service = await startTestService({ service: options ?? {} });
+async function start(access: AccessRules): Promise<TestService> {
+  service = await startTestService({ access });
   return service;
 }
 async function keysOf(text: string): Promise<ApiKeys> {
@@ -171,7 +163,7 @@ describe("browsers", () => {
   });
 
   it("may read that there is no room", async () => {
-    const full = await startTestService({ limits: { queueLimit: 0 }, service: { corsOrigins: ["https://a.example"] } });
+    const full = await startTestService({ limits: { queueLimit: 0 }, access: { corsOrigins: ["https://a.example"] } });
     const { status, headers } = await post(full, "/predict", { origin: "https://a.example" }, form(["file", await colourPicture("red")]));
     await full.close();
     expect([status, headers.get("retry-after"), headers.get("access-control-allow-origin")]).toEqual([503, "1", "https://a.example"]);
@@ -192,14 +184,17 @@ describe("an unsure model", () => {
     });
     expect(await (await fetch(`${service.url}/metrics`)).text()).toContain('serval_predictions_total{label="<abstained>",');
     await service.close();
-    service = await startTestService({ bundle: { sharpness: 1, manifest: { abstainBelow: 0.9 } }, service: { abstain: true } });
+    service = await startTestService({
+      bundle: { sharpness: 1, manifest: { abstainBelow: 0.9 } },
+      service: { abstain: { whenUnsure: true } },
+    });
     expect((await post(service, "/predict", {}, red)).body.label).toBe(null);
     expect((await post(service, "/predict?abstain=false", {}, red)).body.label).toBe("red");
     expect((await post(service, "/predict?abstain=maybe", {}, red)).status).toBe(400);
   });
 
   it("answers with one where it is sure, or has no threshold", async () => {
-    service = await startTestService({ bundle: { manifest: { abstainBelow: 0.5 } }, service: { abstain: true } });
+    service = await startTestService({ bundle: { manifest: { abstainBelow: 0.5 } }, service: { abstain: { whenUnsure: true } } });
     expect((await predictForm(service, await colourPicture("red"))).body.label).toBe("red");
   });
 });

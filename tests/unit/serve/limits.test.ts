@@ -6,7 +6,7 @@ import sharp from "sharp";
 import { afterEach, describe, expect, it, onTestFinished } from "vitest";
 import { ServalError } from "../../../src/errors/serval-error.ts";
 import { defaultLimits } from "../../../src/serve/inference/limits.ts";
-import { createPredictor } from "../../../src/serve/model/predictor.ts";
+import { Predictor } from "../../../src/serve/model/predictor.ts";
 import { form, getJson, predictForm, startTestService, type TestService, type TestServiceOptions } from "../../helpers/service.ts";
 import { noise } from "../../helpers/pictures.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
@@ -100,7 +100,7 @@ describe("when too much is waiting", () => {
 
   it("refuses what is beyond the limit at once, and takes more when one is done", async () => {
     const { slot } = await start();
-    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 2 });
+    const predictor = new Predictor(slot, { ...defaultLimits, queueLimit: 2 });
     const picture = await colourPicture("red");
     const waiting = [predictor.predict(picture), predictor.predict(picture)];
     expect(predictor.depth).toBe(2);
@@ -114,7 +114,7 @@ describe("when too much is waiting", () => {
 
   it("uses an eighth of the queue while it refuses, and all of it a second after the last refusal", async () => {
     const { slot } = await start();
-    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 64 });
+    const predictor = new Predictor(slot, { ...defaultLimits, queueLimit: 64 });
     const picture = await colourPicture("red");
     const ask = async (count: number): Promise<number> => {
       const answers = await Promise.allSettled(Array.from({ length: count }, async () => await predictor.predict(picture)));
@@ -131,7 +131,7 @@ describe("when too much is waiting", () => {
 
   it("frees the place of a picture that could not be used", async () => {
     const { slot } = await start();
-    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 1 });
+    const predictor = new Predictor(slot, { ...defaultLimits, queueLimit: 1 });
     for (let i = 0; i < 3; i++)
       expect(codeOf(await predictor.predict(Buffer.from("no image")).catch((reason: unknown) => reason))).toBe("E_IMAGE_FORMAT");
     expect(predictor.depth).toBe(0);
@@ -141,7 +141,7 @@ describe("when too much is waiting", () => {
 describe("when a prediction takes too long", () => {
   it("answers 503, and its place stays taken until the work has ended", async () => {
     const { slot } = await start();
-    const predictor = createPredictor(slot, { ...defaultLimits, queueLimit: 1, requestTimeoutMs: 1 });
+    const predictor = new Predictor(slot, { ...defaultLimits, queueLimit: 1, requestTimeoutMs: 1 });
     const picture = await slowPicture();
     const error = await predictor.predict(picture).catch((reason: unknown) => reason);
     expect(codeOf(error)).toBe("E_PREDICTION_TIMEOUT");

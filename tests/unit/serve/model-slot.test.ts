@@ -17,7 +17,7 @@ import { colourPicture, writeTinyBundle, type TinyOptions } from "../../helpers/
 
 let service: TestService | undefined;
 async function start(options: TestServiceOptions = {}): Promise<TestService> {
-  service = await startTestService({ ...options, service: { admin: "local", ...options.service } });
+  service = await startTestService({ ...options, access: { admin: "local", ...options.access } });
   return service;
 }
 afterEach(async () => {

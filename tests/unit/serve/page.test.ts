@@ -118,7 +118,7 @@ describe.skipIf(executablePath === undefined)("the page at /, in Chromium", () =
 
   it("asks for the API key where the service has keys", async () => {
     await writeFile(join(service.root, "keys"), `alice ${sha256("secret")}\n`);
-    const guarded = await startTestService({ service: { keys: await readApiKeys(join(service.root, "keys")) } });
+    const guarded = await startTestService({ access: { keys: await readApiKeys(join(service.root, "keys")) } });
     const page = await open({}, guarded);
     await page.setInputFiles("#input", picture);
     await page.getByLabel("API key").fill("secret");

@@ -4,23 +4,11 @@ import rateLimit from "@fastify/rate-limit";
 import type { FastifyRequest } from "fastify";
 import { ServalError } from "../../../errors/serval-error.ts";
 import { clientNetwork } from "../../../http/client-network.ts";
-import type { ApiKeys, KeyOwner } from "../api-keys.ts";
+import type { KeyOwner } from "../api-keys.ts";
 import type { ServeApp } from "../context.ts";
 import { whyNotLocal } from "../local-request.ts";
-import { registerHostCheck, type HostOptions } from "./host-check.ts";
-
-export interface AccessOptions extends HostOptions {
-  /** Without keys everybody may ask, and the model cannot be changed unless `admin` says who may. */
-  readonly keys?: ApiKeys | undefined;
-  /** Who may change the model where there are no keys: nobody (`off`), or programs on this machine (`local`). */
-  readonly admin?: "off" | "local" | undefined;
-  /** Requests a minute of each key, or of each client network without keys; 0: no limit. */
-  readonly rateLimitPerMinute?: number | undefined;
-  /** Number of proxies in front. The client's address is the one that the outermost of them saw. */
-  readonly proxies?: number | undefined;
-  /** Web pages of these origins may ask from a browser; none by default. */
-  readonly corsOrigins?: readonly string[] | undefined;
-}
+import type { AccessRules } from "../rules.ts";
+import { registerHostCheck } from "./host-check.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
@@ -35,9 +23,12 @@ declare module "fastify" {
   }
 }
 
-/** Host names, headers that keep browsers careful, keys, limits for each client, and whose pages may ask. Before the routes. */
-export async function registerAccess(app: ServeApp, options: AccessOptions): Promise<void> {
-  const { keys, rateLimitPerMinute = 0, corsOrigins = [] } = options;
+/**
+ * Host names, headers that keep browsers careful, keys, limits for each client, and whose pages may ask. Before the routes.
+ * `host`: the address that the service listens on.
+ */
+export async function registerAccess(app: ServeApp, rules: AccessRules, host: string): Promise<void> {
+  const { keys, rateLimitPerMinute = 0, corsOrigins = [], allowedHosts = [] } = rules;
   await app.register(helmet, {
     // Answers are data: a browser that shows one runs nothing in it. The two pages bring policies of their own.
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
@@ -46,7 +37,7 @@ export async function registerAccess(app: ServeApp, options: AccessOptions): Pro
     // Origins that CORS lets in must be able to read.
     crossOriginResourcePolicy: { policy: corsOrigins.length > 0 ? "cross-origin" : "same-origin" },
   });
-  registerHostCheck(app, options);
+  registerHostCheck(app, host, allowedHosts);
   if (corsOrigins.length > 0) await app.register(cors, { origin: [...corsOrigins], methods: ["GET", "POST", "DELETE"] });
   app.decorateRequest("keyOwner", null);
   app.addHook("onRequest", (request, _reply, done) => {
@@ -56,7 +47,7 @@ export async function registerAccess(app: ServeApp, options: AccessOptions): Pro
   });
   // Before the key is asked for, so that wrong keys count; for every request, so that unknown addresses count as well.
   if (rateLimitPerMinute > 0) await limitRequests(app, rateLimitPerMinute);
-  app.addHook("onRequest", (request, _reply, done) => done(whyRefused(request, options)));
+  app.addHook("onRequest", (request, _reply, done) => done(whyRefused(request, rules)));
 }
 
 async function limitRequests(app: ServeApp, max: number): Promise<void> {
@@ -73,7 +64,7 @@ async function limitRequests(app: ServeApp, max: number): Promise<void> {
   app.addHook("onRequest", app.rateLimit());
 }
 
-function whyRefused(request: FastifyRequest, { keys, admin = "off", proxies = 0 }: AccessOptions): ServalError | undefined {
+function whyRefused(request: FastifyRequest, { keys, admin = "off", proxies = 0 }: AccessRules): ServalError | undefined {
   const { config, url } = request.routeOptions;
   // The question that a browser asks before a cross-origin request cannot carry a key; unknown addresses have nothing to protect.
   if (url === undefined || request.method === "OPTIONS" || isOpen(request)) return undefined;

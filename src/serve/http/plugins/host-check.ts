@@ -2,13 +2,6 @@ import { ServalError } from "../../../errors/serval-error.ts";
 import { hostName, isListedHost, isLoopbackHost, isPrivateAddress } from "../../../http/host.ts";
 import type { ServeApp } from "../context.ts";
 
-export interface HostOptions {
-  /** Address that the service listens on. */
-  readonly host?: string | undefined;
-  /** Names by which clients reach it: `serval.example.com`, `proxy:8443`, `*.internal`, `*` for all. */
-  readonly allowedHosts?: readonly string[] | undefined;
-}
-
 /** Load balancers ask these under any name, and a page that reads them learns little. */
 const healthRoute = /^(?:\/v2)?\/health(?:\/|$)/;
 
@@ -18,7 +11,7 @@ const healthRoute = /^(?:\/v2)?\/health(?:\/|$)/;
  * A service that listens on loopback takes this machine's own names and those on the list. One that listens elsewhere checks
  * only where there is a list, and takes addresses of private networks too: replicas and Prometheus use them, and a page cannot.
  */
-export function registerHostCheck(app: ServeApp, { host = "", allowedHosts = [] }: HostOptions): void {
+export function registerHostCheck(app: ServeApp, host: string, allowedHosts: readonly string[]): void {
   const onLoopback = isLoopbackHost(host);
   const isKnown = (header: string): boolean =>
     isLoopbackHost(header) || isListedHost(header, allowedHosts) || (!onLoopback && isPrivateAddress(hostName(header) ?? ""));

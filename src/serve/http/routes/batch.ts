@@ -38,7 +38,7 @@ export function registerBatch(scope: ServeApp, context: ServeContext): void {
     },
     async (request, reply) => {
       const gone = clientGone(reply);
-      const abstain = request.query.abstain ?? context.abstain;
+      const abstain = request.query.abstain ?? context.abstain.whenUnsure;
       const lines = new PassThrough();
       const account = context.bodies.open(reply);
       const files = readFiles(request, limits.maxBodyBytes, account)[Symbol.asyncIterator]();

@@ -50,7 +50,7 @@ export function registerExplain(scope: ServeApp, context: ServeContext): void {
       const wantsPng = format === "png" || (format === undefined && request.headers.accept?.includes("image/png") === true);
       const image = await readUpload(request, reply, limits.maxBodyBytes, context.bodies.open(reply));
       const explanation = await predictor.explain(image, { label, overlay: wantsPng, signal: gone });
-      const body = concludePrediction(context, explanation, request, request.id, abstain ?? context.abstain, reply.elapsedTime);
+      const body = concludePrediction(context, explanation, request, request.id, abstain ?? context.abstain.whenUnsure, reply.elapsedTime);
       Object.assign(request.outcome, { label: body.label, confidence: body.confidence });
       void reply.header("vary", "accept");
       if (explanation.overlay !== null) return await reply.type("image/png").send(explanation.overlay);

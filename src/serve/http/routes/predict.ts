@@ -92,7 +92,7 @@ export function registerPredict(scope: ServeApp, context: ServeContext): void {
         prediction,
         request,
         request.id,
-        request.query.abstain ?? context.abstain,
+        request.query.abstain ?? context.abstain.whenUnsure,
         reply.elapsedTime,
       );
       Object.assign(request.outcome, { label: body.label, confidence: body.confidence });
