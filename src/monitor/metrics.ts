@@ -39,6 +39,29 @@ export function createServiceMetrics(queueDepth: () => number, decoderProcesses:
   const registers = [new Registry()];
   const [registry] = registers as [Registry];
   collectDefaultMetrics({ register: registry });
+  const counting = {
+    ...requestMetrics(registers),
+    ...predictionMetrics(registers, queueDepth),
+    ...decoderMetrics(registers, decoderProcesses),
+  };
+  const swaps = new Counter({
+    name: "serval_model_swaps_total",
+    help: "New versions that were put in the place of the old one, and that were refused.",
+    labelNames: ["result"],
+    registers,
+  });
+  for (const result of ["swapped", "refused"]) swaps.inc({ result }, 0);
+  const errors = new Counter({ name: "serval_errors_total", help: "Errors by code.", labelNames: ["code"], registers });
+  return {
+    contentType: registry.contentType,
+    render: async () => await registry.metrics(),
+    ...counting,
+    countSwap: (result) => swaps.inc({ result }),
+    countError: (code) => errors.inc({ code }),
+  };
+}
+
+function requestMetrics(registers: Registry[]): Pick<ServiceMetrics, "countRequest"> {
   const requests = new Counter({
     name: "serval_http_requests_total",
     help: "HTTP requests by route, method and status; status 499 is a client that hung up.",
@@ -52,6 +75,17 @@ export function createServiceMetrics(queueDepth: () => number, decoderProcesses:
     buckets: requestBuckets,
     registers,
   });
+  return {
+    countRequest({ route, method, status, seconds }) {
+      requests.inc({ route, method, status });
+      durations.observe({ route, method }, seconds);
+    },
+  };
+}
+
+type PredictionMetrics = Pick<ServiceMetrics, "countPrediction" | "observePhase" | "setModel">;
+
+function predictionMetrics(registers: Registry[], queueDepth: () => number): PredictionMetrics {
   const predictions = new Counter({
     name: "serval_predictions_total",
     help: "Predictions by label and model version.",
@@ -74,70 +108,53 @@ export function createServiceMetrics(queueDepth: () => number, decoderProcesses:
   // Prometheus takes a series that appears with a value for one that was always there: what is counted before the first
   // scrape would be no increase. So all that is known beforehand starts at 0.
   for (const phase of inferencePhases) phases.zero({ phase });
-  // Read when it is asked for; the registry is the only one that holds it.
-  void new Gauge({
-    name: "serval_queue_depth",
-    help: "Predictions that are waiting or running.",
-    registers,
-    collect() {
-      this.set(queueDepth());
-    },
-  });
-  void new Gauge({
-    name: "serval_decoder_processes",
-    help: "Processes for images that are costly to decode.",
-    registers,
-    collect() {
-      this.set(decoderProcesses());
-    },
-  });
-  const decoderStarts = new Counter({
-    name: "serval_decoder_starts_total",
-    help: "Processes that were started for images that are costly to decode.",
-    registers,
-  });
-  const decoderKills = new Counter({
-    name: "serval_decoder_kills_total",
-    help: "Processes of these that ended while they decoded: by the limit of time, by that of memory, by a crash, or because the client was gone.",
-    labelNames: ["reason"],
-    registers,
-  });
-  for (const reason of decoderEnds) decoderKills.inc({ reason }, 0);
-  const swaps = new Counter({
-    name: "serval_model_swaps_total",
-    help: "New versions that were put in the place of the old one, and that were refused.",
-    labelNames: ["result"],
-    registers,
-  });
-  for (const result of ["swapped", "refused"]) swaps.inc({ result }, 0);
+  registerGauge(registers, "serval_queue_depth", "Predictions that are waiting or running.", queueDepth);
   const modelInfo = new Gauge({
     name: "serval_model_info",
     help: "1 for the model that answers.",
     labelNames: ["name", "version"],
     registers,
   });
-  const errors = new Counter({ name: "serval_errors_total", help: "Errors by code.", labelNames: ["code"], registers });
   return {
-    contentType: registry.contentType,
-    render: async () => await registry.metrics(),
-    countRequest({ route, method, status, seconds }) {
-      requests.inc({ route, method, status });
-      durations.observe({ route, method }, seconds);
-    },
-    /** Without a label: the service abstained. */
     countPrediction({ label, confidence, modelVersion }) {
       predictions.inc({ label: label ?? abstained, model_version: modelVersion });
       confidences.observe(confidence);
     },
     observePhase: (phase, seconds) => phases.observe({ phase }, seconds),
-    countSwap: (result) => swaps.inc({ result }),
     setModel({ name, version, labels }) {
       modelInfo.reset();
       modelInfo.set({ name, version }, 1);
       for (const label of labels) predictions.inc({ label, model_version: version }, 0);
     },
-    countError: (code) => errors.inc({ code }),
-    countDecoderStart: () => decoderStarts.inc(),
-    countDecoderEnd: (reason) => decoderKills.inc({ reason }),
   };
+}
+
+function decoderMetrics(registers: Registry[], processes: () => number): Pick<ServiceMetrics, "countDecoderStart" | "countDecoderEnd"> {
+  registerGauge(registers, "serval_decoder_processes", "Processes for images that are costly to decode.", processes);
+  const starts = new Counter({
+    name: "serval_decoder_starts_total",
+    help: "Processes that were started for images that are costly to decode.",
+    registers,
+  });
+  const kills = new Counter({
+    name: "serval_decoder_kills_total",
+    help: "Processes of these that ended while they decoded: by the limit of time, by that of memory, by a crash, or because the client was gone.",
+    labelNames: ["reason"],
+    registers,
+  });
+  for (const reason of decoderEnds) kills.inc({ reason }, 0);
+  return { countDecoderStart: () => starts.inc(), countDecoderEnd: (reason) => kills.inc({ reason }) };
+}
+
+/** A gauge whose value is read when it is asked for. */
+function registerGauge(registers: Registry[], name: string, help: string, read: () => number): void {
+  // The registry is the only one that holds it.
+  void new Gauge({
+    name,
+    help,
+    registers,
+    collect() {
+      this.set(read());
+    },
+  });
 }
