@@ -1,5 +1,7 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { buildServiceImage, docker, eventually, report, run, serviceImage } from "./engine.ts";
+import { buildServiceImage, docker, eventually, report, root, run, serviceImage } from "./engine.ts";
 
 let container: string;
 let started: number;
@@ -106,6 +108,58 @@ test("its labels say what it is, and its bill of materials names every package w
 test("every file of it has the date that the build was told, so that the same files give the same layers", async () => {
   const other = "-not ( -newermt 2024-12-31 -not -newermt 2025-01-02 )".split(" ");
   expect(await inside("find", "/app", "/models", ...other, "-not", "-path", "/app/logs/*", "-not", "-path", "/app/logs")).toBe("");
+});
+
+/** A DNS server that knows no name and prints each one that it is asked for. */
+const nameServer = `
+  const socket = require("node:dgram").createSocket("udp4");
+  socket.on("message", (query, { port, address }) => {
+    const labels = [];
+    for (let at = 12; query[at] > 0; at += query[at] + 1) labels.push(query.toString("latin1", at + 1, at + 1 + query[at]));
+    console.log(labels.join("."));
+    const answer = Buffer.from(query);
+    answer.writeUInt16BE(0x8183, 2);
+    socket.send(answer, port, address);
+  });
+  socket.bind(53, () => console.log("ready"));
+`;
+
+test("predictions write nothing outside of its logs and its cache of compiled modules, and look up no name", async ({ onTestFinished }) => {
+  const start = async (...args: string[]): Promise<string> => {
+    const id = await docker("run", "--detach", ...args);
+    onTestFinished(async () => void (await run("docker", ["rm", "--force", "--volumes", id])));
+    return id;
+  };
+  const names = await start("--user", "0", "--entrypoint", "node", serviceImage, "--eval", nameServer);
+  const askedFor = async (): Promise<string[]> => (await docker("logs", names)).split("\n");
+  await eventually(askedFor, (lines) => lines.includes("ready"));
+  const address = await docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", names);
+  // Serval's own switch is to be seen, so the image's variable is taken away.
+  const quiet = await start("--dns", address, "--env", "ORT_DISABLE_TELEMETRY=", "--publish", "127.0.0.1::8000", serviceImage);
+  const url = `http://${await docker("port", quiet, "8000/tcp")}`;
+  await eventually(
+    async () => (await fetch(`${url}/health/ready`)).status,
+    (status) => status === 200,
+  );
+  const body = await readFile(join(root, "test_image.jpg"));
+  for (let i = 0; i < 20; i++) {
+    const answer = await fetch(`${url}/predict`, { method: "POST", headers: { "content-type": "image/jpeg" }, body });
+    expect(await answer.json()).toMatchObject({ label: "cat" });
+  }
+  const ours = ["/app/logs", "/home/node/.cache/serval"];
+  // Of the folders above them, that something in them is new.
+  const isOurs = (path: string): boolean => ours.some((folder) => `${path}/`.startsWith(`${folder}/`) || folder.startsWith(`${path}/`));
+  const changed = async (): Promise<string[]> => {
+    const lines = (await docker("diff", quiet)).split("\n");
+    return lines.map((line) => line.slice(2)).filter((path) => !isOurs(path));
+  };
+  expect(await changed()).toEqual([]);
+  expect(await askedFor()).toEqual(["ready"]);
+  // Both would have been seen.
+  const control = 'require("node:fs").writeFileSync("/tmp/seen", ""); require("node:dns").lookup("seen.invalid", () => {})';
+  await docker("exec", quiet, "node", "--eval", control);
+  expect(await changed()).toContain("/tmp/seen");
+  expect(await askedFor()).toContain("seen.invalid");
 });
 
 test("docker stop ends it in time, with 0", async () => {

@@ -14,7 +14,7 @@ import { ServalError } from "../../errors/serval-error.ts";
 import type { RemoteConfig } from "../dvc-files/dvc-config.ts";
 import { copyHashed, readChecked } from "./copy-hashed.ts";
 import { describeFailure } from "./link.ts";
-import { objectName, parseObjectName, type Remote, type RemoteObject } from "./remote.ts";
+import { objectName, parseObjectName, type Remote, type RemoteObject, type RemoteRequest } from "./remote.ts";
 import type { S3Settings } from "./s3-settings.ts";
 
 /** What S3 takes in one request: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
@@ -26,105 +26,135 @@ const mostObjects = 10_000_000;
 
 /** A bucket of S3, or of anything that speaks its protocol (MinIO, R2, Ceph, …). */
 export function openS3Remote(config: RemoteConfig, settings: Pick<Remote, "jobs" | "stallMs"> & S3Settings): Remote {
-  const { bucket, prefix, put } = settings;
-  const client = new S3Client({
-    ...settings.client,
-    // The link repeats what failed, bodies that broke off included, which the SDK does not.
-    maxAttempts: 1,
-    // It would tell the terminal of each failed try.
-    logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
-    // Content-MD5 goes with every upload, and every download is hashed; other stores do not know the newer checksums.
-    requestChecksumCalculation: "WHEN_REQUIRED",
-    responseChecksumValidation: "WHEN_REQUIRED",
-  });
-  boundAnswers(client);
-  const keyOf = (md5: string): string => `${prefix}files/md5/${objectName(md5)}`;
-  return {
-    name: config.name,
-    url: config.url,
-    jobs: settings.jobs,
-    stallMs: settings.stallMs,
-    locate: (md5) => `s3://${bucket}/${keyOf(md5)}`,
-    async has(md5, { signal }) {
-      try {
-        await client.send(new HeadObjectCommand({ Bucket: bucket, Key: keyOf(md5) }), { abortSignal: signal });
-        return true;
-      } catch (error) {
-        if (statusOf(error) === 404) return false;
-        throw error;
+  return new S3Remote(config, settings);
+}
+
+class S3Remote implements Remote {
+  readonly name: string;
+  readonly url: string;
+  readonly jobs: number | undefined;
+  readonly stallMs: number;
+  readonly #bucket: string;
+  readonly #prefix: string;
+  readonly #put: S3Settings["put"];
+  readonly #client: S3Client;
+
+  constructor({ name, url }: RemoteConfig, { bucket, prefix, put, client, jobs, stallMs }: Pick<Remote, "jobs" | "stallMs"> & S3Settings) {
+    this.name = name;
+    this.url = url;
+    this.jobs = jobs;
+    this.stallMs = stallMs;
+    this.#bucket = bucket;
+    this.#prefix = `${prefix}files/md5/`;
+    this.#put = put;
+    this.#client = new S3Client({
+      ...client,
+      // The link repeats what failed, bodies that broke off included, which the SDK does not.
+      maxAttempts: 1,
+      // It would tell the terminal of each failed try.
+      logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
+      // Content-MD5 goes with every upload, and every download is hashed; other stores do not know the newer checksums.
+      requestChecksumCalculation: "WHEN_REQUIRED",
+      responseChecksumValidation: "WHEN_REQUIRED",
+    });
+    boundAnswers(this.#client);
+  }
+
+  locate(md5: string): string {
+    return `s3://${this.#bucket}/${this.#place(md5).Key}`;
+  }
+
+  async has(md5: string, { signal }: RemoteRequest): Promise<boolean> {
+    try {
+      await this.#client.send(new HeadObjectCommand(this.#place(md5)), { abortSignal: signal });
+      return true;
+    } catch (error) {
+      if (statusOf(error) === 404) return false;
+      throw error;
+    }
+  }
+
+  async list(digits: string, { signal, moved }: RemoteRequest): Promise<RemoteObject[]> {
+    const objects: RemoteObject[] = [];
+    let token: string | undefined;
+    let emptyPages = 0;
+    do {
+      const from = { Bucket: this.#bucket, Prefix: `${this.#prefix}${digits}`, ...(token !== undefined && { ContinuationToken: token }) };
+      const page = await this.#client.send(new ListObjectsV2Command(from), { abortSignal: signal });
+      moved();
+      for (const { Key = "", Size = 0 } of page.Contents ?? []) {
+        const md5 = parseObjectName(Key.slice(this.#prefix.length));
+        if (md5 !== undefined) objects.push({ md5, size: Size });
       }
-    },
-    async list(digits, { signal, moved }) {
-      const top = `${prefix}files/md5/`;
-      const objects: RemoteObject[] = [];
-      let token: string | undefined;
-      let emptyPages = 0;
-      do {
-        const page = await client.send(
-          new ListObjectsV2Command({ Bucket: bucket, Prefix: `${top}${digits}`, ...(token !== undefined && { ContinuationToken: token }) }),
-          { abortSignal: signal },
-        );
-        moved();
-        for (const { Key = "", Size = 0 } of page.Contents ?? []) {
-          const md5 = parseObjectName(Key.slice(top.length));
-          if (md5 !== undefined) objects.push({ md5, size: Size });
-        }
-        emptyPages = page.Contents?.length ? 0 : emptyPages + 1;
-        const next = page.NextContinuationToken;
-        if (next !== undefined && (next === token || emptyPages > mostEmptyPages || objects.length > mostObjects)) {
-          const what = `Remote "${config.name}": list "${config.url}"`;
-          throw new ServalError("E_REMOTE_REFUSED", `${what}: the store gives pages that do not end, ${objects.length} objects so far.`);
-        }
-        token = next;
-      } while (token !== undefined);
-      return objects;
-    },
-    async upload(md5, path, request) {
-      const { size } = statSync(path);
-      if (size > putLimitBytes) {
-        throw new ServalError("E_REMOTE_REFUSED", `"${path}": ${size} bytes, and S3 takes at most ${putLimitBytes} in one piece.`, {
-          hint: "Split the file, or use a folder as the remote.",
-        });
+      emptyPages = page.Contents?.length ? 0 : emptyPages + 1;
+      const next = page.NextContinuationToken;
+      if (next !== undefined && (next === token || emptyPages > mostEmptyPages || objects.length > mostObjects)) {
+        const what = `Remote "${this.name}": list "${this.url}"`;
+        throw new ServalError("E_REMOTE_REFUSED", `${what}: the store gives pages that do not end, ${objects.length} objects so far.`);
       }
-      await sendBody(readChecked(md5, path, request), request.signal, async (body, abortSignal) => {
-        // The name is the digest: the store itself refuses other bytes.
-        const digest = Buffer.from(md5.slice(0, 32), "hex").toString("base64");
-        const input = { ...put, Bucket: bucket, Key: keyOf(md5), Body: body, ContentLength: size, ContentMD5: digest };
-        await client.send(new PutObjectCommand(input), { abortSignal });
+      token = next;
+    } while (token !== undefined);
+    return objects;
+  }
+
+  async upload(md5: string, path: string, request: RemoteRequest): Promise<void> {
+    const { size } = statSync(path);
+    if (size > putLimitBytes) {
+      throw new ServalError("E_REMOTE_REFUSED", `"${path}": ${size} bytes, and S3 takes at most ${putLimitBytes} in one piece.`, {
+        hint: "Split the file, or use a folder as the remote.",
       });
-    },
-    settle: () => Promise.resolve(),
-    async download(md5, path, maxBytes, { signal, moved }) {
+    }
+    await sendBody(readChecked(md5, path, request), request.signal, async (body, abortSignal) => {
+      // The name is the digest: the store itself refuses other bytes.
+      const digest = Buffer.from(md5.slice(0, 32), "hex").toString("base64");
+      const input = { ...this.#put, ...this.#place(md5), Body: body, ContentLength: size, ContentMD5: digest };
+      await this.#client.send(new PutObjectCommand(input), { abortSignal });
+    });
+  }
+
+  async settle(): Promise<void> {
+    // An object is there when its upload was answered.
+  }
+
+  async download(md5: string, path: string, maxBytes: number, { signal, moved }: RemoteRequest): Promise<string | null> {
+    try {
+      const { Body } = await this.#client.send(new GetObjectCommand(this.#place(md5)), { abortSignal: signal });
+      const body = Body as Readable;
+      // The SDK's signal ends with the headers.
+      const end = (): void => void body.destroy(signal.reason as Error);
+      signal.addEventListener("abort", end);
       try {
-        const { Body } = await client.send(new GetObjectCommand({ Bucket: bucket, Key: keyOf(md5) }), { abortSignal: signal });
-        const body = Body as Readable;
-        // The SDK's signal ends with the headers.
-        const end = (): void => void body.destroy(signal.reason as Error);
-        signal.addEventListener("abort", end);
-        try {
-          return await copyHashed(body as AsyncIterable<Buffer>, path, maxBytes, moved);
-        } finally {
-          signal.removeEventListener("abort", end);
-          body.destroy();
-        }
-      } catch (error) {
-        if ((error as S3ServiceException).name === "NoSuchKey") return null;
-        throw error;
+        return await copyHashed(body as AsyncIterable<Buffer>, path, maxBytes, moved);
+      } finally {
+        signal.removeEventListener("abort", end);
+        body.destroy();
       }
-    },
-    async remove(md5, { signal }) {
-      await client.send(new DeleteObjectCommand({ Bucket: bucket, Key: keyOf(md5) }), { abortSignal: signal });
-    },
-    refusal(error) {
-      const status = statusOf(error);
-      const name = error instanceof Error ? error.name : "";
-      if (name === "CredentialsProviderError" || /region is missing/i.test(String(error))) return describeFailure(error);
-      // 5xx and throttling pass; so does a body that arrived with other bytes than were sent.
-      if (status === undefined || status >= 500 || [200, 206, 408, 425, 429].includes(status)) return undefined;
-      return ["BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown"].includes(name) ? undefined : describeFailure(error);
-    },
-    close: () => client.destroy(),
-  };
+    } catch (error) {
+      if ((error as S3ServiceException).name === "NoSuchKey") return null;
+      throw error;
+    }
+  }
+
+  async remove(md5: string, { signal }: RemoteRequest): Promise<void> {
+    await this.#client.send(new DeleteObjectCommand(this.#place(md5)), { abortSignal: signal });
+  }
+
+  refusal(error: unknown): string | undefined {
+    const status = statusOf(error);
+    const name = error instanceof Error ? error.name : "";
+    if (name === "CredentialsProviderError" || /region is missing/i.test(String(error))) return describeFailure(error);
+    // 5xx and throttling pass; so does a body that arrived with other bytes than were sent.
+    if (status === undefined || status >= 500 || [200, 206, 408, 425, 429].includes(status)) return undefined;
+    return ["BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown"].includes(name) ? undefined : describeFailure(error);
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+
+  #place(md5: string): { readonly Bucket: string; readonly Key: string } {
+    return { Bucket: this.#bucket, Key: `${this.#prefix}${objectName(md5)}` };
+  }
 }
 
 function ignore(): void {}

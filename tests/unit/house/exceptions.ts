@@ -8,13 +8,8 @@ export const exceptions: Exceptions = {
   folderCycles: {},
   crowdedFolders: {},
   longFunctions: {
-    "src/pipeline/remote/s3-remote.ts openS3Remote": closure,
     "src/serve/http/routes/inference-protocol.ts registerInferenceProtocol": routes,
     "src/serve/service.ts startService": "the order in which a service starts and stops",
-    "src/tracking/server/pages/run-pages.ts registerRunPages": routes,
-    "src/tracking/server/pages/run-pages.ts an argument of app.get": "one page",
-    "src/tracking/server/routes/registry.ts registerRegistry": routes,
-    "src/tracking/server/routes/runs.ts registerRuns": routes,
     "src/train/head/train-head.ts trainHead": "the phases of a training, one after the other",
   },
   blindReads: {},

@@ -9,9 +9,19 @@ const Version = Type.Object({ name: Required, version: Required });
 const Alias = Type.Object({ name: Required, alias: Required });
 const value = Type.String({ default: "" });
 
+const searchQuery = (defaultMaxResults: number) =>
+  Type.Object({ filter: Filter, max_results: Type.Integer({ default: defaultMaxResults }), order_by: Orders, page_token: PageToken });
+
 /** Everything below /mlflow/registered-models and /mlflow/model-versions. */
-export function registerRegistry(app: TrackingApp, { store, reader }: TrackingContext): void {
-  const { registeredModels: models, modelVersions: versions } = store;
+export function registerRegistry(app: TrackingApp, context: TrackingContext): void {
+  registerModels(app, context);
+  registerLatest(app, context);
+  registerAliases(app, context);
+  registerVersions(app, context);
+  registerVersionTags(app, context);
+}
+
+function registerModels(app: TrackingApp, { store: { registeredModels: models }, reader }: TrackingContext): void {
   app.post(
     "/registered-models/create",
     { schema: { body: Type.Object({ name: Required, tags: Pairs, description: Description }) } },
@@ -30,20 +40,10 @@ export function registerRegistry(app: TrackingApp, { store, reader }: TrackingCo
     models.delete(body.name);
     return {};
   });
-  const search = (defaultMaxResults: number) =>
-    Type.Object({ filter: Filter, max_results: Type.Integer({ default: defaultMaxResults }), order_by: Orders, page_token: PageToken });
-  app.get("/registered-models/search", { schema: { querystring: search(100) } }, async ({ query }, reply) => {
+  app.get("/registered-models/search", { schema: { querystring: searchQuery(100) } }, async ({ query }, reply) => {
     const { filter, order_by: orderBy, max_results: maxResults, page_token: pageToken } = query;
     return await sendRead(reply, reader, { kind: "registered models", search: { filter, orderBy, maxResults, pageToken } });
   });
-  const Latest = Type.Object({ name: Required, stages: Texts });
-  const latest = (query: Type.Static<typeof Latest>): object => {
-    versions.modelRow(query.name);
-    const found = versions.latest(query.name, query.stages);
-    return found.length > 0 ? { model_versions: found } : {};
-  };
-  app.get("/registered-models/get-latest-versions", { schema: { querystring: Latest } }, ({ query }) => latest(query));
-  app.post("/registered-models/get-latest-versions", { schema: { body: Latest } }, ({ body }) => latest(body));
   app.post("/registered-models/set-tag", { schema: { body: Type.Object({ name: Required, key: Required, value }) } }, ({ body }) => {
     models.setTag(body.name, body.key, body.value);
     return {};
@@ -52,6 +52,20 @@ export function registerRegistry(app: TrackingApp, { store, reader }: TrackingCo
     models.deleteTag(body.name, body.key);
     return {};
   });
+}
+
+function registerLatest(app: TrackingApp, { store: { modelVersions: versions } }: TrackingContext): void {
+  const Latest = Type.Object({ name: Required, stages: Texts });
+  const latest = (query: Type.Static<typeof Latest>): object => {
+    versions.modelRow(query.name);
+    const found = versions.latest(query.name, query.stages);
+    return found.length > 0 ? { model_versions: found } : {};
+  };
+  app.get("/registered-models/get-latest-versions", { schema: { querystring: Latest } }, ({ query }) => latest(query));
+  app.post("/registered-models/get-latest-versions", { schema: { body: Latest } }, ({ body }) => latest(body));
+}
+
+function registerAliases(app: TrackingApp, { store: { registeredModels: models, modelVersions: versions } }: TrackingContext): void {
   app.post(
     "/registered-models/alias",
     { schema: { body: Type.Object({ name: Required, alias: Required, version: Required }) } },
@@ -67,7 +81,10 @@ export function registerRegistry(app: TrackingApp, { store, reader }: TrackingCo
   app.get("/registered-models/alias", { schema: { querystring: Alias } }, ({ query }) => ({
     model_version: versions.getByAlias(query.name, query.alias),
   }));
+}
 
+function registerVersions(app: TrackingApp, { store, reader }: TrackingContext): void {
+  const { modelVersions: versions } = store;
   const Create = Type.Object({
     name: Required,
     source: Required,
@@ -114,10 +131,13 @@ export function registerRegistry(app: TrackingApp, { store, reader }: TrackingCo
   app.get("/model-versions/get-download-uri", { schema: { querystring: Version } }, ({ query }) => ({
     artifact_uri: versions.downloadUri(query.name, query.version),
   }));
-  app.get("/model-versions/search", { schema: { querystring: search(200_000) } }, async ({ query }, reply) => {
+  app.get("/model-versions/search", { schema: { querystring: searchQuery(200_000) } }, async ({ query }, reply) => {
     const { filter, order_by: orderBy, max_results: maxResults, page_token: pageToken } = query;
     return await sendRead(reply, reader, { kind: "model versions", search: { filter, orderBy, maxResults, pageToken } });
   });
+}
+
+function registerVersionTags(app: TrackingApp, { store: { modelVersions: versions } }: TrackingContext): void {
   app.post(
     "/model-versions/set-tag",
     { schema: { body: Type.Object({ name: Required, version: Required, key: Required, value }) } },

@@ -32,8 +32,15 @@ const DatasetInput = Type.Object({
 });
 
 /** Everything below /mlflow/runs. */
-export function registerRuns(app: TrackingApp, { store, reader }: TrackingContext): void {
-  const { runs, db } = store;
+export function registerRuns(app: TrackingApp, context: TrackingContext): void {
+  registerLives(app, context);
+  registerValues(app, context);
+  registerLinks(app, context);
+  registerSearch(app, context);
+}
+
+/** From its beginning to its end, and its deletion. */
+function registerLives(app: TrackingApp, { store: { runs }, reader }: TrackingContext): void {
   const Create = Type.Object({ experiment_id: Text, user_id: Text, run_name: Text, start_time: Whole, tags: Pairs });
   app.post("/runs/create", { schema: { body: Create } }, ({ body }) => ({
     run: runs.create({
@@ -67,7 +74,10 @@ export function registerRuns(app: TrackingApp, { store, reader }: TrackingContex
     runs.setStage(body.run_id, "active");
     return {};
   });
+}
 
+/** Metrics, params and tags. */
+function registerValues(app: TrackingApp, { store: { runs } }: TrackingContext): void {
   app.post("/runs/log-metric", { schema: { body: Type.Intersect([RunQuery, Metric]) } }, ({ body }) => {
     runs.logMetric(body.run_id, toPoint(body));
     return {};
@@ -97,7 +107,10 @@ export function registerRuns(app: TrackingApp, { store, reader }: TrackingContex
     runs.deleteTag(body.run_id, body.key);
     return {};
   });
+}
 
+/** The data and the models that a run used, and the models that it made. */
+function registerLinks(app: TrackingApp, { store: { runs, db } }: TrackingContext): void {
   const Inputs = Type.Object({
     run_id: Required,
     datasets: Type.Optional(Type.Array(DatasetInput, { maxItems: maxBatch })),
@@ -127,7 +140,9 @@ export function registerRuns(app: TrackingApp, { store, reader }: TrackingContex
       return {};
     },
   );
+}
 
+function registerSearch(app: TrackingApp, { reader }: TrackingContext): void {
   const Search = Type.Object({
     experiment_ids: Texts,
     filter: Filter,
