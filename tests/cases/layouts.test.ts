@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { countLabels } from "../../src/data/ingest.ts";
 import { CaseFolder, caseInputs, numbered } from "../helpers/case-folder.ts";
+import { shadedPicture } from "../helpers/colour-repository.ts";
+import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
 
 let folder: CaseFolder;
 beforeEach(async () => {
@@ -71,6 +73,30 @@ describe("stray_top, relatives:", () => {
       { a: 8, b: 8 },
       ["set/train/x.jpg"],
     ],
+    [
+      "a few in a folder beside many",
+      [...numbered("set/other", 5), ...numbered("set/flowers/a", 30), ...numbered("set/flowers/b", 30)],
+      { a: 30, b: 30 },
+      numbered("set/other", 5),
+    ],
+    [
+      "in a folder that is called for what is not sorted",
+      [...numbered("unsorted", 6), ...numbered("flowers/a"), ...numbered("flowers/b")],
+      { a: 4, b: 4 },
+      numbered("unsorted", 6),
+    ],
+    [
+      "beside a train folder without a test folder",
+      [...numbered("train/a"), ...numbered("train/b"), ...numbered("extra1", 3)],
+      { a: 4, b: 4 },
+      numbered("extra1", 3),
+    ],
+    [
+      "in one of several batches",
+      ["batch1/x.jpg", ...numbered("batch1/a"), ...numbered("batch1/b"), ...numbered("batch2/a"), ...numbered("batch2/b")],
+      { a: 8, b: 8 },
+      ["batch1/x.jpg"],
+    ],
     ["a hidden one", ["set/.cover.jpg", "set/._cover.jpg", ...numbered("set/a"), ...numbered("set/b")], { a: 4, b: 4 }, []],
   ])("%s", async (_what, paths, counts, aside) => {
     await folder.pictures(...paths.map((path) => `in/${path}`));
@@ -100,6 +126,15 @@ describe("stray_top, relatives:", () => {
   ])("what is not a stray stays: %s", async (_what, paths, counts) => {
     await folder.pictures(...paths.map((path) => `in/${path}`));
     expect((await folder.import("in")).counts).toEqual(counts);
+  });
+
+  test("where it cannot be told, a remark names the folder that holds folders", async () => {
+    await folder.pictures(...numbered("in/flowers/daisy"), ...numbered("in/flowers/rose"), ...numbered("in/weeds", 6));
+    const { counts, report } = await folder.import("in");
+    expect(counts).toEqual({ flowers: 8, weeds: 6 });
+    expect(report!.remarks).toEqual([
+      'The folder "flowers/" was taken as one class, because "weeds/" beside it holds pictures and no folders. If its folders (daisy, rose) are the classes, import "flowers" itself.',
+    ]);
   });
 
   test("a stray that comes later changes no class, and one that was a stray gets its class when it is moved", async () => {
@@ -255,5 +290,17 @@ describe("kaggle_mixed, relatives:", () => {
     expect(stderr).toContain(
       'There is one class only, "photos". To take the class from the file names (rose 3, tulip 3): --labels-from name.',
     );
+  });
+
+  test("evaluate --data takes the same flags, and says how it read the folder", async () => {
+    await writeTinyBundle(folder.path("models/colours"), { labels: ["blue", "red"] });
+    for (const [i, colour] of (["blue", "red", "red"] as const).entries())
+      await folder.put(`in/test/${colour}.${i}.png`, await shadedPicture(colour, i, "png"));
+    const argv = ["evaluate", "--model", "models/colours", "--data", "in", "--json"];
+    const refused = await folder.run(...argv);
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining("--labels-from name") as string]);
+    const { code, stdout, stderr } = await folder.run(...argv, "--labels-from", "name");
+    expect([code, JSON.parse(stdout)]).toMatchObject([0, { metrics: { count: 3 } }]);
+    expect(stderr).toContain('"in" is read as\n  classes from the file names: blue 1, red 2\n');
   });
 });

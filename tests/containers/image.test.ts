@@ -146,7 +146,7 @@ test("predictions write nothing outside of its logs and its cache of compiled mo
     const answer = await fetch(`${url}/predict`, { method: "POST", headers: { "content-type": "image/jpeg" }, body });
     expect(await answer.json()).toMatchObject({ label: "cat" });
   }
-  const ours = ["/app/logs", "/home/node/.cache/serval"];
+  const ours = ["/app/logs", `${await docker("exec", quiet, "printenv", "HOME")}/.cache/serval`];
   // Of the folders above them, that something in them is new.
   const isOurs = (path: string): boolean => ours.some((folder) => `${path}/`.startsWith(`${folder}/`) || folder.startsWith(`${path}/`));
   const changed = async (): Promise<string[]> => {
