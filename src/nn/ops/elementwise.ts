@@ -138,7 +138,7 @@ export const squareRoot: OpSpec<NoAttributes> = unary(
 /** 1 for x >= 0, else -1: never 0, so that multiplying with it twice gives the number back. */
 export const signOf: OpSpec<NoAttributes> = unary(
   (x) => (x < 0 ? -1 : 1),
-  { none: "it is constant on both sides of the step" },
+  { zero: "it is constant on both sides of the step" },
   (builder, _lowering, x) => {
     const negative = builder.node("Less", [x, builder.scalar(0)], x.shape, { dtype: "bool" });
     return builder.node("Where", [negative, builder.scalar(-1), builder.scalar(1)], x.shape);
