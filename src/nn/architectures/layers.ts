@@ -49,11 +49,11 @@ export function trainConvNorm(network: Network, x: Value, layer: ConvNorm, adden
   const signed = (value: Value): Value => (sign ? graph.multiply(value, sign) : value);
   const filter = sign ? graph.multiply(weight, graph.reshape(sign, [channels, 1, 1, 1])) : weight;
   const maps = graph.apply("conv2d", [x, filter, graph.scale(signed(runningMean.value), -1)], geometry);
-  const relu = layer.after === "relu";
+  const activation = layer.after === "relu" ? "relu" : "none";
   const [y, mean, variance] = (
     pools
       ? graph.applyAll("batchNormReluMaxPool", [maps, signed(gamma), beta], { epsilon })
-      : graph.applyAll("batchNorm", addend ? [maps, gamma, beta, addend] : [maps, gamma, beta], { epsilon, relu })
+      : graph.applyAll("batchNorm", addend ? [maps, gamma, beta, addend] : [maps, gamma, beta], { epsilon, activation })
   ) as [Value, Value, Value];
 
   const [n, , h, w] = maps.shape as [number, number, number, number];

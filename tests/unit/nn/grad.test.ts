@@ -49,7 +49,7 @@ test("a loss that is made of an op's second output, which has no gradient, is an
   const graph = new Graph();
   const x = graph.input("x", [2, 3, 2, 2], { parameter: true });
   const [gamma, beta] = [graph.constant(Float32Array.of(1, 1, 1)), graph.constant(Float32Array.of(0, 0, 0))];
-  const [y, mean] = graph.applyAll("batchNorm", [x, gamma, beta], { epsilon: 1e-3, relu: false }) as [Value, Value];
+  const [y, mean] = graph.applyAll("batchNorm", [x, gamma, beta], { epsilon: 1e-3, activation: "none" }) as [Value, Value];
   const { code, message } = failure(() => differentiate(graph, graph.add(total(graph, y), total(graph, mean)), [x]));
   expect(code).toBe("E_GRAPH");
   expect(message).toContain("batchNorm");
