@@ -51,7 +51,8 @@ export class Graph implements GraphEditor {
       inputs.map((value) => value.shape),
       attributes,
     );
-    const differentiable = typeof spec.gradient === "function" && inputs.some((value) => value.differentiable);
+    const constant = typeof spec.gradient === "object" && "zero" in spec.gradient;
+    const differentiable = !constant && inputs.some((value) => value.differentiable);
     const outputs = shapes.map((shape) => this.#value(shape, "float32", differentiable));
     this.nodes.push({ op, inputs, outputs, attributes });
     return outputs;

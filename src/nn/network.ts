@@ -16,6 +16,8 @@ export interface Parameter extends Variable {
   readonly decay: boolean;
   /** Part of the classifier, whose size depends on the classes; everything else is the backbone. */
   readonly head: boolean;
+  /** What the step's learning rate is multiplied by for it; 0 where it does not learn. */
+  readonly rateFactor: number;
 }
 
 /** A tensor that a training step updates without a gradient: running means and variances. */
@@ -28,19 +30,34 @@ export function heNormal(fanIn: number): Initial {
   return { std: Math.sqrt(2 / fanIn) };
 }
 
+export interface NetworkOptions {
+  /** What the learning rate is multiplied by for the parameter of this name; default 1 for all. At 0 it keeps its value. */
+  readonly rateFactor?: ((name: string) => number) | undefined;
+  /** Whether batch normalisation takes the running statistics as they are, instead of the batch's; default false. */
+  readonly frozenStatistics?: boolean | undefined;
+}
+
 /** Collects what a network owns while its architecture is applied to a graph. */
 export class Network {
   readonly graph: Graph;
+  readonly frozenStatistics: boolean;
   readonly parameters: Parameter[] = [];
   readonly statistics: Statistic[] = [];
+  readonly #rateFactor: (name: string) => number;
 
-  constructor(graph: Graph) {
+  constructor(graph: Graph, { rateFactor = () => 1, frozenStatistics = false }: NetworkOptions = {}) {
     this.graph = graph;
+    this.frozenStatistics = frozenStatistics;
+    this.#rateFactor = rateFactor;
   }
 
+  /** Throws E_GRAPH where the factor of its learning rate is no number from 0. */
   parameter(name: string, shape: readonly number[], initial: Initial, options: { decay: boolean; head?: boolean }): Value {
-    const value = this.graph.input(name, shape, { parameter: true });
-    this.parameters.push({ name, value, initial, decay: options.decay, head: options.head ?? false });
+    const rateFactor = this.#rateFactor(name);
+    if (!(rateFactor >= 0 && Number.isFinite(rateFactor)))
+      throw new ServalError("E_GRAPH", `The learning rate of "${name}" is multiplied by ${rateFactor}; expected 0 or a positive number.`);
+    const value = this.graph.input(name, shape, { parameter: rateFactor > 0 });
+    this.parameters.push({ name, value, initial, decay: options.decay, head: options.head ?? false, rateFactor });
     return value;
   }
 

@@ -29,13 +29,18 @@ function slot(graph: Graph, name: string, parameter: Parameter): { name: string;
   return { name: full, value: graph.input(full, parameter.value.shape) };
 }
 
+/** The learning rate of one parameter. */
+function rateOf(graph: Graph, { rateFactor }: Parameter, { learningRate }: OptimizerInputs): Value {
+  return rateFactor === 1 ? learningRate : graph.scale(learningRate, rateFactor);
+}
+
 /** SGD with momentum and L2 weight decay in the gradient, as torch.optim.SGD. */
 const sgd: Optimizer = (graph, parameter, gradient, inputs, options) => {
   const velocity = slot(graph, "velocity", parameter);
   const decayed =
     parameter.decay && options.weightDecay > 0 ? graph.add(gradient, graph.scale(parameter.value, options.weightDecay)) : gradient;
   const nextVelocity = graph.add(graph.scale(velocity.value, options.momentum), decayed);
-  const next = graph.subtract(parameter.value, graph.multiply(nextVelocity, inputs.learningRate));
+  const next = graph.subtract(parameter.value, graph.multiply(nextVelocity, rateOf(graph, parameter, inputs)));
   return { next, slots: [{ ...velocity, next: nextVelocity }] };
 };
 
@@ -48,7 +53,9 @@ const epsilon = 1e-8;
  * instead of means, m / (1 - beta1) and v / (1 - beta2): the constants, and the corrections of the mean, then are scalars of the
  * step (`adamScalars`), and a parameter's update is eleven passes over its numbers instead of sixteen.
  */
-const adamw: Optimizer = (graph, parameter, gradient, { learningRate, adamScale, adamEpsilon }, options) => {
+const adamw: Optimizer = (graph, parameter, gradient, inputs, options) => {
+  const { adamScale, adamEpsilon } = inputs;
+  const learningRate = rateOf(graph, parameter, inputs);
   const first = slot(graph, "sum1", parameter);
   const second = slot(graph, "sum2", parameter);
   const nextFirst = graph.add(graph.scale(first.value, beta1), gradient);

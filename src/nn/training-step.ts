@@ -2,11 +2,11 @@ import type { Architecture, ArchitectureOptions } from "./architectures/architec
 import { trainClassifier, type Weights } from "./architectures/layers.ts";
 import { differentiate } from "./grad.ts";
 import { Graph } from "./graph.ts";
-import { Network, type Initial } from "./network.ts";
+import { Network, type Initial, type NetworkOptions } from "./network.ts";
 import type { Value } from "./ops/op-spec.ts";
 import { OPTIMIZERS, type OptimizerOptions } from "./optimizers.ts";
 
-export interface TrainingStepOptions extends ArchitectureOptions, OptimizerOptions {
+export interface TrainingStepOptions extends ArchitectureOptions, OptimizerOptions, NetworkOptions {
   readonly batchSize: number;
   /** Side lengths of the pictures fed, in pixels. */
   readonly height: number;
@@ -45,18 +45,19 @@ export const NEXT = "next:";
  */
 export function buildTrainingStep(architecture: Architecture, options: TrainingStepOptions): TrainingStep {
   const graph = new Graph();
-  const network = new Network(graph);
+  const network = new Network(graph, options);
   const images = graph.input("images", [options.batchSize, options.height, options.width, 3], { dtype: "uint8" });
   const targets = graph.input("targets", [options.batchSize, options.classes]);
   const pictures = graph.apply("normalizeImages", [images], { mean: architecture.mean, std: architecture.std });
   const { logits } = options.frozen
-    ? trainClassifier(network, architecture.infer(graph, pictures, options.frozen, options).features, options)
+    ? trainClassifier(network, architecture.infer(graph, pictures, options.frozen, options).features, options, architecture.embed)
     : architecture.train(network, pictures, options);
   const [loss, probabilities] = graph.applyAll("softmaxCrossEntropy", [logits, targets], {}) as [Value, Value];
+  const learning = network.parameters.filter(({ rateFactor }) => rateFactor > 0);
   const gradients = differentiate(
     graph,
     loss,
-    network.parameters.map((parameter) => parameter.value),
+    learning.map((parameter) => parameter.value),
   );
   graph.output("loss", loss);
   graph.output("probabilities", probabilities);
@@ -66,16 +67,21 @@ export function buildTrainingStep(architecture: Architecture, options: TrainingS
   const adamScale = adam ? graph.input("adamScale", []) : learningRate;
   const adamEpsilon = adam ? graph.input("adamEpsilon", []) : learningRate;
   const state: StateSpec[] = [];
-  network.parameters.forEach((parameter, index) => {
-    const gradient = gradients[index] as (typeof gradients)[number];
+  for (const parameter of network.parameters) {
+    const gradient = gradients[learning.indexOf(parameter)];
+    const spec = { name: parameter.name, shape: parameter.value.shape, initial: parameter.initial, head: parameter.head };
+    state.push({ ...spec, role: "parameter" });
+    if (!gradient) {
+      graph.output(`${NEXT}${parameter.name}`, parameter.value);
+      continue;
+    }
     const update = OPTIMIZERS[options.optimizer](graph, parameter, gradient, { learningRate, adamScale, adamEpsilon }, options);
     graph.output(`${NEXT}${parameter.name}`, update.next);
-    state.push({ name: parameter.name, shape: parameter.value.shape, initial: parameter.initial, role: "parameter", head: parameter.head });
     for (const slot of update.slots) {
       graph.output(`${NEXT}${slot.name}`, slot.next);
       state.push({ name: slot.name, shape: slot.value.shape, initial: { constant: 0 }, role: "slot", head: parameter.head });
     }
-  });
+  }
   for (const statistic of network.statistics) {
     graph.output(`${NEXT}${statistic.name}`, statistic.next);
     state.push({ name: statistic.name, shape: statistic.value.shape, initial: statistic.initial, role: "statistic", head: false });

@@ -1,28 +1,26 @@
-import { NCHWC_DOMAIN, type AttributeValue, type Emitted, type OnnxBuilder } from "./builder.ts";
-import { paddingOf, STEP_ALPHA, sumFirstAxis, type AffineOptions, type ConvAttributes, type Lowering } from "./lowering.ts";
-import { convAttributes, portable } from "./portable.ts";
-import { gatherRows, paddedLast, rowsInward } from "./rows.ts";
+import { blockedWeightGrad } from "./blocked-weight-gradient.ts";
+import { emit, fits } from "./blocks.ts";
+import type { AttributeValue, Emitted, OnnxBuilder } from "./builder.ts";
+import {
+  insideStep,
+  paddingOf,
+  STEP_ALPHA,
+  sumFirstAxis,
+  type Activation,
+  type AffineOptions,
+  type ConvAttributes,
+  type ConvLayerAttributes,
+  type Lowering,
+} from "./lowering.ts";
+import { spreadPixels, windowMaximaGrad } from "./pixels.ts";
+import { activate, convAttributes, depthwiseProducts, firstTaps, portable, positiveMask, turnedGeometry, turnTaps } from "./portable.ts";
+import { gatherRows, rowsInward } from "./rows.ts";
 import { winogradConv2d, winogradInputGrad, winogradWeightGrad } from "./winograd.ts";
 
 type Map4 = [number, number, number, number];
 
-/** The blocked layout holds whole blocks only; other channel counts take the portable way. */
-function fits(builder: OnnxBuilder, ...channels: number[]): boolean {
-  return channels.every((count) => count % builder.blockSize === 0);
-}
-
 function channelsOf(x: Emitted): number {
   return x.shape[1] as number;
-}
-
-function emit(
-  builder: OnnxBuilder,
-  op: string,
-  inputs: readonly Emitted[],
-  shape: readonly number[],
-  attributes: Record<string, AttributeValue>,
-): Emitted {
-  return builder.node(op, inputs, shape, { domain: NCHWC_DOMAIN, layout: "blocked", attributes });
 }
 
 /** [O,C,K,K] to MLAS's OIHWBiBo: blocks of output channels, blocks of input channels, taps, then both within a block. */
@@ -72,16 +70,17 @@ function conv2d(
   x: Emitted,
   weight: Emitted,
   bias: Emitted | null,
-  attributes: ConvAttributes,
+  attributes: ConvLayerAttributes,
   shape: readonly number[],
 ): Emitted {
   const [o, c] = weight.shape as Map4;
-  if (tiled(builder, weight.shape, attributes)) return winogradConv2d(builder, x, weight, bias, shape);
+  if (tiled(builder, weight.shape, attributes))
+    return activate(builder, winogradConv2d(builder, x, weight, bias, shape), attributes.activation);
   const rest = bias ? [bias] : [];
-  if (fits(builder, o, c))
-    return emit(builder, "Conv", [builder.blocked(x), blockWeight(builder, weight), ...rest], shape, convAttributes(attributes));
+  const geometry = { ...convAttributes(attributes), ...activated(attributes.activation) };
+  if (fits(builder, o, c)) return emit(builder, "Conv", [builder.blocked(x), blockWeight(builder, weight), ...rest], shape, geometry);
   if (fits(builder, o) && c < builder.blockSize)
-    return emit(builder, "Conv", [builder.plain(x), blockFirstWeight(builder, weight), ...rest], shape, convAttributes(attributes));
+    return emit(builder, "Conv", [builder.plain(x), blockFirstWeight(builder, weight), ...rest], shape, geometry);
   return portable.conv2d(builder, x, weight, bias, attributes, shape);
 }
 
@@ -90,13 +89,53 @@ function depthwiseConv2d(
   x: Emitted,
   weight: Emitted,
   bias: Emitted | null,
-  attributes: ConvAttributes,
+  attributes: ConvLayerAttributes,
   shape: readonly number[],
 ): Emitted {
   const c = channelsOf(x);
   if (!fits(builder, c)) return portable.depthwiseConv2d(builder, x, weight, bias, attributes, shape);
   const inputs = [builder.blocked(x), blockFirstWeight(builder, weight), ...(bias ? [bias] : [])];
-  return emit(builder, "Conv", inputs, shape, { ...convAttributes(attributes), group: c });
+  return emit(builder, "Conv", inputs, shape, { ...convAttributes(attributes), ...activated(attributes.activation), group: c });
+}
+
+/** An activation that MLAS's convolution applies to what it writes. */
+function activated(activation: Activation = "none"): Record<string, AttributeValue> {
+  if (activation === "none") return {};
+  return activation === "relu" ? { activation: "Relu" } : { activation: "Clip", activation_params: { floats: [0, 6] } };
+}
+
+function depthwiseInputGrad(
+  builder: OnnxBuilder,
+  dy: Emitted,
+  weight: Emitted,
+  attributes: ConvAttributes,
+  shape: readonly number[],
+): Emitted {
+  const [, c, h, w] = shape as Map4;
+  if (!fits(builder, c)) return portable.depthwiseInputGrad(builder, dy, weight, attributes, shape);
+  const { kernel, stride } = attributes;
+  const geometry = turnedGeometry(attributes);
+  const turned = turnTaps(builder, weight);
+  if (stride === 1) return depthwiseConv2d(builder, dy, turned, null, geometry, shape);
+  // With zeros between its pixels, dy is that of a convolution with stride 1.
+  const [before, after] = paddingOf(geometry);
+  const size = (side: number): number => side + kernel - 1 - before - after;
+  const spread = spreadPixels(builder, dy, stride, [size(h), size(w)], "blocked");
+  return depthwiseConv2d(builder, spread, turned, null, geometry, shape);
+}
+
+/** As in the portable lowering: MLAS reads both maps where they lie. */
+function depthwiseWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted {
+  const [n, c, h, w] = x.shape as Map4;
+  const [, , oh, ow] = dy.shape as Map4;
+  if (!fits(builder, c)) return portable.depthwiseWeightGrad(builder, x, dy, attributes, shape);
+  const { conv, height, width } = depthwiseProducts(attributes, [h, w], [oh, ow]);
+  const maps = builder.asBlocked(builder.blocked(x), [1, n * c, h, w]);
+  const kernels = builder.reshape(builder.blocked(dy), [n * c, 1, oh, ow]);
+  const products = emit(builder, "Conv", [maps, kernels], [1, n * c, height, width], { ...conv, group: n * c });
+  const sum = sumFirstAxis(builder, builder.reshape(products, [n, c * height * width]));
+  const taps = builder.plain(builder.asBlocked(sum, [1, c, height, width]));
+  return firstTaps(builder, builder.reshape(taps, [c, height, width]), attributes.kernel, shape);
 }
 
 function conv2dInputGrad(
@@ -106,129 +145,31 @@ function conv2dInputGrad(
   attributes: ConvAttributes,
   shape: readonly number[],
 ): Emitted {
-  const [o, c, k] = weight.shape as Map4;
+  const [o, c] = weight.shape as Map4;
   if (tiled(builder, weight.shape, attributes)) return winogradInputGrad(builder, dy, weight, shape);
   if (!fits(builder, o, c) || attributes.stride !== 1) return portable.conv2dInputGrad(builder, dy, weight, attributes, shape);
-  const [before, after] = paddingOf(attributes);
   return emit(
     builder,
     "Conv",
     [builder.blocked(dy), blockTurnedWeight(builder, weight)],
     shape,
-    convAttributes({ kernel: k, stride: 1, padding: k - 1 - before, paddingAfter: k - 1 - after }),
+    convAttributes(turnedGeometry(attributes)),
   );
 }
 
-/** What a product of filters reads again and again should stay in a core's cache of the second level. */
-const CACHED_BYTES = 1.25 * 2 ** 20;
-/** MLAS computes this many blocks of output channels together. */
-const FILTER_SET = 4;
-
-/**
- * Also a convolution, of x by dy, so that MLAS's fastest kernel does it: the sum runs over pictures and pixels, which take the
- * place of the input channels. A block is a row's next B pixels ("lanes"; of several pictures side by side where rows are no
- * multiple of B), so dy in its blocked layout is a filter as it is: [o/B, 1, rows, blocks a row, B pixels, B of o]. Of x it needs, for
- * each row, block and column of the kernel, the channels of the B pixels there, turned so that the pixels lie side by side:
- * [rows, blocks, columns of the kernel, c, B]. Rows of the kernel are the result's rows, and its columns and c the result's columns.
- * Against im2col and a product of matrices, x is copied `kernel` times instead of kernel x kernel, and the product itself takes
- * two thirds of the time. There is a result for each set of pictures (and band of rows, where dy would not stay in the cache): they
- * are summed.
- */
 function conv2dWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted {
-  const { kernel, stride } = attributes;
-  const [n, c] = x.shape as Map4;
-  const [, o, outHeight, outWidth] = dy.shape as Map4;
-  const b = builder.blockSize;
   if (tiled(builder, shape, attributes)) return winogradWeightGrad(builder, x, dy, shape);
-  const together = b / greatestDivisor(b, outWidth);
-  if (!fits(builder, o) || n % together !== 0) return portable.conv2dWeightGrad(builder, x, dy, attributes, shape);
-  const blocks = (together * outWidth) / b;
-  const filterBytes = Math.min(o, FILTER_SET * b) * together * outHeight * outWidth * 4;
-  const bands = divisors(outHeight).find((count) => filterBytes / count <= CACHED_BYTES) ?? outHeight;
-  const bandHeight = outHeight / bands;
-  const groups = (n / together) * bands;
-
-  const rows = (bandHeight - 1) * stride + kernel;
-  const windows = windowsOf(builder, x, { attributes, together, bands, bandHeight, outWidth });
-  const pictures = builder.asBlocked(windows, [1, groups * b, rows, blocks * kernel * c]);
-  const products = emit(builder, "Conv", [pictures, filtersOf(builder, dy, together, bands)], [1, groups * o, kernel, kernel * c], {
-    kernel_shape: [bandHeight, blocks],
-    dilations: [stride, kernel * c],
-    group: groups,
-  });
-  const sum = sumFirstAxis(builder, builder.reshape(products, [groups, o * kernel * kernel * c]));
-  const ordered = builder.plain(builder.asBlocked(sum, [1, o, kernel, kernel * c]));
-  return builder.reshape(tapsInward(builder, ordered, o, kernel * kernel, c), shape);
+  return blockedWeightGrad(builder, x, dy, attributes, shape);
 }
 
-/** [o, taps, c] to [o, c, taps]; where c is whole blocks, they change places first and the rest is MLAS's, as in `rowsInward`. */
-function tapsInward(builder: OnnxBuilder, value: Emitted, o: number, taps: number, c: number): Emitted {
-  const b = builder.blockSize;
-  if (taps === 1) return value;
-  if (!fits(builder, c)) return builder.transpose(builder.reshape(value, [o, taps, c]), [0, 2, 1]);
-  const blocks = c / b;
-  const order = Int32Array.from({ length: taps * blocks }, (_, k) => (k % taps) * blocks + Math.floor(k / taps));
-  const byBlock = gatherRows(builder, value, [o, taps * blocks, b], order);
-  return builder.plain(builder.asBlocked(byBlock, [o, c, 1, taps]));
+function maxPool(builder: OnnxBuilder, x: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted {
+  if (!fits(builder, channelsOf(x))) return portable.maxPool(builder, x, attributes, shape);
+  return emit(builder, "MaxPool", [builder.blocked(x)], shape, convAttributes(attributes));
 }
 
-interface Windows {
-  readonly attributes: ConvAttributes;
-  readonly together: number;
-  readonly bands: number;
-  readonly bandHeight: number;
-  readonly outWidth: number;
-}
-
-/** What the filters of dy step over in x [N,C,H,W]: [N/together, bands, rows, blocks, columns of the kernel, C, B pixels]. */
-function windowsOf(builder: OnnxBuilder, x: Emitted, { attributes, together, bands, bandHeight, outWidth }: Windows): Emitted {
-  const { kernel, stride } = attributes;
-  const b = builder.blockSize;
-  const [before, after] = paddingOf(attributes);
-  const padded = paddedLast(builder, x, before, [after, after]);
-  const [n, paddedHeight, paddedWidth, c] = padded.shape as Map4;
-  const rows = (bandHeight - 1) * stride + kernel;
-  const blocks = (together * outWidth) / b;
-  const pixels = new Int32Array(bands * rows * blocks * kernel * b);
-  let at = 0;
-  for (let band = 0; band < bands; band++)
-    for (let row = 0; row < rows; row++)
-      for (let block = 0; block < blocks; block++)
-        for (let tap = 0; tap < kernel; tap++)
-          for (let lane = 0; lane < b; lane++) {
-            const [picture, column] = [Math.floor((block * b + lane) / outWidth), (block * b + lane) % outWidth];
-            pixels[at++] = (picture * paddedHeight + band * bandHeight * stride + row) * paddedWidth + column * stride + tap;
-          }
-  const sets = n / together;
-  const gathered = gatherRows(builder, padded, [sets, together * paddedHeight * paddedWidth, c], pixels);
-  return rowsInward(builder, gathered, (sets * pixels.length) / b, c);
-}
-
-/** dy [N,O,H,W] as filters of O channels for each `together` pictures and band: [N/together, bands, O/B, H/bands, together, W, B]. */
-function filtersOf(builder: OnnxBuilder, dy: Emitted, together: number, bands: number): Emitted {
-  const [n, o, height, width] = dy.shape as Map4;
-  const b = builder.blockSize;
-  const [outBlocks, bandHeight, sets] = [o / b, height / bands, n / together];
-  const shape = [sets * bands * o, b, bandHeight, (together * width) / b];
-  const maps = builder.blocked(dy);
-  if (together === 1 && bands === 1) return builder.reshape(maps, shape);
-  const rows = new Int32Array(n * outBlocks * height);
-  let at = 0;
-  for (let set = 0; set < sets; set++)
-    for (let band = 0; band < bands; band++)
-      for (let block = 0; block < outBlocks; block++)
-        for (let row = band * bandHeight; row < (band + 1) * bandHeight; row++)
-          for (let picture = set * together; picture < (set + 1) * together; picture++)
-            rows[at++] = (picture * outBlocks + block) * height + row;
-  return builder.reshape(gatherRows(builder, maps, [1, rows.length, width * b], rows), shape);
-}
-
-function divisors(count: number): number[] {
-  return Array.from({ length: count }, (_, k) => k + 1).filter((k) => count % k === 0);
-}
-
-function greatestDivisor(a: number, b: number): number {
-  return divisors(a).findLast((k) => b % k === 0) as number;
+function maxPoolGrad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emitted, attributes: ConvAttributes): Emitted {
+  if (!fits(builder, channelsOf(x))) return portable.maxPoolGrad(builder, x, pooled, d, attributes);
+  return windowMaximaGrad(builder, x, pooled, d, attributes, "blocked");
 }
 
 function maxPool2(builder: OnnxBuilder, x: Emitted): Emitted {
@@ -310,7 +251,7 @@ function spatialSpread(builder: OnnxBuilder, d: Emitted, shape: readonly number[
 
 function affine(builder: OnnxBuilder, x: Emitted, a: Emitted, b: Emitted, options: AffineOptions = {}): Emitted {
   if (!fits(builder, channelsOf(x))) return portable.affine(builder, x, a, b, options);
-  return depthwise(builder, x, a, b, options.addend, options.relu ? { activation: "Relu" } : {});
+  return depthwise(builder, x, a, b, options.addend, activated(options.activation));
 }
 
 function multiply(builder: OnnxBuilder, x: Emitted, y: Emitted): Emitted {
@@ -318,12 +259,18 @@ function multiply(builder: OnnxBuilder, x: Emitted, y: Emitted): Emitted {
   return builder.node("Mul", [builder.blocked(x), builder.blocked(y)], x.shape, { layout: "blocked" });
 }
 
-function positiveMask(builder: OnnxBuilder, x: Emitted): Emitted {
-  if (!fits(builder, channelsOf(x))) return portable.positiveMask(builder, x);
-  return builder.node("HardSigmoid", [builder.blocked(x)], x.shape, {
-    layout: "blocked",
-    attributes: { alpha: { float: STEP_ALPHA }, beta: { float: 0 } },
-  });
+function gate(builder: OnnxBuilder, d: Emitted, y: Emitted, activation: Activation): Emitted {
+  if (activation === "none") return d;
+  if (!fits(builder, channelsOf(y))) return portable.gate(builder, d, y, activation);
+  return multiply(builder, d, activation === "relu" ? positiveMask(builder, builder.blocked(y)) : relu6Mask(builder, y));
+}
+
+/** 1 where 0 < y < 6: |y - 3| is a pass, because LeakyRelu with a slope of -1 is the absolute value. */
+function relu6Mask(builder: OnnxBuilder, y: Emitted): Emitted {
+  const c = channelsOf(y);
+  const absolute = { activation: "LeakyRelu", activation_params: { floats: [-1] } };
+  const distance = depthwise(builder, y, vector(builder, c, 1), vector(builder, c, -3), undefined, absolute);
+  return builder.node("HardSigmoid", [distance], y.shape, { layout: "blocked", attributes: insideStep(3) });
 }
 
 /**
@@ -334,8 +281,12 @@ export const blocked: Lowering = {
   name: "blocked",
   conv2d,
   depthwiseConv2d,
+  depthwiseInputGrad,
+  depthwiseWeightGrad,
   conv2dInputGrad,
   conv2dWeightGrad,
+  maxPool,
+  maxPoolGrad,
   maxPool2,
   maxPool2Grad,
   channelSum: (builder, x) => sumFirstAxis(builder, spatialSum(builder, x)),
@@ -344,5 +295,5 @@ export const blocked: Lowering = {
   spatialSpread,
   affine,
   multiply,
-  positiveMask,
+  gate,
 };

@@ -15,9 +15,17 @@ export function paddingOf({ padding, paddingAfter = padding }: ConvAttributes): 
   return [padding, paddingAfter];
 }
 
+/** What is done to each number of a map: nothing, max(x, 0), or min(max(x, 0), 6). */
+export type Activation = "none" | "relu" | "relu6";
+
+/** A convolution with an activation behind it; default none. */
+export interface ConvLayerAttributes extends ConvAttributes {
+  readonly activation?: Activation;
+}
+
 export interface AffineOptions {
-  readonly relu?: boolean;
-  /** Added before the relu. */
+  readonly activation?: Activation;
+  /** Added before the activation. */
   readonly addend?: Emitted;
 }
 
@@ -32,7 +40,7 @@ export interface Lowering {
     x: Emitted,
     weight: Emitted,
     bias: Emitted | null,
-    attributes: ConvAttributes,
+    attributes: ConvLayerAttributes,
     shape: readonly number[],
   ): Emitted;
   /** Each channel by a kernel of its own: weight [C,1,K,K]. */
@@ -41,13 +49,21 @@ export interface Lowering {
     x: Emitted,
     weight: Emitted,
     bias: Emitted | null,
-    attributes: ConvAttributes,
+    attributes: ConvLayerAttributes,
     shape: readonly number[],
   ): Emitted;
+  /** Gradient for the input of shape `shape`. */
+  depthwiseInputGrad(builder: OnnxBuilder, dy: Emitted, weight: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted;
+  /** Gradient for the weight of shape `shape`. */
+  depthwiseWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted;
   /** Gradient for the input of shape `shape`. */
   conv2dInputGrad(builder: OnnxBuilder, dy: Emitted, weight: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted;
   /** Gradient for the weight of shape `shape`. */
   conv2dWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted;
+  /** Maximum of each window; there are no windows in the padding alone. */
+  maxPool(builder: OnnxBuilder, x: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted;
+  /** Sends each value of `d` to the maximum of its window of `x`; equal maxima of a window share it. */
+  maxPoolGrad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emitted, attributes: ConvAttributes): Emitted;
   /** Maximum of each 2x2 tile; H and W even. */
   maxPool2(builder: OnnxBuilder, x: Emitted): Emitted;
   /** Sends each value of `d` [N,C,H/2,W/2] to the maximum of its tile of `x`; equal maxima share it. */
@@ -60,12 +76,12 @@ export interface Lowering {
   spatialSum(builder: OnnxBuilder, x: Emitted): Emitted;
   /** Repeats d [N,C] over H and W. */
   spatialSpread(builder: OnnxBuilder, d: Emitted, shape: readonly number[]): Emitted;
-  /** a*x + b a channel, plus the addend, then relu, in as few passes as possible. */
+  /** a*x + b a channel, plus the addend, then the activation, in as few passes as possible. */
   affine(builder: OnnxBuilder, x: Emitted, a: Emitted, b: Emitted, options?: AffineOptions): Emitted;
   /** Product of two maps of equal shape. */
   multiply(builder: OnnxBuilder, x: Emitted, y: Emitted): Emitted;
-  /** 1 where x > 0, else 0. */
-  positiveMask(builder: OnnxBuilder, x: Emitted): Emitted;
+  /** The map `d` where the gradient of the activation is 1, else 0; `y` is what the activation gave. */
+  gate(builder: OnnxBuilder, d: Emitted, y: Emitted, activation: Activation): Emitted;
 }
 
 /**
@@ -80,5 +96,13 @@ export function sumFirstAxis(builder: OnnxBuilder, x: Emitted): Emitted {
   return builder.reshape(sum, rest);
 }
 
-/** HardSigmoid clips alpha*x + beta to [0,1]; with a huge alpha it is a step function in one vectorised pass. */
-export const STEP_ALPHA = 1e30;
+/**
+ * HardSigmoid clips alpha*x + beta to [0,1]; with a huge alpha it is a step function in one vectorised pass. A power of two, so that
+ * a product with it is exact and a step can be anywhere.
+ */
+export const STEP_ALPHA: number = 2 ** 100;
+
+/** 1 where 0 < x < `high`, by its distance from the middle. */
+export function insideStep(middle: number): { readonly alpha: { readonly float: number }; readonly beta: { readonly float: number } } {
+  return { alpha: { float: -STEP_ALPHA }, beta: { float: STEP_ALPHA * middle } };
+}

@@ -37,13 +37,18 @@ export interface InferenceNetwork {
   ) => InferencePass;
 }
 
-/** A network that Serval trains from scratch, and as it answers. */
+/** A network that Serval trains, and as it answers. */
 export interface Architecture extends InferenceNetwork {
+  /** What the classifier reads of the features; default their mean over the picture. */
+  readonly embed?: Embed;
   /** Side lengths of pictures must be a multiple of this. */
   readonly sizeMultiple: (options: ArchitectureOptions) => number;
   /** Applies the network to normalised pictures [N,3,H,W] with batch statistics; its parameters become graph inputs. */
   readonly train: (network: Network, pictures: Value, options: ArchitectureOptions & { readonly dropout: boolean }) => TrainingPass;
 }
+
+/** From maps [N,C,H,W] to the embedding [N,C]. */
+export type Embed = (graph: Graph, features: Value) => Value;
 
 /** What a classifier has to know of the network in front of it. */
 export interface FeatureNetwork {
@@ -66,10 +71,17 @@ export interface FeatureNetwork {
 
 /** A network that was trained on many pictures, without its classifier: it turns pictures into features. */
 export interface Backbone extends FeatureNetwork {
-  /** Its weights: names and shapes as in timm. */
+  /** Its weights: names and shapes as in timm or torchvision. */
   readonly tensors: ReadonlyMap<string, readonly number[]>;
+  /**
+   * What the names of its weights begin with, by depth: the first group reads the pictures. Fine-tuning gives earlier groups a lower
+   * learning rate, because what they know fits most pictures.
+   */
+  readonly layerGroups: readonly (readonly string[])[];
   /** Applies it to normalised pictures [N,3,H,W]: features [N,C,H/m,W/m], whose mean over the last two axes is the embedding. */
   readonly features: (graph: Graph, pictures: Value, weights: Readonly<Record<string, Float32Array>>) => Value;
+  /** The same with weights that learn: parameters of the network. */
+  readonly train: (network: Network, pictures: Value) => Value;
 }
 
 /** Mean and standard deviation of the colours of ImageNet's photographs: the field's usual constants. */

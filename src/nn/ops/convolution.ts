@@ -1,5 +1,6 @@
 import type { Emitted } from "../../onnx/builder.ts";
-import { paddingOf, type ConvAttributes } from "../../onnx/lowering.ts";
+import { paddingOf, type ConvAttributes, type ConvLayerAttributes } from "../../onnx/lowering.ts";
+import { evaluateActivation, gateOf } from "./activation.ts";
 import type { ConvInputGradAttributes } from "./op-attributes.ts";
 import { array64, expectRank, expectShape, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
 
@@ -51,8 +52,8 @@ function accumulate(target: Float64Array, at: number, amount: number): void {
   target[at] = (target[at] as number) + amount;
 }
 
-/** x [N,C,H,W], weight [O,C,K,K], optional bias [O] -> [N,O,H',W']. Correlation, as everywhere in the field. */
-export const conv2d: OpSpec<ConvAttributes> = {
+/** x [N,C,H,W], weight [O,C,K,K], optional bias [O] -> [N,O,H',W'], then the activation. Correlation, as everywhere in the field. */
+export const conv2d: OpSpec<ConvLayerAttributes> = {
   infer([x, weight, bias], attributes) {
     expectRank("conv2d", "x", x ?? [], 4);
     const [n, c, h, w] = x as Map4;
@@ -70,16 +71,17 @@ export const conv2d: OpSpec<ConvAttributes> = {
       accumulate(result.data, yAt, (input.data[xAt] as number) * (filter.data[weightAt] as number)),
     );
     if (bias) for (let k = 0; k < result.data.length; k++) accumulate(result.data, k, bias.data[Math.floor(k / (oh * ow)) % o] as number);
-    return [result];
+    return [evaluateActivation(result, attributes.activation ?? "none")];
   },
   gradient(graph, node, [dy]) {
     const [x, weight, bias] = node.inputs as [Value, Value, Value | undefined];
     if (!dy) return [];
-    const attributes = node.attributes as ConvAttributes;
+    const { activation, ...attributes } = node.attributes as ConvLayerAttributes;
+    const d = gateOf(graph, dy, node.outputs[0] as Value, activation);
     return [
-      x.differentiable ? graph.apply("conv2dInputGrad", [dy, weight], { ...attributes, inputShape: x.shape }) : undefined,
-      weight.differentiable ? graph.apply("conv2dWeightGrad", [x, dy], attributes) : undefined,
-      bias?.differentiable ? graph.apply("channelSum", [dy], {}) : undefined,
+      x.differentiable ? graph.apply("conv2dInputGrad", [d, weight], { ...attributes, inputShape: x.shape }) : undefined,
+      weight.differentiable ? graph.apply("conv2dWeightGrad", [x, d], attributes) : undefined,
+      bias?.differentiable ? graph.apply("channelSum", [d], {}) : undefined,
     ];
   },
   lower: (builder, lowering, [x, weight, bias], attributes, [shape]) => [

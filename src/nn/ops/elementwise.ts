@@ -1,7 +1,8 @@
 import { elementCount, sameShape, type Emitted, type OnnxBuilder } from "../../onnx/builder.ts";
-import type { Lowering } from "../../onnx/lowering.ts";
+import type { Activation, Lowering } from "../../onnx/lowering.ts";
+import { evaluateGate } from "./activation.ts";
 import type { NoAttributes } from "./op-attributes.ts";
-import { array64, graphError, type Array64, type GraphEditor, type OpSpec, type Value } from "./op-spec.ts";
+import { array64, expectShape, graphError, type Array64, type GraphEditor, type OpSpec, type Value } from "./op-spec.ts";
 
 /** The shape that a and b broadcast to, by NumPy's rule. */
 function broadcastShape(op: string, a: readonly number[], b: readonly number[]): number[] {
@@ -129,16 +130,23 @@ export const divide: OpSpec<NoAttributes> = binary(
   (graph, a, b, dy) => [() => graph.divide(dy, b), () => graph.scale(graph.divide(graph.multiply(dy, a), graph.multiply(b, b)), -1)],
 );
 
+/** Its gradient is bounded: at 0 it would be infinite. */
 export const squareRoot: OpSpec<NoAttributes> = unary(
   Math.sqrt,
-  (graph, node, [dy]) => [dy ? graph.scale(graph.divide(dy, node.outputs[0] as Value), 0.5) : undefined],
+  (graph, node, [dy]) => {
+    if (!dy) return [undefined];
+    const y = node.outputs[0] as Value;
+    // 1/y, but 0 at 0 and never more than 5000.
+    const inverse = graph.divide(y, graph.add(graph.multiply(y, y), graph.scalar(1e-8)));
+    return [graph.scale(graph.multiply(dy, inverse), 0.5)];
+  },
   (builder, _lowering, x) => builder.node("Sqrt", [x], x.shape, { layout: x.layout }),
 );
 
 /** 1 for x >= 0, else -1: never 0, so that multiplying with it twice gives the number back. */
 export const signOf: OpSpec<NoAttributes> = unary(
   (x) => (x < 0 ? -1 : 1),
-  { none: "it is constant on both sides of the step" },
+  { zero: "it is constant on both sides of the step" },
   (builder, _lowering, x) => {
     const negative = builder.node("Less", [x, builder.scalar(0)], x.shape, { dtype: "bool" });
     return builder.node("Where", [negative, builder.scalar(-1), builder.scalar(1)], x.shape);
@@ -155,37 +163,41 @@ export const relu: OpSpec<NoAttributes> = unary(
 export const relu6: OpSpec<NoAttributes> = unary(
   (x) => Math.min(6, Math.max(0, x)),
   (graph, node, [dy]) => {
-    if (!dy) return [undefined];
-    const y = node.outputs[0] as Value;
-    const positive = graph.apply("positiveGate", [dy, y], {});
-    return [graph.apply("positiveGate", [positive, graph.subtract(graph.scalar(6), y)], {})];
+    return [dy ? graph.apply("relu6Gate", [dy, node.outputs[0] as Value], {}) : undefined];
   },
   (builder, _lowering, x) => builder.node("Clip", [x, builder.scalar(0), builder.scalar(6)], x.shape, { layout: x.layout }),
 );
 
-/** First input where the second is positive, else 0: the gradient of relu. */
-export const positiveGate: OpSpec<NoAttributes> = {
-  infer: ([d, y]) => [broadcastShape("positiveGate", d ?? [], y ?? [])],
-  evaluate: ([d, y]) => [
-    array64(
-      (d as Array64).shape,
-      (d as Array64).data.map((value, k) => (((y as Array64).data[k] as number) > 0 ? value : 0)),
-    ),
-  ],
-  gradient: { none: "Serval differentiates once" },
-  lower(builder, lowering, [d, y]) {
-    const [gradient, output] = [d as Emitted, y as Emitted];
-    if (output.shape.length !== 4) {
-      const mask = builder.node(
-        "Cast",
-        [builder.node("Greater", [output, builder.scalar(0)], output.shape, { dtype: "bool" })],
-        output.shape,
-        {
-          attributes: { to: 1 },
-        },
-      );
+/** First input where the activation's result, the second, lets a gradient pass; else 0. Both have one shape. */
+function activationGate(
+  name: "positiveGate" | "relu6Gate",
+  activation: Activation,
+  /** Emits a condition for what has no maps. */
+  emitCondition: (builder: OnnxBuilder, y: Emitted) => Emitted,
+): OpSpec<NoAttributes> {
+  return {
+    infer([d, y]) {
+      expectShape(name, "y", y ?? [], d ?? []);
+      return [d ?? []];
+    },
+    evaluate: ([d, y]) => [evaluateGate(d as Array64, y as Array64, activation)],
+    gradient: { none: "Serval differentiates once" },
+    lower(builder, lowering, [d, y]) {
+      const [gradient, output] = [d as Emitted, y as Emitted];
+      if (output.shape.length === 4) return [lowering.gate(builder, gradient, output, activation)];
+      const mask = builder.node("Cast", [emitCondition(builder, output)], output.shape, { attributes: { to: 1 } });
       return [builder.node("Mul", [gradient, mask], output.shape)];
-    }
-    return [lowering.multiply(builder, gradient, lowering.positiveMask(builder, output))];
-  },
-};
+    },
+  };
+}
+
+/** The gradient of relu. */
+export const positiveGate: OpSpec<NoAttributes> = activationGate("positiveGate", "relu", (builder, y) =>
+  builder.node("Greater", [y, builder.scalar(0)], y.shape, { dtype: "bool" }),
+);
+
+/** The gradient of relu6. */
+export const relu6Gate: OpSpec<NoAttributes> = activationGate("relu6Gate", "relu6", (builder, y) => {
+  const rest = builder.node("Sub", [builder.scalar(6), y], y.shape);
+  return builder.node("Greater", [builder.node("Mul", [y, rest], y.shape), builder.scalar(0)], y.shape, { dtype: "bool" });
+});

@@ -1,5 +1,6 @@
 import type { Emitted, OnnxBuilder } from "../../onnx/builder.ts";
 import type { Lowering } from "../../onnx/lowering.ts";
+import { evaluateActivation, evaluateGate } from "./activation.ts";
 import type { BatchNormAttributes, NoAttributes, ResidualNormAttributes } from "./op-attributes.ts";
 import { array64, expectRank, expectShape, type Array64, type OpSpec, type Value } from "./op-spec.ts";
 import { evaluateChannelSum, evaluateMaxPool2, evaluateMaxPool2Grad, pooledShape } from "./pooling.ts";
@@ -88,7 +89,7 @@ export const batchNormReluMaxPool: OpSpec<BatchNormAttributes> = {
     const { mean, variance, inverse } = lowerMoments(builder, lowering, input, epsilon);
     const a = op.multiply(gamma as Emitted, inverse);
     const b = op.subtract(beta as Emitted, op.multiply(mean, a));
-    return [lowering.affine(builder, pooled, a, b, { relu: true }), mean, variance, pooled, inverse];
+    return [lowering.affine(builder, pooled, a, b, { activation: "relu" }), mean, variance, pooled, inverse];
   },
 };
 
@@ -98,10 +99,7 @@ export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes> = {
   evaluate(inputs) {
     const [x, gamma, y, mean, pooled, inverse, dy] = inputs as [Array64, Array64, Array64, Array64, Array64, Array64, Array64];
     const count = x.data.length / gamma.data.length;
-    const d = array64(
-      y.shape,
-      dy.data.map((value, k) => ((y.data[k] as number) > 0 ? value : 0)),
-    );
+    const d = evaluateGate(dy, y, "relu");
     const normalise = (map: Array64): Array64 =>
       evaluateAffine(
         map,
@@ -138,7 +136,7 @@ export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes> = {
     const [x, gamma, y, mean, pooled, inverse, dy] = inputs as [Emitted, Emitted, Emitted, Emitted, Emitted, Emitted, Emitted];
     const op = vectorOps(builder, gamma);
     const [n, c, h, w] = x.shape as Map4;
-    const d = lowering.multiply(builder, dy, lowering.positiveMask(builder, y));
+    const d = lowering.gate(builder, dy, y, "relu");
     const dBeta = lowering.channelSum(builder, d);
     const dotPooled = lowering.channelDot(builder, d, pooled);
     const dGamma = op.multiply(inverse, op.subtract(dotPooled, op.multiply(mean, dBeta)));
@@ -153,7 +151,7 @@ export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes> = {
 };
 
 /**
- * Batch normalisation with the batch's own statistics, then a residual and relu where they are asked for: x [N,C,H,W],
+ * Batch normalisation with the batch's own statistics, then a residual and an activation where they are asked for: x [N,C,H,W],
  * gamma [C], beta [C], optional addend [N,C,H,W] -> y, mean [C], variance [C] (biased), 1/sqrt(variance + epsilon) [C].
  * As in batchNormReluMaxPool, x should have a mean near zero. Residual learning: He et al. 2016, arXiv:1512.03385.
  */
@@ -166,7 +164,7 @@ export const batchNorm: OpSpec<ResidualNormAttributes> = {
     if (addend) expectShape("batchNorm", "addend", addend, x as readonly number[]);
     return [x ?? [], [c], [c], [c]];
   },
-  evaluate([x, gamma, beta, addend], { epsilon, relu }) {
+  evaluate([x, gamma, beta, addend], { epsilon, activation }) {
     const [input, g, b] = [x as Array64, gamma as Array64, beta as Array64];
     const { mean, variance } = evaluateMoments(input);
     const inverse = variance.map((value) => 1 / Math.sqrt(value + epsilon));
@@ -175,7 +173,7 @@ export const batchNorm: OpSpec<ResidualNormAttributes> = {
     const sum = addend ? y.data.map((value, k) => value + (addend.data[k] as number)) : y.data;
     const channels = g.shape;
     return [
-      array64(y.shape, relu ? sum.map((value) => Math.max(0, value)) : sum),
+      evaluateActivation(array64(y.shape, sum), activation),
       array64(channels, mean),
       array64(channels, variance),
       array64(channels, inverse),
@@ -184,28 +182,28 @@ export const batchNorm: OpSpec<ResidualNormAttributes> = {
   gradient(graph, node, [dy]) {
     const [x, gamma] = node.inputs as [Value, Value];
     const [y, mean, , inverse] = node.outputs as [Value, Value, Value, Value];
-    const { relu } = node.attributes as ResidualNormAttributes;
+    const { activation } = node.attributes as ResidualNormAttributes;
     if (!dy) return [];
-    const gradients = graph.applyAll("batchNormGrad", [x, gamma, y, mean, inverse, dy], { relu });
+    const gradients = graph.applyAll("batchNormGrad", [x, gamma, y, mean, inverse, dy], { activation });
     return node.inputs.length > 3 ? gradients : gradients.slice(0, 3);
   },
-  lower(builder, lowering, [x, gamma, beta, addend], { epsilon, relu }) {
+  lower(builder, lowering, [x, gamma, beta, addend], { epsilon, activation }) {
     const input = x as Emitted;
     const op = vectorOps(builder, gamma as Emitted);
     const { mean, variance, inverse } = lowerMoments(builder, lowering, input, epsilon);
     const a = op.multiply(gamma as Emitted, inverse);
     const b = op.subtract(beta as Emitted, op.multiply(mean, a));
-    return [lowering.affine(builder, input, a, b, addend ? { relu, addend } : { relu }), mean, variance, inverse];
+    return [lowering.affine(builder, input, a, b, addend ? { activation, addend } : { activation }), mean, variance, inverse];
   },
 };
 
 /** x, gamma, y, mean, inverse, dy -> gradients of x, gamma, beta and the addend. */
-export const batchNormGrad: OpSpec<Pick<ResidualNormAttributes, "relu">> = {
+export const batchNormGrad: OpSpec<Pick<ResidualNormAttributes, "activation">> = {
   infer: ([x, gamma]) => [x ?? [], gamma ?? [], gamma ?? [], x ?? []],
-  evaluate(inputs, { relu }) {
+  evaluate(inputs, { activation }) {
     const [x, gamma, y, mean, inverse, dy] = inputs as [Array64, Array64, Array64, Array64, Array64, Array64];
     const count = x.data.length / gamma.data.length;
-    const d = array64(y.shape, relu ? dy.data.map((value, k) => ((y.data[k] as number) > 0 ? value : 0)) : dy.data);
+    const d = evaluateGate(dy, y, activation);
     const normalised = evaluateAffine(
       x,
       (c) => inverse.data[c] as number,
@@ -234,11 +232,11 @@ export const batchNormGrad: OpSpec<Pick<ResidualNormAttributes, "relu">> = {
     return [dx, dGamma, dBeta, d];
   },
   gradient: { none: "Serval differentiates once" },
-  lower(builder, lowering, inputs, { relu }) {
+  lower(builder, lowering, inputs, { activation }) {
     const [x, gamma, y, mean, inverse, dy] = inputs as [Emitted, Emitted, Emitted, Emitted, Emitted, Emitted];
     const op = vectorOps(builder, gamma);
     const [n, c, h, w] = x.shape as Map4;
-    const d = relu ? lowering.multiply(builder, dy, lowering.positiveMask(builder, y)) : dy;
+    const d = lowering.gate(builder, dy, y, activation);
     const dBeta = lowering.channelSum(builder, d);
     const dot = lowering.channelDot(builder, d, x);
     const dGamma = op.multiply(inverse, op.subtract(dot, op.multiply(mean, dBeta)));

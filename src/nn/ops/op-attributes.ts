@@ -1,4 +1,4 @@
-import type { ConvAttributes } from "../../onnx/lowering.ts";
+import type { Activation, ConvAttributes, ConvLayerAttributes } from "../../onnx/lowering.ts";
 
 export type NoAttributes = Readonly<Record<string, never>>;
 
@@ -21,7 +21,7 @@ export interface BatchNormAttributes {
 }
 
 export interface ResidualNormAttributes extends BatchNormAttributes {
-  readonly relu: boolean;
+  readonly activation: Activation;
 }
 
 export interface NormalizeAttributes {
@@ -41,14 +41,19 @@ export interface OpAttributes {
   relu: NoAttributes;
   relu6: NoAttributes;
   positiveGate: NoAttributes;
+  relu6Gate: NoAttributes;
   reshape: ShapeAttributes;
   sumTo: ShapeAttributes;
   broadcastTo: ShapeAttributes;
   matmul: MatmulAttributes;
-  conv2d: ConvAttributes;
-  depthwiseConv2d: ConvAttributes;
+  conv2d: ConvLayerAttributes;
+  depthwiseConv2d: ConvLayerAttributes;
+  depthwiseInputGrad: ConvInputGradAttributes;
+  depthwiseWeightGrad: ConvAttributes;
   conv2dInputGrad: ConvInputGradAttributes;
   conv2dWeightGrad: ConvAttributes;
+  maxPool: ConvAttributes;
+  maxPoolGrad: ConvAttributes;
   maxPool2: NoAttributes;
   maxPool2Grad: NoAttributes;
   channelSum: NoAttributes;
@@ -56,7 +61,7 @@ export interface OpAttributes {
   spatialMeanGrad: ShapeAttributes;
   affine: NoAttributes;
   batchNorm: ResidualNormAttributes;
-  batchNormGrad: Pick<ResidualNormAttributes, "relu">;
+  batchNormGrad: Pick<ResidualNormAttributes, "activation">;
   batchNormReluMaxPool: BatchNormAttributes;
   batchNormReluMaxPoolGrad: NoAttributes;
   softmax: NoAttributes;

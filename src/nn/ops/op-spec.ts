@@ -8,7 +8,7 @@ export interface Value {
   readonly id: number;
   readonly shape: readonly number[];
   readonly dtype: "float32" | "uint8";
-  /** True where the gradient of a loss can pass: parameters, and what differentiable ops make of them. */
+  /** True where a gradient may be asked for: parameters, and what ops make of them, except those whose gradient is zero. */
   readonly differentiable: boolean;
 }
 
@@ -47,8 +47,11 @@ export interface OpSpec<A> {
   readonly infer: (shapes: readonly (readonly number[])[], attributes: A) => (readonly number[])[];
   /** What the op means, in float64, written for clarity. */
   readonly evaluate: (inputs: readonly Array64[], attributes: A) => Array64[];
-  /** Reverse mode: emits the gradient into the same graph; or the reason why there is none. */
-  readonly gradient: Gradient | { readonly none: string };
+  /**
+   * Reverse mode: emits the gradient into the same graph. Or the reason why there is none, which is an error where one is wanted; or
+   * why it is zero everywhere, which is not.
+   */
+  readonly gradient: Gradient | { readonly none: string } | { readonly zero: string };
   /** Emits ONNX nodes; maps go through the lowering, which knows two layouts. */
   readonly lower: (
     builder: OnnxBuilder,

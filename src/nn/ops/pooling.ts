@@ -1,4 +1,6 @@
 import type { Emitted } from "../../onnx/builder.ts";
+import { paddingOf, type ConvAttributes } from "../../onnx/lowering.ts";
+import { convOutput } from "./convolution.ts";
 import type { NoAttributes, ShapeAttributes } from "./op-attributes.ts";
 import { array64, expectRank, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
 
@@ -53,6 +55,62 @@ export const maxPool2Grad: OpSpec<NoAttributes> = {
   evaluate: ([x, pooled, d]) => [evaluateMaxPool2Grad(x as Array64, pooled as Array64, d as Array64)],
   gradient: { none: "Serval differentiates once" },
   lower: (builder, lowering, [x, pooled, d]) => [lowering.maxPool2Grad(builder, x as Emitted, pooled as Emitted, d as Emitted)],
+};
+
+/** Offsets in x of the window of element k of the result, without those in the padding. */
+function windowOffsets(x: readonly number[], y: readonly number[], attributes: ConvAttributes, k: number): number[] {
+  const [, , h, w] = x as Map4;
+  const [, , oh, ow] = y as Map4;
+  const { kernel, stride } = attributes;
+  const [before] = paddingOf(attributes);
+  const [column, row, plane] = [k % ow, Math.floor(k / ow) % oh, Math.floor(k / (ow * oh))];
+  const offsets: number[] = [];
+  for (let ky = 0; ky < kernel; ky++)
+    for (let kx = 0; kx < kernel; kx++) {
+      const [iy, ix] = [row * stride + ky - before, column * stride + kx - before];
+      if (iy >= 0 && iy < h && ix >= 0 && ix < w) offsets.push((plane * h + iy) * w + ix);
+    }
+  return offsets;
+}
+
+/** Maximum of each window of K x K pixels, `stride` apart; windows may overlap. As in maxPool2, equal maxima share the gradient. */
+export const maxPool: OpSpec<ConvAttributes> = {
+  infer([x], attributes) {
+    expectRank("maxPool", "x", x ?? [], 4);
+    const [n, c, h, w] = x as Map4;
+    if (Math.max(...paddingOf(attributes)) >= attributes.kernel) throw graphError("maxPool", "the padding would hold whole windows");
+    return [[n, c, ...convOutput("maxPool", h, w, attributes)]];
+  },
+  evaluate([x], attributes) {
+    const input = x as Array64;
+    const [shape] = maxPool.infer([input.shape], attributes);
+    const result = array64(shape as Map4);
+    for (let k = 0; k < result.data.length; k++)
+      result.data[k] = Math.max(...windowOffsets(input.shape, result.shape, attributes, k).map((at) => input.data[at] as number));
+    return [result];
+  },
+  gradient: (graph, node, [dy]) => [
+    dy ? graph.apply("maxPoolGrad", [node.inputs[0] as Value, node.outputs[0] as Value, dy], node.attributes as ConvAttributes) : undefined,
+  ],
+  lower: (builder, lowering, [x], attributes, [shape]) => [lowering.maxPool(builder, x as Emitted, attributes, shape as readonly number[])],
+};
+
+/** x, pooled, d -> gradient of x. */
+export const maxPoolGrad: OpSpec<ConvAttributes> = {
+  infer: ([x]) => [x ?? []],
+  evaluate([x, pooled, d], attributes) {
+    const [input, maxima, gradient] = [x as Array64, pooled as Array64, d as Array64];
+    const result = array64(input.shape);
+    for (let k = 0; k < maxima.data.length; k++) {
+      const equal = windowOffsets(input.shape, maxima.shape, attributes, k).filter((at) => input.data[at] === maxima.data[k]);
+      for (const at of equal) result.data[at] = (result.data[at] as number) + (gradient.data[k] as number) / equal.length;
+    }
+    return [result];
+  },
+  gradient: { none: "Serval differentiates once" },
+  lower: (builder, lowering, [x, pooled, d], attributes) => [
+    lowering.maxPoolGrad(builder, x as Emitted, pooled as Emitted, d as Emitted, attributes),
+  ],
 };
 
 export function evaluateChannelSum(x: Array64): Array64 {

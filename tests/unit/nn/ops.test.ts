@@ -37,6 +37,13 @@ const tied = (...shape: number[]): Input => ({
     return (row % 2) * 2 + (column % 2) <= tile % 4 ? 0.5 : -((index % 7) / 7);
   },
 });
+/** What relu6 gives: numbers inside, and both ends. */
+const gated = (...shape: number[]): Input => ({ shape, values: (index) => [0, 6, 1e-3, 3, 5.999, 0.5, 4][(index * 5) % 7] as number });
+/** Pictures of one colour in places, so that windows that overlap have one to nine maxima. */
+const flat = (...shape: number[]): Input => ({
+  shape,
+  values: (index) => [0.5, 0.5, -0.25, 0.5, 0.125, 0.5, 0.5, -1, 0.5][(index * 11) % 9] as number,
+});
 const pooledFrom = (...shape: number[]): Input => ({ shape, values: () => 0.5 });
 
 /** At least one case an op: the type asks for it. 8 and 16 channels are whole blocks, 3, 5 and 12 are not. */
@@ -66,6 +73,11 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [of(3, 4), apart(3, 4)], attributes: {} },
     { inputs: [of(2, 16, 4, 4), apart(2, 16, 4, 4)], attributes: {} },
   ],
+  relu6Gate: [
+    { inputs: [of(3, 5), gated(3, 5)], attributes: {} },
+    { inputs: [of(2, 16, 3, 5), gated(2, 16, 3, 5)], attributes: {} },
+    { inputs: [of(2, 5, 3, 5), gated(2, 5, 3, 5)], attributes: {} },
+  ],
   reshape: [{ inputs: [of(2, 6)], attributes: { shape: [3, 4] } }],
   sumTo: [
     { inputs: [of(2, 3, 4)], attributes: { shape: [3, 1] } },
@@ -89,8 +101,41 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [of(2, 3, 6, 8), of(16, 3, 3, 3), of(16)], attributes: { kernel: 3, stride: 2, padding: 0, paddingAfter: 1 } },
     { inputs: [of(1, 16, 6, 8), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 0, paddingAfter: 1 } },
     { inputs: [of(1, 16, 5, 4), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 1, padding: 0, paddingAfter: 1 } },
+    // The first layer of residual networks, and their shortcuts.
+    { inputs: [of(1, 3, 11, 10), of(16, 3, 7, 7)], attributes: { kernel: 7, stride: 2, padding: 3 } },
+    { inputs: [of(1, 16, 9, 8), of(16, 16, 7, 7)], attributes: { kernel: 7, stride: 2, padding: 3 } },
+    { inputs: [of(2, 16, 6, 4), of(32, 16, 1, 1)], attributes: { kernel: 1, stride: 2, padding: 0 } },
+    // With an activation.
+    {
+      inputs: [within(-3, 3, 2, 16, 3, 4), of(16, 16, 1, 1), within(0, 6, 16)],
+      attributes: { kernel: 1, stride: 1, padding: 0, activation: "relu6" },
+    },
+    { inputs: [of(2, 3, 6, 4), of(16, 3, 3, 3), of(16)], attributes: { kernel: 3, stride: 2, padding: 1, activation: "relu" } },
+    {
+      inputs: [within(-3, 3, 2, 5, 3, 4), of(12, 5, 1, 1), within(0, 6, 12)],
+      attributes: { kernel: 1, stride: 1, padding: 0, activation: "relu6" },
+    },
+    { inputs: [of(1, 64, 4, 4), of(64, 64, 3, 3)], attributes: { kernel: 3, stride: 1, padding: 1, activation: "relu6" } },
     // From 64 channels on by Winograd's tiles, here two down, of which the second is cut, and one across.
     { inputs: [of(1, 64, 5, 4), of(64, 64, 3, 3), of(64)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+  ],
+  depthwiseInputGrad: [
+    // Odd and even sides at stride 2; the last row and column are never read, or zeros stand behind them.
+    { inputs: [of(2, 16, 3, 4), of(16, 1, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1, inputShape: [2, 16, 5, 8] } },
+    {
+      inputs: [of(2, 16, 3, 3), of(16, 1, 5, 5)],
+      attributes: { kernel: 5, stride: 2, padding: 1, paddingAfter: 2, inputShape: [2, 16, 6, 7] },
+    },
+    {
+      inputs: [of(2, 6, 3, 4), of(6, 1, 3, 3)],
+      attributes: { kernel: 3, stride: 2, padding: 0, paddingAfter: 1, inputShape: [2, 6, 6, 8] },
+    },
+  ],
+  depthwiseWeightGrad: [
+    { inputs: [of(3, 16, 7, 6), of(3, 16, 4, 3)], attributes: { kernel: 3, stride: 2, padding: 1 } },
+    { inputs: [of(3, 32, 6, 8), of(3, 32, 3, 4)], attributes: { kernel: 5, stride: 2, padding: 1, paddingAfter: 2 } },
+    { inputs: [of(2, 16, 4, 4), of(2, 16, 2, 2)], attributes: { kernel: 1, stride: 2, padding: 0 } },
+    { inputs: [of(3, 6, 5, 8), of(3, 6, 3, 4)], attributes: { kernel: 3, stride: 2, padding: 1, paddingAfter: 1 } },
   ],
   depthwiseConv2d: [
     { inputs: [of(2, 16, 6, 5), of(16, 1, 3, 3), of(16)], attributes: { kernel: 3, stride: 1, padding: 1 } },
@@ -98,6 +143,16 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [of(1, 32, 6, 6), of(32, 1, 5, 5)], attributes: { kernel: 5, stride: 1, padding: 2 } },
     { inputs: [of(2, 16, 8, 8), of(16, 1, 5, 5), of(16)], attributes: { kernel: 5, stride: 2, padding: 1, paddingAfter: 2 } },
     { inputs: [of(2, 5, 7, 6), of(5, 1, 3, 3), of(5)], attributes: { kernel: 3, stride: 2, padding: 1 } },
+    { inputs: [of(1, 16, 6, 6), of(16, 1, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1 } },
+    // With an activation: three in five of the numbers between its ends, the rest beyond.
+    {
+      inputs: [within(-3, 9, 1, 16, 4, 5), of(16, 1, 3, 3), within(0, 6, 16)],
+      attributes: { kernel: 3, stride: 1, padding: 1, activation: "relu6" },
+    },
+    {
+      inputs: [within(-3, 9, 1, 5, 4, 5), of(5, 1, 3, 3), within(0, 6, 5)],
+      attributes: { kernel: 3, stride: 1, padding: 1, activation: "relu6" },
+    },
   ],
   conv2dInputGrad: [
     { inputs: [of(2, 16, 3, 3), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1, inputShape: [2, 16, 5, 6] } },
@@ -115,6 +170,16 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     // By Winograd's tiles: whole ones, and cut ones.
     { inputs: [of(3, 64, 8, 12), of(3, 128, 8, 12)], attributes: { kernel: 3, stride: 1, padding: 1 } },
     { inputs: [of(3, 128, 3, 5), of(3, 64, 3, 5)], attributes: { kernel: 3, stride: 1, padding: 1 } },
+  ],
+  maxPool: [
+    { inputs: [apart(2, 16, 6, 8)], attributes: { kernel: 3, stride: 2, padding: 1 } },
+    { inputs: [apart(1, 3, 7, 5)], attributes: { kernel: 3, stride: 2, padding: 1 } },
+    { inputs: [apart(1, 16, 7, 6)], attributes: { kernel: 3, stride: 2, padding: 0 } },
+    { inputs: [apart(1, 16, 5, 4)], attributes: { kernel: 2, stride: 1, padding: 0, paddingAfter: 1 } },
+  ],
+  maxPoolGrad: [
+    { inputs: [flat(2, 16, 6, 6), pooledFrom(2, 16, 3, 3), of(2, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1 } },
+    { inputs: [flat(1, 3, 7, 7), pooledFrom(1, 3, 3, 3), of(1, 3, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 0 } },
   ],
   maxPool2: [
     { inputs: [apart(2, 16, 4, 6)], attributes: {} },
@@ -138,13 +203,21 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [of(2, 5, 3, 3), of(5), of(5)], attributes: {} },
   ],
   batchNorm: [
-    { inputs: [apart(3, 16, 4, 4), within(-1.5, 1.5, 16), of(16)], attributes: { epsilon: 1e-3, relu: false } },
-    { inputs: [apart(3, 16, 3, 5), within(-1.5, 1.5, 16), of(16), of(3, 16, 3, 5)], attributes: { epsilon: 1e-3, relu: true } },
-    { inputs: [apart(3, 6, 4, 3), within(-1.5, 1.5, 6), of(6), of(3, 6, 4, 3)], attributes: { epsilon: 1e-3, relu: true } },
+    { inputs: [apart(3, 16, 4, 4), within(-1.5, 1.5, 16), of(16)], attributes: { epsilon: 1e-3, activation: "none" } },
+    { inputs: [apart(3, 16, 3, 5), within(-1.5, 1.5, 16), of(16), of(3, 16, 3, 5)], attributes: { epsilon: 1e-3, activation: "relu" } },
+    { inputs: [apart(3, 6, 4, 3), within(-1.5, 1.5, 6), of(6), of(3, 6, 4, 3)], attributes: { epsilon: 1e-3, activation: "relu" } },
+    // Numbers on both sides of 0 and of 6; then the sum of a shortcut and what is behind it, without an activation.
+    { inputs: [apart(3, 16, 4, 4), within(1, 3, 16), within(0, 6, 16)], attributes: { epsilon: 1e-3, activation: "relu6" } },
+    { inputs: [apart(3, 6, 4, 3), within(1, 3, 6), within(0, 6, 6)], attributes: { epsilon: 1e-3, activation: "relu6" } },
+    { inputs: [apart(3, 16, 3, 5), within(-1.5, 1.5, 16), of(16), of(3, 16, 3, 5)], attributes: { epsilon: 1e-3, activation: "none" } },
   ],
   batchNormGrad: [
-    { inputs: [of(2, 16, 3, 3), of(16), of(2, 16, 3, 3), of(16), within(0.5, 2, 16), of(2, 16, 3, 3)], attributes: { relu: true } },
-    { inputs: [of(2, 5, 3, 3), of(5), of(2, 5, 3, 3), of(5), within(0.5, 2, 5), of(2, 5, 3, 3)], attributes: { relu: false } },
+    { inputs: [of(2, 16, 3, 3), of(16), of(2, 16, 3, 3), of(16), within(0.5, 2, 16), of(2, 16, 3, 3)], attributes: { activation: "relu" } },
+    { inputs: [of(2, 5, 3, 3), of(5), of(2, 5, 3, 3), of(5), within(0.5, 2, 5), of(2, 5, 3, 3)], attributes: { activation: "none" } },
+    {
+      inputs: [of(2, 16, 3, 3), of(16), gated(2, 16, 3, 3), of(16), within(0.5, 2, 16), of(2, 16, 3, 3)],
+      attributes: { activation: "relu6" },
+    },
   ],
   batchNormReluMaxPool: [
     { inputs: [apart(3, 16, 4, 4), within(0.5, 1.5, 16), of(16)], attributes: { epsilon: 1e-3 } },

@@ -17,7 +17,7 @@ test("AdamW follows the formulas of its paper, step by step", () => {
   const value = graph.input("w", [3], { parameter: true });
   const gradient = graph.input("g", [3]);
   const scalars = { learningRate: graph.input("rate", []), adamScale: graph.input("scale", []), adamEpsilon: graph.input("epsilon", []) };
-  const parameter = { name: "w", value, decay: true, initial: { constant: 0 }, head: false };
+  const parameter = { name: "w", value, decay: true, initial: { constant: 0 }, head: false, rateFactor: 1 };
   const update = OPTIMIZERS.adamw(graph, parameter, gradient, scalars, { momentum: 0, weightDecay });
   graph.output("next", update.next);
   for (const slot of update.slots) graph.output(slot.name, slot.next);
@@ -45,4 +45,24 @@ test("AdamW follows the formulas of its paper, step by step", () => {
       expect((given["w"] as Float64Array)[k], `step ${i + 1}, number ${k}`).toBeCloseTo(w[k] as number, 8);
     }
   }
+});
+
+test.each(["sgd", "adamw"] as const)("%s moves a parameter by its own share of the learning rate, decay included", (optimizer) => {
+  const change = (rateFactor: number, rate: number): number[] => {
+    const graph = new Graph();
+    const [value, gradient] = [graph.input("w", [3], { parameter: true }), graph.input("g", [3])];
+    const scalars = { learningRate: graph.input("rate", []), adamScale: graph.input("scale", []), adamEpsilon: graph.input("epsilon", []) };
+    const parameter = { name: "w", value, decay: true, initial: { constant: 0 }, head: false, rateFactor };
+    const update = OPTIMIZERS[optimizer](graph, parameter, gradient, scalars, { momentum: 0.9, weightDecay });
+    graph.output("next", update.next);
+    const [w, zeros] = [Float64Array.of(1, -2, 0.5), new Float64Array(3)];
+    const { adamScale, adamEpsilon } = adamScalars(1);
+    const fed = { rate: Float64Array.of(rate), scale: Float64Array.of(adamScale), epsilon: Float64Array.of(adamEpsilon) };
+    const slots = { "velocity:w": zeros, "sum1:w": zeros, "sum2:w": zeros };
+    const outputs = evaluateGraph(graph, { w, g: Float64Array.from(gradients[0] as number[]), ...fed, ...slots });
+    return [...(outputs["next"] as { data: Float64Array }).data].map((next, k) => next - (w[k] as number));
+  };
+  const [whole, third] = [change(1, 0.01), change(0.3, 0.01)];
+  third.forEach((moved, k) => expect(moved).toBeCloseTo(0.3 * (whole[k] as number), 9));
+  expect(Math.abs(third[0] as number)).toBeGreaterThan(1e-3);
 });
