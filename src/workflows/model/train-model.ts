@@ -78,7 +78,7 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
     if (client) tracker = await trackTraining({ client, cwd, runDir, params, data: shards, init: start.init }, reporter);
     const work = { ...start, options, params, shards, runDir, stateDir };
     const outcome = await train(work, { run, tracker, reporter, signal });
-    await writeResultsChart(runDir, await readResults(runDir));
+    await writeResultsChart(runDir, await readResults(runDir), params.train.select);
     // At a place that does not change with the run, for `dvc plots`.
     await writeFileAtomic(join(cwd, "artifacts/training", resultsFile), await readFile(join(runDir, resultsFile)));
     const { best, final, cautions } = await exportModels({ ...start, cwd, params, shards, runDir, outcome, notice, tracker });
