@@ -1,7 +1,8 @@
 import { percent } from "../text.ts";
 
-/** What makes an epoch the best one; see train.select. */
-export type EpochSelection = "accuracy" | "macroF1" | "loss";
+/** What may make an epoch the best one; see train.select. */
+export const epochSelections = ["accuracy", "macroF1", "loss"] as const;
+export type EpochSelection = (typeof epochSelections)[number];
 
 /** Figures of an epoch on the validation split. */
 export interface EpochFigures {

@@ -12,7 +12,7 @@ import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { checkHeadJob } from "../../train/head/train-head.ts";
 import { writeResultsChart } from "../../train/run-charts.ts";
 import { readResults, resultsFile } from "../../train/results.ts";
-import { createRun, findRun } from "../../train/run-folder.ts";
+import { argsFile, createRun, findRun } from "../../train/run-folder.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
 import { checkConfig } from "../../train/train-plan.ts";
 import { shardsDir } from "../data/prepare-data.ts";
@@ -55,7 +55,6 @@ export interface TrainReport extends ExportedModels {
   readonly cautions: readonly Caution[];
 }
 
-const argsFile = "args.yaml";
 const checkpointEverySeconds = 60;
 
 /** Trains on data/processed, logs the run, and writes the run folder, artifacts/best and artifacts/final. */
