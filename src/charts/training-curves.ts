@@ -1,5 +1,4 @@
 import type { LineSeriesOption } from "echarts";
-import { percent } from "../text.ts";
 import { axisStyle, baseOption, chanceInk, ink, mutedInk, palette, type Chart } from "./chart.ts";
 
 export interface CurvePoint {
@@ -10,14 +9,16 @@ export interface CurvePoint {
   readonly valAccuracy: number;
 }
 
-/**
- * Loss and accuracy by epoch, training and validation side by side, with the epoch of the best validation accuracy; of equal
- * ones that with the lower loss, as training chooses.
- */
-export function trainingCurves(points: readonly CurvePoint[]): Chart {
+/** The epoch that a training chose, and what is said about it. */
+export interface ChosenEpoch {
+  readonly epoch: number;
+  readonly text: string;
+}
+
+/** Loss and accuracy by epoch, training and validation side by side, with a dashed line at the epoch that was chosen. */
+export function trainingCurves(points: readonly CurvePoint[], chosen?: ChosenEpoch): Chart {
   const first = points[0]?.epoch ?? 1;
   const last = Math.max(points.at(-1)?.epoch ?? 1, first + 1);
-  const best = points.toSorted((a, b) => b.valAccuracy - a.valAccuracy || a.valLoss - b.valLoss)[0];
   const epochAxis = { type: "value" as const, name: "epoch", nameGap: 28, min: first, max: last, minInterval: 1, ...axisStyle(false) };
   const line = (name: string, panel: 0 | 1, color: string, value: (point: CurvePoint) => number): LineSeriesOption => ({
     type: "line",
@@ -31,13 +32,13 @@ export function trainingCurves(points: readonly CurvePoint[]): Chart {
     lineStyle: { width: 2, color },
     itemStyle: { color },
   });
-  const bestLine: LineSeriesOption["markLine"] = best && {
+  const bestLine: LineSeriesOption["markLine"] = chosen && {
     symbol: "none",
     silent: true,
     animation: false,
     lineStyle: { color: chanceInk, type: "dashed", width: 1 },
     label: { show: false },
-    data: [{ xAxis: best.epoch }],
+    data: [{ xAxis: chosen.epoch }],
   };
   const withBest = (series: LineSeriesOption): LineSeriesOption => (bestLine ? { ...series, markLine: bestLine } : series);
   const [trainColor, valColor] = [palette[0] as string, palette[1] as string];
@@ -45,10 +46,7 @@ export function trainingCurves(points: readonly CurvePoint[]): Chart {
     width: 900,
     height: 400,
     option: {
-      ...baseOption(
-        "Training",
-        best && `best validation accuracy ${percent(best.valAccuracy, 2)} in epoch ${best.epoch} of ${points.length} (dashed line)`,
-      ),
+      ...baseOption("Training", chosen?.text),
       legend: {
         right: 20,
         top: 14,

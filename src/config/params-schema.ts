@@ -17,6 +17,8 @@ export interface Params {
     readonly backbone?: string;
     /** Missing: head with a backbone, else scratch. */
     readonly strategy?: "head" | "scratch";
+    /** Missing: accuracy. */
+    readonly select?: "accuracy" | "macroF1" | "loss";
     readonly architecture: "cnn4" | "resnet";
     readonly channels: readonly number[];
     readonly blocks: number;
@@ -98,7 +100,7 @@ const prepare = Type.Object(
 );
 
 // Without defaults: a params.yaml that does not name them stays the same parameters, with the same hash.
-const backboneParameters = {
+const laterParameters = {
   backbone: Type.Optional(
     Type.String({
       minLength: 1,
@@ -112,11 +114,17 @@ const backboneParameters = {
         "What is trained: head fits a classifier on the features of the backbone, in seconds; scratch trains all of the network that train.architecture describes.",
     }),
   ),
+  select: Type.Optional(
+    Type.Enum(["accuracy", "macroF1", "loss"], {
+      description:
+        "What makes an epoch the best one on the validation split, and patience wait: accuracy (also when it is missing), macroF1, which counts a rare class like a common one, or loss. It has no meaning beside train.backbone: a classifier on features has one optimum.",
+    }),
+  ),
 };
 
 const train = Type.Object(
   {
-    ...backboneParameters,
+    ...laterParameters,
     architecture: Type.Enum(["cnn4", "resnet"], {
       default: "cnn4",
       description:

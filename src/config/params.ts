@@ -171,6 +171,12 @@ function findConflicts({ prepare, train }: Params): Problem[] {
       text: "expected head beside train.backbone, got scratch; `train.backbone: none` trains from scratch.",
     });
   }
+  if (hasBackbone && train.select !== undefined) {
+    problems.push({
+      path: "train.select",
+      text: "expected nothing beside train.backbone: a classifier on features has one optimum, so there are no epochs to choose from.",
+    });
+  }
   if (train.warmupEpochs > train.epochs) {
     problems.push({ path: "train.warmupEpochs", text: `expected at most train.epochs (${train.epochs}), got ${train.warmupEpochs}.` });
   }

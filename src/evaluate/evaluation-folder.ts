@@ -6,6 +6,7 @@ import { reliabilityDiagram } from "../charts/reliability-diagram.ts";
 import { rocCurves, type RocSeries } from "../charts/roc-curves.ts";
 import { trainingCurves, type CurvePoint } from "../charts/training-curves.ts";
 import { writeFileAtomic } from "../files.ts";
+import { describeBestEpoch, type EpochFigures, type EpochSelection } from "./best-epoch.ts";
 import { calibrationCurve } from "./calibration.ts";
 import { writeChart } from "./chart-files.ts";
 import { contactSheetJpeg } from "./contact-sheet.ts";
@@ -21,7 +22,9 @@ export interface EvaluationSubject {
   /** Below this confidence the service says that it does not know; null never does. */
   readonly abstainBelow: number | null;
   /** The run's epochs, where they are known. */
-  readonly epochs?: readonly CurvePoint[];
+  readonly epochs?: readonly (CurvePoint & EpochFigures)[];
+  /** What made an epoch of this run the best one. */
+  readonly select?: EpochSelection | undefined;
 }
 
 /**
@@ -42,7 +45,7 @@ export async function writeEvaluation(dir: string, evaluation: Evaluation, subje
     "confusion-matrix": confusionMatrix(labels, metrics.confusion),
     roc: roc.some(({ area }) => area !== null) ? rocCurves(roc) : undefined,
     reliability: reliabilityDiagram(calibrationCurve(confidence, correct), metrics.ece),
-    curves: subject.epochs === undefined || subject.epochs.length === 0 ? undefined : trainingCurves(subject.epochs),
+    curves: drawCurves(subject),
   };
   for (const [name, chart] of Object.entries(charts)) {
     if (chart) written.push(...(await writeChart(dir, name, chart)));
@@ -57,6 +60,10 @@ export async function writeEvaluation(dir: string, evaluation: Evaluation, subje
   }
   await writeFileAtomic(join(dir, "metrics.json"), `${JSON.stringify(metricsDocument(evaluation, subject), null, 2)}\n`);
   return written;
+}
+
+function drawCurves({ epochs = [], select }: EvaluationSubject): Chart | undefined {
+  return epochs.length === 0 ? undefined : trainingCurves(epochs, describeBestEpoch(epochs, select));
 }
 
 /** metrics.json. */

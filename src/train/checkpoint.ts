@@ -1,6 +1,7 @@
 import { readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
+import type { EpochFigures } from "../evaluate/best-epoch.ts";
 import { listIfThere, sha256, writeFileAtomic } from "../files.ts";
 import { encodeSafetensors, float32Safetensor, parseSafetensors, safetensorNumbers } from "../model/safetensors.ts";
 
@@ -15,14 +16,7 @@ export interface Position {
   /** Training time in seconds, of all sessions of the run and of this epoch. */
   readonly seconds: number;
   readonly epochSeconds: number;
-  readonly best: BestEpoch | null;
-}
-
-export interface BestEpoch {
-  /** From 1. */
-  readonly epoch: number;
-  readonly valAccuracy: number;
-  readonly valLoss: number;
+  readonly best: EpochFigures | null;
 }
 
 export interface Checkpoint {

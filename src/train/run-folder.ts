@@ -8,6 +8,9 @@ import { exists } from "../model/replace-folder.ts";
 /** What a learning-rate range test writes: its folder is no training that could go on. */
 export const rangeTestFile = "find-lr.json";
 
+/** The parameters that a training began with. */
+export const argsFile = "args.yaml";
+
 const runPattern = /^\d{8}-\d{6}-[0-9a-z]{4}$/;
 
 function runsDir(cwd: string, stateDir: string): string {

@@ -1,3 +1,4 @@
+import type { EpochSelection } from "../evaluate/best-epoch.ts";
 import type { EpochResult } from "./results.ts";
 
 /** How to train: the `train` section of params.yaml. */
@@ -41,6 +42,8 @@ export interface TrainConfig {
   readonly mixProbability: number;
   /** Decay a step of the moving average of the weights that is validated and exported; 0 takes the weights themselves. */
   readonly emaDecay: number;
+  /** What makes an epoch the best one. Default: accuracy. */
+  readonly select?: EpochSelection;
   /** Epochs without a better validation result before training stops; 0 never stops. */
   readonly patience: number;
   readonly seed: number;

@@ -2,11 +2,12 @@ import { join } from "node:path";
 import { recipeOf } from "../data/shard-index.ts";
 import { openShards, type Shards } from "../data/shards.ts";
 import { ServalError } from "../errors/serval-error.ts";
+import { isBetterEpoch, type EpochFigures } from "../evaluate/best-epoch.ts";
 import { sha256 } from "../files.ts";
 import type { Architecture } from "../nn/architectures/architecture.ts";
 import { elementCount } from "../onnx/builder.ts";
 import type { Engine } from "../runtime/engine.ts";
-import { latestCheckpoint, writeCheckpoint, type BestEpoch, type Position } from "./checkpoint.ts";
+import { latestCheckpoint, writeCheckpoint, type Position } from "./checkpoint.ts";
 import { chooseSetup, type StepSetup } from "./compiled-step.ts";
 import { DivergenceWatch } from "./divergence.ts";
 import { MovingAverage } from "./moving-average.ts";
@@ -68,7 +69,7 @@ class Trainer {
   #waitSeconds = 0;
   #sessionSeconds = 0;
   #sessionImages = 0;
-  #best: BestEpoch | null = null;
+  #best: EpochFigures | null = null;
   #bestWeights: Record<string, Float32Array> = {};
 
   static async open(engine: Engine, job: TrainJob, shards: Shards, hooks: TrainHooks): Promise<Trainer> {
@@ -289,12 +290,10 @@ class Trainer {
       threads: this.#setup.threads,
     });
     this.#seconds += (performance.now() - validatedFrom) / 1000;
-    const best =
-      this.#best === null ||
-      metrics.accuracy > this.#best.valAccuracy ||
-      (metrics.accuracy === this.#best.valAccuracy && metrics.loss < this.#best.valLoss);
+    const figures = { epoch: this.#epoch + 1, valAccuracy: metrics.accuracy, valLoss: metrics.loss, valF1: metrics.macroF1 };
+    const best = this.#best === null || isBetterEpoch(figures, this.#best, this.#job.config.select);
     if (best) {
-      this.#best = { epoch: this.#epoch + 1, valAccuracy: metrics.accuracy, valLoss: metrics.loss };
+      this.#best = figures;
       this.#bestWeights = weights;
     }
     const images = this.#step * this.#setup.batchSize;

@@ -1,16 +1,19 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
 import { loadSettings } from "../../config/settings.ts";
+import { parsePlainYaml } from "../../config/yaml.ts";
 import { openShards } from "../../data/shards.ts";
 import type { LabelsFrom } from "../../data/layout/layout.ts";
 import { describeSource } from "../../data/sources/describe-source.ts";
 import { openSource } from "../../data/sources/open-source.ts";
 import { cacheFolders } from "../../pipeline/dvc-files/cache-folders.ts";
 import type { Split } from "../../data/split.ts";
+import { epochSelections, type EpochSelection } from "../../evaluate/best-epoch.ts";
 import { recordLook, type RecordedLook } from "../../evaluate/accuracy-log.ts";
 import { findCautions, type Caution } from "../../evaluate/cautions.ts";
 import { evaluateBundle, evaluateSource, type EvaluateOptions, type Evaluation, type SkippedImage } from "../../evaluate/evaluate.ts";
 import { answeredPart, type AnsweredPart, type Metrics } from "../../evaluate/metrics.ts";
+import { readIfThere } from "../../files.ts";
 import type { ImageLimits } from "../../image/check-image.ts";
 import { loadBundle, type Bundle } from "../../model/bundle.ts";
 import { provenanceFile } from "../../model/manifest.ts";
@@ -18,7 +21,8 @@ import { exists } from "../../model/replace-folder.ts";
 import { trainedModelDir } from "../../model/resolve-model.ts";
 import { startInference, type Inference } from "../../runtime/inference.ts";
 import { writeEvaluation, type EvaluationSubject } from "../../evaluate/evaluation-folder.ts";
-import { readResults, type EpochResult } from "../../train/results.ts";
+import { readResults } from "../../train/results.ts";
+import { argsFile } from "../../train/run-folder.ts";
 import { shardsDir } from "../data/prepare-data.ts";
 import { findModel } from "../find-model.ts";
 import { guardFolders } from "../guard-folders.ts";
@@ -85,8 +89,8 @@ export async function evaluateModel(options: EvaluateModelOptions): Promise<Eval
   const { evaluation, data } = result;
 
   const model = { name, digest: bundle.digest };
-  const epochs = await runEpochs(bundle, resolve(cwd, stateDir));
-  const files = await writeEvaluation(resolve(cwd, out), evaluation, { model, data, abstainBelow, epochs });
+  const run = await readRun(bundle, resolve(cwd, stateDir));
+  const files = await writeEvaluation(resolve(cwd, out), evaluation, { model, data, abstainBelow, ...run });
   const { metrics, skipped } = evaluation;
   const isLook = "split" in data && data.split === "test" && (options.recordLook ?? true);
   const look = isLook
@@ -180,17 +184,24 @@ function usualLimits(): ImageLimits {
   return { maxBytes, maxPixels, maxDecodeMs };
 }
 
-/** The epochs of the run that made the bundle, where its folder is still here. */
-async function runEpochs(bundle: Bundle, stateDir: string): Promise<readonly EpochResult[]> {
+/** The epochs of the run that made the bundle, and what made one of them the best, where its folder is still here. */
+async function readRun(bundle: Bundle, stateDir: string): Promise<Pick<EvaluationSubject, "epochs" | "select">> {
   try {
     const provenance = JSON.parse(await readFile(join(bundle.dir, provenanceFile), "utf8")) as { run?: unknown } | null;
     const run = provenance?.run;
-    if (typeof run !== "string" || run === "" || basename(run) !== run) return [];
-    return await readResults(join(stateDir, "runs", run));
+    if (typeof run !== "string" || run === "" || basename(run) !== run) return {};
+    const runDir = join(stateDir, "runs", run);
+    return { epochs: await readResults(runDir), select: readSelection((await readIfThere(join(runDir, argsFile))) ?? "") };
   } catch {
     // Curves are an extra: a bundle that came from elsewhere, or a damaged log, must not stop the evaluation.
-    return [];
+    return {};
   }
+}
+
+/** train.select of a run's args.yaml. */
+function readSelection(text: string): EpochSelection | undefined {
+  const args = parsePlainYaml(text, argsFile, "E_RESULTS") as { train?: { select?: unknown } } | null;
+  return epochSelections.find((name) => name === args?.train?.select);
 }
 
 /** A path as a person in `cwd` would write it, with forward slashes. */

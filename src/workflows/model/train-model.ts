@@ -12,7 +12,7 @@ import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { checkHeadJob } from "../../train/head/train-head.ts";
 import { writeResultsChart } from "../../train/run-charts.ts";
 import { readResults, resultsFile } from "../../train/results.ts";
-import { createRun, findRun } from "../../train/run-folder.ts";
+import { argsFile, createRun, findRun } from "../../train/run-folder.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
 import { checkConfig } from "../../train/train-plan.ts";
 import { shardsDir } from "../data/prepare-data.ts";
@@ -57,7 +57,6 @@ export interface TrainReport extends ExportedModels {
   readonly cautions: readonly Caution[];
 }
 
-const argsFile = "args.yaml";
 const checkpointEverySeconds = 60;
 
 /** Trains on data/processed, logs the run, and writes the run folder, artifacts/best and artifacts/final. */
@@ -80,7 +79,7 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
     if (client) tracker = await trackTraining({ client, cwd, runDir, params, data: shards, init: start.init }, reporter);
     const work = { ...start, options, params, shards, runDir, stateDir };
     const outcome = await train(work, { run, tracker, reporter, signal });
-    await writeResultsChart(runDir, await readResults(runDir));
+    await writeResultsChart(runDir, await readResults(runDir), params.train.select);
     // At a place that does not change with the run, for `dvc plots`.
     await writeFileAtomic(join(cwd, "artifacts/training", resultsFile), await readFile(join(runDir, resultsFile)));
     const { best, final, cautions } = await exportModels({ ...start, cwd, params, shards, runDir, outcome, notice, tracker });

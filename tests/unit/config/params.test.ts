@@ -152,6 +152,20 @@ describe("params.yaml", () => {
   });
 });
 
+describe("train.select", () => {
+  test("is a way to choose the best epoch; without it the parameters are what they were", () => {
+    expect(parseParams("", ["train.select=macroF1"]).train.select).toBe("macroF1");
+    expect("select" in parseParams("").train).toBe(false);
+    expect(() => parseParams("", ["train.select=f1"])).toThrow(/train\.select: expected one of accuracy, macroF1, loss, got "f1"/);
+  });
+
+  test("has nothing to choose for a classifier on a backbone", () => {
+    expect(() => parseParams("", ["train.backbone=efficientnet-lite0", "train.select=loss"])).toThrow(
+      /train\.select: expected nothing beside train\.backbone/,
+    );
+  });
+});
+
 describe("the hash of the parameters", () => {
   test("does not depend on how they were written", () => {
     const a = parseParams("train:\n  epochs: 3\n  seed: 1\n");

@@ -176,6 +176,9 @@ describe("serval evaluate on two classes", () => {
     const report = await evaluateModel({ cwd: repository.cwd, out: "out/curves" });
     expect(report.files).toEqual(expect.arrayContaining(["curves.png", "curves.svg"]));
     expect(await readFile(at("out", "curves", "curves.svg"), "utf8")).toContain("best validation accuracy 62.50 % in epoch 1 of 1");
+    await writeFile(at(".serval", "runs", run, "args.yaml"), "train:\n  select: loss\n");
+    await evaluateModel({ cwd: repository.cwd, out: "out/curves" });
+    expect(await readFile(at("out", "curves", "curves.svg"), "utf8")).toContain("lowest validation loss 0.4000 in epoch 1 of 1");
     await writeFile(provenance, JSON.stringify({ run: "../elsewhere" }));
     await evaluateModel({ cwd: repository.cwd, out: "out/curves" });
     expect(await readdir(at("out", "curves"))).not.toContain("curves.svg");

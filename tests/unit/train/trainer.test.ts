@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { prepareShards } from "../../../src/data/prepare.ts";
 import type { ErrorCode } from "../../../src/errors/serval-error.ts";
+import { findBestEpoch } from "../../../src/evaluate/best-epoch.ts";
 import { sha256 } from "../../../src/files.ts";
 import { onnxruntime } from "../../../src/runtime/onnxruntime.ts";
 import { listCheckpoints, readCheckpoint, writeCheckpoint, type Checkpoint } from "../../../src/train/checkpoint.ts";
@@ -145,6 +146,27 @@ describe("training", () => {
     // While pictures still grow, validation may wait for that: here the last size comes after eight epochs.
     const growing = await train(await newRun(), hopeless);
     expect(growing.outcome.epochs).toBe(Math.max(8, growing.outcome.bestEpoch) + 2);
+  });
+
+  test("takes for its best epoch what `select` asks for; it is the same training", async () => {
+    const few = await makeColourRepository({ counts: { red: 60, blue: 16 }, prepare: { shares: { train: 0.5, val: 0.4, test: 0.1 } } });
+    onTestFinished(() => few.remove());
+    const shardsDir = join(few.cwd, "data", "processed");
+    const changes = { sizes: [16], epochs: 6, learningRate: 0.003, seed: 2, emaDecay: 0, lowering: "portable" } as const;
+    const bests: Record<string, number> = {};
+    const trainings: string[] = [];
+    for (const select of [undefined, "accuracy", "macroF1", "loss"] as const) {
+      const runDir = await newRun();
+      const trained = await train(runDir, { ...changes, ...(select && { select }) }, { shardsDir });
+      trainings.push(fingerprint(trained));
+      const results = await readResults(runDir);
+      expect(trained.outcome.bestEpoch).toBe(findBestEpoch(results, select)?.epoch);
+      bests[select ?? "default"] = trained.outcome.bestEpoch;
+    }
+    expect(new Set(trainings).size).toBe(1);
+    expect(bests["default"]).toBe(bests["accuracy"]);
+    // Otherwise this test shows nothing.
+    expect(bests["loss"]).not.toBe(bests["accuracy"]);
   });
 
   test("refuses a crop that the blocks cannot halve or that is larger than the pictures", async () => {
