@@ -83,7 +83,7 @@ function imageError(error: unknown, limits: ImageLimits): ServalError {
   return new ServalError("E_IMAGE_CORRUPT", `The image cannot be decoded: ${reason.trim()}.`, { cause: error });
 }
 
-/** Goes up whenever an inspection of the same bytes would say something else, so that recorded ones are made anew. */
+/** Goes up whenever an inspection of the same bytes would say something else, so that recorded ones are made again. */
 export const inspectionVersion = 2;
 
 /** What the manifest records of a picture; width and height as seen, after EXIF orientation. */
