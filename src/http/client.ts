@@ -32,7 +32,7 @@ export interface HttpAnswer {
 /** `redirect`: the answer points to an address that is not asked. `timeout`, `too-large`: a bound was passed. `broken`: anything that the network did. */
 export type HttpProblem = "redirect" | "timeout" | "too-large" | "broken";
 
-/** Why there is no answer; each client says it with an error code of its own. */
+/** Why there is no answer; each client has its own error code for it. */
 export class HttpFailure extends Error {
   readonly problem: HttpProblem;
 

@@ -34,7 +34,7 @@ export function limitConnections(server: Server, max: number, onFull: () => void
   });
 }
 
-/** File descriptors for what a server opens besides connections: databases, logs, threads that are started anew, a new model. */
+/** File descriptors for what a server opens besides connections: databases, logs, threads that are started again, a new model. */
 const reserved = 64;
 const fewest = 16;
 

@@ -32,7 +32,7 @@ interface Remote {
 }
 
 /**
- * Downloads a file once and returns its path. A broken download leaves `NAME.part`, and goes on from there where the
+ * Downloads a file once and returns its path. A broken download leaves `NAME.part`, and continues from there where the
  * server's ETag, Last-Modified and size say that it is still the same file (RFC 9110, 13.1.5 and 14.2). A file that is
  * there is only asked about, and used as it is when the server cannot be reached. A redirect is followed to public hosts only, and
  * never from https to http. Throws E_DOWNLOAD.

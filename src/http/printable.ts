@@ -10,7 +10,7 @@ export function printable(text: string): string {
   return text.replace(commands, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
-/** The beginning of a text from elsewhere on one line, for a message. `secrets` are what we sent and nobody may read. */
+/** The beginning of a text from elsewhere on one line, for a message. `secrets` are what we sent and must not be shown. */
 export function excerpt(text: string, length: number, secrets: readonly string[] = []): string {
   let clean = text.slice(0, 20 * length);
   for (const secret of secrets) if (secret !== "") clean = clean.replaceAll(secret, "***");

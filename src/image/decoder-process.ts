@@ -8,7 +8,7 @@ import { describeLoss, type Loss } from "../threads/loss.ts";
 import { Thread } from "../threads/thread.ts";
 import type { DecodeAnswerOf, DecodeProtocol, DecodeTask } from "./decode-call.ts";
 
-/** What ends a process while it has a picture: the limit of time, that of memory, a fault of its own, or that nobody waits any more. */
+/** What ends a process while it has a picture: the limit of time, that of memory, a fault in it, or that its answer is not waited for any more. */
 export const decoderEnds = ["time", "memory", "crash", "abandoned"] as const;
 export type DecoderEnd = (typeof decoderEnds)[number];
 

@@ -53,7 +53,7 @@ const maxRows = 4096;
 /** How long no thread is started after one has failed. */
 const restartMs = 1000;
 
-/** Predictions and what people said about them, in SQLite, written by a thread of its own. */
+/** Predictions and what people said about them, in SQLite, written by a separate thread. */
 export class PredictionLog {
   readonly #path: string;
   readonly #options: PredictionLogOptions;

@@ -82,7 +82,7 @@ export class PredictionStore {
    */
   addFeedback(requestId: string, label: string, ofKey: string | null, atMs: number): FeedbackResult {
     const row = this.#find.get(requestId) as { probabilities: string; key_name: string | null } | undefined;
-    // A prediction of another key answers as if there were none: nobody learns which ids exist.
+    // A prediction of another key answers as if there were none: no client learns which ids exist.
     if (row === undefined || !mayLabel(row.key_name, ofKey)) throw unknownPrediction(requestId);
     const labels = Object.keys(JSON.parse(row.probabilities) as object);
     if (!labels.includes(label)) {

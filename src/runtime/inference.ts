@@ -35,7 +35,7 @@ export interface InferenceProtocol {
   readonly answer: InferenceResult;
 }
 
-/** One model in a thread of its own. Calls are answered in the order in which they were made. */
+/** One model in a separate thread. Calls are answered in the order in which they were made. */
 export class Inference {
   readonly #kept: KeptThread<InferenceProtocol>;
   readonly #imageShape: InferenceOptions["imageShape"];

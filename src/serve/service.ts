@@ -13,7 +13,7 @@ import type { ServiceLog } from "./log/log-stream.ts";
 import { ModelSlot, type ModelSource } from "./model/model-slot.ts";
 import { defaultRules, type ServeRules } from "./http/rules.ts";
 import { startPredictThread } from "./inference/predict-lane.ts";
-import { beginServedModel, readServable, type ServedModel, type ServedModelOptions } from "./model/served-model.ts";
+import { readServable, ServedModel, type ServedModelOptions } from "./model/served-model.ts";
 
 export interface ServiceOptions
   extends
@@ -94,7 +94,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const thread = startPredictThread(limits.hangMs ?? defaultHangMs);
   const reading = readServable(options.modelDir, options.modelVersion);
   const importing = import("./http/app.ts");
-  const starting = reading.then((servable) => beginServedModel(servable, { ...modelOptions, thread, othersAfter: settled }));
+  const starting = reading.then((servable) => new ServedModel(servable, { ...modelOptions, thread, othersAfter: settled }));
   const [started, imported] = await Promise.allSettled([starting, importing]);
   if (started.status === "rejected") {
     thread.end(toServalError(started.reason));
@@ -111,7 +111,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
           after: settled,
         });
   let draining = false;
-  const { model, ready } = started.value;
+  const model = started.value;
   const slot = new ModelSlot(model, {
     model: modelOptions,
     onSwap(now, before) {
@@ -143,7 +143,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       version,
       log,
     });
-    const [app] = await Promise.all([building, ready]);
+    const [app] = await Promise.all([building, model.ready]);
     logger = app.log;
     await leaveDescriptors(app);
     await app.listen({ host, port });

@@ -49,7 +49,7 @@ export class Thread<P extends Protocol> {
   constructor(carrier: Carrier, options: ThreadOptions<P>) {
     this.#carrier = carrier;
     this.#options = options;
-    this.#ready.promise.catch(() => undefined); // told to the calls, and to whoever asks for it
+    this.#ready.promise.catch(() => undefined); // told to the calls, and to those who wait for it
     carrier.listen(
       (message: FromThread<P>) => this.#take(message),
       (end) => this.#exit(end),

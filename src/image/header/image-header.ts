@@ -8,7 +8,7 @@ export interface ImageHeader {
   readonly frames: number;
   /**
    * What decoding costs at most, in units of about 3 ns of one core. Infinity where the file has a structure that everyday
-   * pictures do not have: then nobody can say.
+   * pictures do not have: then it cannot be said.
    */
   readonly work: number;
   /** For 16 bits a channel with a colour profile: what kind of picture it is. */
@@ -18,7 +18,7 @@ export interface ImageHeader {
 type Bound = "segments" | "chunks" | "blocks" | "packedChunks" | "metadataBytes" | "exifBytes" | "profileBytes" | "frames";
 
 /**
- * Metadata that an everyday picture stays under. What is beyond is decoded all the same, but nobody can say how long it
+ * Metadata that an everyday picture stays under. What is beyond is decoded all the same, but it cannot be said how long it
  * takes: libraries look through metadata in more than linear time.
  */
 export const everyday: Readonly<Record<Bound, number>> = {

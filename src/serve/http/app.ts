@@ -67,7 +67,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
     logger: log === undefined ? false : loggerOptions(log),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
     genReqId: () => randomUUID(),
-    // Hop 0 is whoever is connected; Fastify takes a number for untrusted, because it cannot know who that is.
+    // Hop 0 is the connected client or proxy; Fastify takes a number for untrusted, because it cannot know which.
     ...(proxies > 0 && { trustProxy: (_address: string, hop: number) => hop < proxies }),
     clientErrorHandler: (error, socket) => answerBrokenConnection(error, socket, answers),
     schemaController: lazySchemas(),

@@ -13,7 +13,7 @@ export interface BodyAccount {
   release(bytes?: number): void;
 }
 
-/** Bounds the memory that bodies take, whoever sends them and however slowly: the queue counts only what has arrived whole. */
+/** Bounds the memory that bodies take, from all clients and however slowly they come: the queue counts only what has arrived whole. */
 export class BodyBudget {
   readonly #limit: number;
   #held = 0;
@@ -36,7 +36,7 @@ export class BodyBudget {
     });
     return {
       add: (bytes) => {
-        // Nobody would give these back; what still arrives is thrown away.
+        // These would never be given back; what still arrives is thrown away.
         if (closed) return;
         own += bytes;
         this.#held += bytes;
@@ -57,7 +57,7 @@ export class BodyBudget {
 }
 
 /**
- * Passes a body on and counts what goes through. Where nobody wants the rest of it any more, it is thrown away: what is not
+ * Passes a body on and counts what goes through. Where the rest of it is not wanted any more, it is thrown away: what is not
  * read would keep the connection.
  */
 export function countedBody(body: Readable, reply: FastifyReply, account: BodyAccount): Transform {

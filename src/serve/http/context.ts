@@ -38,7 +38,7 @@ declare module "fastify" {
   }
 }
 
-/** Aborted when the client hangs up before it has its answer, so that nobody works for it. */
+/** Aborted when the client hangs up before it has its answer, so that no work is done for it. */
 export function clientGone({ raw }: FastifyReply): AbortSignal {
   const controller = new AbortController();
   raw.once("close", () => {

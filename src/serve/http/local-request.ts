@@ -8,7 +8,7 @@ const forwardingHeader =
 /**
  * Why a request does not count as one of a program on this machine that means this service; undefined where it does. A
  * proxy on this machine sends requests for other people, and a web page that somebody opened here sends them without being
- * asked: under the name of its own host (DNS rebinding), or with an Origin. A forwarder of TCP that a client tells to write
+ * asked: under the name of its host (DNS rebinding), or with an Origin. A forwarder of TCP that a client tells to write
  * `Host: localhost` cannot be noticed, which is why nothing relies on this unless the operator says so (SERVAL_ADMIN=local).
  */
 export function whyNotLocal({ httpVersion, headers, socket }: IncomingMessage, proxies: number): string | undefined {

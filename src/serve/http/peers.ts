@@ -17,7 +17,7 @@ const mostAnswerBytes = 64 * 2 ** 10;
 /**
  * Sends a JSON body to every replica behind `peers` (HOST:PORT, where a name with several addresses stands for all of them), and
  * returns the answer of the one that accepts or refuses it (2xx, 400); undefined where all answer 404. Throws
- * E_PREDICTION_LOG where nobody knew and some gave no such answer: they might have.
+ * E_PREDICTION_LOG where no replica knew and some gave no such answer: they might have.
  */
 export async function askPeers(
   peers: readonly string[],
@@ -55,7 +55,7 @@ function readAnswer(status: number, text: string): PeerAnswer | undefined {
   return typeof error?.message === "string" ? { status, refused: error.message } : undefined;
 }
 
-/** Nobody has the name while the replicas start: then there is nobody to ask. */
+/** The name is not known while the replicas start: then there is none to ask. */
 async function resolvePeer(peer: string): Promise<readonly string[]> {
   const { hostname, port } = new URL(`http://${peer}`);
   const found = await lookup(hostname, { all: true, family: 4 }).catch(() => []);

@@ -5,7 +5,7 @@ import type { ApiKeys } from "./api-keys.ts";
 export interface AccessRules {
   /** Without keys every client may ask, and the model cannot be changed unless `admin` says otherwise. */
   readonly keys?: ApiKeys | undefined;
-  /** Who may change the model where there are no keys: nobody (`off`), or programs on this machine (`local`). */
+  /** Who may change the model where there are no keys: no client (`off`), or programs on this machine (`local`). */
   readonly admin?: "off" | "local" | undefined;
   /** Requests a minute of each key, or of each client network without keys; 0: no limit. */
   readonly rateLimitPerMinute?: number | undefined;

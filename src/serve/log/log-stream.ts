@@ -11,7 +11,7 @@ export interface ServiceLog extends LogStream {
 const retryMs = 10_000;
 
 /**
- * Writes log lines to `output` and, with `file`, to the end of that file as well, which begins anew when it is large. A
+ * Writes log lines to `output` and, with `file`, to the end of that file as well; a new file begins when it is large. A
  * service does not stop over its log: lines that cannot be written are left out, and `warn` says so. An `output` that has
  * failed (the reader of a pipe has gone) is not tried again; the file is, from time to time, because a disk that was full
  * gets room again.

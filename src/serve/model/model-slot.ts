@@ -92,7 +92,7 @@ export class ModelSlot {
     return await this.#inTurn(async () => await this.#offer(candidate));
   }
 
-  /** Goes back to the version before, and keeps the present one out. Throws E_MODEL_ROLLBACK. */
+  /** Goes back to the previous version, and keeps the present one out. Throws E_MODEL_ROLLBACK. */
   async rollback(): Promise<void> {
     await this.#inTurn(async () => {
       const rejected: ServableBundle = this.#current;

@@ -32,7 +32,7 @@ export interface Explanation extends Prediction {
 
 export interface PredictOptions {
   readonly signal?: AbortSignal;
-  /** Nobody needs the bytes any more: they move to the thread instead of being copied. */
+  /** The bytes are not needed any more: they move to the thread instead of being copied. */
   readonly disposable?: boolean;
 }
 

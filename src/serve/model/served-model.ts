@@ -25,24 +25,6 @@ export interface ServableBundle {
   readonly featureShape: readonly number[];
 }
 
-/** A bundle that is loaded, checked and ready to answer. */
-export interface ServedModel extends ServableBundle {
-  readonly pool: PredictPool;
-  readonly name: string;
-  /** Size of the pictures that the model itself takes, after preprocessing. */
-  readonly inputSize: Size;
-  /** Whether what is asked now can be expected to be answered. */
-  readonly answering: boolean;
-  /** Checks an image against the limits of the service. Throws as `checkImage` does. */
-  look(image: Uint8Array): CheckedImage;
-  /** Decodes a costly image, as `decodePicture` does. */
-  decode(image: Uint8Array, options: DecodeOptions): Promise<Picture>;
-  /** Runs the known-answer images again; calls at the same time share one run. */
-  check(): Promise<CheckResult[]>;
-  /** Answers what was asked before. */
-  close(): Promise<void>;
-}
-
 export interface ServedModelOptions extends Partial<PoolOptions> {
   readonly limits?: ServeLimits;
   /** Threads inside one operator for a request that has the machine for itself; default: all cores. */
@@ -58,97 +40,130 @@ export async function readServable(path: string, version?: string): Promise<Serv
   return { bundle, version: version ?? shortDigest(bundle), checkImages, classifier, featureShape: readFeatureShape(bundle.model) };
 }
 
-/** A model whose threads are being started. */
-export interface StartingModel {
-  readonly model: ServedModel;
+/**
+ * A bundle and the threads that answer with it, which are being started: what is asked before the first is ready waits, and
+ * what does not need an answer can be done meanwhile.
+ */
+export class ServedModel implements ServableBundle {
+  readonly bundle: Bundle;
+  readonly version: string;
+  readonly checkImages: ReadonlyMap<string, Uint8Array>;
+  readonly classifier: Classifier | null;
+  readonly featureShape: readonly number[];
+  readonly pool: PredictPool;
   /**
    * Settles when the first thread is there and has given the known answers, which also warms the model up. Throws
    * E_ENGINE_MODEL, E_BUNDLE_CORRUPT or E_BUNDLE_CHECKS, and has ended the threads then.
    */
   readonly ready: Promise<void>;
-}
+  readonly #limits: ImageLimits;
+  readonly #decoder: DecoderProcesses;
+  #checking: Promise<CheckResult[]> | undefined;
 
-/** Returns at once: what is asked of the model before it is ready waits, and what does not need an answer of it can be done meanwhile. */
-export function beginServedModel(servable: ServableBundle, options: ServedModelOptions = {}): StartingModel {
-  const { bundle, classifier, checkImages } = servable;
-  const { preprocess, name } = bundle.manifest;
-  const cores = availableParallelism();
-  const {
-    limits = defaultLimits,
-    threads = cores,
-    workers = cores,
-    maxBatchSize = 1,
-    maxDelayMs = 0,
-    thread,
-    othersAfter,
-    onLost,
-    decoder = sharedDecoder(),
-  } = options;
-  const pool = new PredictPool(
-    bundle.model,
-    { preprocess, limits: imageLimits(limits), classifier, aloneThreads: threads },
-    {
-      workers,
-      maxBatchSize,
-      maxDelayMs,
-      hangMs: limits.hangMs ?? defaultHangMs,
-      stuckMs: limits.requestTimeoutMs / 2,
+  constructor(servable: ServableBundle, options: ServedModelOptions = {}) {
+    const { bundle, classifier } = servable;
+    const cores = availableParallelism();
+    const {
+      limits = defaultLimits,
+      threads = cores,
+      workers = cores,
+      maxBatchSize = 1,
+      maxDelayMs = 0,
       thread,
       othersAfter,
       onLost,
-    },
-  );
-  const predict = async (image: Uint8Array): Promise<Float32Array> => {
-    const { costly, work } = checkImage(image, checkLimits);
-    const picture = costly ? await decodePicture(decoder, image, preprocess, checkLimits, { work }) : { encoded: image };
-    return (await pool.run({ kind: "check", picture })).probabilities;
-  };
-  let running: Promise<CheckResult[]> | undefined;
-  const model: ServedModel = {
-    ...servable,
-    pool,
-    name,
-    inputSize: preprocess.crop ?? preprocess,
-    get answering() {
-      return pool.alive && !pool.stuck;
-    },
-    look: (image) => checkImage(image, imageLimits(limits)),
-    decode: async (image, how) => await decodePicture(decoder, image, preprocess, imageLimits(limits), how),
-    async check() {
-      running ??= runChecks(bundle, predict, checkImages).finally(() => (running = undefined));
-      return await running;
-    },
-    close: async () => await pool.close(),
-  };
-  const begin = async (): Promise<void> => {
+    } = options;
+    this.bundle = bundle;
+    this.version = servable.version;
+    this.checkImages = servable.checkImages;
+    this.classifier = classifier;
+    this.featureShape = servable.featureShape;
+    this.#limits = { maxBytes: limits.maxBodyBytes, maxPixels: limits.maxPixels, maxDecodeMs: limits.maxDecodeMs };
+    this.#decoder = options.decoder ?? sharedDecoder();
+    this.pool = new PredictPool(
+      bundle.model,
+      { preprocess: bundle.manifest.preprocess, limits: this.#limits, classifier, aloneThreads: threads },
+      {
+        workers,
+        maxBatchSize,
+        maxDelayMs,
+        hangMs: limits.hangMs ?? defaultHangMs,
+        stuckMs: limits.requestTimeoutMs / 2,
+        thread,
+        othersAfter,
+        onLost,
+      },
+    );
+    this.ready = this.#begin();
+    // It may be looked at later, when a refusal has long come.
+    this.ready.catch(() => undefined);
+  }
+
+  get name(): string {
+    return this.bundle.manifest.name;
+  }
+
+  /** Size of the pictures that the model itself takes, after preprocessing. */
+  get inputSize(): Size {
+    const { preprocess } = this.bundle.manifest;
+    return preprocess.crop ?? preprocess;
+  }
+
+  /** Whether what is asked now can be expected to be answered. */
+  get answering(): boolean {
+    return this.pool.alive && !this.pool.stuck;
+  }
+
+  /** Checks an image against the limits of the service. Throws as `checkImage` does. */
+  look(image: Uint8Array): CheckedImage {
+    return checkImage(image, this.#limits);
+  }
+
+  /** Decodes a costly image, as `decodePicture` does. */
+  async decode(image: Uint8Array, options: DecodeOptions): Promise<Picture> {
+    return await decodePicture(this.#decoder, image, this.bundle.manifest.preprocess, this.#limits, options);
+  }
+
+  /** Runs the known-answer images again; calls at the same time share one run. */
+  async check(): Promise<CheckResult[]> {
+    const answer = async (image: Uint8Array): Promise<Float32Array> => await this.#answerCheck(image);
+    this.#checking ??= runChecks(this.bundle, answer, this.checkImages).finally(() => (this.#checking = undefined));
+    return await this.#checking;
+  }
+
+  /** Answers what was asked before. */
+  async close(): Promise<void> {
+    await this.pool.close();
+  }
+
+  async #begin(): Promise<void> {
     try {
-      await pool.ready;
-      assertChecks(bundle, await model.check());
+      await this.pool.ready;
+      assertChecks(this.bundle, await this.check());
     } catch (error) {
-      await pool.close();
+      await this.pool.close();
       throw error;
     }
-  };
-  const ready = begin();
-  // Whoever starts a model may look at this later, when a refusal has long come.
-  ready.catch(() => undefined);
-  return { model, ready };
+  }
+
+  async #answerCheck(image: Uint8Array): Promise<Float32Array> {
+    const { costly, work } = checkImage(image, checkLimits);
+    const { preprocess } = this.bundle.manifest;
+    const picture = costly ? await decodePicture(this.#decoder, image, preprocess, checkLimits, { work }) : { encoded: image };
+    return (await this.pool.run({ kind: "check", picture })).probabilities;
+  }
 }
 
-/** Resolves when the model is ready. Throws as `StartingModel.ready` does. */
+/** Resolves when the model is ready. Throws as `ServedModel.ready` does. */
 export async function startServedModel(servable: ServableBundle, options: ServedModelOptions = {}): Promise<ServedModel> {
-  const { model, ready } = beginServedModel(servable, options);
-  await ready;
+  const model = new ServedModel(servable, options);
+  await model.ready;
   return model;
 }
 
 /** Both in one. */
 export async function loadServedModel(path: string, options: ServedModelOptions = {}): Promise<ServedModel> {
   return await startServedModel(await readServable(path), options);
-}
-
-function imageLimits({ maxBodyBytes, maxPixels, maxDecodeMs }: ServeLimits): ImageLimits {
-  return { maxBytes: maxBodyBytes, maxPixels, maxDecodeMs };
 }
 
 /** What clients of a service rely on. Throws E_MODEL_SIGNATURE where `next` would answer with other labels. */

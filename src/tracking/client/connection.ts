@@ -147,7 +147,7 @@ async function refusal(server: string, what: string, answer: HttpAnswer, secrets
     if (typeof code === "string") errorCode = code;
     if (typeof message === "string") said = message;
   } catch {
-    // A proxy in between answers with a page of its own.
+    // A proxy in between answers with its own page.
   }
   const short = excerpt(said, 300, secrets);
   const message = `${server} answered ${what} with ${status}${short === "" ? "" : `: ${short}`}`;

@@ -25,7 +25,7 @@ export async function readPages<Item>(
     );
     for (const item of page.items) items.push(item);
     if (page.next === "") return items;
-    // A page after the first that brings nothing, or the same page for ever.
+    // A page after the first that brings nothing, or the same page without end.
     if (page.items.length === 0 || page.next === token || items.length > mostItems) {
       throw new ServalError("E_TRACKING_REFUSED", `${server} answered ${name} with pages that do not end: ${items.length} items so far.`);
     }

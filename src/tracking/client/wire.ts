@@ -31,7 +31,7 @@ export interface RunRecord extends RunInfo {
 /** The states that MLflow knows of a run that we log. */
 export type RunStatus = "RUNNING" | "FINISHED" | "FAILED" | "KILLED";
 
-/** A model of MLflow 3: made by a run, with files and measures of its own, and known by id. */
+/** A model of MLflow 3: made by a run, with its own files and measures, and known by id. */
 export interface LoggedModel {
   readonly modelId: string;
   readonly artifactUri: string;

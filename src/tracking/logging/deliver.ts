@@ -53,7 +53,7 @@ export class Delivery {
     }
   }
 
-  /** Sends one entry, whether it stands in the spool or could not be written there. */
+  /** Sends one entry, whether it is in the spool or could not be written there. */
   async send(entry: SpoolEntry, signal: AbortSignal): Promise<void> {
     if (entry.type === "run") this.#run = await this.#openRun(entry, signal);
     else if (this.#run !== undefined) await this.#sendTo(this.#run, entry, signal);
@@ -140,7 +140,7 @@ export class Delivery {
     return sent;
   }
 
-  /** A file or an input that the server will never take is no reason to keep the rest of the run from it. False where it was refused. */
+  /** A file or an input that the server will never take does not keep the rest of the run from it. False where it was refused. */
   async #unlessRefused(send: () => Promise<void>): Promise<boolean> {
     try {
       await send();

@@ -74,7 +74,7 @@ export class TrackedRun {
     this.#pause = options.retryAfterMs ?? 1000;
   }
 
-  /** Begins a run, or goes on with it where its folder was logged from before. */
+  /** Begins a run, or continues it where its folder was logged from before. */
   static async start(options: TrackedRunOptions): Promise<TrackedRun> {
     const tracked = new TrackedRun(options, await Spool.open(options.runDir));
     const { client, experiment, run, tags } = options;
@@ -129,7 +129,7 @@ export class TrackedRun {
       if (attempt > 1) await new Promise((resolve) => setTimeout(resolve, finalPauseMs));
       await this.#send();
     }
-    // A disk that is full keeps no entry; the run must not seem to go on because of that.
+    // A disk that is full keeps no entry; the run must not seem to continue because of that.
     if (!isKept && this.#delivery.done) await this.#delivery.send(end, this.#abort.signal).catch(() => undefined);
     clearTimeout(deadline);
     clearTimeout(this.#timer);

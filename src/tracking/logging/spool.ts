@@ -15,7 +15,7 @@ export interface RunEntry {
   /** Our own name of the run, and of its folder; a tag finds it again on the server. */
   readonly run: string;
   readonly tags: Readonly<Record<string, string>>;
-  /** Of the process that writes: while it lives, nobody else sends the spool. */
+  /** Of the process that writes: while it lives, no other sends the spool. */
   readonly host: string;
   readonly pid: number;
   /** Milliseconds since 1970, here and below. */

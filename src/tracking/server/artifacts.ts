@@ -134,7 +134,7 @@ export class ArtifactStore {
     }
   }
 
-  /** Removes a file, or a folder with all in it; what is not there is no error, as in MLflow. */
+  /** Removes a file, or a folder with all in it; what is not there is not an error, as in MLflow. */
   async delete(path: string): Promise<void> {
     const target = await this.#resolve(path);
     if (target === this.#root) throw invalid("The artifact path is empty; expected the file or folder to delete.");

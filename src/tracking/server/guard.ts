@@ -13,8 +13,8 @@ const local = new Set(["localhost", "127.0.0.1", "[::1]", "0.0.0.0"]);
 
 /**
  * Keeps pages on the web away from a server that only listens here. A name that an attacker points at 127.0.0.1 (DNS
- * rebinding) is no host that we know; a page of another site sends its origin when it changes something. As in MLflow, both
- * are answered with 403; /health and /version are for whoever asks. Unlike there an address counts as private only when it
+ * rebinding) is not a host that we know; a page of another site sends its origin when it changes something. As in MLflow, both
+ * are answered with 403; /health and /version are for every client. Unlike there an address counts as private only when it
  * is one (10.evil.example is not), and an entry without a port holds for every port.
  */
 export function registerGuard(app: TrackingApp, { allowedHosts = [], allowedOrigins = [] }: GuardOptions): void {

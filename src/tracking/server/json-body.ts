@@ -25,7 +25,7 @@ export class JsonBodies {
     heapMb,
   });
 
-  /** As `parseBody`, of bytes that nobody else uses. Throws E_QUEUE_FULL and E_JOB_STOPPED too. */
+  /** As `parseBody`, of bytes that are not used elsewhere. Throws E_QUEUE_FULL and E_JOB_STOPPED too. */
   async parse(body: Uint8Array): Promise<object> {
     if (body.length <= smallBytes) return parseBody(body);
     // Moves to the thread where it has its memory to itself, and is copied otherwise.

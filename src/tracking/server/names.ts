@@ -126,7 +126,7 @@ const animals = [
   "wren",
 ];
 
-/** The name of a run or model that nobody named. */
+/** The name of a run or model that was given none. */
 export function drawName(): string {
   const one = (list: readonly string[]): string => list[Math.floor(Math.random() * list.length)] as string;
   return `${one(adjectives)}-${one(animals)}-${Math.floor(Math.random() * 1000)}`;

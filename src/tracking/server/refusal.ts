@@ -26,7 +26,7 @@ export function refusal(errorCode: RefusalCode, message: string, cause?: unknown
   return new ServalError("E_TRACKING_REFUSED", clip(message, longestMessage), { details, ...(cause === undefined ? {} : { cause }) });
 }
 
-/** The start of a text in quotes, for a message that goes on after it. */
+/** The start of a text in quotes, for a message that continues after it. */
 export function quote(text: string): string {
   return JSON.stringify(clip(text));
 }
@@ -49,7 +49,7 @@ const sqliteFull = 13;
 
 /**
  * An error in MLflow's shape. A full disk is 507, which MLflow has no code for and its client does not try again seven
- * times; what nobody foresaw says nothing about the inside.
+ * times; what was not foreseen says nothing about the inside.
  */
 export function toProtocolError(error: unknown): ProtocolError {
   if (error instanceof ServalError && error.details["errorCode"] !== undefined) {

@@ -35,12 +35,12 @@ export interface TrackingServer {
 /** Name of the store's folder in the state folder, shared by `serval track` and the trainings of a working folder. */
 export const trackingFolder = "tracking";
 
-/** How long an upload may go on after the server was told to stop. */
+/** How long an upload may continue after the server was told to stop. */
 const graceMs = 10_000;
 
 /**
- * Starts a server on a store. Several may use one store at the same time, in one process or many: each write is a
- * transaction of its own, and files get their names when they are whole. Throws E_TRACKING_STORE, E_PORT_IN_USE.
+ * Starts a server on a store. Several may use one store at the same time, in one process or many: each write is one
+ * transaction, and files get their names when they are whole. Throws E_TRACKING_STORE, E_PORT_IN_USE.
  */
 export async function startTrackingServer({
   dir,
@@ -78,7 +78,7 @@ export async function startTrackingServer({
   }
 }
 
-/** The server for a process that only needs one for itself, on a free port that no other process is told. It does not keep the process from ending. */
+/** The server for a process that only needs one for itself, on a free port that only it knows. The process may end without closing it. */
 export async function openEmbeddedTracking(dir: string): Promise<TrackingServer> {
   const server = await startTrackingServer({ dir, host: "127.0.0.1", port: 0, oneThread: true });
   server.app.server.unref();

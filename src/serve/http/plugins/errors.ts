@@ -27,7 +27,7 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
   if (!(error instanceof ServalError)) void reply.removeHeader("connection");
   if (status === 503) void reply.header("retry-after", retryAfterSeconds);
   const shown = shownError(failure, request.id);
-  // The Open Inference Protocol has a shape of its own: one text.
+  // The Open Inference Protocol has another shape: one text.
   const body = isInferenceProtocol(request.url) ? { error: `${shown.code}: ${shown.message} ${shown.hint}` } : { error: shown };
   return reply.code(status).type("application/json; charset=utf-8").send(body);
 }
@@ -144,7 +144,7 @@ export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Soc
   const reason = status === 408 ? "Request Timeout" : "Bad Request";
   const head = `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n`;
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
-  // A client that does not close its side would keep the connection, and the memory of what it has sent, for ever.
+  // A client that does not close its side would keep the connection, and the memory of what it has sent, without end.
   const cutOff = setTimeout(() => socket.destroy(), closingMs).unref();
   socket.once("close", () => clearTimeout(cutOff));
 }

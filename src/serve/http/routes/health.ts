@@ -9,7 +9,7 @@ const Health = Type.Object({
 });
 
 /**
- * GET /health and /health/ready: 200 while the model answers and nobody asked the service to stop, else 503.
+ * GET /health and /health/ready: 200 while the model answers and the service was not asked to stop, else 503.
  * /health/live: 200 while the process answers at all. Cheap: none runs the model.
  */
 export function registerHealth(app: ServeApp, { slot, draining }: ServeContext): void {

@@ -56,7 +56,7 @@ function describeRefusal({ name, version, code }: Refusal) {
 
 /**
  * GET /model: what answers. GET /model/checks: whether it still gives its known answers, tried now. POST /model/rollback:
- * the version before, until another one is released or DELETE /model/pin.
+ * the previous version, until another one is released or DELETE /model/pin.
  */
 export function registerModel(app: ServeApp, { slot }: ServeContext): void {
   app.get("/model", { schema: { tags: ["model"], summary: "The model that answers", response: withErrors({ 200: Model }) } }, () => {
@@ -95,7 +95,7 @@ export function registerModel(app: ServeApp, { slot }: ServeContext): void {
       config: { changesModel: true },
       schema: {
         tags: ["model"],
-        summary: "Go back to the version before",
+        summary: "Go back to the previous version",
         description: "The present version stays out until another one is released, or until DELETE /model/pin.",
         response: withErrors({ 200: Slot }),
       },

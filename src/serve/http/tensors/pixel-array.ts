@@ -11,7 +11,7 @@ const maxNesting = 4;
 /** No client writes a whole number up to 255 with more. */
 const maxNumberChars = 32;
 
-// Bytes of ASCII characters. Each is a constant of its own: millions of bytes are compared with them.
+// Bytes of ASCII characters. Each is a constant: millions of bytes are compared with them.
 const quote = 0x22;
 const comma = 0x2c;
 const zero = 0x30;
@@ -24,7 +24,7 @@ const openObject = 0x7b;
 const closeObject = 0x7d;
 
 const isSpace = (byte: number | undefined): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
-/** Whether a number may go on with it. */
+/** Whether a number may continue with it. */
 const isNumberPart = (byte: number): boolean => (byte >= zero && byte <= nine) || "+-.eE".includes(String.fromCharCode(byte));
 
 const tensorError = (message: string): ServalError => new ServalError("E_TENSOR", `inputs.0.data: ${message}.`);

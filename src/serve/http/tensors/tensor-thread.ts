@@ -32,7 +32,7 @@ export class TensorThread {
     heapMb,
   });
 
-  /** As `readTensorRequest`, of the first `jsonBytes` of a body that nobody else uses. Throws E_QUEUE_FULL and E_JOB_STOPPED too. */
+  /** As `readTensorRequest`, of the first `jsonBytes` of a body that is not used elsewhere. Throws E_QUEUE_FULL and E_JOB_STOPPED too. */
   async read(body: Uint8Array, jsonBytes: number, size: Size, signal: AbortSignal): Promise<ReadTensorRequest> {
     const binaryBytes = body.length - jsonBytes;
     if (jsonBytes <= smallJsonBytes) return readTensorRequest(body.subarray(0, jsonBytes), binaryBytes, size);

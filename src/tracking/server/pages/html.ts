@@ -11,7 +11,7 @@ export class Html {
 
 type Part = Html | string | number | undefined | false | readonly Part[];
 
-/** A template in which every value is escaped that is not markup already: names and texts come from whoever logged them. */
+/** A template in which every value is escaped that is not markup already: names and texts come from those who logged them. */
 export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(strings.map((text, i) => text + render(parts[i])).join(""));
 }

@@ -38,7 +38,7 @@ figure { margin: 0; }
 figcaption { color: var(--soft); font-size: .85rem; padding: .2rem .1rem; overflow-wrap: anywhere; }
 `;
 
-/** MLflow's clients print addresses of its own pages, such as /#/experiments/1/runs/ID: they lead to ours. */
+/** MLflow's clients print addresses of MLflow's pages, such as /#/experiments/1/runs/ID: they lead to ours. */
 const script = `
 const go = () => {
   const hash = location.hash.replace(/[?].*/, "");

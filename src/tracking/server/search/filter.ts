@@ -34,7 +34,7 @@ const numberComparators = ["=", "!=", ">", ">=", "<", "<="];
 const textComparators = ["=", "!=", "LIKE", "ILIKE"];
 const datasetKeys = ["name", "digest", "context"];
 
-/** MLflow has no limits of its own here: on SQLite its searches fail from 64 clauses on tags, params and metrics on. */
+/** MLflow has no limits here: on SQLite its searches fail from 64 clauses on tags, params and metrics on. */
 const maxClauses = 100;
 /** Values in all lists of a filter: enough for the ids of 10,000 runs. */
 const maxValues = 10_000;

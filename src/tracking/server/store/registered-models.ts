@@ -111,7 +111,7 @@ export class RegisteredModels {
     );
   }
 
-  /** One that is not there is no error, as in MLflow. */
+  /** One that is not there is not an error, as in MLflow. */
   deleteTag(name: string, key: string): void {
     this.#db.write(() => this.#db.run("DELETE FROM registered_model_tags WHERE model = ? AND key = ?", this.#versions.modelId(name), key));
   }
