@@ -6,6 +6,7 @@ import { reliabilityDiagram } from "../charts/reliability-diagram.ts";
 import { rocCurves, type RocSeries } from "../charts/roc-curves.ts";
 import { trainingCurves, type CurvePoint } from "../charts/training-curves.ts";
 import { writeFileAtomic } from "../files.ts";
+import { percent } from "../text.ts";
 import { calibrationCurve } from "./calibration.ts";
 import { writeChart } from "./chart-files.ts";
 import { contactSheetJpeg } from "./contact-sheet.ts";
@@ -118,7 +119,7 @@ async function mistakesSheet({ labels, metrics, mistakes }: Evaluation): Promise
       caption: [
         `is ${labels[truth]}`,
         `taken for ${labels[predicted]}`,
-        `confidence ${(100 * confidence).toFixed(1)} %`,
+        `confidence ${percent(confidence)}`,
         `sha256 ${sha256.slice(0, 8)}…`,
       ],
     })),

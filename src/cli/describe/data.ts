@@ -2,6 +2,7 @@ import type { DataCheck } from "../../data/check.ts";
 import type { IngestReport } from "../../data/ingest.ts";
 import type { PrepareReport } from "../../data/prepare.ts";
 import { splitNames } from "../../data/split.ts";
+import { percent } from "../../text.ts";
 import { formatDuration } from "../../workflows/format-duration.ts";
 
 /** What `serval data import` prints. */
@@ -24,7 +25,7 @@ export function describeCheck(check: DataCheck): string {
   const most = Math.max(...check.classes.map(({ count }) => count));
   const balance = check.classes.map(({ label, count, share }) => {
     const bar = "█".repeat(Math.max(1, Math.round((count / most) * 40)));
-    return `  ${label.padEnd(widest)}  ${bar} ${count} (${(share * 100).toFixed(1)} %)`;
+    return `  ${label.padEnd(widest)}  ${bar} ${count} (${percent(share)})`;
   });
   const section = (title: string, items: readonly string[]): string[] => [
     `${title}: ${items.length === 0 ? "none" : items.length}`,

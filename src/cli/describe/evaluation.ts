@@ -1,6 +1,7 @@
 import { describeCautions } from "../../evaluate/cautions.ts";
 import type { Metrics } from "../../evaluate/metrics.ts";
 import { shortDigest } from "../../model/bundle.ts";
+import { percent } from "../../text.ts";
 import { formatDuration } from "../../workflows/format-duration.ts";
 import type { EvaluateReport } from "../../workflows/model/evaluate-model.ts";
 
@@ -13,14 +14,14 @@ export function describeEvaluation(report: EvaluateReport): string {
   const lines = [
     `${model.name} ${shortDigest(model)} on ${on}: ${count} images in ${formatDuration(report.seconds)}`,
     "",
-    `  accuracy  ${percent(metrics.accuracy)}   (95 % interval ${percent(low)} to ${percent(high)})`,
+    `  accuracy  ${percent(metrics.accuracy, 2)}   (95 % interval ${percent(low, 2)} to ${percent(high, 2)})`,
     `  loss      ${metrics.loss.toFixed(4)}`,
     `  ROC-AUC   ${area(metrics.rocAuc)}`,
-    `  ECE       ${percent(metrics.ece)}`,
+    `  ECE       ${percent(metrics.ece, 2)}`,
   ];
   if (answered && answered.abstainBelow > 0) {
-    const accuracy = answered.accuracy === null ? "" : `, ${percent(answered.accuracy)} of those right`;
-    lines.push(`  answered  ${percent(answered.share)}${accuracy}   (confidence of ${answered.abstainBelow.toFixed(4)} or more)`);
+    const accuracy = answered.accuracy === null ? "" : `, ${percent(answered.accuracy, 2)} of those right`;
+    lines.push(`  answered  ${percent(answered.share, 2)}${accuracy}   (confidence of ${answered.abstainBelow.toFixed(4)} or more)`);
   }
   lines.push("", ...classTable(metrics), "");
   if (skipped.length > 0) {
@@ -51,10 +52,6 @@ function classTable(metrics: Metrics): string[] {
   return rows.map((row) =>
     `  ${row.map((cell, c) => (c === 0 ? cell.padEnd(widths[c] as number) : cell.padStart(widths[c] as number))).join("  ")}`.trimEnd(),
   );
-}
-
-function percent(share: number): string {
-  return `${(100 * share).toFixed(2)} %`;
 }
 
 function area(value: number | null): string {

@@ -1,3 +1,4 @@
+import { percent } from "../../text.ts";
 import type { PredictedImage } from "../../workflows/model/predict-images.ts";
 
 const barWidth = 20;
@@ -12,7 +13,7 @@ export function describePredictions(answers: readonly PredictedImage[]): string 
       if ("error" in answer) return `${file}  ${answer.error.code}: ${answer.error.message}`;
       const filled = Math.round(answer.confidence * barWidth);
       const bar = "█".repeat(filled) + "░".repeat(barWidth - filled);
-      return `${file}  ${answer.label.padEnd(labelWidth)}  ${bar} ${(100 * answer.confidence).toFixed(1).padStart(5)} %`;
+      return `${file}  ${answer.label.padEnd(labelWidth)}  ${bar} ${percent(answer.confidence).padStart(7)}`;
     })
     .join("\n");
 }

@@ -1,3 +1,4 @@
+import { percent } from "../../text.ts";
 import { formatDuration } from "../../workflows/format-duration.ts";
 import type { RateReport } from "../../workflows/model/find-rate.ts";
 import type { TrainingTracking } from "../../workflows/model/track-training.ts";
@@ -23,7 +24,7 @@ function describeTracking(run: string, tracking: TrainingTracking | null): strin
   if (tracking === null) return [];
   if (tracking.delivered) {
     const { loggingShare } = tracking;
-    const share = loggingShare === null ? "" : ` (in ${(100 * loggingShare).toFixed(2)} % of the time of the training steps)`;
+    const share = loggingShare === null ? "" : ` (in ${percent(loggingShare, 2)} of the time of the training steps)`;
     const store = /^https?:/.test(tracking.server) ? "" : `${tracking.server}, which \`serval track\` shows at `;
     return [`  logged to ${store}${tracking.page ?? tracking.server}${share}`];
   }
@@ -45,8 +46,4 @@ export function describeRate(report: RateReport): string {
 
 function short(rate: number): number {
   return Number(rate.toPrecision(2));
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }

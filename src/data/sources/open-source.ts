@@ -2,6 +2,7 @@ import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
 import { download } from "../../http/download.ts";
+import { defaultStateDir } from "../../paths.ts";
 import { openFolder } from "./folder.ts";
 import { openPreset, type Preset } from "./preset.ts";
 import { openSample } from "./sample.ts";
@@ -26,7 +27,7 @@ export interface OpenSourceOptions {
 export async function openSource(name: string, options: OpenSourceOptions = {}): Promise<Source> {
   const cwd = options.cwd ?? ".";
   const downloads = {
-    dir: resolve(cwd, options.stateDir ?? ".serval", "downloads"),
+    dir: resolve(cwd, options.stateDir ?? defaultStateDir, "downloads"),
     signal: options.signal,
     onProgress: options.onDownload,
   };

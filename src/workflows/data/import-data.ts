@@ -5,6 +5,7 @@ import { ingest, type IngestReport } from "../../data/ingest.ts";
 import { openSource } from "../../data/sources/open-source.ts";
 import type { Preset } from "../../data/sources/preset.ts";
 import type { Source } from "../../data/sources/source.ts";
+import { rawDir } from "../../paths.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { silentReporter, type Progress, type UseCaseOptions } from "../reporter.ts";
 
@@ -20,9 +21,6 @@ export interface ImportOptions extends UseCaseOptions {
   /** Links in `cwd` that may be written through, now and later. */
   readonly followLink?: readonly string[] | undefined;
 }
-
-/** Where images go that are imported. */
-export const rawDir = "data/raw";
 
 /** Brings labelled images into data/raw. Files that are broken go to quarantine; the report names them. */
 export async function importData(options: ImportOptions): Promise<IngestReport> {

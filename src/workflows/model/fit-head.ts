@@ -1,4 +1,5 @@
 import { onnxruntime } from "../../runtime/onnxruntime.ts";
+import { percent } from "../../text.ts";
 import { trainHead, type HeadEvent, type HeadJob } from "../../train/head/train-head.ts";
 import type { TrainOutcome } from "../../train/train-job.ts";
 import type { Progress } from "../reporter.ts";
@@ -28,7 +29,7 @@ export async function fitHead(job: HeadJob, { run, tracker, reporter, signal }: 
       const { result, head } = event;
       tracker?.logEpoch(result);
       shown?.progress.end(
-        `Fitted in ${head.iterations} iterations, penalty ${head.penalty}  loss ${result.trainLoss.toFixed(3)}  validation: loss ${result.valLoss.toFixed(3)}, accuracy ${(100 * result.valAccuracy).toFixed(1)} %`,
+        `Fitted in ${head.iterations} iterations, penalty ${head.penalty}  loss ${result.trainLoss.toFixed(3)}  validation: loss ${result.valLoss.toFixed(3)}, accuracy ${percent(result.valAccuracy)}`,
       );
       shown = undefined;
     }

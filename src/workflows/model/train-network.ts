@@ -1,4 +1,5 @@
 import { ServalError } from "../../errors/serval-error.ts";
+import { percent } from "../../text.ts";
 import type { InitialWeights, TrainEvent, TrainJob, TrainOutcome } from "../../train/train-job.ts";
 import { trainInThread } from "../../train/training-thread.ts";
 import type { Progress, Reporter } from "../reporter.ts";
@@ -69,8 +70,4 @@ function describeInit({ name, digest, keepsHead }: InitialWeights, freezeEpochs:
   const frozen =
     freezeEpochs > 0 ? `; only the classifier learns in the first ${freezeEpochs === 1 ? "epoch" : `${freezeEpochs} epochs`}` : "";
   return `Fine-tuning ${name} version ${digest.slice(0, 12)}, ${head}${frozen}.`;
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1)} %`;
 }
