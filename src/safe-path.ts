@@ -1,9 +1,10 @@
 import { lstat, realpath, stat } from "node:fs/promises";
 import { isAbsolute, join, posix } from "node:path";
 import { ServalError } from "./errors/serval-error.ts";
+import { defaultStateDir } from "./paths.ts";
 
 /** The folders of Git, DVC and Serval. Who can write there can run commands, or allow themselves more. */
-const toolFolders: ReadonlySet<string> = new Set([".git", ".dvc", ".serval"]);
+const toolFolders: ReadonlySet<string> = new Set([".git", ".dvc", defaultStateDir]);
 /** What Windows calls the same folders in names of eight letters and three, such as `git~1`. */
 const shortToolFolder = /^(git|dvc|serval)~\d+$/;
 const device = /^(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$) *(\.|$)/;

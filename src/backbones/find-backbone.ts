@@ -2,10 +2,8 @@ import { readFile, realpath } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
 import { isAbsent, listIfThere, sha256File, statIfThere } from "../files.ts";
+import { backbonesDir } from "../paths.ts";
 import { backboneFile, backboneNamePattern, corruptBackbone, onnxWeightsFile, readRecord } from "./backbone-record.ts";
-
-/** Where backbones lie in a working folder, and in the package. */
-export const backbonesFolder: string = join("models", "backbones");
 
 /** What comes with Serval: in a clone it lies in the same folder as the backbones that were added there. */
 const shippedNames: ReadonlySet<string> = new Set(["efficientnet-lite0"]);
@@ -49,9 +47,7 @@ export async function findBackbone(name: string, cwd: string): Promise<FoundBack
   for (const folder of await backbonePlaces(cwd)) {
     if (await hasRecord(join(folder, name))) return await describePlace(folder, name);
   }
-  throw missing(
-    `There is no backbone "${name}": no ${backboneFile} in ${join(cwd, backbonesFolder, name)}, nor one that came with Serval.`,
-  );
+  throw missing(`There is no backbone "${name}": no ${backboneFile} in ${join(cwd, backbonesDir, name)}, nor one that came with Serval.`);
 }
 
 /** An ONNX file does not say how it wants its pictures; the record that was made when it was added does. */
@@ -71,7 +67,7 @@ async function findByFile(file: string, cwd: string): Promise<FoundBackbone> {
 
 /** The folders in which backbones lie: that of the working folder first. */
 async function backbonePlaces(cwd: string): Promise<string[]> {
-  const own = join(cwd, backbonesFolder);
+  const own = join(cwd, backbonesDir);
   const ownPath = await realPath(own);
   const shipped = shippedFolders();
   const paths = await Promise.all(shipped.map(realPath));
@@ -84,7 +80,7 @@ async function describePlace(folder: string, name: string): Promise<FoundBackbon
 }
 
 function shippedFolders(): string[] {
-  return foldersAbove(import.meta.dirname).map((folder) => join(folder, backbonesFolder));
+  return foldersAbove(import.meta.dirname).map((folder) => join(folder, backbonesDir));
 }
 
 async function realPath(path: string): Promise<string> {

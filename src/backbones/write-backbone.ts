@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
 import { sha256, writeFileAtomic } from "../files.ts";
 import { replaceFolder } from "../model/replace-folder.ts";
+import { backbonesDir } from "../paths.ts";
 import { backboneFile, backboneNamePattern, encodeRecord, type BackboneRecord } from "./backbone-record.ts";
-import { backbonesFolder, findBackbone, listBackbones } from "./find-backbone.ts";
+import { findBackbone, listBackbones } from "./find-backbone.ts";
 
 export interface NewBackbone {
   readonly record: Omit<BackboneRecord, "files" | "formatVersion">;
@@ -38,7 +39,7 @@ export function checkBackboneName(name: string): string {
 /** Writes a backbone to the working folder. Throws E_BACKBONE_EXISTS where another one has its name. */
 export async function writeBackbone(cwd: string, { record, file, bytes }: NewBackbone): Promise<WrittenBackbone> {
   const whole: BackboneRecord = { formatVersion: 1, ...record, files: { [file]: sha256(bytes) } };
-  const dir = join(cwd, backbonesFolder, record.name);
+  const dir = join(cwd, backbonesDir, record.name);
   const text = encodeRecord(whole);
   const other = (await listBackbones(cwd)).find(({ name }) => name === record.name);
   if (other) {
@@ -61,7 +62,7 @@ function card({ name, architecture, licence, origin }: BackboneRecord): string {
 /** Removes a backbone of the working folder. Throws E_BACKBONE_MISSING, and E_USAGE for one that came with Serval. */
 export async function removeBackbone(cwd: string, name: string): Promise<string> {
   const { dir, shipped } = await findBackbone(checkBackboneName(name), cwd);
-  if (shipped || dir !== join(cwd, backbonesFolder, name)) {
+  if (shipped || dir !== join(cwd, backbonesDir, name)) {
     throw new ServalError("E_USAGE", `${name} came with Serval and is not removed; only backbones of the working folder are.`, {
       hint: "`serval backbones list` shows where each backbone is.",
     });

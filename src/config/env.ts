@@ -4,11 +4,10 @@ import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { isMainThread } from "node:worker_threads";
 import { ServalError } from "../errors/serval-error.ts";
+import { defaultStateDir } from "../paths.ts";
 
 /** Variables by name. Reading them costs nothing here; their schemas, which cost a third of a second to load, are in settings.ts. */
 export type Environment = Readonly<Record<string, string | undefined>>;
-
-export const defaultStateDir = ".serval";
 
 export function environment(): Environment {
   return process.env;

@@ -1,5 +1,6 @@
 import Type, { type TSchema } from "typebox";
 import { Create } from "typebox/value";
+import { paramsFile } from "../paths.ts";
 
 /** params.yaml with its defaults filled in. What each value means stands in the schema below and in docs/configuration.md. */
 export interface Params {
@@ -256,7 +257,7 @@ const model = Type.Object(
   { ...strict, description: "What the result is called." },
 );
 
-const schema = Type.Object({ data, prepare, train, model }, { ...strict, description: "params.yaml" });
+const schema = Type.Object({ data, prepare, train, model }, { ...strict, description: paramsFile });
 
 /** The one description of params.yaml: defaults, limits and meaning. docs/configuration.md and `serval init` are written from it. */
 export const paramsSchema: TSchema = schema;

@@ -5,13 +5,12 @@ import { Check } from "typebox/value";
 import { isMap, isScalar } from "yaml";
 import { ServalError } from "../errors/serval-error.ts";
 import { readTextFile } from "../files.ts";
+import { paramsFile } from "../paths.ts";
 import { describeExpected, describeGot, nearestKey, type SchemaNode } from "./describe-schema.ts";
 import { defaultParams, paramsSchema, type Params } from "./params-schema.ts";
 import { maxYamlBytes, parsePlainYaml, readYaml, type CheckedYaml } from "./yaml.ts";
 
 export type { Params } from "./params-schema.ts";
-
-export const paramsFile = "params.yaml";
 
 interface Problem {
   readonly path: string;

@@ -1,8 +1,9 @@
 import Type, { type TSchema } from "typebox";
 import { Check } from "typebox/value";
 import { ServalError } from "../errors/serval-error.ts";
+import { defaultStateDir } from "../paths.ts";
 import { describeExpected, describeGot, type SchemaNode } from "./describe-schema.ts";
-import { defaultStateDir, environment, type Environment } from "./env.ts";
+import { environment, type Environment } from "./env.ts";
 
 export const logLevels = ["debug", "info", "warn", "error", "silent"] as const;
 export type LogLevel = (typeof logLevels)[number];

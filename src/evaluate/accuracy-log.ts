@@ -2,6 +2,7 @@ import { link, mkdir, open, rm, stat, writeFile } from "node:fs/promises";
 import { randomUUID } from "node:crypto";
 import { dirname, resolve } from "node:path";
 import { readIfThere } from "../files.ts";
+import { defaultStateDir } from "../paths.ts";
 import { readLink } from "../safe-path.ts";
 
 /** One look at the test split. */
@@ -55,7 +56,7 @@ const stateName = "accuracy.md";
  * model was looked at on the same data before. Writers need no lock: the file comes into being with its head in one step
  * (link(2) fails where it exists), and a line is one appending write, which the system never interleaves.
  */
-export async function recordLook(cwd: string, look: Look, stateDir: string = ".serval"): Promise<RecordedLook> {
+export async function recordLook(cwd: string, look: Look, stateDir: string = defaultStateDir): Promise<RecordedLook> {
   const statePath = `${stateDir}/${stateName}`;
   const hasDocs = (await stat(resolve(cwd, dirname(documentedPath))).catch(() => undefined))?.isDirectory() ?? false;
   // A line that is appended to a link goes wherever the link leads.

@@ -7,6 +7,7 @@ import { rocCurves, type RocSeries } from "../charts/roc-curves.ts";
 import { trainingCurves, type CurvePoint } from "../charts/training-curves.ts";
 import { writeFileAtomic } from "../files.ts";
 import { describeBestEpoch, type EpochFigures, type EpochSelection } from "./best-epoch.ts";
+import { percent } from "../text.ts";
 import { calibrationCurve } from "./calibration.ts";
 import { writeChart } from "./chart-files.ts";
 import { contactSheetJpeg } from "./contact-sheet.ts";
@@ -125,7 +126,7 @@ async function mistakesSheet({ labels, metrics, mistakes }: Evaluation): Promise
       caption: [
         `is ${labels[truth]}`,
         `taken for ${labels[predicted]}`,
-        `confidence ${(100 * confidence).toFixed(1)} %`,
+        `confidence ${percent(confidence)}`,
         `sha256 ${sha256.slice(0, 8)}…`,
       ],
     })),

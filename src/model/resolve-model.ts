@@ -1,13 +1,9 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
+import { releasedModelsDir, trainedModelDir } from "../paths.ts";
 import { manifestFile, modelFile, modelNamePattern } from "./manifest.ts";
 import { exists, setAsideFolder } from "./replace-folder.ts";
-
-/** Released bundles, in Git; written only by `serval models release`. */
-export const releasedModelsDir = "models";
-/** What `serval train` writes. */
-export const trainedModelDir: string = join("artifacts", "best");
 
 export interface ResolvedModel {
   /** Absolute path of the bundle folder, for `loadBundle`. */

@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
 import { listIfThere } from "../files.ts";
 import { exists } from "../model/replace-folder.ts";
+import { defaultStateDir, runsFolder } from "../paths.ts";
 
 /** What a learning-rate range test writes: its folder is no training that could go on. */
 export const rangeTestFile = "find-lr.json";
@@ -14,11 +15,11 @@ export const argsFile = "args.yaml";
 const runPattern = /^\d{8}-\d{6}-[0-9a-z]{4}$/;
 
 function runsDir(cwd: string, stateDir: string): string {
-  return resolve(cwd, stateDir, "runs");
+  return resolve(cwd, stateDir, runsFolder);
 }
 
 /** Makes runs/YYYYMMDD-HHMMSS-xxxx (UTC) in the state folder, .serval unless told otherwise, and returns its path. */
-export async function createRun(cwd: string, stateDir: string = ".serval", now: Date = new Date()): Promise<string> {
+export async function createRun(cwd: string, stateDir: string = defaultStateDir, now: Date = new Date()): Promise<string> {
   const [day, time] = now.toISOString().slice(0, 19).split("T") as [string, string];
   const id = `${day.replaceAll("-", "")}-${time.replaceAll(":", "")}-${randomBytes(2).toString("hex")}`;
   const dir = join(runsDir(cwd, stateDir), id);
@@ -27,7 +28,7 @@ export async function createRun(cwd: string, stateDir: string = ".serval", now: 
 }
 
 /** The training run `id`, or the latest one; throws E_RUN_NOT_FOUND. */
-export async function findRun(cwd: string, id?: string, stateDir: string = ".serval"): Promise<string> {
+export async function findRun(cwd: string, id?: string, stateDir: string = defaultStateDir): Promise<string> {
   const folder = runsDir(cwd, stateDir);
   const names = await listIfThere(folder);
   const runs: string[] = [];

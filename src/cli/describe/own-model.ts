@@ -1,4 +1,4 @@
-import { paramsFile } from "../../config/params.ts";
+import { paramsFile, rawDir } from "../../paths.ts";
 import type { OwnModelEvent } from "../../workflows/project/build-own-model.ts";
 import { describeImport, describePrepare } from "./data.ts";
 import { describeEvaluation } from "./evaluation.ts";
@@ -12,7 +12,7 @@ export function describeOwnModel(event: OwnModelEvent): string {
     case "settings":
       return event.created.length === 0 ? `${paramsFile} is there and stays as it is.` : `Wrote ${event.created.join(", ")}.`;
     case "import":
-      return describeImport(event.report, "data/raw");
+      return describeImport(event.report, rawDir);
     case "prepare":
       return describePrepare(event.report);
     case "train":

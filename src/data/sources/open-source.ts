@@ -4,6 +4,7 @@ import { ServalError } from "../../errors/serval-error.ts";
 import { download } from "../../http/download.ts";
 import { nameFormat } from "../../image/name-format.ts";
 import { readStart } from "../../files.ts";
+import { defaultStateDir } from "../../paths.ts";
 import { openFolder } from "./folder.ts";
 import { openPreset, type Preset } from "./preset.ts";
 import { openSample } from "./sample.ts";
@@ -32,7 +33,7 @@ export interface OpenSourceOptions extends LabelOptions {
 export async function openSource(name: string, options: OpenSourceOptions = {}): Promise<Source> {
   const cwd = options.cwd ?? ".";
   const downloads = {
-    dir: resolve(cwd, options.stateDir ?? ".serval", "downloads"),
+    dir: resolve(cwd, options.stateDir ?? defaultStateDir, "downloads"),
     signal: options.signal,
     onProgress: options.onDownload,
   };

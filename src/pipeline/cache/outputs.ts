@@ -3,6 +3,7 @@ import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import { isAbsent } from "../../files.ts";
+import { defaultStateDir } from "../../paths.ts";
 import { LinkGuard } from "../../safe-path.ts";
 import { setAside } from "./corrupt-object.ts";
 import { isWithin, loadDvcConfig } from "../dvc-files/dvc-config.ts";
@@ -20,7 +21,7 @@ import { WorkPool } from "./work-pool.ts";
 export async function openOutputCache(root: string, options: OutputCacheOptions = {}): Promise<OutputCache> {
   const config = await loadDvcConfig(root);
   const objects = join(config.cacheDir, "files/md5");
-  const stateDir = options.stateDir ?? join(root, ".serval");
+  const stateDir = options.stateDir ?? join(root, defaultStateDir);
   const guard = new LinkGuard(root, config.followedLinks);
   for (const dir of [join(root, ".dvc/tmp/locks"), join(root, ".dvc/tmp/corrupt"), objects, join(config.cacheDir, "runs"), stateDir]) {
     if (isWithin(dir, root)) await guard.check(relative(root, dir).split(sep).join("/"), true);

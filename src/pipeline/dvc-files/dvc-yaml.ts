@@ -1,8 +1,9 @@
 import { posix } from "node:path";
+import { paramsFile } from "../../paths.ts";
 import { resolveBelow } from "../../safe-path.ts";
 import { describe, FieldReader, type Path } from "./field-reader.ts";
 import { hasExpression } from "./interpolate.ts";
-import { defaultParamsFile, readVariables } from "./read-variables.ts";
+import { readVariables } from "./read-variables.ts";
 import { combinations, iterations } from "./stage-templates.ts";
 import type { Pipeline, PlotDefinition, Stage, StageDep, StageOut, StageParams } from "./stage.ts";
 import { isList, isYamlMap, parseYaml, type ParsedYaml, type ReadText, type YamlMap, type YamlValue } from "./yaml-values.ts";
@@ -217,7 +218,7 @@ class PipelineReader extends FieldReader {
     };
     this.list(value ?? [], [...stagePath, "params"]).forEach((item, i) => {
       const path: Path = [...stagePath, "params", i];
-      if (!isYamlMap(item)) add(defaultParamsFile, [this.string(item, path)]);
+      if (!isYamlMap(item)) add(paramsFile, [this.string(item, path)]);
       else {
         for (const [file, keys] of item) {
           const list = keys === null ? [] : this.list(keys, [...path, file]).map((key, k) => this.string(key, [...path, file, k]));

@@ -3,6 +3,7 @@ import { chmod, lstat, realpath } from "node:fs/promises";
 import { join, relative, resolve, sep } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
 import { readIfThere, statIfThere, writeFileAtomic } from "../../files.ts";
+import { defaultStateDir } from "../../paths.ts";
 import { isSafePath, readLink, type FollowedLink } from "../../safe-path.ts";
 import { git } from "./git.ts";
 
@@ -97,7 +98,7 @@ export async function refuseForeignState(root: string): Promise<void> {
       hint: "Remove the link. To keep the cache elsewhere, set `dir` below `[cache]` in .dvc/config.local.",
     });
   }
-  if (!(await exists(join(root, localConfig))) && !(await exists(join(root, ".serval")))) return;
+  if (!(await exists(join(root, localConfig))) && !(await exists(join(root, defaultStateDir)))) return;
   // macOS and Windows take .DVC for the same folder. A submodule is listed by the name of its folder.
   const listed = await git(root, "ls-files", "-z", "--", ":(icase).dvc", ":(icase).serval");
   const foreign = (listed ?? "").split("\0").find((path) => /^(\.dvc|\.dvc\/config\.local|\.serval(\/.*)?)$/i.test(path));

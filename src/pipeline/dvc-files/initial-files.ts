@@ -1,3 +1,4 @@
+import { evaluationDir, finalModelDir, rawDir, shardsDir, trainedModelDir, trainingDir } from "../../paths.ts";
 export interface PipelineOptions {
   /** How a shell in the working repository calls Serval: `npx serval`. */
   readonly command: string;
@@ -28,50 +29,50 @@ stages:
     params:
       - data
     outs:
-      - data/raw
+      - ${rawDir}
   # Splits the images and scales them once.
   preprocess_data:
     cmd: ${command} prepare
     deps:
-      - data/raw
+      - ${rawDir}
     params:
       - data.dedupe
       - prepare
     outs:
-      - data/processed
+      - ${shardsDir}
   train_model:
     cmd: ${command} train
     deps:
-      - data/processed
+      - ${shardsDir}
     params:
       - train
       - model
     outs:
-      - artifacts/best
-      - artifacts/final
-      - artifacts/training
+      - ${trainedModelDir}
+      - ${finalModelDir}
+      - ${trainingDir}
   evaluate_model:
-    cmd: ${command} evaluate --model artifacts/best
+    cmd: ${command} evaluate --model ${trainedModelDir}
     deps:
-      - data/processed
-      - artifacts/best
+      - ${shardsDir}
+      - ${trainedModelDir}
     outs:
-      - artifacts/evaluation
+      - ${evaluationDir}
 
 metrics:
-  - artifacts/evaluation/metrics.json
+  - ${evaluationDir}/metrics.json
 
 plots:
   - Loss:
       x: epoch
       y:
-        artifacts/training/results.csv: [train_loss, val_loss]
+        ${trainingDir}/results.csv: [train_loss, val_loss]
   - Accuracy:
       x: epoch
       y:
-        artifacts/training/results.csv: [train_accuracy, val_accuracy]
-  - artifacts/evaluation/confusion-matrix.png
-  - artifacts/evaluation/reliability.png
+        ${trainingDir}/results.csv: [train_accuracy, val_accuracy]
+  - ${evaluationDir}/confusion-matrix.png
+  - ${evaluationDir}/reliability.png
 `;
 }
 

@@ -1,6 +1,7 @@
 import { join, posix } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../files.ts";
+import { paramsFile } from "../../paths.ts";
 import type { Stage } from "./stage.ts";
 import { isList, isYamlMap, parseYaml, type YamlMap, type YamlValue } from "./yaml-values.ts";
 import { workspaceReader } from "./workspace-files.ts";
@@ -156,7 +157,7 @@ export function lockedStageToYaml(entry: LockedStage): YamlMap {
   const items = (list: readonly LockedItem[]): YamlValue[] =>
     [...list].sort((a, b) => compareCodePoints(a.path, b.path)).map((item) => new Map(itemFields(item)));
   if (entry.deps.length > 0) map.set("deps", items(entry.deps));
-  const files = [...entry.params].sort(([a], [b]) => Number(b === "params.yaml") - Number(a === "params.yaml") || compareCodePoints(a, b));
+  const files = [...entry.params].sort(([a], [b]) => Number(b === paramsFile) - Number(a === paramsFile) || compareCodePoints(a, b));
   if (files.length > 0) {
     const sorted = files.map(([file, values]): [string, YamlMap] => [
       file,

@@ -1,10 +1,9 @@
 import { posix } from "node:path";
+import { paramsFile } from "../../paths.ts";
 import { resolveBelow } from "../../safe-path.ts";
 import type { FieldReader, Path } from "./field-reader.ts";
 import { hasExpression } from "./interpolate.ts";
 import { isYamlMap, parseDataText, parseYaml, sameValue, type ReadText, type YamlMap, type YamlValue } from "./yaml-values.ts";
-
-export const defaultParamsFile = "params.yaml";
 
 export interface VariablesPlace {
   readonly value: YamlValue | undefined;
@@ -29,9 +28,9 @@ export function readVariables(fields: FieldReader, read: ReadText, { value, path
     }
   };
   if (isTop) {
-    const text = read(posix.join(dir, defaultParamsFile));
+    const text = read(posix.join(dir, paramsFile));
     if (text !== undefined)
-      merge(fields.map(parseYaml(text, posix.join(dir, defaultParamsFile), "E_PARAMS").value ?? new Map(), []), defaultParamsFile, path);
+      merge(fields.map(parseYaml(text, posix.join(dir, paramsFile), "E_PARAMS").value ?? new Map(), []), paramsFile, path);
   }
   fields.list(value ?? [], path).forEach((item, i) => {
     const at: Path = [...path, i];
@@ -42,7 +41,7 @@ export function readVariables(fields: FieldReader, read: ReadText, { value, path
     const name = fields.string(item, at);
     if (hasExpression(name)) fields.fail(at, "`vars` itself cannot hold ${}");
     const [file = "", keys] = name.split(":");
-    if (isTop && posix.normalize(file) === defaultParamsFile && keys === undefined) return;
+    if (isTop && posix.normalize(file) === paramsFile && keys === undefined) return;
     const resolved = resolveBelow(dir, file);
     if (resolved.fault !== undefined) fields.fail(at, `${JSON.stringify(file)} ${resolved.fault}: expected a file below the repository`);
     const full = resolved.path;

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { join, posix } from "node:path";
 import { maxYamlBytes } from "../../config/yaml.ts";
 import { readTextFile } from "../../files.ts";
+import { defaultStateDir } from "../../paths.ts";
 import { loadDvcIgnore } from "./dvc-ignore.ts";
 import type { ReadText } from "./yaml-values.ts";
 import { git } from "./git.ts";
@@ -40,7 +41,7 @@ function walkForDataFiles(root: string, dir: string): string[] {
   const data = new Set(entries.flatMap(({ name }) => (name.endsWith(".dvc") ? [name.slice(0, -".dvc".length)] : [])));
   return entries.flatMap((entry) => {
     if (!entry.isDirectory()) return [at(entry.name)];
-    if (data.has(entry.name) || [".git", ".dvc", "node_modules", ".serval"].includes(entry.name)) return [];
+    if (data.has(entry.name) || [".git", ".dvc", "node_modules", defaultStateDir].includes(entry.name)) return [];
     return walkForDataFiles(root, at(entry.name));
   });
 }

@@ -1,3 +1,4 @@
+import { paramsFile } from "../../paths.ts";
 import { changedValues, flatten, type ValueChange } from "../dvc-files/params.ts";
 import type { Version } from "./versions.ts";
 import { isList, isYamlMap, toPlain, YamlFloat, type YamlMap, type YamlValue, parseDataText } from "../dvc-files/yaml-values.ts";
@@ -11,7 +12,7 @@ export function readParamFiles(version: Version): ValuesByFile {
     ...params,
     ...stages.flatMap((stage) => stage.params.map(({ path }) => path)),
   ]);
-  return readFiles(version, new Set(["params.yaml", ...named]));
+  return readFiles(version, new Set([paramsFile, ...named]));
 }
 
 /** The metrics files of a version. Files of other formats than JSON and YAML are left out. */

@@ -1,6 +1,6 @@
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { stateDirectory } from "../../config/env.ts";
-import { loadParams, paramsFile } from "../../config/params.ts";
+import { loadParams } from "../../config/params.ts";
 import { ingest, type IngestReport } from "../../data/ingest.ts";
 import type { LabelsFrom } from "../../data/layout/layout.ts";
 import { describeSource } from "../../data/sources/describe-source.ts";
@@ -10,6 +10,7 @@ import type { Source } from "../../data/sources/source.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { exists } from "../../model/replace-folder.ts";
 import { cacheFolders } from "../../pipeline/dvc-files/cache-folders.ts";
+import { paramsFile, rawDir } from "../../paths.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { silentReporter, type Progress, type UseCaseOptions } from "../reporter.ts";
 
@@ -31,9 +32,6 @@ export interface ImportOptions extends UseCaseOptions {
   /** Links in `cwd` that may be written through, now and later. */
   readonly followLink?: readonly string[] | undefined;
 }
-
-/** Where images go that are imported. */
-export const rawDir = "data/raw";
 
 /**
  * Brings labelled images into data/raw, and says before it begins how it understood the source. Files that are broken go to quarantine; the

@@ -4,6 +4,7 @@ import { loadParams, type Params } from "../../config/params.ts";
 import { prepareShards, type PrepareReport } from "../../data/prepare.ts";
 import type { ShardRecipe } from "../../data/shard-index.ts";
 import { describeRemedy } from "../../data/shard-plan.ts";
+import { rawDir, shardsDir } from "../../paths.ts";
 import { takeLocks } from "../../pipeline/run/path-locks.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { silentReporter, type Progress, type UseCaseOptions } from "../reporter.ts";
@@ -19,9 +20,6 @@ export interface PrepareDataOptions extends UseCaseOptions {
   /** Links in `cwd` that may be written through, now and later. */
   readonly followLink?: readonly string[] | undefined;
 }
-
-/** Where the shards go. */
-export const shardsDir = "data/processed";
 
 /** What the parameters say that the shards should be. */
 export function shardRecipe({ prepare, data }: Pick<Params, "data" | "prepare">): ShardRecipe {
@@ -42,7 +40,7 @@ export async function prepareData(options: PrepareDataOptions): Promise<PrepareR
   let progress: Progress | undefined;
   try {
     const report = await prepareShards({
-      rawDir: join(cwd, options.rawDir ?? "data/raw"),
+      rawDir: join(cwd, options.rawDir ?? rawDir),
       outDir,
       ...shardRecipe(params),
       force,

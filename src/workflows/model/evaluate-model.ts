@@ -18,12 +18,11 @@ import type { ImageLimits } from "../../image/check-image.ts";
 import { loadBundle, type Bundle } from "../../model/bundle.ts";
 import { provenanceFile } from "../../model/manifest.ts";
 import { exists } from "../../model/replace-folder.ts";
-import { trainedModelDir } from "../../model/resolve-model.ts";
+import { evaluationDir, shardsDir, trainedModelDir } from "../../paths.ts";
 import { startInference, type Inference } from "../../runtime/inference.ts";
 import { writeEvaluation, type EvaluationSubject } from "../../evaluate/evaluation-folder.ts";
 import { readResults } from "../../train/results.ts";
 import { argsFile } from "../../train/run-folder.ts";
-import { shardsDir } from "../data/prepare-data.ts";
 import { findModel } from "../find-model.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { silentReporter, type Progress, type UseCaseOptions } from "../reporter.ts";
@@ -67,8 +66,6 @@ export interface EvaluateReport {
   /** Reasons not to trust the figures yet. */
   readonly cautions: readonly Caution[];
 }
-
-export const evaluationDir: string = join("artifacts", "evaluation");
 
 /** Evaluates a model, writes the evaluation folder and, for the test split, the log of looks. */
 export async function evaluateModel(options: EvaluateModelOptions): Promise<EvaluateReport> {

@@ -6,6 +6,7 @@ import type { Shards } from "../../data/shards.ts";
 import { findCautions, type Caution } from "../../evaluate/cautions.ts";
 import { exportBundle, type ExportInput } from "../../export/export.ts";
 import { copyBundle, loadBundle, shortDigest } from "../../model/bundle.ts";
+import { finalModelDir, trainedModelDir } from "../../paths.ts";
 import { headNetwork } from "../../train/head/head-network.ts";
 import { writeConfusionChart } from "../../train/run-charts.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
@@ -48,7 +49,7 @@ export async function exportModels(work: TrainedWork): Promise<ExportedModels> {
   const shared = await sharedInput(work);
   let cautions: readonly Caution[] = [];
   const write = async (role: "best" | "final", chosen: number): Promise<ExportedModel> => {
-    const dir = join(cwd, "artifacts", role);
+    const dir = join(cwd, role === "best" ? trainedModelDir : finalModelDir);
     const epoch = { chosen, trained: outcome.epochs };
     const provenance = { ...shared.provenance, epoch: chosen };
     const { bundle, metrics } = await exportBundle({ ...shared, dir, weights: outcome[role], epoch, provenance });
@@ -94,7 +95,6 @@ async function sharedInput(work: TrainedWork): Promise<Omit<ExportInput, "dir" |
 
 /** A classifier on a backbone has one optimum: the last model is the best one. */
 async function copyBest(cwd: string, best: ExportedModel): Promise<ExportedModel> {
-  const dir = join("artifacts", "final");
-  await copyBundle(await loadBundle(join(cwd, best.dir)), join(cwd, dir));
-  return { ...best, dir };
+  await copyBundle(await loadBundle(join(cwd, best.dir)), join(cwd, finalModelDir));
+  return { ...best, dir: finalModelDir };
 }

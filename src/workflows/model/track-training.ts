@@ -7,6 +7,7 @@ import { toServalError } from "../../errors/serval-error.ts";
 import { loadBundle } from "../../model/bundle.ts";
 import { mlflowModelFiles } from "../../model/mlflow-model.ts";
 import { exists } from "../../model/replace-folder.ts";
+import { paramsFile, rawDir } from "../../paths.ts";
 import { readCommit } from "../../pipeline/dvc-files/git.ts";
 import type { DatasetInput, TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { sendKeptRuns } from "../../tracking/logging/kept-runs.ts";
@@ -61,7 +62,6 @@ const abandonWithinMs = 3_000;
 /** MLflow's column for the digest of a data set has 36 characters; a short form of 12 is what Serval shows elsewhere. */
 const mlflowDigestLength = 32;
 const runFilePattern = /^args\.yaml$|\.(csv|png|svg|jpg)$/;
-const paramsFile = "params.yaml";
 /** The interval of MLflow's own client. */
 const sampleEveryMs = 10_000;
 
@@ -205,7 +205,7 @@ function describeData(name: string, { dataVersion, width, height, labels, splits
     name,
     digest: dataVersion.slice(0, mlflowDigestLength),
     sourceType: "local",
-    source: JSON.stringify({ uri: "data/raw", data_version: dataVersion }),
+    source: JSON.stringify({ uri: rawDir, data_version: dataVersion }),
     schema: JSON.stringify({ mlflow_tensorspec: { features: JSON.stringify([images]), targets: null } }),
     profile: JSON.stringify({
       num_rows: counts.reduce((sum, [, count]) => sum + count, 0),

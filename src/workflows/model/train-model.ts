@@ -8,6 +8,7 @@ import { openShards, type Shards } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import type { Caution } from "../../evaluate/cautions.ts";
 import { readIfThere, writeFileAtomic } from "../../files.ts";
+import { finalModelDir, runsFolder, shardsDir, trainedModelDir, trainingDir } from "../../paths.ts";
 import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { checkHeadJob } from "../../train/head/train-head.ts";
 import { writeResultsChart } from "../../train/run-charts.ts";
@@ -15,7 +16,6 @@ import { readResults, resultsFile } from "../../train/results.ts";
 import { argsFile, createRun, findRun } from "../../train/run-folder.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
 import { checkConfig } from "../../train/train-plan.ts";
-import { shardsDir } from "../data/prepare-data.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { silentReporter, type Reporter, type UseCaseOptions } from "../reporter.ts";
 import { openTracking } from "../tracking-connection.ts";
@@ -65,7 +65,7 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
   const params = options.params ?? (await loadParams(cwd));
   const { mlflowTrackingUri, stateDir: usualStateDir } = loadSettings();
   const stateDir = options.stateDir ?? usualStateDir;
-  const written = ["artifacts/best", "artifacts/final", "artifacts/training", join(stateDir, "runs")];
+  const written = [trainedModelDir, finalModelDir, trainingDir, join(stateDir, runsFolder)];
   await guardFolders(cwd, options.followLink ?? [], written);
   const client = options.tracking === undefined ? await openTracking(cwd, { mlflowTrackingUri, stateDir }, reporter) : options.tracking;
   const shards = await openShards(join(cwd, shardsDir), { verify: ["train", "val"] });
@@ -81,7 +81,7 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
     const outcome = await train(work, { run, tracker, reporter, signal });
     await writeResultsChart(runDir, await readResults(runDir), params.train.select);
     // At a place that does not change with the run, for `dvc plots`.
-    await writeFileAtomic(join(cwd, "artifacts/training", resultsFile), await readFile(join(runDir, resultsFile)));
+    await writeFileAtomic(join(cwd, trainingDir, resultsFile), await readFile(join(runDir, resultsFile)));
     const { best, final, cautions } = await exportModels({ ...start, cwd, params, shards, runDir, outcome, notice, tracker });
     const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
     const tracking = (await tracker?.finish(outcome)) ?? null;

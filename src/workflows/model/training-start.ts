@@ -4,6 +4,7 @@ import { recipeOf, type ShardRecipe } from "../../data/shard-index.ts";
 import type { Shards } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { loadBundle } from "../../model/bundle.ts";
+import { shardsDir } from "../../paths.ts";
 import { readInitialWeights } from "../../train/initial-weights.ts";
 import type { InitialWeights } from "../../train/train-job.ts";
 import { shardRecipe } from "../data/prepare-data.ts";
@@ -37,5 +38,5 @@ export function warnOfOldShards(params: Params, shards: Shards, reporter: Report
   const keys = (Object.keys(made) as (keyof ShardRecipe)[]).filter((key) => JSON.stringify(wanted[key]) !== JSON.stringify(made[key]));
   if (keys.length === 0) return;
   const said = keys.map((key) => `${key} ${JSON.stringify(made[key])}, not ${JSON.stringify(wanted[key])}`).join("; ");
-  reporter.warn(`data/processed was prepared with other parameters than are given now: ${said}. \`serval prepare\` makes it again.`);
+  reporter.warn(`${shardsDir} was prepared with other parameters than are given now: ${said}. \`serval prepare\` makes it again.`);
 }

@@ -1,9 +1,9 @@
 import { join, resolve } from "node:path";
-import { loadParams, paramsFile } from "../../config/params.ts";
+import { loadParams } from "../../config/params.ts";
 import type { IngestReport } from "../../data/ingest.ts";
 import type { PrepareReport } from "../../data/prepare.ts";
 import { exists } from "../../model/replace-folder.ts";
-import { trainedModelDir } from "../../model/resolve-model.ts";
+import { paramsFile, trainedModelDir } from "../../paths.ts";
 import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { importData } from "../data/import-data.ts";
 import { prepareData } from "../data/prepare-data.ts";

@@ -1,7 +1,8 @@
 import { mkdir, readdir, writeFile } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
-import { paramsFile, parseParams } from "../../config/params.ts";
+import { parseParams } from "../../config/params.ts";
 import { renderParams } from "../../config/params-template.ts";
+import { paramsFile, quarantineDir, rawDir, shardsDir } from "../../paths.ts";
 import { renderDvcFiles } from "../../pipeline/dvc-files/initial-files.ts";
 
 /** Where images are put where there are none yet. */
@@ -127,8 +128,8 @@ const ignored = `node_modules/
 .serval/
 
 # Images and what is made of them; under version control as hashes in dvc.lock.
-/data/raw
-/data/processed
-/data/quarantine
+/${rawDir}
+/${shardsDir}
+/${quarantineDir}
 /artifacts
 `;

@@ -1,12 +1,12 @@
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { defaultStateDir, stateDirectory, trackingUri } from "../../config/env.ts";
+import { stateDirectory, trackingUri } from "../../config/env.ts";
 import { paramsHash, parseParams, type Params } from "../../config/params.ts";
 import { readManifest } from "../../data/manifest.ts";
+import { defaultStateDir, rawDir, trainedModelDir } from "../../paths.ts";
 import { percent } from "../../text.ts";
 import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { loadBundle } from "../../model/bundle.ts";
-import { trainedModelDir } from "../../model/resolve-model.ts";
 import { importData } from "../data/import-data.ts";
 import { prepareData } from "../data/prepare-data.ts";
 import { formatDuration } from "../format-duration.ts";
@@ -57,7 +57,7 @@ export async function makeSampleModel(options: SampleModelOptions): Promise<stri
   reporter.line(
     `Sample: ${Object.entries(imported.counts)
       .map(([label, count]) => `${count} drawings of a ${label}`)
-      .join(", ")} in ${join(sampleDir, "data/raw")}`,
+      .join(", ")} in ${join(sampleDir, rawDir)}`,
   );
   await prepareData({ cwd: dir, params, reporter, signal });
   if (await isTrained(dir, params)) {
@@ -77,6 +77,6 @@ export async function makeSampleModel(options: SampleModelOptions): Promise<stri
 
 async function isTrained(dir: string, params: Params): Promise<boolean> {
   const bundle = await loadBundle(join(dir, trainedModelDir)).catch(() => undefined);
-  const { dataVersion } = await readManifest(join(dir, "data/raw"));
+  const { dataVersion } = await readManifest(join(dir, rawDir));
   return bundle?.manifest.paramsHash === paramsHash(params) && bundle.manifest.dataVersion === dataVersion;
 }

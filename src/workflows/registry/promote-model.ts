@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { loadSettings, type Settings } from "../../config/settings.ts";
 import { openShards } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
+import { evaluationDir, shardsDir } from "../../paths.ts";
 import { compareModels, reasonAgainst, type Comparison } from "../../registry/compare.ts";
 import { fetchRegisteredModel } from "../../registry/fetch.ts";
 import { pairPredictions, readPredictions, type Prediction } from "../../registry/predictions.ts";
@@ -10,9 +11,8 @@ import { promote, readStanding, type Standing } from "../../registry/promote.ts"
 import { digestOf, findRegisteredModel, findVersion } from "../../registry/versions.ts";
 import type { RegistryClient } from "../../tracking/client/registry-client.ts";
 import type { ModelVersion } from "../../tracking/client/wire.ts";
-import { shardsDir } from "../data/prepare-data.ts";
 import { registryCacheDir } from "../find-model.ts";
-import { evaluateModel, evaluationDir } from "../model/evaluate-model.ts";
+import { evaluateModel } from "../model/evaluate-model.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
 import { connectTracking } from "../tracking-connection.ts";
 import { defaultModelName } from "./default-model-name.ts";

@@ -1,6 +1,6 @@
 import { relative } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
-import { trainedModelDir } from "../../model/resolve-model.ts";
+import { trainedModelDir } from "../../paths.ts";
 import { registerBundle } from "../../registry/register.ts";
 import { loadServedModel } from "../../serve/model/served-model.ts";
 import { findModel } from "../find-model.ts";

@@ -4,14 +4,13 @@ import { ServalError } from "../../errors/serval-error.ts";
 import { readIfThere } from "../../files.ts";
 import { copyBundle, loadBundle, type Bundle } from "../../model/bundle.ts";
 import { cardFile, modelNamePattern } from "../../model/manifest.ts";
-import { releasedModelsDir, trainedModelDir } from "../../model/resolve-model.ts";
+import { evaluationDir, releasedModelsDir, trainedModelDir } from "../../paths.ts";
 import { loadServedModel } from "../../serve/model/served-model.ts";
 import type { AnsweredPart, Metrics } from "../../evaluate/metrics.ts";
 import { addToCard, type CardAdditions } from "../../export/model-card.ts";
 import type { EvaluationSubject } from "../../evaluate/evaluation-folder.ts";
 import { findModel } from "../find-model.ts";
 import { guardFolders } from "../guard-folders.ts";
-import { evaluationDir } from "../model/evaluate-model.ts";
 import type { UseCaseOptions } from "../reporter.ts";
 
 export interface ReleasedModel {

@@ -3,10 +3,11 @@ import { join, relative, resolve, sep } from "node:path";
 import { stateDirectory } from "../../config/env.ts";
 import { paramsHash, parseParams } from "../../config/params.ts";
 import { readIfThere, sha256File } from "../../files.ts";
+import { paramsFile, releasedModelsDir } from "../../paths.ts";
 import { isSafePath } from "../../safe-path.ts";
 import { loadBundle, type Bundle } from "../../model/bundle.ts";
 import { provenanceFile } from "../../model/manifest.ts";
-import { releasedModels, releasedModelsDir } from "../../model/resolve-model.ts";
+import { releasedModels } from "../../model/resolve-model.ts";
 import type { OutputCache } from "../../pipeline/cache/output-cache.ts";
 import { git, readAtCommit } from "../../pipeline/dvc-files/git.ts";
 import { findRecorded, followUpstream, hashInside, type Recorded } from "../../pipeline/history/lineage.ts";
@@ -99,7 +100,7 @@ async function versionLink(recorded: Recorded | undefined, dataVersion: string, 
 
 async function paramsLink(root: string, recorded: Recorded | undefined, expected: string): Promise<Link> {
   const commit = recorded?.commit ?? null;
-  const text = commit === null ? await readIfThere(join(root, "params.yaml")) : await readAtCommit(root, commit, "params.yaml");
+  const text = commit === null ? await readIfThere(join(root, paramsFile)) : await readAtCommit(root, commit, paramsFile);
   const where = commit === null ? "params.yaml of the workspace" : `params.yaml of ${commit.slice(0, 12)}`;
   const hash = `parameters ${expected}`;
   if (text === undefined) return { link: "parameters", state: "unproved", text: `${hash}: there is no ${where}` };

@@ -147,6 +147,8 @@ describe("the ownership rules", () => {
     [`export const a = (): never => { throw Error("no"); };`, "data/x.ts:1: new Error: use ServalError with a code"],
     [`export const a = (): void => console.log("hello");`, "data/x.ts:1: console.log: commands print through Output, servers log"],
     [`start();`, "data/x.ts:1: work at import time: start();"],
+    [`export const a = join(cwd, "data/raw");`, 'data/x.ts:1: "data/raw" is a path of the working folder: paths.ts has its name'],
+    ["export const a = `params.yaml`;", 'data/x.ts:1: "params.yaml" is a path of the working folder: paths.ts has its name'],
     [`/** The best pictures of dogs. */`, "data/x.ts:1: src/ knows nothing about a dogs"],
   ])("turn red at %s", (text, breach) => {
     expect(breachesIn({ "data/x.ts": text })).toEqual([breach]);
@@ -171,7 +173,7 @@ describe("the ownership rules", () => {
     expect(breachesIn({ "data/readShards.ts": "" })).toEqual(["data/readShards.ts:1: readShards is not kebab-case"]);
     expect(breachesIn({ "extra/a.ts": "" })).toEqual(["extra/a.ts:1: the folder extra is not in the layer table"]);
     expect(breachesIn({ "loose.ts": "" })).toEqual([
-      "loose.ts:1: only index.ts, text.ts, files.ts, random.ts and safe-path.ts lie directly in src/",
+      "loose.ts:1: only index.ts, paths.ts, text.ts, files.ts, random.ts and safe-path.ts lie directly in src/",
     ]);
     expect(breachesIn({ "data/long.ts": "\n".repeat(401) })).toEqual([
       "data/long.ts:1: 401 lines: split it, or give a reason in longFiles",

@@ -1,4 +1,5 @@
 import { posix } from "node:path";
+import * as workingPaths from "../../../src/paths.ts";
 import { readFacts, type SourceFacts } from "./source-facts.ts";
 
 /** Which folder of src/ may import which others, `*` for all but cli; its own files it may always import, and the shared files as well. */
@@ -38,6 +39,9 @@ const packageOwners: Readonly<Record<string, readonly string[]>> = {
 /** Files over 400 lines, each with the reason why it is not split. */
 const longFiles: Readonly<Record<string, string>> = {};
 
+/** What lies where in a working folder. Words that mean other things as well, such as models, cannot be told from them. */
+const placesInFolder: ReadonlySet<string> = new Set(Object.values(workingPaths).filter((place) => /[./]/.test(place)));
+
 /** The parts of `process` that any file may use; the rest belongs to one file each. */
 const processOwners: Readonly<Record<string, string>> = {
   env: "config/env.ts",
@@ -50,7 +54,7 @@ const processOwners: Readonly<Record<string, string>> = {
 };
 
 /** Everyone may import these; a later one may import the ones before it. */
-const shared = ["text.ts", "errors/", "files.ts", "random.ts", "safe-path.ts"];
+const shared = ["paths.ts", "text.ts", "errors/", "files.ts", "random.ts", "safe-path.ts"];
 /** The drawn sample and the preset's address are the only places that know a subject. */
 const subjectPlaces = ["data/sources/sample.ts", "data/sources/drawing/", "data/sources/preset.ts"];
 
@@ -78,6 +82,8 @@ export function findBreaches(files: ReadonlyMap<string, string>): string[] {
     if (path !== "index.ts" && fact.ownCode.length === 0 && fact.imports.length > 0) report(1, "src/index.ts is the only barrel");
     if (path === "index.ts") for (const { text, line } of fact.ownCode) report(line, `index.ts only re-exports: ${text}`);
     checkName(path, report);
+    const written = path === "paths.ts" ? [] : fact.strings.filter((text) => placesInFolder.has(text));
+    for (const text of new Set(written)) report(1, `"${text}" is a path of the working folder: paths.ts has its name`);
     checkText(path, files.get(path) ?? "", report);
   }
   for (const cycle of findCycles(graph)) breaches.push(`${cycle[0]}:1: cycle ${cycle.join(" -> ")}`);

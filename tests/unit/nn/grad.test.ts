@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ServalError } from "../../../src/errors.ts";
+import { ServalError } from "../../../src/errors/serval-error.ts";
 import { differentiate } from "../../../src/nn/grad.ts";
 import { Graph } from "../../../src/nn/graph.ts";
 import type { Value } from "../../../src/nn/ops/op-spec.ts";

@@ -1,6 +1,7 @@
 import { Option } from "commander";
 import { splitNames, type Split } from "../../../data/split.ts";
-import { evaluateModel, evaluationDir } from "../../../workflows/model/evaluate-model.ts";
+import { evaluationDir } from "../../../paths.ts";
+import { evaluateModel } from "../../../workflows/model/evaluate-model.ts";
 import type { Configure } from "../../command.ts";
 import { describeEvaluation } from "../../describe/evaluation.ts";
 import { addFollowLinkFlag, type FollowLinkFlag } from "../../options/follow-link.ts";

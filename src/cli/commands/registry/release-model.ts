@@ -1,11 +1,8 @@
 import { join } from "node:path";
 import type { Command } from "commander";
+import { evaluationDir, trainedModelDir } from "../../../paths.ts";
 import type { CommandContext } from "../../command.ts";
 import { addFollowLinkFlag, type FollowLinkFlag } from "../../options/follow-link.ts";
-
-/** What `serval train` and `serval evaluate` write: their workflows have these names, and load too much for `--help`. */
-const trainedModelDir = join("artifacts", "best");
-const evaluationDir = join("artifacts", "evaluation");
 
 export function configureRegister(command: Command, context: CommandContext): void {
   command
