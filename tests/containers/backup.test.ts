@@ -12,6 +12,7 @@ import {
   report,
   root,
   run,
+  serviceImage,
   type Finished,
 } from "./engine.ts";
 
@@ -156,4 +157,28 @@ test("an archive that was cut off, or is none, is refused before anything change
   expect([code, output]).toEqual([1, expect.stringContaining("is damaged or no backup")]);
   expect((await script("restore.sh", join(root, "package.json"))).output).toContain("is damaged or no backup");
   expect(await script("restore.sh")).toMatchObject({ code: 2, output: expect.stringContaining("Usage:") as string });
+});
+
+test("a name of a tool's folder in a volume is told by the backup, refused by the restore, and taken with --any-name", async () => {
+  const models = ["--volume", `${project}_models:/models`, "--entrypoint", "sh", serviceImage, "-c"];
+  await docker("run", "--rm", "--user", "0", ...models, "mkdir /models/.git && echo kept > /models/.git/config");
+  const backup = await script("backup.sh", folder);
+  expect(backup.code, backup.output).toBe(0);
+  expect(backup.output).toContain('E_ARCHIVE_UNSAFE: The archive holds "files/models/.git"');
+  expect(backup.output).toContain("scripts/restore.sh will refuse it");
+  const archive = backup.stdout.split("\n").at(-1) ?? "";
+
+  await compose("rm", "--stop", "--force", "cats-dogs-classifier", "tracking");
+  await docker("run", "--rm", "--user", "0", ...models, "echo newer > /models/.git/config");
+  const read = async (): Promise<string> => await docker("run", "--rm", ...models, "cat /models/.git/config; ls -a /models");
+  const before = await read();
+  const refused = await script("restore.sh", "--replace", archive);
+  expect([refused.code, refused.output]).toEqual([
+    1,
+    expect.stringContaining('The archive holds "files/models/.git": that path holds ".git"'),
+  ]);
+  expect(await read()).toBe(before);
+  const restored = await script("restore.sh", "--replace", "--any-name", archive);
+  expect(restored.code, restored.output).toBe(0);
+  expect(await read()).toBe(before.replace("newer", "kept"));
 });
