@@ -71,6 +71,30 @@ describe("stray_top, relatives:", () => {
       { a: 8, b: 8 },
       ["set/train/x.jpg"],
     ],
+    [
+      "a few in a folder beside many",
+      [...numbered("set/other", 5), ...numbered("set/flowers/a", 30), ...numbered("set/flowers/b", 30)],
+      { a: 30, b: 30 },
+      numbered("set/other", 5),
+    ],
+    [
+      "in a folder that is called for what is not sorted",
+      [...numbered("unsorted", 6), ...numbered("flowers/a"), ...numbered("flowers/b")],
+      { a: 4, b: 4 },
+      numbered("unsorted", 6),
+    ],
+    [
+      "beside a train folder without a test folder",
+      [...numbered("train/a"), ...numbered("train/b"), ...numbered("extra1", 3)],
+      { a: 4, b: 4 },
+      numbered("extra1", 3),
+    ],
+    [
+      "in one of several batches",
+      ["batch1/x.jpg", ...numbered("batch1/a"), ...numbered("batch1/b"), ...numbered("batch2/a"), ...numbered("batch2/b")],
+      { a: 8, b: 8 },
+      ["batch1/x.jpg"],
+    ],
     ["a hidden one", ["set/.cover.jpg", "set/._cover.jpg", ...numbered("set/a"), ...numbered("set/b")], { a: 4, b: 4 }, []],
   ])("%s", async (_what, paths, counts, aside) => {
     await folder.pictures(...paths.map((path) => `in/${path}`));
@@ -100,6 +124,15 @@ describe("stray_top, relatives:", () => {
   ])("what is not a stray stays: %s", async (_what, paths, counts) => {
     await folder.pictures(...paths.map((path) => `in/${path}`));
     expect((await folder.import("in")).counts).toEqual(counts);
+  });
+
+  test("where it cannot be told, a remark names the folder that holds folders", async () => {
+    await folder.pictures(...numbered("in/flowers/daisy"), ...numbered("in/flowers/rose"), ...numbered("in/weeds", 6));
+    const { counts, report } = await folder.import("in");
+    expect(counts).toEqual({ flowers: 8, weeds: 6 });
+    expect(report!.remarks).toEqual([
+      'The folder "flowers/" was taken as one class, because "weeds/" beside it holds pictures and no folders. If its folders (daisy, rose) are the classes, import "flowers" itself.',
+    ]);
   });
 
   test("a stray that comes later changes no class, and one that was a stray gets its class when it is moved", async () => {

@@ -1,6 +1,6 @@
 import { splitNames, type Split } from "../split-names.ts";
 import { labelOf } from "./entry-names.ts";
-import { isBesideName, isPlainName, splitOf } from "./folder-names.ts";
+import { isBesideName, isPartName, isPlainName, splitOf } from "./folder-names.ts";
 import type { Folder } from "./folder-tree.ts";
 
 /** Subfolders by time are not classes: `rose/2023`, `rose/2024-05`. */
@@ -48,6 +48,7 @@ function descend(folder: Folder, above: Folder | undefined): Found {
   if (children.length === 1) return descend(children[0]!, folder);
   return (
     findSplits(folder, children) ??
+    findParts(children, folder) ??
     findWrapper(folder, children) ?? { parents: [{ folder, classes: children, split: undefined }], unlabelled: [] }
   );
 }
@@ -64,9 +65,11 @@ function findSplits(folder: Folder, children: readonly Folder[]): Found | undefi
   });
   const labelled = named.filter(({ found }) => found !== undefined);
   if (labelled.length === 0) return undefined;
-  const inSplits = named.reduce((sum, { child }) => sum + child.total, 0);
   const kinds = new Set(named.map(({ split }) => split)).size;
-  if (named.length < children.length && (kinds < 2 || inSplits < folder.total - folder.pictures - inSplits)) return undefined;
+  const others = children.filter(({ name }) => splitOf(name) === undefined);
+  // A class may be called `train`: beside others, one such folder has to stand out.
+  const strays = kinds >= 2 || (others.length === 1 && others[0]!.children.size === 0 && totalOf(others) < totalOf(children) / 2);
+  if (others.length > 0 && (!strays || totalOf(others) > totalOf(children) / 2)) return undefined;
   // The classes are those of the training split, or else of the largest: a test folder may hold `unknown/` or `images/` alone.
   const [first] = labelled.toSorted((a, b) => Number(b.split === "train") - Number(a.split === "train") || b.child.total - a.child.total);
   const known = new Set(labelsOf(first!.found!));
@@ -78,6 +81,21 @@ function findSplits(folder: Folder, children: readonly Folder[]): Found | undefi
       ...same.flatMap(({ found }) => found!.unlabelled),
     ],
   };
+}
+
+function totalOf(folders: readonly Folder[]): number {
+  return folders.reduce((sum, { total }) => sum + total, 0);
+}
+
+/** Numbered folders that each hold the same classes, as a set that came in pieces: `batch1/rose`, `batch2/rose`. */
+function findParts(children: readonly Folder[], folder: Folder): Found | undefined {
+  if (!children.every(({ name }) => isPartName(name))) return undefined;
+  const found = children.map((child) => descend(child, folder));
+  const labels = found.map((part) => new Set(labelsOf(part)));
+  const shared = [...labels[0]!].filter((label) => labels.every((own) => own.has(label)));
+  const areFlat = found.some(({ parents }) => parents.some(({ classes }) => children.some((child) => classes.includes(child))));
+  if (areFlat || shared.length < 2) return undefined;
+  return { parents: found.flatMap((part) => part.parents), unlabelled: found.flatMap((part) => part.unlabelled) };
 }
 
 function labelsOf({ parents }: Found): string[] {
@@ -93,6 +111,9 @@ function insideSplit(split: Folder): Found | undefined {
   return classes.every(({ name }) => splitOf(name) !== undefined || isPlainName(name)) ? undefined : found;
 }
 
+/** What is beside the one folder that holds all classes may have this share of its pictures, and fewer than its smallest class. */
+const strayShare = 0.1;
+
 /** The one folder that holds all classes, where what lies beside it is not called like a class or has too few pictures for one. */
 function findWrapper(folder: Folder, children: readonly Folder[]): Found | undefined {
   const wrappers = children.filter(({ name, children: inner }) => inner.size >= 2 && !isBesideName(name));
@@ -104,8 +125,19 @@ function findWrapper(folder: Folder, children: readonly Folder[]): Found | undef
   if (classes.includes(wrapper) || new Set(classes.map(({ name }) => labelOf(name))).size < 2) return undefined;
   if (classes.every(({ name }) => yearPattern.test(name))) return undefined;
   const grown = classes.filter(({ total }) => total >= fewestPictures).length;
+  const areFew = totalOf(others) < strayShare * wrapper.total && classes.every(({ total }) => total > totalOf(others));
   const areStrays = others.every(({ name, total }) => isBesideName(name) || (total < fewestPictures && grown >= 2));
-  return areStrays ? found : undefined;
+  return areFew || areStrays ? found : undefined;
+}
+
+/** Folders that were taken for one class although their subfolders may be classes: others beside them have none. */
+export function findDoubtful({ parents }: ClassLevel): { readonly folder: Folder; readonly beside: readonly Folder[] }[] {
+  return parents.flatMap(({ classes }) => {
+    const flat = classes.filter(({ children }) => children.size === 0);
+    const deep = classes.filter(({ children, pictures }) => children.size >= 2 && pictures === 0);
+    const named = deep.filter(({ children }) => ![...children.keys()].every((name) => yearPattern.test(name)));
+    return flat.length > 0 && named.length === 1 ? [{ folder: named[0]!, beside: flat }] : [];
+  });
 }
 
 function holdsSplits(folder: Folder): boolean {

@@ -41,11 +41,16 @@ export function isPlainName(folder: string): boolean {
 }
 
 const besideNames =
-  /^(?:docs?|documentation|readme|figures?|figs?|plots?|assets|screenshots?|thumbnails?|thumbs|previews?|covers?|masks?|segmentations?|annotations?|bbox(?:es)?|labels?|ground[\s_-]?truth|gt)$/;
+  /^(?:docs?|documentation|readme|figures?|figs?|plots?|assets|screenshots?|thumbnails?|thumbs|previews?|covers?|extras?|misc|unsorted|temp|tmp|backups?|bak|junk|trash|inbox|examples?|samples?|demo|masks?|segmentations?|annotations?|bbox(?:es)?|labels?|ground[\s_-]?truth|gt)$/;
 
 /** Whether a folder is called for what people put beside their classes: `docs`, `masks`, `screenshots`. */
 export function isBesideName(folder: string): boolean {
   return besideNames.test(folder.toLowerCase().trim());
+}
+
+/** Whether a folder is called for a piece of a set that came in pieces: `batch1`, `part_2`, `fold-3`. */
+export function isPartName(folder: string): boolean {
+  return /^(?:batch|part|fold|shard|chunk|piece|set|session|split|round|download|dump|archive|volume|vol)[\s._-]?\d+$/i.test(folder.trim());
 }
 
 const toolFolders =

@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import type { ClassLevel } from "./class-level.ts";
+import { findDoubtful, type ClassLevel } from "./class-level.ts";
 import { isPictureName, labelOf } from "./entry-names.ts";
 import { isToolFolder } from "./folder-names.ts";
 
@@ -14,7 +14,15 @@ export interface SeenNames {
 
 /** What an import passes over or joins and somebody might miss: names that become one class, hidden folders, empty class folders. */
 export function findRemarks(input: SeenNames, level: ClassLevel): string[] {
-  return [...joinedClasses(level), ...hiddenFolders(input.hidden ?? []), ...emptyClasses(input, level)];
+  return [...joinedClasses(level), ...hiddenFolders(input.hidden ?? []), ...emptyClasses(input, level), ...doubtfulClasses(level)];
+}
+
+function doubtfulClasses(level: ClassLevel): string[] {
+  return findDoubtful(level).map(({ folder, beside }) => {
+    const inner = [...folder.children.keys()].slice(0, 3).join(", ");
+    const path = folder.path.join("/");
+    return `The folder "${path}/" was taken as one class, because "${beside[0]!.path.join("/")}/" beside it holds pictures and no folders. If its folders (${inner}) are the classes, import "${path}" itself.`;
+  });
 }
 
 function joinedClasses(level: ClassLevel): string[] {
