@@ -226,11 +226,22 @@ function emptySource(source: Source, files: number, setAside: readonly SetAside[
   for (const { code, message } of setAside) counts.set(message, { code, count: (counts.get(message)?.count ?? 0) + 1 });
   const [most] = [...counts].sort(([, a], [, b]) => b.count - a.count);
   const unlabelled = setAside.filter(({ code }) => code === "E_LABEL_MISSING").length;
-  const hint = most === undefined || unlabelled * 2 >= files ? source.hint : `${most[1].count} of ${files}: ${most[0]}`;
+  const hint = most === undefined || unlabelled * 2 >= files ? folderHint(source, setAside) : `${most[1].count} of ${files}: ${most[0]}`;
   return new ServalError("E_SOURCE_EMPTY", `"${source.title}" holds ${files} files, none of them a readable picture in a class folder.`, {
     ...(hint !== undefined && { hint }),
     details: { setAside },
   });
+}
+
+const unreadExtension = /\.(heic|heif|avif|tiff?|bmp|jxl|jp2)$/i;
+
+/** For pictures in no class folder; their names may say that folders alone will not help. */
+function folderHint(source: Source, setAside: readonly SetAside[]): string | undefined {
+  const unread = setAside.filter(({ path }) => unreadExtension.test(path));
+  if (unread.length * 2 <= setAside.length) return source.hint;
+  const kind = unreadExtension.exec(unread[0]!.path)![1]!.toUpperCase();
+  const folders = "Then put the pictures of each class into a folder of its own: rose/1.jpg, tulip/1.jpg.";
+  return `${unread.length} of ${setAside.length} are called like ${kind}, which is not read: convert them to JPEG. ${source.hint ?? folders}`;
 }
 
 function lostClasses(labels: ReadonlyMap<string, number>, counts: Readonly<Record<string, number>>): string[] {

@@ -95,7 +95,15 @@ function formatError(bytes: Uint8Array): ServalError {
     return new ServalError("E_IMAGE_FORMAT", `The file is ${name}, which is not ${formatNames}. ${remedy}`, { details: { format: short } });
   }
   const start = Array.from(bytes.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  return new ServalError("E_IMAGE_FORMAT", `The file starts with the bytes ${start}, which is not ${formatNames}.`);
+  const text = plainStart(bytes);
+  const shown = text === undefined ? "" : ` (the text ${JSON.stringify(text)})`;
+  return new ServalError("E_IMAGE_FORMAT", `The file starts with the bytes ${start}${shown}, which is not ${formatNames}.`);
+}
+
+/** How a text of printable ASCII begins: an error of a server, a note. */
+function plainStart(bytes: Uint8Array): string | undefined {
+  const start = Buffer.from(bytes.subarray(0, 40)).toString("latin1");
+  return start.length >= 4 && /^[\t\r\n\x20-\x7e]+$/.test(start) ? start.trim() : undefined;
 }
 
 function checkHeader({ width, height, decodedBytes, frames }: ImageHeader, { maxPixels }: ImageLimits): void {

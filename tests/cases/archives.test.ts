@@ -268,6 +268,25 @@ describe("archives that cannot be read, relatives:", () => {
     expect(stderr).toContain('The class "cat" has no picture: all 2 of its files were set aside.');
     expect(report!.setAside[0]!.message).toContain("Convert it to JPEG");
   });
+
+  test("HEIC pictures alone, in a zip, with class folders or without", async () => {
+    const bytes = await readFile(archive("heic-only/cat/0.HEIC"));
+    await folder.zip("set.zip", [
+      { name: "a/1.heic", bytes },
+      { name: "b/2.HEIC", bytes },
+    ]);
+    const labelled = await folder.import("set.zip");
+    expect([labelled.code, labelled.stderr]).toEqual([3, expect.stringContaining("2 of 2: The file is a HEIC picture") as string]);
+    await folder.zip("flat.zip", [
+      { name: "IMG_1.HEIC", bytes },
+      { name: "IMG_2.HEIC", bytes },
+    ]);
+    const flat = await folder.import("flat.zip");
+    expect([flat.code, flat.stderr]).toEqual([
+      3,
+      expect.stringContaining("2 of 2 are called like HEIC, which is not read: convert them to JPEG.") as string,
+    ]);
+  });
 });
 
 describe("archives with something around them, relatives:", () => {

@@ -85,6 +85,6 @@ test("format-unnamed, relative: a real TIFF and AVIF of other kinds", async () =
 
 test("format-unnamed, relative: what is not on the list still shows its bytes", () => {
   expect(refusal(text("BM is how my note begins")).message).toBe(
-    "The file starts with the bytes 42 4d 20 69 73 20 68 6f, which is not JPEG, PNG, WebP or GIF.",
+    'The file starts with the bytes 42 4d 20 69 73 20 68 6f (the text "BM is how my note begins"), which is not JPEG, PNG, WebP or GIF.',
   );
 });

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { countLabels } from "../../src/data/ingest.ts";
 import { CaseFolder, caseInputs, numbered } from "../helpers/case-folder.ts";
+import { shadedPicture } from "../helpers/colour-repository.ts";
+import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
 
 let folder: CaseFolder;
 beforeEach(async () => {
@@ -288,5 +290,17 @@ describe("kaggle_mixed, relatives:", () => {
     expect(stderr).toContain(
       'There is one class only, "photos". To take the class from the file names (rose 3, tulip 3): --labels-from name.',
     );
+  });
+
+  test("evaluate --data takes the same flags, and says how it read the folder", async () => {
+    await writeTinyBundle(folder.path("models/colours"), { labels: ["blue", "red"] });
+    for (const [i, colour] of (["blue", "red", "red"] as const).entries())
+      await folder.put(`in/test/${colour}.${i}.png`, await shadedPicture(colour, i, "png"));
+    const argv = ["evaluate", "--model", "models/colours", "--data", "in", "--json"];
+    const refused = await folder.run(...argv);
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining("--labels-from name") as string]);
+    const { code, stdout, stderr } = await folder.run(...argv, "--labels-from", "name");
+    expect([code, JSON.parse(stdout)]).toMatchObject([0, { metrics: { count: 3 } }]);
+    expect(stderr).toContain('"in" is read as\n  classes from the file names: blue 1, red 2\n');
   });
 });

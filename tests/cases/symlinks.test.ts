@@ -2,6 +2,8 @@ import { link, lstat, mkdir, readlink, realpath, symlink, writeFile } from "node
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openFolder } from "../../src/data/sources/folder.ts";
 import { CaseFolder, numbered } from "../helpers/case-folder.ts";
+import { shadedPicture } from "../helpers/colour-repository.ts";
+import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
 
 let folder: CaseFolder;
 beforeEach(async () => {
@@ -18,6 +20,21 @@ test("symlinks: a folder whose files `serval add` made links into the cache is i
   expect(await readlink(folder.path("images/cat/0.jpg"))).toContain(".dvc/cache");
   const { code, counts, aside } = await folder.import("images");
   expect([code, counts, aside]).toEqual([0, { cat: 4, dog: 4 }, []]);
+});
+
+test("symlinks: evaluate --data reads the same folder", async () => {
+  await writeTinyBundle(folder.path("models/colours"), { labels: ["blue", "red"] });
+  for (const [i, colour] of (["blue", "red", "red"] as const).entries())
+    await folder.put(`images/${colour}/${i}.png`, await shadedPicture(colour, i, "png"));
+  await mkdir(folder.path(".git"));
+  await folder.put(".dvc/config", "[cache]\n    type = symlink\n");
+  expect((await folder.run("add", "images")).code).toBe(0);
+  await symlink("/dev/zero", folder.path("images/red/zero.png"));
+  const { code, stdout } = await folder.run("evaluate", "--model", "models/colours", "--data", "images", "--json");
+  expect([code, JSON.parse(stdout)]).toMatchObject([
+    0,
+    { metrics: { count: 3 }, skipped: [{ name: "red/zero.png", code: "E_PATH_LINK" }] },
+  ]);
 });
 
 describe("symlinks, relatives:", () => {

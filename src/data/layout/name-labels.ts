@@ -26,11 +26,11 @@ function withoutNumbers(text: string): string {
 const separator = /[\s._-]/;
 const digit = /\d/;
 
-/** What the classes would be if they came from the names: at most this many, and each with a few pictures. */
+/** So many classes at most are offered, with so many pictures each on average: names that all differ are no classes. */
 const mostClasses = 1000;
-const fewestEach = 2;
+const fewestEach = 1.5;
 
-/** Pictures by the class in their names, where nearly all names hold one and there are at least two; else undefined. */
+/** Pictures by the class in their names, where most names hold one and there are at least two; else undefined. */
 export function countNameLabels(names: readonly string[]): ReadonlyMap<string, number> | undefined {
   const counts = new Map<string, number>();
   for (const name of names) {
@@ -38,7 +38,6 @@ export function countNameLabels(names: readonly string[]): ReadonlyMap<string, n
     if (label !== "") counts.set(label, (counts.get(label) ?? 0) + 1);
   }
   const labelled = [...counts.values()].reduce((sum, count) => sum + count, 0);
-  const repeated = [...counts.values()].filter((count) => count >= fewestEach).length;
-  const fits = counts.size >= 2 && counts.size <= mostClasses && repeated === counts.size && labelled * 2 > names.length;
+  const fits = counts.size >= 2 && counts.size <= mostClasses && labelled >= fewestEach * counts.size && labelled * 2 > names.length;
   return fits ? counts : undefined;
 }

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join, relative, resolve } from "node:path";
 import { loadSettings } from "../../config/settings.ts";
 import { openShards } from "../../data/shards.ts";
+import type { LabelsFrom } from "../../data/layout/layout.ts";
 import { describeSource } from "../../data/sources/describe-source.ts";
 import { openSource } from "../../data/sources/open-source.ts";
 import { cacheFolders } from "../../pipeline/dvc-files/cache-folders.ts";
@@ -28,6 +29,10 @@ export interface EvaluateModelOptions extends UseCaseOptions {
   readonly model?: string | undefined;
   /** A folder or zip to evaluate instead of a split. */
   readonly data?: string | undefined;
+  /** Where the labels of `data` come from; default: folders. */
+  readonly labelsFrom?: LabelsFrom | undefined;
+  /** How names in a zip are written that are not UTF-8. */
+  readonly zipEncoding?: string | undefined;
   /** Default: test. */
   readonly split?: Split | undefined;
   /** Default: artifacts/evaluation. */
@@ -129,7 +134,7 @@ async function modelToEvaluate({ model, cwd, reporter, signal }: EvaluateModelOp
 }
 
 async function evaluate(
-  { cwd, data, limits = usualLimits(), reporter = silentReporter, signal }: EvaluateModelOptions,
+  { cwd, data, labelsFrom, zipEncoding, limits = usualLimits(), reporter = silentReporter, signal }: EvaluateModelOptions,
   split: Split,
   bundle: Bundle,
   inference: Inference,
@@ -146,7 +151,7 @@ async function evaluate(
   };
   try {
     if (data !== undefined) {
-      const source = await openSource(data, { cwd, signal, linkRoots: await cacheFolders(cwd, data) });
+      const source = await openSource(data, { cwd, signal, labelsFrom, zipEncoding, linkRoots: await cacheFolders(cwd, data) });
       for (const line of describeSource(source)) reporter.warn(line);
       try {
         return { evaluation: await evaluateSource({ ...common, source, limits }), data: { source: data } };

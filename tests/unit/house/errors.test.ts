@@ -6,15 +6,15 @@ import { expectedCodes } from "./expected-codes.ts";
 
 const tests = join(import.meta.dirname, "../..");
 /** The tests that every `npm test` and every run with coverage has: no servers or engines have to be installed for them. */
-const projects = ["unit", "hostile"];
+const folders = ["unit", "hostile", "cases"];
 
 test("every error code is provoked: a test of the unit or hostile suite expects it", () => {
   const found = new Set<string>();
-  for (const project of projects) {
-    for (const name of readdirSync(join(tests, project), { recursive: true, encoding: "utf8" })) {
+  for (const folder of folders) {
+    for (const name of readdirSync(join(tests, folder), { recursive: true, encoding: "utf8" })) {
       // The tests of the house read the tables; they provoke nothing.
       if (!name.endsWith(".test.ts") || name.startsWith("house")) continue;
-      const path = join(tests, project, name);
+      const path = join(tests, folder, name);
       for (const code of expectedCodes(path, readFileSync(path, "utf8"))) found.add(code);
     }
   }

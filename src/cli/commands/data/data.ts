@@ -1,7 +1,5 @@
 import { join } from "node:path";
-import { Option } from "commander";
 import { checkData } from "../../../data/check.ts";
-import type { LabelsFrom } from "../../../data/layout/layout.ts";
 import { presets } from "../../../data/sources/preset.ts";
 import { ServalError } from "../../../errors/serval-error.ts";
 import { importData, rawDir } from "../../../workflows/data/import-data.ts";
@@ -9,18 +7,17 @@ import { shardsDir } from "../../../workflows/data/prepare-data.ts";
 import type { Configure } from "../../command.ts";
 import { describeCheck, describeImport } from "../../describe/data.ts";
 import { addFollowLinkFlag, type FollowLinkFlag } from "../../options/follow-link.ts";
+import { addSourceFlags, type SourceFlags } from "../../options/source-flags.ts";
 
-interface ImportFlags extends FollowLinkFlag {
+interface ImportFlags extends FollowLinkFlag, SourceFlags {
   readonly preset?: string;
   readonly out: string;
   readonly dry?: boolean;
-  readonly labelsFrom: LabelsFrom;
-  readonly zipEncoding?: string;
   readonly json?: boolean;
 }
 
 export const configure: Configure = (command, context) => {
-  addFollowLinkFlag(command.command("import"))
+  addSourceFlags(addFollowLinkFlag(command.command("import")))
     .description("Bring in labelled images; broken files go to quarantine with a report.")
     .argument(
       "[SOURCE]",
@@ -29,10 +26,6 @@ export const configure: Configure = (command, context) => {
     .option("--preset <NAME>", `a public data set: ${Object.keys(presets).join(", ")}`)
     .option("--out <DIR>", "where the images go", rawDir)
     .option("--dry", "say what would change in the data, and write nothing")
-    .addOption(
-      new Option("--labels-from <WHERE>", "folder names, or file names as in rose.0.jpg").choices(["folder", "name"]).default("folder"),
-    )
-    .option("--zip-encoding <NAME>", "how names in a zip are written that are not UTF-8: gbk, shift_jis, big5, euc-kr, ...")
     .option("--json", "print the result as JSON")
     .action(async (given: string | undefined, options: ImportFlags) => {
       const { preset, out, followLink, labelsFrom, zipEncoding, dry } = options;
