@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import type { Command } from "commander";
 import { evaluationDir, trainedModelDir } from "../../../paths.ts";
 import type { CommandContext } from "../../command.ts";
