@@ -6,9 +6,9 @@ import { expectedCodes } from "./expected-codes.ts";
 
 const tests = join(import.meta.dirname, "../..");
 /** The tests that every `npm test` and every run with coverage has: no servers or engines have to be installed for them. */
-const folders = ["unit", "hostile", "cases"];
+const folders = ["unit", "cases", "e2e", "hostile"];
 
-test("every error code is provoked: a test of the unit or hostile suite expects it", () => {
+test("every error code is provoked: a test that needs nothing but Node expects it", () => {
   const found = new Set<string>();
   for (const folder of folders) {
     for (const name of readdirSync(join(tests, folder), { recursive: true, encoding: "utf8" })) {
