@@ -5,7 +5,7 @@ import type { Shards } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { writeFileAtomic } from "../../files.ts";
 import type { Engine } from "../../runtime/engine.ts";
-import { computeMetrics } from "../../evaluate/metrics.ts";
+import { computeMetrics, type Metrics } from "../../evaluate/metrics.ts";
 import { openResults, type EpochResult } from "../results.ts";
 import { softenedProbabilities } from "../../evaluate/temperature.ts";
 import type { TrainConfig, TrainOutcome } from "../train-job.ts";
@@ -121,19 +121,7 @@ export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks):
   const [own, held] = [metricsOf(train, truth), metricsOf(val, shards.splits.val.classIndex)];
   const seconds = (performance.now() - startedAt) / 1000;
   const imagesPerSecond = (train.rows + val.rows) / Math.max((featuresAt - startedAt) / 1000, 1e-9);
-  const result: EpochResult = {
-    epoch: 1,
-    timeSeconds: seconds,
-    imagesPerSecond,
-    learningRate: 0,
-    trainLoss: own.loss,
-    trainAccuracy: own.accuracy,
-    valLoss: held.loss,
-    valAccuracy: held.accuracy,
-    valPrecision: held.macroPrecision,
-    valRecall: held.macroRecall,
-    valF1: held.macroF1,
-  };
+  const result = resultOf({ own, held, seconds, imagesPerSecond });
   await (await openResults(runDir)).append(result);
   await writeFileAtomic(join(runDir, penaltiesFile), `${JSON.stringify({ chosen: head.penalty, tried: head.tried }, null, 2)}\n`);
   hooks.onEvent({ type: "result", result, head });
@@ -150,5 +138,32 @@ export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks):
     lowering: "portable",
     blockSize: 0,
     threads,
+  };
+}
+
+/** Fitting has no epochs: the only row of results.csv. */
+function resultOf({
+  own,
+  held,
+  seconds,
+  imagesPerSecond,
+}: {
+  own: Metrics;
+  held: Metrics;
+  seconds: number;
+  imagesPerSecond: number;
+}): EpochResult {
+  return {
+    epoch: 1,
+    timeSeconds: seconds,
+    imagesPerSecond,
+    learningRate: 0,
+    trainLoss: own.loss,
+    trainAccuracy: own.accuracy,
+    valLoss: held.loss,
+    valAccuracy: held.accuracy,
+    valPrecision: held.macroPrecision,
+    valRecall: held.macroRecall,
+    valF1: held.macroF1,
   };
 }

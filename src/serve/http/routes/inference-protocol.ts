@@ -55,12 +55,6 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
       done();
     });
 
-    const find = ({ model, version }: ModelParams): ServedModel => {
-      const { current } = slot;
-      if (model === current.name && (version === undefined || version === current.version)) return current;
-      const wanted = version === undefined ? model : `${model} ${version}`;
-      throw new ServalError("E_MODEL_UNKNOWN", `${wanted.slice(0, 200)} is not served; ${current.name} ${current.version} is.`);
-    };
     const ready = (): boolean => slot.current.answering && !draining();
 
     scope.get(
@@ -99,13 +93,13 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
       scope.get<{ Params: ModelParams }>(
         base,
         { schema: { tags, summary: "Inputs and outputs of the model", params, response: withErrors({ 200: Metadata }) } },
-        ({ params }) => describeModel(find(params)),
+        ({ params }) => describeModel(find(slot, params)),
       );
       scope.get<{ Params: ModelParams }>(
         `${base}/ready`,
         { schema: { tags, summary: "Whether the model can answer", params, response: withErrors({ 200: Ready, 503: Ready }) } },
         async ({ params }, reply) => {
-          find(params);
+          find(slot, params);
           return await reply.code(ready() ? 200 : 503).send({ ready: ready() });
         },
       );
@@ -116,10 +110,17 @@ export async function registerInferenceProtocol(app: ServeApp, context: ServeCon
           onRequest: admit(context),
           schema: { tags, summary: "Run the model on pixels", params, response: withErrors({ 200: InferReply }) },
         },
-        async (request, reply) => await infer(find(request.params), request, context, tensors, reply),
+        async (request, reply) => await infer(find(slot, request.params), request, context, tensors, reply),
       );
     }
   });
+}
+
+/** The model of an address, which must be the one that answers. */
+function find({ current }: ServeContext["slot"], { model, version }: ModelParams): ServedModel {
+  if (model === current.name && (version === undefined || version === current.version)) return current;
+  const wanted = version === undefined ? model : `${model} ${version}`;
+  throw new ServalError("E_MODEL_UNKNOWN", `${wanted.slice(0, 200)} is not served; ${current.name} ${current.version} is.`);
 }
 
 function describeModel({ name, version, inputSize, bundle, featureShape }: ServedModel): Static<typeof Metadata> {
