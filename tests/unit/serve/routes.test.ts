@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createServiceMetrics } from "../../../src/monitor/metrics.ts";
 import { renderHomePage } from "../../../src/serve/home-page/home-page.ts";
 import { getJson, predictForm, startTestService, type TestService } from "../../helpers/service.ts";
 import { colourPicture } from "../../helpers/tiny-bundle.ts";
@@ -160,6 +161,23 @@ describe("GET /metrics", () => {
       "serval_predictions_total counter",
       "serval_queue_depth gauge",
     ]);
+  });
+
+  it("is what docs/service.md lists, with the labels of each", async () => {
+    const metrics = createServiceMetrics(() => 0);
+    metrics.countRequest({ route: "/", method: "GET", status: 200, seconds: 1 });
+    metrics.countError("E_REQUEST");
+    metrics.setModel({ name: "colours", version: "1", labels: ["red"] });
+    const text = await metrics.render();
+    const names = new Map([...text.matchAll(/^# TYPE (serval_\w+) /gm)].map(([, name = ""]) => [name, new Set<string>()]));
+    for (const [, name = "", labels = ""] of text.matchAll(/^(serval_\w+?)(?:_bucket|_sum|_count)?\{(.*)\} /gm)) {
+      for (const [, label = ""] of labels.matchAll(/(\w+)="/g)) if (label !== "le") names.get(name)?.add(label);
+    }
+    const page = await readFile(join(import.meta.dirname, "../../../docs/service.md"), "utf8");
+    const listed = new Map(
+      [...page.matchAll(/^\| `(serval_\w+)(?:\{(.*?)\})?` \|/gm)].map(([, name = "", labels]) => [name, new Set(labels?.split(", "))]),
+    );
+    expect(listed).toEqual(names);
   });
 
   it("has each label and phase at 0 before the first prediction, which Prometheus would not see as an increase otherwise", async () => {
