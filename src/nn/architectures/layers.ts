@@ -123,7 +123,7 @@ function pooled(graph: Graph, x: Value, { after }: ConvNorm): Value {
 }
 
 /** A normalisation with fixed statistics, as what it does to a channel: slope * x + bias, [C] each. Throws E_WEIGHTS. */
-export function normAsAffine(
+function normAsAffine(
   weights: Weights,
   norm: string,
   channels: number,
