@@ -17,7 +17,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   tracking: ["charts", "http", "threads"],
   backbones: ["model", "nn", "onnx", "http"],
   evaluate: ["model", "image", "runtime", "data", "charts"],
-  train: ["evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts", "threads"],
+  train: ["config/params-schema", "evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts", "threads"],
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image"],
   registry: ["tracking/client", "model"],
   monitor: ["image", "threads"],
