@@ -9,7 +9,6 @@ export const exceptions: Exceptions = {
   longFunctions: {
     "src/serve/http/routes/inference-protocol.ts registerInferenceProtocol": routes,
     "src/serve/service.ts startService": "the order in which a service starts and stops",
-    "src/train/head/train-head.ts trainHead": "the phases of a training, one after the other",
   },
   blindReads: {},
 };
