@@ -62,7 +62,7 @@ test("the program of docs/api.md imports, trains, evaluates and serves through t
 
 test("its training is logged to the embedded store, and its look at the test split is recorded, as by the verbs", async () => {
   expect(report.tracking).toMatchObject({ delivered: true, server: join(".serval", "tracking") });
-  expect(await readFile(join(dir, "docs/accuracy.md"), "utf8")).toContain(report.best.version);
+  expect(await readFile(join(dir, ".serval/accuracy.md"), "utf8")).toContain(report.best.version);
 });
 
 test("`serval train` in the same folder gives the same model, as another run", async () => {
