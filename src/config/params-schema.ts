@@ -6,7 +6,7 @@ import type { SchemaNode } from "./describe-schema.ts";
  */
 const schema = {
   type: "object",
-  description: "params.yaml",
+  description: "The parameters of an experiment.",
   properties: {
     data: {
       type: "object",
