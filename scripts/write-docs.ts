@@ -130,7 +130,7 @@ What an experiment needs stands in \`params.yaml\`, under version control; what 
 with all keys and their meaning. \`--set KEY=VALUE\` replaces one value for one run: \`serval train --set train.epochs=3\`. An
 unknown key or a value out of range is the error [\`E_PARAMS\`](errors.md#E_PARAMS).
 
-${Object.entries((paramsSchema as SchemaNode).properties ?? {})
+${Object.entries(paramsSchema.properties ?? {})
   .map(([key, node]) => `### ${key}\n\n${node.description}\n\n${paramsTable(node, `${key}.`)}`)
   .join("\n")}
 ## Environment

@@ -140,7 +140,7 @@ function findProblems(value: unknown): Problem[] {
 }
 
 function suggest(path: string): string {
-  const near = nearestKey(path, [...paramPaths(), ...Object.keys((paramsSchema as SchemaNode).properties ?? {})]);
+  const near = nearestKey(path, [...paramPaths(), ...Object.keys(paramsSchema.properties ?? {})]);
   return near === undefined ? "" : ` Did you mean ${near}?`;
 }
 

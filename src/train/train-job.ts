@@ -1,56 +1,8 @@
-import type { EpochSelection } from "../evaluate/best-epoch.ts";
+import type { Params } from "../config/params-schema.ts";
 import type { EpochResult } from "./results.ts";
 
-/** How to train: the `train` section of params.yaml. */
-export interface TrainConfig {
-  readonly architecture: string;
-  readonly channels: readonly number[];
-  /** Residual blocks a stage, for networks that have stages. */
-  readonly blocks: number;
-  /** The model that the weights begin with, as the user names it; "" begins with random ones. What counts is `TrainJob.init`. */
-  readonly init: string;
-  /** First epochs in which only the head learns; without an initial model there are none. */
-  readonly freezeEpochs: number;
-  /** Side in pixels of the square cut from the centre of a prepared picture: what validation and the service see. */
-  readonly cropSize: number;
-  /** Sides in pixels of training pictures, each for an equal share of the epochs; one above cropSize counts as cropSize. */
-  readonly sizes: readonly number[];
-  readonly epochs: number;
-  readonly batchSize: number;
-  readonly optimizer: "sgd" | "adamw";
-  readonly learningRate: number;
-  readonly momentum: number;
-  readonly weightDecay: number;
-  readonly labelSmoothing: number;
-  readonly warmupEpochs: number;
-  readonly dropout: number;
-  readonly flip: boolean;
-  /** Smallest share of a picture's area that a random crop keeps; at 1 only its shape is random. */
-  readonly cropScale: number;
-  /** Largest change of brightness, contrast and saturation, as a share. */
-  readonly colorJitter: number;
-  /** Probability that a picture is out of focus. */
-  readonly blur: number;
-  /** Probability that a picture is noisy. */
-  readonly noise: number;
-  /** Probability that a rectangle is blotted out. */
-  readonly erasing: number;
-  /** Alpha of mixup and of cutmix; 0 is off. */
-  readonly mixup: number;
-  readonly cutmix: number;
-  /** Share of the batches that mixup or cutmix, whichever is drawn, works on. */
-  readonly mixProbability: number;
-  /** Decay a step of the moving average of the weights that is validated and exported; 0 takes the weights themselves. */
-  readonly emaDecay: number;
-  /** What makes an epoch the best one. Default: accuracy. */
-  readonly select?: EpochSelection;
-  /** Epochs without a better validation result before training stops; 0 never stops. */
-  readonly patience: number;
-  readonly seed: number;
-  /** 0 uses all cores. */
-  readonly threads: number;
-  readonly lowering: "auto" | "blocked" | "portable";
-}
+/** How to train a network: the `train` section of params.yaml, without what a backbone is. What its values mean is in the schema. */
+export type TrainConfig = Omit<Params["train"], "backbone" | "strategy">;
 
 /** Weights of another model that a training begins with. */
 export interface InitialWeights {

@@ -72,56 +72,29 @@ export function checkHeadJob({ config, backbone, shards }: Pick<HeadJob, "config
 
 /** Fits a classifier on the features of a backbone that stays as it is. The same job gives the same weights. */
 export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks): Promise<TrainOutcome> {
-  const { config, backbone, shards, runDir, cacheDir } = job;
+  const { config, backbone, shards, runDir } = job;
   checkHeadJob(job);
   const startedAt = performance.now();
   const threads = config.threads > 0 ? config.threads : availableParallelism();
-  const stopIfAsked = (): void => {
-    if (hooks.shouldStop())
-      throw new ServalError(
-        "E_INTERRUPTED",
-        "Training stopped. The features computed so far are kept: the same command continues from there.",
-      );
-  };
-  const featuresOf = async (split: "train" | "val"): Promise<Features> =>
-    await loadFeatures({
-      engine,
-      backbone,
-      shards,
-      split,
-      side: config.cropSize,
-      threads,
-      cacheDir,
-      onProgress: (rows, count) => {
-        stopIfAsked();
-        hooks.onEvent({ type: "features", split, rows, count });
-      },
-    });
-  const embed = (features: Features): Features => (backbone.network.nonNegative ? rootOf(features) : features);
-  const train = embed(await featuresOf("train"));
-  const val = embed(await featuresOf("val"));
-  const featuresAt = performance.now();
-  const classes = shards.labels.length;
-  const truth = shards.splits.train.classIndex;
+  const train = await featuresOf("train", engine, job, hooks, threads);
+  const val = await featuresOf("val", engine, job, hooks, threads);
+  const featureSeconds = (performance.now() - startedAt) / 1000;
   const head = await fitHead({
     engine,
     features: train,
-    truth,
-    classes,
+    truth: shards.splits.train.classIndex,
+    classes: shards.labels.length,
     seed: config.seed,
     threads,
     onProgress: (share, note) => {
-      stopIfAsked();
+      stopIfAsked(hooks);
       hooks.onEvent({ type: "fit", share, note });
     },
   });
-  const classifier = { weight: Float64Array.from(head.weight), bias: Float64Array.from(head.bias) };
-  const metricsOf = (features: typeof train, labels: Uint16Array) =>
-    computeMetrics(shards.labels, labels, softenedProbabilities(classify(features, classifier), classes, 1));
-  const [own, held] = [metricsOf(train, truth), metricsOf(val, shards.splits.val.classIndex)];
+  const measured = measureHead(shards, head, { train, val });
   const seconds = (performance.now() - startedAt) / 1000;
-  const imagesPerSecond = (train.rows + val.rows) / Math.max((featuresAt - startedAt) / 1000, 1e-9);
-  const result = resultOf({ own, held, seconds, imagesPerSecond });
+  const imagesPerSecond = (train.rows + val.rows) / Math.max(featureSeconds, 1e-9);
+  const result: EpochResult = { epoch: 1, timeSeconds: seconds, imagesPerSecond, learningRate: 0, ...measured };
   await (await openResults(runDir)).append(result);
   await writeFileAtomic(join(runDir, penaltiesFile), `${JSON.stringify({ chosen: head.penalty, tried: head.tried }, null, 2)}\n`);
   hooks.onEvent({ type: "result", result, head });
@@ -141,23 +114,47 @@ export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks):
   };
 }
 
-/** Fitting has no epochs: the only row of results.csv. */
-function resultOf({
-  own,
-  held,
-  seconds,
-  imagesPerSecond,
-}: {
-  own: Metrics;
-  held: Metrics;
-  seconds: number;
-  imagesPerSecond: number;
-}): EpochResult {
+function stopIfAsked({ shouldStop }: HeadHooks): void {
+  if (!shouldStop()) return;
+  throw new ServalError("E_INTERRUPTED", "Training stopped. The features computed so far are kept: the same command continues from there.");
+}
+
+/** The features of a split as the classifier takes them, from the cache or computed. */
+async function featuresOf(
+  split: "train" | "val",
+  engine: Engine,
+  { config, backbone, shards, cacheDir }: HeadJob,
+  hooks: HeadHooks,
+  threads: number,
+): Promise<Features> {
+  const features = await loadFeatures({
+    engine,
+    backbone,
+    shards,
+    split,
+    side: config.cropSize,
+    threads,
+    cacheDir,
+    onProgress: (rows, count) => {
+      stopIfAsked(hooks);
+      hooks.onEvent({ type: "features", split, rows, count });
+    },
+  });
+  return backbone.network.nonNegative ? rootOf(features) : features;
+}
+
+/** How a classifier does on both splits. */
+function measureHead(
+  { labels, splits }: Shards,
+  head: FittedHead,
+  features: Readonly<Record<"train" | "val", Features>>,
+): Omit<EpochResult, "epoch" | "timeSeconds" | "imagesPerSecond" | "learningRate"> {
+  const classifier = { weight: Float64Array.from(head.weight), bias: Float64Array.from(head.bias) };
+  const [own, held] = (["train", "val"] as const).map((split) => {
+    const probabilities = softenedProbabilities(classify(features[split], classifier), labels.length, 1);
+    return computeMetrics(labels, splits[split].classIndex, probabilities);
+  }) as [Metrics, Metrics];
   return {
-    epoch: 1,
-    timeSeconds: seconds,
-    imagesPerSecond,
-    learningRate: 0,
     trainLoss: own.loss,
     trainAccuracy: own.accuracy,
     valLoss: held.loss,

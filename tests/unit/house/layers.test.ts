@@ -175,6 +175,9 @@ describe("the ownership rules", () => {
     expect(breachesIn({ "loose.ts": "" })).toEqual([
       "loose.ts:1: only index.ts, paths.ts, text.ts, files.ts, random.ts and safe-path.ts lie directly in src/",
     ]);
+    expect(breachesIn({ "cli/commands/long.ts": "\n".repeat(81) })).toEqual([
+      "cli/commands/long.ts:1: 81 lines: a verb is options, one call of a workflow and printing, in at most 80",
+    ]);
     expect(breachesIn({ "data/long.ts": "\n".repeat(401) })).toEqual([
       "data/long.ts:1: 401 lines: split it, or give a reason in longFiles",
     ]);
