@@ -175,6 +175,28 @@ test("a deploy that was killed while both versions serve is undone and done by r
   expect(seen.failed).toEqual({});
 });
 
+test.each([
+  ["start", ["v1", "v2"], "was started beside it and gets no requests"],
+  ["admit", ["v1", "v2"], "Requests go to "],
+  ["retire", ["v1"], "serves, and was not found good yet"],
+])(
+  "a deploy that is stopped by SIGTERM after %s ends within two seconds, says what serves, and loses no request",
+  async (step, running, text) => {
+    const { v1 } = lab.versions;
+    const [stopped, seen] = await loaded(async () => {
+      const ended = await lab.deployStopped(step, v1, "--no-pull", "--watch", "3");
+      expect((await lab.serving()).sort()).toEqual(running);
+      const undone = await lab.deploy("--undo");
+      expect([undone.code, await lab.serving()], undone.output).toEqual([0, ["v2"]]);
+      return ended;
+    });
+    report(`stopped after "${step}": ${stopped.seconds.toFixed(1)} s`);
+    expect([stopped.code, stopped.stderr]).toEqual([130, expect.stringContaining(text)]);
+    expect(stopped.seconds).toBeLessThan(2);
+    expect(seen.failed).toEqual({});
+  },
+);
+
 test("a deploy of another model in the same image that was killed when only the new one ran is undone by --undo", async () => {
   const { v2 } = lab.versions;
   const model = "models/cats-dogs";

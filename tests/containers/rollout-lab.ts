@@ -44,11 +44,20 @@ export interface RolloutLab {
   readonly deploy: (...args: readonly string[]) => Promise<Deployed>;
   /** Starts it, and kills it `afterMs` after the step of that name is reported. */
   readonly deployKilled: (step: string, afterMs: number, ...args: readonly string[]) => Promise<void>;
+  /** Starts it, and sends SIGTERM after the step of that name is reported. */
+  readonly deployStopped: (step: string, ...args: readonly string[]) => Promise<Stopped>;
   /** Which version's containers run; empty for none. */
   readonly serving: () => Promise<string[]>;
   readonly load: () => Promise<SteadyLoad>;
   readonly compose: (...args: readonly string[]) => Promise<Finished>;
   readonly close: () => Promise<void>;
+}
+
+export interface Stopped {
+  readonly code: number | null;
+  readonly stderr: string;
+  /** From the signal to the end. */
+  readonly seconds: number;
 }
 
 export interface Deployed extends Finished {
@@ -92,6 +101,21 @@ export async function openRolloutLab({ project, port, base }: LabOptions): Promi
       await new Promise((resolve) => setTimeout(resolve, afterMs));
       child.kill("SIGKILL");
       await ended;
+    },
+    async deployStopped(step, ...args) {
+      const child = spawn(process.execPath, [...command, ...args], {
+        cwd: root,
+        env: { ...process.env, ...env },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      let stderr = "";
+      child.stderr.setEncoding("utf8").on("data", (chunk: string) => (stderr += chunk));
+      const ended = once(child, "close") as Promise<[number | null]>;
+      await Promise.race([stepOf(child, step), ended]);
+      const startedAt = performance.now();
+      child.kill("SIGTERM");
+      const [code] = await ended;
+      return { code, stderr, seconds: (performance.now() - startedAt) / 1000 };
     },
     async serving() {
       const ids = await docker(

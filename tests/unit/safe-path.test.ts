@@ -85,6 +85,24 @@ describe("a path that is accepted", () => {
   });
 });
 
+test("with any name allowed, a path still resolves to a place below any folder of Linux, and what was accepted is", () => {
+  fc.assert(
+    fc.property(path, (text) => {
+      const fault = findPathFault(text, { anyName: true });
+      if (isSafePath(text)) expect(fault).toBeUndefined();
+      if (fault !== undefined) return;
+      expect(posix.resolve("/srv/folder", text).startsWith("/srv/folder/")).toBe(true);
+      expect(posix.normalize(text)).toBe(text);
+      expect(text).not.toContain("\0");
+    }),
+    runs,
+  );
+  expect([".git/hooks", "aux.json", "a\\b", "a\u001bb", "..."].map((text) => findPathFault(text, { anyName: true }))).toEqual(
+    Array.from({ length: 5 }),
+  );
+  expect(["..", "a/../b", "/a", "a//b", ""].filter((text) => findPathFault(text, { anyName: true }) === undefined)).toEqual([]);
+});
+
 test("whatever is resolved is safe, the root itself, or refused", () => {
   fc.assert(
     fc.property(fc.constantFrom("", ".", "sub", "a/b"), path, (dir, text) => {

@@ -8,6 +8,7 @@ import { parseCounters, type Counters } from "../counters.ts";
 import { createEngine, type Engine, type EngineOptions } from "../engine.ts";
 import { pullImage } from "../pull-image.ts";
 import { imageIdOf, originOf, tagsOf } from "./engine-images.ts";
+import { giveNameBack, lendName } from "./lent-name.ts";
 import { readProxied } from "./proxy-status.ts";
 import { waitUntilReady } from "../checks/readiness.ts";
 import { createMarks, longestModel, type Marks } from "./release-marks.ts";
@@ -73,6 +74,7 @@ class ComposeTarget implements Target {
   async recover(): Promise<Standing> {
     const survey = await this.#survey();
     const repaired = describeRemains(survey);
+    await giveNameBack(this.#engine, this.#marks, this.#project.image);
     for (const { id } of survey.unfinished) await this.#remove(id);
     const good = await this.#keepServing(survey, repaired);
     for (const container of [...survey.unproven, ...survey.replaced].filter(({ id }) => id !== good?.id)) {
@@ -252,16 +254,12 @@ class ComposeTarget implements Target {
   async #create(release: Release): Promise<string> {
     const { image, service, compose } = this.#project;
     const before = await listContainers(this.#engine, this.#project);
-    const tagged = await imageIdOf(this.#engine, image);
     // Under the name that the file has, so that compose takes the container for its own, with nothing to change, later on.
-    await this.#engine.docker(["tag", release.imageId, image]);
-    try {
+    await lendName(this.#engine, this.#marks, image, release.imageId, async () => {
       const scale = `${service}=${before.length + 1}`;
       const args = ["up", "--no-start", "--no-build", "--no-deps", "--no-recreate", "--scale", scale, service];
       await compose(args, { env: { SERVAL_MODEL: release.model } });
-    } finally {
-      if (tagged !== null) await this.#engine.docker(["tag", tagged, image]);
-    }
+    });
     const made = (await listContainers(this.#engine, this.#project)).filter(({ id }) => before.every((old) => old.id !== id));
     const right = made.filter(({ imageId }) => imageId === release.imageId);
     for (const { id } of made) if (id !== right[0]?.id) await this.#remove(id);

@@ -4,6 +4,8 @@
  *
  *     serval-deploy/PROJECT:current               the image that passed last
  *     serval-deploy/PROJECT:previous              the one that passed before, for an undo
+ *     serval-deploy/PROJECT:candidate             while compose makes its container: the image that has the name of the compose file
+ *     serval-deploy/PROJECT:named                 the one that had it before, and gets it back
  *     serval-deploy/PROJECT/current/NAME:TAG      on the current image: what a person called it
  *     serval-deploy/PROJECT/previous/NAME:TAG     on the current image: what a person called the previous one
  *     serval-deploy/PROJECT/origin/NAME:sha256.…  on the current image: the previous one at its registry, to pull it again
@@ -13,6 +15,8 @@
 export interface Marks {
   readonly current: string;
   readonly previous: string;
+  readonly candidate: string;
+  readonly named: string;
   /** The tag that notes a name, or a model, on the image that serves. */
   note(kind: Note, text: string): string;
   /** Reads a note back from the tags of an image; undefined where there is none. */
@@ -33,6 +37,8 @@ export function createMarks(project: string): Marks {
   return {
     current: `${base}:current`,
     previous: `${base}:previous`,
+    candidate: `${base}:candidate`,
+    named: `${base}:named`,
     note: (kind, text) => (isOfModel(kind) ? `${base}/${kind}:m${encodeText(text)}` : `${base}/${kind}/${encodeName(text)}`),
     read(kind, tags) {
       const start = isOfModel(kind) ? `${base}/${kind}:m` : `${base}/${kind}/`;

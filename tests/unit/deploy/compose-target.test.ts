@@ -54,6 +54,36 @@ describe("a container of the version before that does not start any more", () =>
   });
 });
 
+describe("the name that the compose file has", () => {
+  test("belongs to the new version only while compose makes its container", async () => {
+    project.add(v1);
+    const named: [string, string][] = [];
+    const set = project.tags.set.bind(project.tags);
+    project.tags.set = (tag, of) => {
+      if (tag === "app:latest") named.push([of, [...project.tags.keys()].filter((key) => /:(named|candidate)$/.test(key)).join(" ")]);
+      return set(tag, of);
+    };
+    expect((await deploy({ maxLatencyMs: 0 })).outcome).toBe("refused");
+    expect(named).toEqual([
+      [v2, `${marks.named} ${marks.candidate}`],
+      [v1, `${marks.named} ${marks.candidate}`],
+    ]);
+    expect([project.tags.has(marks.named), project.tags.has(marks.candidate)]).toEqual([false, false]);
+  });
+
+  test.each([
+    ["goes back to the version before when a deploy was killed in the middle of that", v2, v1],
+    ["stays with an image that was built since", image("3"), image("3")],
+  ])("%s", async (_, now, after) => {
+    project.add(v1);
+    project.add(v2, { running: false, admitted: false });
+    project.tag(["app:latest", now], [marks.named, v1], [marks.candidate, v2], [marks.previous, v0], ["app:v0", v0]);
+    expect((await deploy({ version: { undo: true } })).outcome).toBe("deployed");
+    expect([project.tags.get("app:latest"), standing()]).toEqual([after, ["1 runs"]]);
+    expect([project.tags.has(marks.named), project.tags.has(marks.candidate)]).toEqual([false, false]);
+  });
+});
+
 describe("a service that was scaled", () => {
   beforeEach(() => {
     project.tag(["app:v0", v0], [marks.previous, v0]);
