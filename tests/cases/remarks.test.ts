@@ -45,10 +45,7 @@ test("no source: in an empty folder an import without a source asks for one, and
 
 test("the whole way: train and prepare in an empty folder say what comes before them", async () => {
   const prepared = await folder.run("prepare");
-  expect([prepared.code, prepared.stderr]).toEqual([
-    2,
-    expect.stringContaining("Run `serval data import SOURCE`, then `serval prepare`.") as string,
-  ]);
+  expect([prepared.code, prepared.stderr]).toEqual([2, expect.stringContaining("Run `serval data import SOURCE` first.") as string]);
   const trained = await folder.run("train");
   expect([trained.code, trained.stderr]).toEqual([
     2,
