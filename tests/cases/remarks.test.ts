@@ -110,6 +110,12 @@ describe("remarks, relatives:", () => {
     ]);
   });
 
+  test("a params.yaml that names no source is not enough for an import without one", async () => {
+    await folder.put("params.yaml", "train:\n  epochs: 3\n");
+    const { code, stderr } = await folder.import();
+    expect([code, stderr]).toEqual([2, expect.stringContaining("No source was given, and params.yaml has no data.source.") as string]);
+  });
+
   test("a params.yaml is enough for an import without a source", async () => {
     await folder.pictures(...numbered("in/a"), ...numbered("in/b"));
     await folder.put("params.yaml", "data:\n  source: in\n");
