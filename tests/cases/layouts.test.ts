@@ -137,6 +137,12 @@ describe("stray_top, relatives:", () => {
     ]);
   });
 
+  test("a manifest.jsonl of another program says nothing about the layout", async () => {
+    await folder.pictures(...numbered("in/train/a"), ...numbered("in/train/b"), ...numbered("in/test/a"), ...numbered("in/test/b"));
+    await folder.put("in/manifest.jsonl", '{"image": "train/a/0.jpg"}\n');
+    expect((await folder.import("in")).counts).toEqual({ a: 8, b: 8 });
+  });
+
   test("a stray that comes later changes no class, and one that was a stray gets its class when it is moved", async () => {
     await folder.pictures(...numbered("in/set/a"), ...numbered("in/set/b"));
     const first = await folder.import("in");
