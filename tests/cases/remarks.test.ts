@@ -51,6 +51,13 @@ test("the whole way: train and prepare in an empty folder say what comes before 
     2,
     expect.stringContaining("Run `serval data import SOURCE`, then `serval prepare`, then this command again.") as string,
   ]);
+  await folder.pictures(...numbered("in/a"), ...numbered("in/b"));
+  await folder.import("in");
+  const imported = await folder.run("train");
+  expect([imported.code, imported.stderr]).toEqual([
+    2,
+    expect.stringMatching(/\n {2}Run `serval prepare`, then this command again\.\n/) as string,
+  ]);
 });
 
 describe("remarks, relatives:", () => {
