@@ -281,7 +281,7 @@ describe("archives that cannot be read, relatives:", () => {
     await folder.pictures(...numbered("in/dog"));
     const { code, counts, stderr, report } = await folder.import("in");
     expect([code, counts]).toEqual([0, { dog: 4 }]);
-    expect(stderr).toContain('The class "cat" has no picture: all 2 of its files were set aside.');
+    expect(stderr).toContain('The class "cat" has no picture here: all 2 of its files were set aside.');
     expect(report!.setAside[0]!.message).toContain("Convert it to JPEG");
   });
 

@@ -99,7 +99,7 @@ describe("remarks, relatives:", () => {
     const { report } = await folder.import("in");
     expect(report!.remarks).toEqual([
       'The folder "set/d/" is empty: no class was made of it.',
-      'The class "c" has no picture: its one file was set aside.',
+      'The class "c" has no picture here: its one file was set aside.',
     ]);
   });
 
