@@ -75,6 +75,7 @@ export async function ingest(source: Source, options: IngestOptions): Promise<In
   const passed = await runEntries(source, ingestion, journal, quarantine, options);
   const { rows, setAside, labels } = passed;
   const kept = rows.size;
+  const own = new Set([...rows.values()].map((row) => row.label));
   const vanished = history.vanished();
   const follows = vanished.length === 0 || history.isSameSet(vanished, passed.known, rows.values());
   if (!dry) await quarantine.update(passed.seen, setAside, { onlyCopy: inPlace, follows: follows && kept > 0 });
@@ -98,7 +99,7 @@ export async function ingest(source: Source, options: IngestOptions): Promise<In
     reused: passed.reused,
     setAside,
     changes: findChanges(before, manifest.rows),
-    remarks: [...source.remarks, ...lostClasses(labels, counts), ...(follows ? [] : [describeOtherSet(source, vanished.length)])],
+    remarks: [...source.remarks, ...lostClasses(labels, own), ...(follows ? [] : [describeOtherSet(source, vanished.length)])],
     counts,
     dataVersion: manifest.dataVersion,
     changed: manifest.changed || ingestion.processed > 0 || gone.length > 0,
@@ -244,12 +245,12 @@ function folderHint(source: Source, setAside: readonly SetAside[]): string | und
   return `${unread.length} of ${setAside.length} are called like ${kind}, which is not read: convert them to JPEG. ${source.hint ?? folders}`;
 }
 
-function lostClasses(labels: ReadonlyMap<string, number>, counts: Readonly<Record<string, number>>): string[] {
+function lostClasses(labels: ReadonlyMap<string, number>, kept: ReadonlySet<string>): string[] {
   return [...labels]
-    .filter(([label]) => !Object.hasOwn(counts, label))
+    .filter(([label]) => !kept.has(label))
     .map(
       ([label, files]) =>
-        `The class "${label}" has no picture: ${files === 1 ? "its one file was" : `all ${files} of its files were`} set aside.`,
+        `The class "${label}" has no picture here: ${files === 1 ? "its one file was" : `all ${files} of its files were`} set aside.`,
     );
 }
 

@@ -168,8 +168,10 @@ export class Ingestion {
   /** Ours by the journal, the same picture, or what a killed import left of it. */
   async #mayReplace(entry: SourceEntry, path: string, target: string, bytes: Uint8Array): Promise<boolean> {
     const owner = this.#owners.get(path);
-    if (owner !== undefined) return owner === key(this.#source.id, entry.name);
+    if (owner === key(this.#source.id, entry.name)) return true;
     const there = await readFile(target);
+    // What another source brought as well is one picture of both: a folder that was renamed brings nothing twice.
+    if (owner !== undefined) return there.equals(bytes);
     return there.byteLength <= bytes.byteLength && there.equals(bytes.subarray(0, there.byteLength));
   }
 

@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import type { ManifestRow } from "./manifest.ts";
 
 /** What an import changes in data/raw; paths are those of the manifest. */
@@ -21,7 +22,7 @@ export function findChanges(before: readonly ManifestRow[], after: readonly Mani
   const changes = { added: [] as string[], updated: [] as string[], moved: [] as DataChanges["moved"][number][], removed: [] as string[] };
   for (const row of after) {
     const same = old.get(row.path);
-    const from = same ?? left.get(row.sha256)?.shift();
+    const from = same ?? takeNearest(left.get(row.sha256) ?? [], row);
     if (from === undefined) changes.added.push(row.path);
     else if (from.path !== row.path || from.label !== row.label) {
       changes.moved.push({ from: from.path, to: row.path, fromLabel: from.label, toLabel: row.label });
@@ -30,4 +31,10 @@ export function findChanges(before: readonly ManifestRow[], after: readonly Mani
   for (const rows of left.values()) changes.removed.push(...rows.map((row) => row.path));
   changes.removed.sort();
   return changes;
+}
+
+/** Of several copies the one with the same file name. */
+function takeNearest(copies: ManifestRow[], { path }: ManifestRow): ManifestRow | undefined {
+  const named = copies.findIndex((copy) => posix.basename(copy.path) === posix.basename(path));
+  return copies.splice(Math.max(0, named), 1)[0];
 }

@@ -90,6 +90,17 @@ export async function readManifest(dir: string): Promise<Manifest> {
   return { rows: parseManifest(text, path), dataVersion: sha256(text) };
 }
 
+/** Whether a folder is one that an import wrote: another program's file may have the name of the manifest. */
+export async function isImportedFolder(dir: string): Promise<boolean> {
+  const text = await readIfThere(join(dir, manifestName));
+  const first = text?.slice(0, Math.max(0, text.indexOf("\n")));
+  try {
+    return first !== undefined && parseManifest(first, manifestName).length === 1;
+  } catch {
+    return false;
+  }
+}
+
 /** The rows of an imported folder; none where nothing was imported yet. */
 export async function readRows(dir: string): Promise<readonly ManifestRow[]> {
   try {

@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { readIfThere } from "../files.ts";
+import { readIfThere, statIfThere } from "../files.ts";
 import type { Fit, Kernel } from "../image/preprocess.ts";
 import { isSafePath } from "../safe-path.ts";
+import { manifestName } from "./manifest.ts";
 import { splitNames, type Split, type SplitRecipe } from "./split.ts";
 
 export interface ShardFile {
@@ -52,7 +53,11 @@ export const indexName = "index.json";
 export async function readShardIndex(dir: string): Promise<ShardIndex> {
   const path = join(dir, indexName);
   const text = await readIfThere(path);
-  if (text === undefined) throw new ServalError("E_SHARDS_MISSING", `"${path}" does not exist.`);
+  if (text === undefined) {
+    const isImported = (await statIfThere(join(dir, "../raw", manifestName))) !== undefined;
+    const hint = isImported ? { hint: "Run `serval prepare`, then this command again." } : {};
+    throw new ServalError("E_SHARDS_MISSING", `"${path}" does not exist.`, hint);
+  }
   const corrupt = (reason: string, cause?: unknown): ServalError => new ServalError("E_SHARDS_CORRUPT", `"${path}" ${reason}.`, { cause });
   let index: Partial<ShardIndex> | null;
   try {

@@ -161,6 +161,22 @@ describe("names in archives, relatives:", () => {
     expect(stderr).toContain('"café/1.jpg" is a guess (cp437)');
   });
 
+  test.each(["GBK", "gb18030", "cp936", "chinese"])("gbk is also called %s", async (encoding) => {
+    expect((await folder.import(archive("gbk.zip"), "--zip-encoding", encoding)).counts).toEqual({ 狗狗: 4, 猫: 4 });
+  });
+
+  test("--zip-encoding cp437 takes the old names without a warning", async () => {
+    await folder.put(
+      "set.zip",
+      await namedInBytes([
+        [latin1("caf\x82/1.jpg"), "1"],
+        [latin1("th\x82/2.jpg"), "2"],
+      ]),
+    );
+    const { counts, stderr } = await folder.import("set.zip", "--zip-encoding", "cp437");
+    expect([counts, stderr]).toEqual([{ café: 1, thé: 1 }, expect.not.stringContaining("guess") as string]);
+  });
+
   test("an encoding that does not exist, or does not fit, is an error", async () => {
     const unknown = await folder.import(archive("gbk.zip"), "--zip-encoding", "klingon");
     expect([unknown.code, unknown.stderr]).toEqual([2, expect.stringContaining('"klingon" is not an encoding') as string]);
@@ -265,7 +281,7 @@ describe("archives that cannot be read, relatives:", () => {
     await folder.pictures(...numbered("in/dog"));
     const { code, counts, stderr, report } = await folder.import("in");
     expect([code, counts]).toEqual([0, { dog: 4 }]);
-    expect(stderr).toContain('The class "cat" has no picture: all 2 of its files were set aside.');
+    expect(stderr).toContain('The class "cat" has no picture here: all 2 of its files were set aside.');
     expect(report!.setAside[0]!.message).toContain("Convert it to JPEG");
   });
 

@@ -202,6 +202,14 @@ describe("changing data, relatives:", () => {
     expect(counts).toEqual({ cat: 9, dog: 8 });
   });
 
+  test("a source folder that is renamed brings nothing twice", async () => {
+    const first = await folder.import("in");
+    await rename(folder.path("in"), folder.path("photos"));
+    const second = await folder.import("photos");
+    expect([second.counts, second.report!.dataVersion]).toEqual([{ cat: 8, dog: 8 }, first.report!.dataVersion]);
+    expect(await onDisk()).toEqual(await paths());
+  });
+
   test("a picture of data/raw that was changed there by hand is not removed", async () => {
     await folder.import("in");
     await folder.put("data/raw/cat/0.jpg", await picture("turned by hand"));

@@ -137,6 +137,12 @@ describe("stray_top, relatives:", () => {
     ]);
   });
 
+  test("a manifest.jsonl of another program says nothing about the layout", async () => {
+    await folder.pictures(...numbered("in/train/a"), ...numbered("in/train/b"), ...numbered("in/test/a"), ...numbered("in/test/b"));
+    await folder.put("in/manifest.jsonl", '{"image": "train/a/0.jpg"}\n');
+    expect((await folder.import("in")).counts).toEqual({ a: 8, b: 8 });
+  });
+
   test("a stray that comes later changes no class, and one that was a stray gets its class when it is moved", async () => {
     await folder.pictures(...numbered("in/set/a"), ...numbered("in/set/b"));
     const first = await folder.import("in");
@@ -231,6 +237,18 @@ describe("kaggle_mixed, relatives:", () => {
       8,
     ],
     [
+      "more pictures without a label than with one",
+      [...numbered("train/cat"), ...numbered("train/dog"), ...numbered("test/cat"), ...numbered("test/dog"), ...numbered("unlabeled", 30)],
+      { cat: 8, dog: 8 },
+      30,
+    ],
+    [
+      "the same where test has no labels either",
+      [...numbered("train/cat"), ...numbered("train/dog"), ...numbered("test"), ...numbered("unlabeled", 30)],
+      { cat: 4, dog: 4 },
+      34,
+    ],
+    [
       "files beside the split folders",
       ["sample.jpg", ...numbered("train/cat"), ...numbered("train/dog"), ...numbered("test")],
       { cat: 4, dog: 4 },
@@ -246,13 +264,14 @@ describe("kaggle_mixed, relatives:", () => {
     ["train/ and test/ with pictures alone", [...numbered("train"), ...numbered("test")]],
     ["train/ alone", numbered("train")],
     ["train/ and valid/ with images/ in them", [...numbered("train/images"), ...numbered("valid/images")]],
+    ["train2017/ and val2017/", [...numbered("images/train2017"), ...numbered("images/val2017")]],
     ["below a wrapper, with a stray", ["set/x.jpg", ...numbered("set/Training"), ...numbered("set/Testing")]],
   ])("a set whose only classes are names of splits is refused with what was seen: %s", async (_what, paths) => {
     await folder.pictures(...paths.map((path) => `in/${path}`));
     const found = await folder.import("in");
     expect(found.code).toBe(3);
     expect(found.stderr).toMatch(
-      /"in" gives no classes: its only class folders are called like splits, .*(?:train|training)\/(?:images\/)? 4/i,
+      /"in" gives no classes: its only class folders are called like splits, .*(?:train|training|train2017)\/(?:images\/)? 4/i,
     );
     expect(found.stderr).toContain("folder of its own");
   });

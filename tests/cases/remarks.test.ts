@@ -45,14 +45,18 @@ test("no source: in an empty folder an import without a source asks for one, and
 
 test("the whole way: train and prepare in an empty folder say what comes before them", async () => {
   const prepared = await folder.run("prepare");
-  expect([prepared.code, prepared.stderr]).toEqual([
-    2,
-    expect.stringContaining("Run `serval data import SOURCE`, then `serval prepare`.") as string,
-  ]);
+  expect([prepared.code, prepared.stderr]).toEqual([2, expect.stringContaining("Run `serval data import SOURCE` first.") as string]);
   const trained = await folder.run("train");
   expect([trained.code, trained.stderr]).toEqual([
     2,
     expect.stringContaining("Run `serval data import SOURCE`, then `serval prepare`, then this command again.") as string,
+  ]);
+  await folder.pictures(...numbered("in/a"), ...numbered("in/b"));
+  await folder.import("in");
+  const imported = await folder.run("train");
+  expect([imported.code, imported.stderr]).toEqual([
+    2,
+    expect.stringMatching(/\n {2}Run `serval prepare`, then this command again\.\n/) as string,
   ]);
 });
 
@@ -95,7 +99,7 @@ describe("remarks, relatives:", () => {
     const { report } = await folder.import("in");
     expect(report!.remarks).toEqual([
       'The folder "set/d/" is empty: no class was made of it.',
-      'The class "c" has no picture: its one file was set aside.',
+      'The class "c" has no picture here: its one file was set aside.',
     ]);
   });
 
@@ -111,6 +115,12 @@ describe("remarks, relatives:", () => {
       expect.stringContaining('The folder ".net/" was passed over (1 picture)') as string,
       'The folder "empty/" is empty: no class was made of it.',
     ]);
+  });
+
+  test("a params.yaml that names no source is not enough for an import without one", async () => {
+    await folder.put("params.yaml", "train:\n  epochs: 3\n");
+    const { code, stderr } = await folder.import();
+    expect([code, stderr]).toEqual([2, expect.stringContaining("No source was given, and params.yaml has no data.source.") as string]);
   });
 
   test("a params.yaml is enough for an import without a source", async () => {

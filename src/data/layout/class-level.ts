@@ -66,10 +66,11 @@ function findSplits(folder: Folder, children: readonly Folder[]): Found | undefi
   const labelled = named.filter(({ found }) => found !== undefined);
   if (labelled.length === 0) return undefined;
   const kinds = new Set(named.map(({ split }) => split)).size;
-  const others = children.filter(({ name }) => splitOf(name) === undefined);
-  // A class may be called `train`: beside others, one such folder has to stand out.
-  const strays = kinds >= 2 || (others.length === 1 && others[0]!.children.size === 0 && totalOf(others) < totalOf(children) / 2);
-  if (others.length > 0 && (!strays || totalOf(others) > totalOf(children) / 2)) return undefined;
+  const others = children.filter(({ name }) => splitOf(name) === undefined && !isPlainName(name) && !isBesideName(name));
+  // A class may be called `train`: beside others that look like classes, one such folder has to stand out.
+  const areFew = totalOf(others) <= totalOf(children) / 2;
+  const isOneOther = others.length === 1 && others[0]!.children.size === 0 && areFew;
+  if (others.length > 0 && labelled.length < 2 && !(kinds >= 2 && areFew) && !isOneOther) return undefined;
   // The classes are those of the training split, or else of the largest: a test folder may hold `unknown/` or `images/` alone.
   const [first] = labelled.toSorted((a, b) => Number(b.split === "train") - Number(a.split === "train") || b.child.total - a.child.total);
   const known = new Set(labelsOf(first!.found!));

@@ -1,7 +1,7 @@
 import type { Split } from "../split-names.ts";
 
 const splitPattern =
-  /^(?:(?:seg|img|imgs|image|images|data|dataset|my) )?(train|training|val|valid|validation|validate|dev|eval|evaluation|test|testing|pred|predict|prediction|predictions) ?(?:(?:set|data|dataset|folder|dir|split|images?|imgs?|pics?|pictures?|photos?|samples?|\d{1,2}) ?)*$/;
+  /^(?:(?:seg|img|imgs|image|images|data|dataset|my) )?(train|training|val|valid|validation|validate|dev|eval|evaluation|test|testing|pred|predict|prediction|predictions) ?(?:(?:set|data|dataset|folder|dir|split|images?|imgs?|pics?|pictures?|photos?|samples?|\d{1,2}|20\d\d) ?)*$/;
 
 const splitOfWord: Readonly<Record<string, Split>> = {
   ...Object.fromEntries(["train", "training"].map((word) => [word, "train" as const])),

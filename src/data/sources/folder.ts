@@ -3,7 +3,7 @@ import { realpath, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
 import { isHidden } from "../layout/entry-names.ts";
-import { compareBytes, manifestName } from "../manifest.ts";
+import { compareBytes, isImportedFolder } from "../manifest.ts";
 import { mapOrdered } from "../map-ordered.ts";
 import { layoutOf, placed, type LabelOptions, type Source, type SourceEntry } from "./source.ts";
 import { walkFolder } from "./walk-folder.ts";
@@ -30,7 +30,7 @@ export async function openFolder(path: string, options: FolderOptions = {}): Pro
     folders: normal(folders),
     hidden: normal(hidden),
     labelsFrom: options.labelsFrom,
-    imported: names.includes(manifestName),
+    imported: await isImportedFolder(root),
   });
   return {
     id: `folder:${root}`,

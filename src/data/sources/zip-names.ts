@@ -11,6 +11,9 @@ export interface DecodedNames {
 
 /** Encodings whose names are tried for the remark, by what people's archives are written in. */
 const likely = ["gbk", "shift_jis", "big5", "euc-kr", "windows-1251"];
+/** What Windows and Python call encodings that the Encoding standard knows by another name. */
+const aliases: Readonly<Record<string, string>> = { cp932: "shift_jis", cp936: "gbk", cp949: "euc-kr", cp950: "big5" };
+const ibm = /^(?:cp|ibm)?437$/i;
 const utf8Flag = 0x800;
 const unicodePathField = 0x7075;
 
@@ -35,6 +38,7 @@ export function decodeNames(title: string, entries: readonly Entry[], encoding?:
         true,
       ),
     };
+  if (given === "cp437") return { names: withSlashes(finish(codePage437), false) };
   if (given !== undefined) {
     const decode = (raw: Buffer): string => {
       const name = decodeStrictly(given, raw);
@@ -58,8 +62,9 @@ function certainName({ fileNameRaw, generalPurposeBitFlag, extraFields }: Entry)
 }
 
 function openDecoder(encoding: string): string {
+  if (ibm.test(encoding)) return "cp437";
   try {
-    return new TextDecoder(encoding).encoding;
+    return new TextDecoder(aliases[encoding.toLowerCase()] ?? encoding).encoding;
   } catch (error) {
     throw new ServalError("E_USAGE", `--zip-encoding: "${encoding}" is not an encoding; expected one such as ${likely.join(", ")}.`, {
       cause: error,
@@ -81,7 +86,7 @@ function decodeStrictly(encoding: string, raw: Buffer): string | undefined {
  * `è`, in UTF-8. Text of such scripts in UTF-8 has three bytes a character, and macOS writes an accent as a character of its own.
  */
 function mayBeChance(text: string, given: string, open: readonly Buffer[]): boolean {
-  if (given === "utf-8" || /[\u0300-\u036f\u0800-\uffff]/.test(text)) return false;
+  if (given === "utf-8" || given === "cp437" || /[\u0300-\u036f\u0800-\uffff]/.test(text)) return false;
   return open.length > 0 && open.every((raw) => /[\u0800-\uffff]/.test(decodeStrictly(given, raw) ?? ""));
 }
 

@@ -46,7 +46,7 @@ export const dataErrors = {
   },
   E_MANIFEST_MISSING: {
     title: "There is no imported data yet.",
-    hint: "Run `serval data import SOURCE`, then `serval prepare`.",
+    hint: "Run `serval data import SOURCE` first.",
   },
   E_MANIFEST_CORRUPT: {
     title: "The manifest of the data cannot be read.",

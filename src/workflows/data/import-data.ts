@@ -8,7 +8,7 @@ import { openSource } from "../../data/sources/open-source.ts";
 import type { Preset } from "../../data/sources/preset.ts";
 import type { Source } from "../../data/sources/source.ts";
 import { ServalError } from "../../errors/serval-error.ts";
-import { exists } from "../../model/replace-folder.ts";
+import { readIfThere } from "../../files.ts";
 import { cacheFolders } from "../../pipeline/dvc-files/cache-folders.ts";
 import { paramsFile, rawDir } from "../../paths.ts";
 import { guardFolders } from "../guard-folders.ts";
@@ -65,11 +65,13 @@ export async function importData(options: ImportOptions): Promise<IngestReport> 
   }
 }
 
-/** data.source of params.yaml. Throws E_USAGE where there is no such file: its default, the sample, would hardly be meant. */
+/** data.source of params.yaml. Throws E_USAGE where it says nothing of one: the default, the sample, would hardly be meant. */
 async function sourceOfParams(cwd: string): Promise<string> {
-  const params = await loadParams(cwd);
-  if (await exists(join(cwd, paramsFile))) return params.data.source;
-  throw new ServalError("E_USAGE", `No source was given, and there is no ${paramsFile} in this folder that names one.`, {
+  const { source } = (await loadParams(cwd)).data;
+  const text = await readIfThere(join(cwd, paramsFile));
+  if (text !== undefined && /\bsource["']?\s*:/.test(text)) return source;
+  const missing = text === undefined ? `there is no ${paramsFile} in this folder that names one` : `${paramsFile} has no data.source`;
+  throw new ServalError("E_USAGE", `No source was given, and ${missing}.`, {
     hint: "Name a zip or a folder with one subfolder per class: `serval data import photos`. `serval data import sample` draws a set of pictures to try the commands on.",
   });
 }
