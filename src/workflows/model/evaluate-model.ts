@@ -87,7 +87,7 @@ export async function evaluateModel(options: EvaluateModelOptions): Promise<Eval
 
   const model = { name, digest: bundle.digest };
   const run = await readRun(bundle, resolve(cwd, stateDir));
-  const files = await writeEvaluation(resolve(cwd, out), evaluation, { model, data, abstainBelow, ...run });
+  const files = await writeEvaluation(resolve(cwd, out), evaluation, { model, data, abstainBelow, ...run }, options.signal);
   const { metrics, skipped } = evaluation;
   const isLook = "split" in data && data.split === "test" && (options.recordLook ?? true);
   const look = isLook

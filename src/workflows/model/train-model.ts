@@ -11,7 +11,7 @@ import { readIfThere, writeFileAtomic } from "../../files.ts";
 import { finalModelDir, runsFolder, shardsDir, trainedModelDir, trainingDir } from "../../paths.ts";
 import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { checkHeadJob } from "../../train/head/train-head.ts";
-import { writeResultsChart } from "../../train/run-charts.ts";
+import { writeRunCharts } from "../../train/run-charts.ts";
 import { readResults, resultsFile } from "../../train/results.ts";
 import { argsFile, createRun, findRun } from "../../train/run-folder.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
@@ -79,14 +79,16 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
     if (client) tracker = await trackTraining({ client, cwd, runDir, params, data: shards, init: start.init }, reporter);
     const work = { ...start, options, params, shards, runDir, stateDir };
     const outcome = await train(work, { run, tracker, reporter, signal });
-    await writeResultsChart(runDir, await readResults(runDir), params.train.select);
     // At a place that does not change with the run, for `dvc plots`.
     await writeFileAtomic(join(cwd, trainingDir, resultsFile), await readFile(join(runDir, resultsFile)));
-    const { best, final, cautions } = await exportModels({ ...start, cwd, params, shards, runDir, outcome, notice, tracker });
+    const { confusion, ...models } = await exportModels({ ...start, cwd, params, shards, runDir, outcome, notice, tracker });
+    // Pictures come last: the models are there whatever becomes of them.
+    const { select } = params.train;
+    await writeRunCharts(runDir, { epochs: await readResults(runDir), select, labels: shards.labels, confusion }, signal);
     const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
     const tracking = (await tracker?.finish(outcome)) ?? null;
     const strategy = start.backbone ? "head" : "scratch";
-    return { run, strategy, best, final, seconds, imagesPerSecond, waitShare, lowering, threads, tracking, cautions };
+    return { run, strategy, ...models, seconds, imagesPerSecond, waitShare, lowering, threads, tracking };
   } catch (error) {
     await tracker?.abandon(signal.aborted ? "KILLED" : "FAILED");
     throw error;
