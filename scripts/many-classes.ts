@@ -4,7 +4,7 @@
  *
  *     npm run long:many-classes -- [--classes 1000] [--pictures 3] [--keep FOLDER]
  *
- * Prints a line for each step: seconds, and the most memory that its process held (the system's VmHWM, read ten times a second). Ends with 1
+ * Prints a line for each step: seconds, seconds of a processor, and the most memory that its process held (VmHWM, read ten times a second). Ends with 1
  * where a step fails, where all of them take more than two minutes, or where one holds 1 GB.
  */
 import { spawn } from "node:child_process";
@@ -56,22 +56,31 @@ async function draw(classes: number, pictures: number): Promise<void> {
 interface StepCost {
   readonly code: number | null;
   readonly seconds: number;
+  /** Of all its threads. */
+  readonly processorSeconds: number;
   readonly bytes: number;
 }
 
 async function runStep(args: readonly string[]): Promise<StepCost> {
   const startedAt = performance.now();
   const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
-  let bytes = 0;
+  let [bytes, processorSeconds] = [0, 0];
   const watch = setInterval(() => {
     void readFile(`/proc/${child.pid}/status`, "utf8").then(
       (text) => (bytes = Math.max(bytes, 1024 * Number(/^VmHWM:\s+(\d+) kB/m.exec(text)?.[1] ?? 0))),
       () => undefined,
     );
+    void readFile(`/proc/${child.pid}/stat`, "utf8").then(
+      (text) => {
+        const fields = text.replace(/^.*\) /, "").split(" ");
+        processorSeconds = (Number(fields[11]) + Number(fields[12])) / 100;
+      },
+      () => undefined,
+    );
   }, 100);
   const code = await new Promise<number | null>((done) => child.once("exit", done));
   clearInterval(watch);
-  return { code, seconds: (performance.now() - startedAt) / 1000, bytes };
+  return { code, seconds: (performance.now() - startedAt) / 1000, processorSeconds, bytes };
 }
 
 try {
@@ -79,10 +88,11 @@ try {
   let total = 0;
   let good = true;
   for (const args of [["data", "import"], ["prepare"], ["train"], ["evaluate"]]) {
-    const { code, seconds, bytes } = await runStep(args);
+    const { code, seconds, processorSeconds, bytes } = await runStep(args);
     total += seconds;
     good &&= code === 0 && bytes < mostBytes;
-    console.log(`serval ${args.join(" ").padEnd(12)} ${seconds.toFixed(1).padStart(6)} s  ${Math.round(bytes / 1e6)} MB  exit ${code}`);
+    const figures = [`${seconds.toFixed(1).padStart(6)} s`, `${processorSeconds.toFixed(1)} of a processor`, `${Math.round(bytes / 1e6)} MB`];
+    console.log(`serval ${args.join(" ").padEnd(12)} ${figures.join("  ")}  exit ${code}`);
     if (code !== 0) break;
   }
   console.log(`together            ${total.toFixed(1).padStart(6)} s`);
