@@ -1,5 +1,6 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { Chart } from "../charts/chart.ts";
 import { confusionMatrix } from "../charts/confusion-matrix.ts";
 import { reliabilityDiagram } from "../charts/reliability-diagram.ts";
 import { mostCurves, rocCurves, type RocSeries } from "../charts/roc-curves.ts";

@@ -4,7 +4,6 @@ import type { Metrics } from "../../evaluate/metrics.ts";
 import { shortDigest } from "../../model/bundle.ts";
 import { percent, thousands } from "../../text.ts";
 import { formatDuration } from "../../workflows/format-duration.ts";
-import { thousands } from "../../text.ts";
 import type { EvaluateReport } from "../../workflows/model/evaluate-model.ts";
 
 /** What `serval evaluate` prints. */

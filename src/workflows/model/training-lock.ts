@@ -48,10 +48,14 @@ async function describeHolder(cwd: string, holderPath: string): Promise<ServalEr
   const holder = await readHolder(holderPath);
   const who = holder === undefined ? "another process" : `process ${holder.pid}`;
   const run = holder?.run ? `, run ${holder.run}` : "";
-  return new ServalError("E_TRAINING_RUNS", `${who} already trains in ${cwd}${run}.`.replace(/^./, (letter) => letter.toUpperCase()), {
-    hint: `Wait until it is done${holder === undefined ? "" : `, or stop it with \`kill ${holder.pid}\` and go on later with \`serval train --resume\``}.`,
-    details: { ...holder },
-  });
+  return new ServalError(
+    "E_TRAINING_RUNS",
+    `${who} already trains in ${cwd}${run}.`.replace(/^./, (letter) => letter.toUpperCase()),
+    {
+      hint: `Wait until it is done${holder === undefined ? "" : `, or stop it with \`kill ${holder.pid}\` and go on later with \`serval train --resume\``}.`,
+      details: { ...holder },
+    },
+  );
 }
 
 /** Whoever took the lock writes its number a moment later; before that the file is missing, or of a process that was killed. */
