@@ -12,7 +12,9 @@ beforeAll(async () => {
 });
 afterAll(async () => await data.remove());
 
-test("a second training in a folder, and --resume of the run that trains, are refused with its process; one that was killed is not in the way", async ({ onTestFinished }) => {
+test("a second training in a folder, and --resume of the run that trains, are refused with its process; one that was killed is not in the way", async ({
+  onTestFinished,
+}) => {
   const training = startServal(data.cwd, ["train", "--set", "train.epochs=2000"]);
   onTestFinished(async () => void (await training.stop("SIGKILL")));
   await training.waitFor(/epoch 1\/2000/);
@@ -21,8 +23,10 @@ test("a second training in a folder, and --resume of the run that trains, are re
     const { code, stderr } = await runServal(data.cwd, args);
     expect([code, stderr]).toEqual([
       2,
-      expect.stringContaining(`E_TRAINING_RUNS: Process ${training.child.pid} already trains in ${data.cwd}, run ${run}.\n` +
-          `  Wait until it is done, or stop it with \`kill ${training.child.pid}\` and go on later with \`serval train --resume\`.\n`),
+      expect.stringContaining(
+        `E_TRAINING_RUNS: Process ${training.child.pid} already trains in ${data.cwd}, run ${run}.\n` +
+          `  Wait until it is done, or stop it with \`kill ${training.child.pid}\` and go on later with \`serval train --resume\`.\n`,
+      ),
     ]);
   }
   expect(await readdir(join(data.cwd, ".serval/runs"))).toEqual([run]);

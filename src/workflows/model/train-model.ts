@@ -1,9 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { parse as parseYaml, stringify as stringifyYaml } from "yaml";
+import { stringify as stringifyYaml } from "yaml";
 import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
 import { loadParams, type Params } from "../../config/params.ts";
 import { loadSettings } from "../../config/settings.ts";
+import { parsePlainYaml } from "../../config/yaml.ts";
 import { openShards, type Shards } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import type { Caution } from "../../evaluate/cautions.ts";
@@ -148,13 +149,17 @@ async function checkArgs(runDir: string, args: string): Promise<void> {
   const before = await readIfThere(path);
   if (before === args) return;
   if (before === undefined) throw new ServalError("E_RESUME_MISMATCH", `${path} is missing.`);
-  const changed = firstOf(findDifferences(before, args), mostDifferences, "; ");
+  const changed = firstOf(
+    findDifferences(parsePlainYaml(before, path, "E_RESUME_MISMATCH"), parsePlainYaml(args, path, "E_RESUME_MISMATCH")),
+    mostDifferences,
+    "; ",
+  );
   throw new ServalError("E_RESUME_MISMATCH", `The parameters differ from ${path}: ${changed}.`);
 }
 
 /** Such as "train.epochs is 4 there and 13 here". */
-function findDifferences(before: string, now: string): string[] {
-  const [there, here] = [before, now].map((text) => flattenParams(parseYaml(text) as object)) as [FlatParams, FlatParams];
+function findDifferences(before: unknown, now: unknown): string[] {
+  const [there, here] = [flattenParams(before), flattenParams(now)];
   const shown = (params: FlatParams, key: string): string => (Object.hasOwn(params, key) ? (params[key] as string) || '""' : "not given");
   return [...new Set([...Object.keys(there), ...Object.keys(here)])]
     .filter((key) => shown(there, key) !== shown(here, key))
