@@ -21,7 +21,7 @@ export const trainedModelDir = "artifacts/best";
 export const finalModelDir = "artifacts/final";
 /** The results of the last run, at a place that does not change with the run. */
 export const trainingDir = "artifacts/training";
-/** Metrics, plots and predictions of the last evaluation. */
+/** Metrics, plots and predictions of the last evaluation on the test split; with `-data`, `-val` or `-train` at its end, on other pictures. */
 export const evaluationDir = "artifacts/evaluation";
 
 /** Released bundles, in Git; written only by `serval models release`. */

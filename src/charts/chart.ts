@@ -1,4 +1,4 @@
-import type { EChartsOption } from "echarts";
+import type { ContinousVisualMapComponentOption, EChartsOption } from "echarts";
 
 /**
  * One picture: an ECharts option, without functions, and the size in CSS pixels that it is made for. The server draws it with
@@ -20,6 +20,15 @@ export const ink = "#1f2933";
 export const mutedInk = "#5f6c7b";
 const gridInk = "#e4e8ee";
 export const chanceInk = "#9aa5b1";
+
+/** Colours of a heat map for a share in [0,1], the third of a cell's values. */
+export const shareColours: ContinousVisualMapComponentOption = {
+  show: false,
+  dimension: 2,
+  min: 0,
+  max: 1,
+  inRange: { color: ["#ffffff", "#b9d7ea", "#5aa5d0", "#0072b2", "#00436b"] },
+};
 
 /** DejaVu Sans is what small containers have; browsers take the first ones. */
 export const fontFamily = "Helvetica, Arial, 'DejaVu Sans', sans-serif";

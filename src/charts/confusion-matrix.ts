@@ -1,15 +1,20 @@
 import { percent, thousands } from "../text.ts";
-import { axisStyle, baseOption, ink, mutedInk, type Chart } from "./chart.ts";
+import { axisStyle, baseOption, ink, mutedInk, shareColours, type Chart } from "./chart.ts";
+import { confusionBlocks } from "./confusion-blocks.ts";
 
 /** Above this many classes the cells are too small for numbers. */
 const mostNumberedClasses = 12;
+/** Above this many there are too many cells to draw, or to look at. */
+const mostShownClasses = 50;
 
 /**
  * Confusion matrix: rows are true classes, columns predicted ones. A cell shows its count and its share of the row;
- * the colour is that share, so that rare classes read as well as common ones. `confusion` is [true][predicted].
+ * the colour is that share, so that rare classes read as well as common ones. `confusion` is [true][predicted]. Above 50 classes: blocks of
+ * classes, and the worst confusions as a list.
  */
 export function confusionMatrix(labels: readonly string[], confusion: readonly (readonly number[])[]): Chart {
   const count = labels.length;
+  if (count > mostShownClasses) return confusionBlocks(labels, confusion);
   const cell = count <= 3 ? 130 : count <= 6 ? 86 : count <= mostNumberedClasses ? 62 : Math.max(14, Math.floor(560 / count));
   const longest = Math.max(...labels.map((label) => label.length));
   const left = 54 + Math.round(Math.min(160, 7.2 * longest));
@@ -37,7 +42,7 @@ export function confusionMatrix(labels: readonly string[], confusion: readonly (
       grid: { left, top: 70, width: cell * count, height: cell * count },
       xAxis: { ...category, name: "predicted class", nameGap: bottom - 24, axisLabel: { ...labelStyle, rotate: slanted ? 35 : 0 } },
       yAxis: { ...category, name: "true class", nameGap: left - 26, inverse: true, axisLabel: labelStyle },
-      visualMap: { show: false, dimension: 2, min: 0, max: 1, inRange: { color: ["#ffffff", "#b9d7ea", "#5aa5d0", "#0072b2", "#00436b"] } },
+      visualMap: shareColours,
       series: [
         {
           type: "heatmap",

@@ -13,7 +13,7 @@ const chance = "chance   AUC 0.5";
 const dashes = ["solid", "dashed", "dotted"] as const;
 
 /** With more classes than this the picture shows those that are told apart worst. */
-const mostCurves = 14;
+export const mostCurves = 14;
 
 /** One ROC curve per class, or the single one of the positive class, with the diagonal of pure chance. */
 export function rocCurves(series: readonly RocSeries[]): Chart {

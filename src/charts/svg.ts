@@ -10,6 +10,7 @@ import {
 import { init, use } from "echarts/core";
 import { SVGRenderer } from "echarts/renderers";
 import type { Chart } from "./chart.ts";
+import { withPlainTexts } from "./plain-text.ts";
 
 /** The parts of ECharts that our options use: a page registers the same ones, with the renderer that it prefers. */
 function registerParts(): void {
@@ -32,7 +33,7 @@ export function chartSvg(chart: Chart): string {
   registerParts();
   const instance = init(null, null, { renderer: "svg", ssr: true, width: chart.width, height: chart.height });
   try {
-    instance.setOption({ backgroundColor: "#ffffff", ...chart.option });
+    instance.setOption({ backgroundColor: "#ffffff", ...withPlainTexts(chart.option) });
     // Counters of the whole process stand in ids and in the hover styles; a file has no use for either.
     return instance
       .renderToSVGString()

@@ -48,6 +48,7 @@ export const exitCodes: Readonly<Record<ErrorCode, ExitCode>> = {
   E_TOO_FEW_IMAGES: 3,
   E_CHECKPOINT_CORRUPT: 1,
   E_RESUME_MISMATCH: 2,
+  E_TRAINING_RUNS: 2,
   E_RUN_NOT_FOUND: 2,
   E_TRAIN_DIVERGED: 1,
 

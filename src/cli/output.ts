@@ -47,7 +47,8 @@ export function createOutput(options: OutputOptions = {}): Output {
           const speed = unit ? `${rate < 10 ? rate.toFixed(1) : Math.round(rate)} ${unit}/s` : "";
           const facts = [total > 0 ? `${done}/${total}` : String(done), speed, note, left].filter(Boolean).join("  ");
           if (!terminal) {
-            stderr.write(`${printable(label)}  ${Math.floor(fraction * 100)}%  ${printable(facts)}\n`);
+            const share = total > 0 ? `${Math.floor(fraction * 100)}%  ` : "";
+            stderr.write(`${printable(label)}  ${share}${printable(facts)}\n`);
             return;
           }
           const width = 24;

@@ -3,13 +3,13 @@ import { join } from "node:path";
 import type { Chart } from "../charts/chart.ts";
 import { confusionMatrix } from "../charts/confusion-matrix.ts";
 import { reliabilityDiagram } from "../charts/reliability-diagram.ts";
-import { rocCurves, type RocSeries } from "../charts/roc-curves.ts";
+import { mostCurves, rocCurves, type RocSeries } from "../charts/roc-curves.ts";
 import { trainingCurves, type CurvePoint } from "../charts/training-curves.ts";
 import { writeFileAtomic } from "../files.ts";
 import { describeBestEpoch, type EpochFigures, type EpochSelection } from "./best-epoch.ts";
 import { percent } from "../text.ts";
 import { calibrationCurve } from "./calibration.ts";
-import { writeChart } from "./chart-files.ts";
+import { writeCharts } from "./chart-files.ts";
 import { contactSheetJpeg } from "./contact-sheet.ts";
 import type { Evaluation } from "./evaluate.ts";
 import { answeredPart, classScores, topLabels, type Metrics } from "./metrics.ts";
@@ -31,27 +31,29 @@ export interface EvaluationSubject {
 /**
  * Writes an evaluation folder: metrics.json, predictions.jsonl, confusion-matrix, roc, reliability and curves as PNG and
  * SVG, mistakes.jpg. What does not apply (no mistakes, no ROC, no known run) is removed, so that nothing stays from
- * an earlier evaluation. metrics.json comes last: where it is there, the others are those of the same model. Returns the names of the files. A pure function of its inputs: no time, no host.
+ * an earlier evaluation. metrics.json comes last: where it is there, the others are those of the same model. Returns the names of the files. A pure function of its inputs: no time, no host. Throws the signal's reason.
  */
-export async function writeEvaluation(dir: string, evaluation: Evaluation, subject: EvaluationSubject): Promise<string[]> {
+export async function writeEvaluation(
+  dir: string,
+  evaluation: Evaluation,
+  subject: EvaluationSubject,
+  signal?: AbortSignal,
+): Promise<string[]> {
   await mkdir(dir, { recursive: true });
   const { labels, metrics } = evaluation;
   const written = ["metrics.json", "predictions.jsonl"];
   await rm(join(dir, "metrics.json"), { force: true });
-  await writeFileAtomic(join(dir, "predictions.jsonl"), formatPredictions(evaluation));
+  await writeFileAtomic(join(dir, "predictions.jsonl"), predictionTexts(evaluation));
 
   const roc = rocSeries(evaluation);
   const { confidence, correct } = topLabels(evaluation.truth, evaluation.probabilities, labels.length);
-  const charts: Record<string, Chart | undefined> = {
+  const charts = {
     "confusion-matrix": confusionMatrix(labels, metrics.confusion),
     roc: roc.some(({ area }) => area !== null) ? rocCurves(roc) : undefined,
     reliability: reliabilityDiagram(calibrationCurve(confidence, correct), metrics.ece),
     curves: drawCurves(subject),
   };
-  for (const [name, chart] of Object.entries(charts)) {
-    if (chart) written.push(...(await writeChart(dir, name, chart)));
-    else for (const extension of ["svg", "png"]) await rm(join(dir, `${name}.${extension}`), { force: true });
-  }
+  written.push(...(await writeCharts(dir, charts, signal)));
 
   const sheet = "mistakes.jpg";
   if (evaluation.mistakes.length === 0) await rm(join(dir, sheet), { force: true });
@@ -80,19 +82,29 @@ function metricsDocument(evaluation: Evaluation, subject: EvaluationSubject): Re
 }
 
 /** One line for each image, in the order of the rows: sha256, label, predicted, confidence, probabilities by label. */
-export function formatPredictions({ labels, sha256, truth, probabilities }: Evaluation): string {
+export function formatPredictions(evaluation: Evaluation): string {
+  return [...predictionTexts(evaluation)].join("");
+}
+
+/** The same in pieces of many lines: with many classes the whole of it may be longer than a text can be. */
+function* predictionTexts({ labels, sha256, truth, probabilities }: Evaluation): Generator<string> {
   const { predicted, confidence } = topLabels(truth, probabilities, labels.length);
-  const lines = sha256.map((hash, row) => {
+  let text = "";
+  for (const [row, hash] of sha256.entries()) {
     const answer = labels.map((label, k) => [label, exact(probabilities[row * labels.length + k] as number)] as const);
-    return JSON.stringify({
+    const line = JSON.stringify({
       sha256: hash,
       label: labels[truth[row] as number],
       predicted: labels[predicted[row] as number],
       confidence: exact(confidence[row] as number),
       probabilities: Object.fromEntries(answer),
     });
-  });
-  return `${lines.join("\n")}\n`;
+    text += `${line}\n`;
+    if (text.length < 1e6) continue;
+    yield text;
+    text = "";
+  }
+  yield text;
 }
 
 /** Nine digits are enough to get the same float32 back. */
@@ -100,9 +112,12 @@ function exact(probability: number): number {
   return Number(probability.toPrecision(9));
 }
 
-/** Two classes have one curve, that of the last class; more have one each. */
+/** Two classes have one curve, that of the last class; more have one each. Those that are not drawn, because others are worse, have no points. */
 function rocSeries({ labels, truth, probabilities, metrics }: Evaluation): RocSeries[] {
+  const areas = metrics.perClass.flatMap(({ rocAuc }) => rocAuc ?? []).sort((a, b) => a - b);
+  const largestDrawn = areas[Math.min(areas.length, mostCurves) - 1] ?? 1;
   const series = metrics.perClass.map(({ label, rocAuc }, k): RocSeries => {
+    if (rocAuc === null || rocAuc > largestDrawn) return { label, area: rocAuc, points: [] };
     const curve = rocCurve(
       classScores(probabilities, labels.length, k),
       Array.from(truth, (actual) => actual === k),

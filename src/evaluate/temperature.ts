@@ -8,14 +8,25 @@ const goldenRatio = (Math.sqrt(5) - 1) / 2;
 /** softmax(logits / temperature), row by row: [count,K]. */
 export function softenedProbabilities(logits: Float32Array, classes: number, temperature: number): Float32Array {
   const result = new Float32Array(logits.length);
+  const powers = new Float64Array(classes);
   for (let start = 0; start < logits.length; start += classes) {
-    const row = logits.subarray(start, start + classes);
-    const top = Math.max(...row);
-    const powers = Array.from(row, (value) => Math.exp((value - top) / temperature));
-    const total = powers.reduce((sum, power) => sum + power, 0);
-    powers.forEach((power, k) => (result[start + k] = power / total));
+    const total = raise(logits, start, temperature, powers);
+    for (let k = 0; k < classes; k++) result[start + k] = (powers[k] as number) / total;
   }
   return result;
+}
+
+/** Powers of the row that begins at `start`, the largest 1, into `powers` [K]; returns their sum. */
+function raise(logits: Float32Array, start: number, temperature: number, powers: Float64Array): number {
+  let top = -Infinity;
+  for (let k = 0; k < powers.length; k++) top = Math.max(top, logits[start + k] as number);
+  let total = 0;
+  for (let k = 0; k < powers.length; k++) {
+    const power = Math.exp(((logits[start + k] as number) - top) / temperature);
+    powers[k] = power;
+    total += power;
+  }
+  return total;
 }
 
 /**
@@ -25,11 +36,15 @@ export function softenedProbabilities(logits: Float32Array, classes: number, tem
  * and nothing tells how sure is too sure: it is not taken below 1 then.
  */
 export function fitTemperature(logits: Float32Array, truth: ArrayLike<number>, classes: number): number {
+  const powers = new Float64Array(classes);
   const loss = (temperature: number): number => {
-    const probabilities = softenedProbabilities(logits, classes, temperature);
     let sum = 0;
-    for (let row = 0; row < truth.length; row++)
-      sum -= Math.log(Math.max(smallestProbability, probabilities[row * classes + (truth[row] as number)] as number));
+    for (let row = 0; row < truth.length; row++) {
+      const total = raise(logits, row * classes, temperature, powers);
+      // In 32 bits, as the model gives it.
+      const probability = Math.fround((powers[truth[row] as number] as number) / total);
+      sum -= Math.log(Math.max(smallestProbability, probability));
+    }
     return sum / truth.length;
   };
   const isRight = (row: number): boolean => {

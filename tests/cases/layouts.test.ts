@@ -319,7 +319,7 @@ describe("kaggle_mixed, relatives:", () => {
     const refused = await folder.run(...argv);
     expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining("--labels-from name") as string]);
     const { code, stdout, stderr } = await folder.run(...argv, "--labels-from", "name");
-    expect([code, JSON.parse(stdout)]).toMatchObject([0, { metrics: { count: 3 } }]);
+    expect([code, JSON.parse(stdout)]).toMatchObject([0, { metrics: { count: 3 }, out: "artifacts/evaluation-data" }]);
     expect(stderr).toContain('"in" is read as\n  classes from the file names: blue 1, red 2\n');
   });
 });

@@ -1,3 +1,4 @@
+import { worstConfusions } from "../../charts/worst-confusions.ts";
 import { describeCautions } from "../../evaluate/cautions.ts";
 import type { Metrics } from "../../evaluate/metrics.ts";
 import { shortDigest } from "../../model/bundle.ts";
@@ -23,7 +24,7 @@ export function describeEvaluation(report: EvaluateReport): string {
     const accuracy = answered.accuracy === null ? "" : `, ${percent(answered.accuracy, 2)} of those right`;
     lines.push(`  answered  ${percent(answered.share, 2)}${accuracy}   (confidence of ${answered.abstainBelow.toFixed(4)} or more)`);
   }
-  lines.push("", ...classTable(metrics), "");
+  lines.push("", ...classTable(metrics), ...confusionList(metrics), "");
   if (skipped.length > 0) {
     const examples = skipped.slice(0, 3).map(({ name, message }) => `  ${name}: ${message}`);
     lines.push(`${skipped.length} files are no images and were skipped:`, ...examples, "");
@@ -35,10 +36,27 @@ export function describeEvaluation(report: EvaluateReport): string {
   return lines.join("\n");
 }
 
+/** Beyond so many classes the table has those with the lowest F1 alone. */
+const mostClasses = 50;
+const fewClasses = 20;
+
+/** The pairs that were confused most often, where there are too many classes to read them off the picture. */
+function confusionList({ perClass, confusion }: Metrics): string[] {
+  if (perClass.length <= mostClasses) return [];
+  const label = (k: number): string => perClass[k]?.label ?? "";
+  const pairs = worstConfusions(confusion, fewClasses).map(
+    ({ truth, predicted, count, of }) => `  ${label(truth)} taken for ${label(predicted)}: ${thousands(count)} of ${thousands(of)}`,
+  );
+  return pairs.length === 0 ? [] : ["", "worst confusions:", ...pairs];
+}
+
 function classTable(metrics: Metrics): string[] {
+  const { perClass } = metrics;
+  const many = perClass.length > mostClasses;
+  const shown = many ? perClass.toSorted((a, b) => a.f1 - b.f1).slice(0, fewClasses) : perClass;
   const rows = [
     ["class", "images", "precision", "recall", "F1", "ROC-AUC"],
-    ...metrics.perClass.map((item) => [
+    ...shown.map((item) => [
       item.label,
       thousands(item.support),
       item.precision.toFixed(4),
@@ -49,9 +67,10 @@ function classTable(metrics: Metrics): string[] {
     ["macro average", "", metrics.macroPrecision.toFixed(4), metrics.macroRecall.toFixed(4), metrics.macroF1.toFixed(4), ""],
   ];
   const widths = (rows[0] as string[]).map((_, c) => Math.max(...rows.map((row) => (row[c] as string).length)));
-  return rows.map((row) =>
+  const table = rows.map((row) =>
     `  ${row.map((cell, c) => (c === 0 ? cell.padEnd(widths[c] as number) : cell.padStart(widths[c] as number))).join("  ")}`.trimEnd(),
   );
+  return many ? [`The ${fewClasses} of ${thousands(perClass.length)} classes with the lowest F1; metrics.json has all:`, ...table] : table;
 }
 
 function area(value: number | null): string {

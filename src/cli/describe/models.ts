@@ -1,4 +1,5 @@
 import { accuracyTag, digestTag, forcedTag, promotionTag, rollbackTag } from "../../registry/versions.ts";
+import { thousands } from "../../text.ts";
 import type { ModelVersion } from "../../tracking/client/wire.ts";
 import type { RegisterReport } from "../../workflows/registry/register-model.ts";
 import type { ModelList, RegisteredRow, ShownModel } from "../../workflows/registry/list-models.ts";
@@ -17,10 +18,15 @@ function describeReleasedList(rows: ModelList["released"]): string {
     .map(({ released, version, labels = [], metrics = {}, error }) => {
       const facts = error
         ? `${error.code}: ${error.message}`
-        : [version, `${labels.length} classes`, ...describeMetrics(metrics, ["accuracy"])].join("  ");
+        : [version, `${labels.length} classes`, ...describeMetrics(metrics, ["accuracy"])].join("  ") + describeCount(metrics);
       return `${released.padEnd(width)}  ${facts}`;
     })
     .join("\n");
+}
+
+/** An accuracy says little without the number of pictures that it is of. */
+function describeCount({ accuracy, count }: Readonly<Record<string, number>>): string {
+  return accuracy === undefined || count === undefined ? "" : ` on ${thousands(count)} validation ${count === 1 ? "picture" : "pictures"}`;
 }
 
 function describeMetrics(metrics: Readonly<Record<string, number>>, names: readonly string[]): string[] {

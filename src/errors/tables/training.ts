@@ -24,6 +24,10 @@ export const trainingErrors = {
     title: "A run cannot go on with other parameters or other data.",
     hint: "Put params.yaml and the data back as they were (args.yaml in the run folder has the parameters), or start a new run.",
   },
+  E_TRAINING_RUNS: {
+    title: "A training runs in this folder already.",
+    hint: "Wait until it is done, or stop it.",
+  },
   E_RUN_NOT_FOUND: {
     title: "There is no such training run.",
     hint: "Look into .serval/runs, or start a new run without --resume.",

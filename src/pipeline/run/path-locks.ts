@@ -24,24 +24,31 @@ const retryMs = 100;
  * empty SQLite file (Node has no other way to ask for one), so it ends with the process that holds it, however that ends.
  */
 export async function takeLocks(dir: string, wanted: readonly WantedLock[], options: LockOptions = {}): Promise<() => void> {
-  mkdirSync(dir, { recursive: true });
   let waited = false;
   for (;;) {
     options.signal?.throwIfAborted();
-    const held: DatabaseSync[] = [];
-    const release = (): void => held.forEach((db) => db.close());
-    const busy = wanted.find(({ name, mode }) => {
-      const db = new DatabaseSync(join(dir, `${sha256(name).slice(0, 32)}.lock`), { timeout: 0 });
-      held.push(db);
-      return !tryLock(db, mode);
-    });
-    if (busy === undefined) return release;
-    // Nothing is held while waiting, so that two who want the same locks cannot wait for each other.
-    release();
-    if (!waited) options.onWait?.(busy.name);
+    const locks = tryLocks(dir, wanted);
+    if (typeof locks === "function") return locks;
+    if (!waited) options.onWait?.(locks.busy);
     waited = true;
     await delay(retryMs * (0.5 + Math.random()), undefined, { signal: options.signal });
   }
+}
+
+/** Takes all the locks and returns what gives them back, or takes none and names one that somebody else holds. */
+export function tryLocks(dir: string, wanted: readonly WantedLock[]): (() => void) | { readonly busy: string } {
+  mkdirSync(dir, { recursive: true });
+  const held: DatabaseSync[] = [];
+  const release = (): void => held.forEach((db) => db.close());
+  const busy = wanted.find(({ name, mode }) => {
+    const db = new DatabaseSync(join(dir, `${sha256(name).slice(0, 32)}.lock`), { timeout: 0 });
+    held.push(db);
+    return !tryLock(db, mode);
+  });
+  if (busy === undefined) return release;
+  // Nothing is held while waiting, so that two who want the same locks cannot wait for each other.
+  release();
+  return { busy: busy.name };
 }
 
 function tryLock(db: DatabaseSync, mode: WantedLock["mode"]): boolean {

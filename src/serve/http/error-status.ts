@@ -48,6 +48,7 @@ export const errorStatus: Readonly<Record<ErrorCode, number>> = {
   E_TOO_FEW_IMAGES: 400,
   E_CHECKPOINT_CORRUPT: 500,
   E_RESUME_MISMATCH: 400,
+  E_TRAINING_RUNS: 409,
   E_RUN_NOT_FOUND: 404,
   E_TRAIN_DIVERGED: 500,
 

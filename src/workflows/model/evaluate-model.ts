@@ -38,7 +38,7 @@ export interface EvaluateModelOptions extends UseCaseOptions {
   readonly zipEncoding?: string | undefined;
   /** Default: test. */
   readonly split?: Split | undefined;
-  /** Default: artifacts/evaluation. */
+  /** Default: artifacts/evaluation for the test split, artifacts/evaluation-data for `data`, and artifacts/evaluation-SPLIT else. */
   readonly out?: string | undefined;
   /** Default: SERVAL_STATE_DIR, else .serval. */
   readonly stateDir?: string | undefined;
@@ -69,7 +69,8 @@ export interface EvaluateReport {
 
 /** Evaluates a model, writes the evaluation folder and, for the test split, the log of looks. */
 export async function evaluateModel(options: EvaluateModelOptions): Promise<EvaluateReport> {
-  const { cwd, split = "test", out = evaluationDir } = options;
+  const { cwd, split = "test", data: source } = options;
+  const out = options.out ?? usualOut(source === undefined ? split : "data");
   const stateDir = options.stateDir ?? loadSettings().stateDir;
   const startedAt = performance.now();
   await guardFolders(cwd, options.followLink ?? [], [out]);
@@ -87,7 +88,7 @@ export async function evaluateModel(options: EvaluateModelOptions): Promise<Eval
 
   const model = { name, digest: bundle.digest };
   const run = await readRun(bundle, resolve(cwd, stateDir));
-  const files = await writeEvaluation(resolve(cwd, out), evaluation, { model, data, abstainBelow, ...run });
+  const files = await writeEvaluation(resolve(cwd, out), evaluation, { model, data, abstainBelow, ...run }, options.signal);
   const { metrics, skipped } = evaluation;
   const isLook = "split" in data && data.split === "test" && (options.recordLook ?? true);
   const look = isLook
@@ -120,6 +121,11 @@ export async function evaluateModel(options: EvaluateModelOptions): Promise<Eval
     seconds: (performance.now() - startedAt) / 1000,
     cautions: findCautions({ split: "split" in data ? (data.split === "val" ? "validation" : data.split) : "evaluated", metrics }),
   };
+}
+
+/** Other pictures do not take the place of the test report. */
+function usualOut(of: Split | "data"): string {
+  return of === "test" ? evaluationDir : `${evaluationDir}-${of}`;
 }
 
 interface EvaluatedData {

@@ -4,11 +4,11 @@ import { paramsHash, type Params } from "../../config/params.ts";
 import { drawCheckImages } from "../../data/check-images.ts";
 import type { Shards } from "../../data/shards.ts";
 import { findCautions, type Caution } from "../../evaluate/cautions.ts";
+import type { Metrics } from "../../evaluate/metrics.ts";
 import { exportBundle, type ExportInput } from "../../export/export.ts";
 import { copyBundle, loadBundle, shortDigest } from "../../model/bundle.ts";
 import { finalModelDir, trainedModelDir } from "../../paths.ts";
 import { headNetwork } from "../../train/head/head-network.ts";
-import { writeConfusionChart } from "../../train/run-charts.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
 import { scratchNetwork } from "../../train/train-plan.ts";
 import type { TrainingTracker } from "./track-training.ts";
@@ -43,11 +43,11 @@ export interface TrainedWork {
   readonly tracker: TrainingTracker | undefined;
 }
 
-/** Writes artifacts/best and artifacts/final, and the confusion matrix of the best one into the run folder. */
-export async function exportModels(work: TrainedWork): Promise<ExportedModels> {
-  const { cwd, backbone, shards, runDir, outcome, tracker } = work;
+/** Writes artifacts/best and artifacts/final. `confusion` is that of the best one on the validation split, [true][predicted]. */
+export async function exportModels(work: TrainedWork): Promise<ExportedModels & Pick<Metrics, "confusion">> {
+  const { cwd, backbone, outcome, tracker } = work;
   const shared = await sharedInput(work);
-  let cautions: readonly Caution[] = [];
+  let [cautions, confusion]: [readonly Caution[], Metrics["confusion"]] = [[], []];
   const write = async (role: "best" | "final", chosen: number): Promise<ExportedModel> => {
     const dir = join(cwd, role === "best" ? trainedModelDir : finalModelDir);
     const epoch = { chosen, trained: outcome.epochs };
@@ -55,14 +55,14 @@ export async function exportModels(work: TrainedWork): Promise<ExportedModels> {
     const { bundle, metrics } = await exportBundle({ ...shared, dir, weights: outcome[role], epoch, provenance });
     if (role === "best") {
       cautions = findCautions({ split: "validation", metrics, epoch });
-      await writeConfusionChart(runDir, shards.labels, metrics.confusion);
+      confusion = metrics.confusion;
     }
     await tracker?.logModel(role, bundle.dir, chosen, metrics);
     return { dir: relative(cwd, dir), version: shortDigest(bundle), epoch: chosen, accuracy: metrics.accuracy, loss: metrics.loss };
   };
   const best = await write("best", outcome.bestEpoch);
   const final = backbone ? await copyBest(cwd, best) : await write("final", outcome.epochs);
-  return { best, final, cautions };
+  return { best, final, cautions, confusion };
 }
 
 /** What both bundles have in common. */

@@ -1,17 +1,23 @@
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
+import { buffer } from "node:stream/consumers";
 import { loadSettings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors/serval-error.ts";
+import { statIfThere } from "../../files.ts";
 import type { ServeLimits } from "../../serve/inference/limits.ts";
 import { fixedTarget, Predictor } from "../../serve/model/predictor.ts";
 import { loadServedModel } from "../../serve/model/served-model.ts";
 import { findModel } from "../find-model.ts";
+import { mapStreaming } from "../map-streaming.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
+import { findPictures, type FoundPicture } from "./find-pictures.ts";
 
 export interface PredictImagesOptions extends UseCaseOptions {
-  /** Image files, relative to `cwd`. */
+  /** Image files, folders, patterns such as `photos/*.jpg`, and `-` for the list in `input`; relative to `cwd`. */
   readonly images: readonly string[];
+  /** File and folder names, one a line, for `-`. */
+  readonly input?: AsyncIterable<Uint8Array> | undefined;
   /** A bundle folder, its model.onnx, a released model's name or a `models:/` address; default: SERVAL_MODEL, else the released model. */
   readonly model?: string | undefined;
 }
@@ -20,55 +26,69 @@ export type PredictedImage =
   | { readonly file: string; readonly label: string; readonly confidence: number; readonly probabilities: Readonly<Record<string, number>> }
   | { readonly file: string; readonly error: { readonly code: string; readonly message: string; readonly hint: string } };
 
+/** Pictures in flight for each thread, so that reading a file does not wait for the model. */
+const inFlightPerThread = 4;
+
 /** Answers for each file, in the order of `images`; a file that cannot be used has its error in its place. */
 export async function predictImages(options: PredictImagesOptions): Promise<PredictedImage[]> {
-  const { cwd, images, reporter = silentReporter, signal } = options;
+  return await Array.fromAsync(streamPredictions(options));
+}
+
+/** The same, each answer as soon as it and those before it are there: however many files there are, a few are in memory. */
+export async function* streamPredictions(options: PredictImagesOptions): AsyncGenerator<PredictedImage, void, undefined> {
+  const { cwd, images, input, reporter = silentReporter, signal } = options;
   const { model: usualModel, maxBodyBytes, maxPixels, maxDecodeMs } = loadSettings();
   const { dir } = await findModel(options.model ?? usualModel ?? undefined, { cwd, reporter, signal });
   const limits: ServeLimits = { maxBodyBytes, maxPixels, maxDecodeMs, queueLimit: Infinity, requestTimeoutMs: 2 ** 31 - 1 };
-  const model = await loadServedModel(dir, { limits, workers: Math.min(images.length, availableParallelism()) });
-  const progress = reporter.progress("Predicting", images.length, "images");
+  const workers = (await isOnePicture(cwd, images)) ? 1 : availableParallelism();
+  const model = await loadServedModel(dir, { limits, workers });
+  const progress = reporter.progress("Predicting", 0, "images");
+  let done = 0;
   try {
     const predictor = new Predictor(fixedTarget(model), limits);
-    const answers: PredictedImage[] = [];
-    const waiting = images.entries();
-    let done = 0;
-    // Each lane takes the next image when it is through with one, so that all cores decode.
-    const lane = async (): Promise<void> => {
-      for (const [i, file] of waiting) {
-        signal?.throwIfAborted();
-        answers[i] = await predictFile(predictor, cwd, file);
-        progress.update(++done);
-      }
+    const answer = async (picture: FoundPicture): Promise<PredictedImage> => {
+      signal?.throwIfAborted();
+      return await predictFile(predictor, cwd, picture, maxBodyBytes);
     };
-    await Promise.all(Array.from({ length: availableParallelism() }, lane));
-    return answers;
+    for await (const predicted of mapStreaming(findPictures(cwd, images, input), workers * inFlightPerThread, answer)) {
+      progress.update(++done);
+      yield predicted;
+    }
+    if (done === 0) throw new ServalError("E_FILE_NOT_FOUND", "Standard input names no file.", { hint: "Write one file name a line." });
   } finally {
     progress.end();
     await model.close();
   }
 }
 
-async function predictFile(predictor: Predictor, cwd: string, file: string): Promise<PredictedImage> {
+/** Which needs one thread. */
+async function isOnePicture(cwd: string, [first = "", ...others]: readonly string[]): Promise<boolean> {
+  return others.length === 0 && ((await statIfThere(resolve(cwd, first)).catch(() => undefined))?.isFile() ?? false);
+}
+
+async function predictFile(predictor: Predictor, cwd: string, { file, error }: FoundPicture, maxBytes: number): Promise<PredictedImage> {
   try {
-    const { label, confidence, probabilities } = await predictor.predict(await readImage(resolve(cwd, file)));
+    if (error !== undefined) throw error;
+    const { label, confidence, probabilities } = await predictor.predict(await readImage(resolve(cwd, file), maxBytes));
     return { file, label, confidence, probabilities };
-  } catch (error) {
-    const failure = toServalError(error);
+  } catch (thrown) {
+    const failure = toServalError(thrown);
     // A file's fault is one line of the table; anything else concerns every file.
-    if (!failure.code.startsWith("E_IMAGE_") && failure.code !== "E_FILE_NOT_FOUND") throw error;
+    if (!failure.code.startsWith("E_IMAGE_") && failure.code !== "E_FILE_NOT_FOUND") throw thrown;
     return { file, error: { code: failure.code, message: failure.message, hint: failure.hint } };
   }
 }
 
-async function readImage(path: string): Promise<Uint8Array> {
+/** At most one byte more than an image may have: what is longer is refused all the same. */
+async function readImage(path: string, maxBytes: number): Promise<Uint8Array> {
   try {
-    return await readFile(path);
+    return await buffer(createReadStream(path, { end: maxBytes }));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT") throw new ServalError("E_FILE_NOT_FOUND", `${path} does not exist.`, { cause: error });
+    if (code === "ENOENT" || code === "ENOTDIR") throw new ServalError("E_FILE_NOT_FOUND", `${path} does not exist.`, { cause: error });
     if (code === "EISDIR") throw new ServalError("E_FILE_NOT_FOUND", `${path} is a folder; expected an image file.`, { cause: error });
     if (code === "EACCES") throw new ServalError("E_FILE_NOT_FOUND", `${path} may not be read.`, { cause: error });
+    if (code === "ENAMETOOLONG") throw new ServalError("E_FILE_NOT_FOUND", `${path} is too long for a file name.`, { cause: error });
     throw error;
   }
 }

@@ -133,7 +133,7 @@ export async function trackTraining(options: TrackTrainingOptions, reporter: Rep
 }
 
 /** `train.epochs: "14"`; lists as JSON. */
-export function flattenParams(params: Params): Record<string, string> {
+export function flattenParams(params: unknown): Record<string, string> {
   const flat: Record<string, string> = {};
   const visit = (value: unknown, path: string): void => {
     if (typeof value === "object" && value !== null && !Array.isArray(value)) {

@@ -4,14 +4,16 @@ import { stringify as stringifyYaml } from "yaml";
 import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
 import { loadParams, type Params } from "../../config/params.ts";
 import { loadSettings } from "../../config/settings.ts";
+import { parsePlainYaml } from "../../config/yaml.ts";
 import { openShards, type Shards } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import type { Caution } from "../../evaluate/cautions.ts";
 import { readIfThere, writeFileAtomic } from "../../files.ts";
 import { finalModelDir, runsFolder, shardsDir, trainedModelDir, trainingDir } from "../../paths.ts";
+import { firstOf } from "../../text.ts";
 import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { checkHeadJob } from "../../train/head/train-head.ts";
-import { writeResultsChart } from "../../train/run-charts.ts";
+import { writeRunCharts } from "../../train/run-charts.ts";
 import { readResults, resultsFile } from "../../train/results.ts";
 import { argsFile, createRun, findRun } from "../../train/run-folder.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
@@ -21,8 +23,9 @@ import { silentReporter, type Reporter, type UseCaseOptions } from "../reporter.
 import { openTracking } from "../tracking-connection.ts";
 import { exportModels, type ExportedModels } from "./export-models.ts";
 import { fitHead } from "./fit-head.ts";
-import { trackTraining, type TrainingTracker, type TrainingTracking } from "./track-training.ts";
+import { flattenParams, trackTraining, type TrainingTracker, type TrainingTracking } from "./track-training.ts";
 import { trainNetwork, type TrainingWatch } from "./train-network.ts";
+import { TrainingLock } from "./training-lock.ts";
 import { loadInitialWeights, loadNamedBackbone, warnOfOldShards } from "./training-start.ts";
 
 export interface TrainModelOptions extends UseCaseOptions {
@@ -58,6 +61,9 @@ export interface TrainReport extends ExportedModels {
 }
 
 const checkpointEverySeconds = 60;
+const mostDifferences = 5;
+
+type FlatParams = ReturnType<typeof flattenParams>;
 
 /** Trains on data/processed, logs the run, and writes the run folder, artifacts/best and artifacts/final. */
 export async function trainModel(options: TrainModelOptions): Promise<TrainReport> {
@@ -69,29 +75,35 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
   await guardFolders(cwd, options.followLink ?? [], written);
   const client = options.tracking === undefined ? await openTracking(cwd, { mlflowTrackingUri, stateDir }, reporter) : options.tracking;
   const shards = await openShards(join(cwd, shardsDir), { verify: ["train", "val"] });
+  let lock: TrainingLock | undefined;
   let tracker: TrainingTracker | undefined;
   try {
     warnOfOldShards(params, shards, reporter);
     // Before a run folder is made: a mistake in the parameters leaves nothing behind.
     const start = await checkStart(params, shards, { cwd, reporter, signal });
+    lock = await TrainingLock.take(cwd, stateDir);
     const runDir = await openRun(options, params, stateDir);
     const run = basename(runDir);
+    await lock.name(run);
     if (client) tracker = await trackTraining({ client, cwd, runDir, params, data: shards, init: start.init }, reporter);
     const work = { ...start, options, params, shards, runDir, stateDir };
     const outcome = await train(work, { run, tracker, reporter, signal });
-    await writeResultsChart(runDir, await readResults(runDir), params.train.select);
     // At a place that does not change with the run, for `dvc plots`.
     await writeFileAtomic(join(cwd, trainingDir, resultsFile), await readFile(join(runDir, resultsFile)));
-    const { best, final, cautions } = await exportModels({ ...start, cwd, params, shards, runDir, outcome, notice, tracker });
+    const { confusion, ...models } = await exportModels({ ...start, cwd, params, shards, runDir, outcome, notice, tracker });
+    // Pictures come last: the models are there whatever becomes of them.
+    const { select } = params.train;
+    await writeRunCharts(runDir, { epochs: await readResults(runDir), select, labels: shards.labels, confusion }, signal);
     const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
     const tracking = (await tracker?.finish(outcome)) ?? null;
     const strategy = start.backbone ? "head" : "scratch";
-    return { run, strategy, best, final, seconds, imagesPerSecond, waitShare, lowering, threads, tracking, cautions };
+    return { run, strategy, ...models, seconds, imagesPerSecond, waitShare, lowering, threads, tracking };
   } catch (error) {
     await tracker?.abandon(signal.aborted ? "KILLED" : "FAILED");
     throw error;
   } finally {
     shards.close();
+    await lock?.release();
   }
 }
 
@@ -133,12 +145,25 @@ async function openRun(options: TrainModelOptions, { data, prepare, train, model
 }
 
 async function checkArgs(runDir: string, args: string): Promise<void> {
-  const before = await readIfThere(join(runDir, argsFile));
+  const path = join(runDir, argsFile);
+  const before = await readIfThere(path);
   if (before === args) return;
-  throw new ServalError(
-    "E_RESUME_MISMATCH",
-    before === undefined ? `${join(runDir, argsFile)} is missing.` : `The parameters differ from ${join(runDir, argsFile)}.`,
+  if (before === undefined) throw new ServalError("E_RESUME_MISMATCH", `${path} is missing.`);
+  const changed = firstOf(
+    findDifferences(parsePlainYaml(before, path, "E_RESUME_MISMATCH"), parsePlainYaml(args, path, "E_RESUME_MISMATCH")),
+    mostDifferences,
+    "; ",
   );
+  throw new ServalError("E_RESUME_MISMATCH", `The parameters differ from ${path}: ${changed}.`);
+}
+
+/** Such as "train.epochs is 4 there and 13 here". */
+function findDifferences(before: unknown, now: unknown): string[] {
+  const [there, here] = [flattenParams(before), flattenParams(now)];
+  const shown = (params: FlatParams, key: string): string => (Object.hasOwn(params, key) ? (params[key] as string) || '""' : "not given");
+  return [...new Set([...Object.keys(there), ...Object.keys(here)])]
+    .filter((key) => shown(there, key) !== shown(here, key))
+    .map((key) => `${key} is ${shown(there, key)} there and ${shown(here, key)} here`);
 }
 
 interface TrainingWork extends TrainingStart {

@@ -162,6 +162,70 @@ describe("confusionMatrix", () => {
   });
 });
 
+describe("confusionMatrix of more than 50 classes", () => {
+  const count = 1000;
+  const labels = Array.from({ length: count }, (_, i) => `class ${i}`);
+  const confusion = labels.map((_, i) => labels.map((_, j) => (i === j ? 8 : j === (i + 1) % count ? 1 : i === 7 && j === 500 ? 5 : 0)));
+  const chart = confusionMatrix(labels, confusion);
+
+  it("is a heat map of blocks of neighbouring classes, and the worst confusions as a list", () => {
+    const drawn = texts(chartSvg(chart));
+    expect(data(chart, 0)).toHaveLength(25 * 25);
+    expect(drawn).toContain("8,000 of 9,005 right (88.84 %); 25 blocks of 40 neighbouring classes");
+    expect(drawn).toContain("class 0 …");
+    expect(drawn).toContain("class 960 …");
+    expect(drawn).toContain("class 7 taken for class 500");
+    expect(drawn).toContain("5 of 14");
+  });
+
+  it("shows in a block's cell the share of its true classes' images that were taken for a class of the other block", () => {
+    const cells = data(chart, 0) as { value: number[] }[];
+    expect(cells[0]?.value).toEqual([0, 0, (40 * 8 + 39) / (40 * 9 + 5)]);
+    expect(cells[1]?.value).toEqual([1, 0, 1 / (40 * 9 + 5)]);
+    expect(cells[12]?.value).toEqual([12, 0, 5 / (40 * 9 + 5)]);
+  });
+
+  it("is no larger than one of 50 classes", () => {
+    const fifty = labels.slice(0, 50);
+    const whole = confusionMatrix(
+      fifty,
+      confusion.slice(0, 50).map((row) => row.slice(0, 50)),
+    );
+    expect(data(whole, 0)).toHaveLength(2500);
+    expect(chartSvg(chart).length).toBeLessThan(chartSvg(whole).length);
+    expect(chart.height).toBeLessThan(1500);
+  });
+
+  it("says so where no class was confused with another", () => {
+    const right = confusionMatrix(
+      labels,
+      labels.map((_, i) => labels.map((_, j) => (i === j ? 1 : 0))),
+    );
+    expect(texts(chartSvg(right))).toContain("No class was taken for another.");
+  });
+});
+
+describe("labels that are names of an object's prototype", () => {
+  it.each(["__proto__", "constructor", "toString", "hasOwnProperty", "valueOf"])("%s is a label like others", (label) => {
+    const draw = (name: string): string =>
+      chartSvg(
+        confusionMatrix(
+          [name, "b"],
+          [
+            [1, 2],
+            [3, 4],
+          ],
+        ),
+      );
+    const drawn = draw(label);
+    const inherited: string[] = [];
+    for (const key in {}) inherited.push(key);
+    expect(inherited).toEqual([]);
+    expect(Object.keys(Reflect.get({}, label) as object)).toEqual([]);
+    expect(texts(drawn).map((text) => text.replaceAll("\u2060", ""))).toContain(label);
+  });
+});
+
 describe("rocCurves", () => {
   it("names the area of each class and leaves out those without one", () => {
     const points = [

@@ -104,12 +104,13 @@ describe("serval models release", () => {
 describe("serval models list and show", () => {
   test("lists what is released, and a damaged bundle with its error", async () => {
     expect((await serval("models", "list")).stdout).toContain("No model is released.");
-    const good = await writeTinyBundle(join(cwd, "models", "good"), { labels: ["blue", "green", "red"] });
+    const metrics = { accuracy: 0.975, count: 1240 };
+    const good = await writeTinyBundle(join(cwd, "models", "good"), { labels: ["blue", "green", "red"], manifest: { metrics } });
     await writeTinyBundle(join(cwd, "models", "bad"));
     await truncate(join(cwd, "models", "bad", "model.onnx"), 9);
     const lines = (await serval("models", "list")).stdout.split("\n");
     expect(lines[0]).toMatch(/^bad {3}E_BUNDLE_CORRUPT: .*model\.onnx \(9 bytes\)/);
-    expect(lines[1]).toBe(`good  ${good.digest.slice(0, 12)}  3 classes  accuracy 0.9750`);
+    expect(lines[1]).toBe(`good  ${good.digest.slice(0, 12)}  3 classes  accuracy 0.9750 on 1,240 validation pictures`);
     const rows = JSON.parse((await serval("models", "list", "--json")).stdout) as { released: string; labels?: string[] }[];
     expect(rows.map(({ released, labels }) => [released, labels])).toEqual([
       ["bad", undefined],

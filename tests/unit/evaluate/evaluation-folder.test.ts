@@ -8,7 +8,7 @@ import type { Evaluation } from "../../../src/evaluate/evaluate.ts";
 import { answeredPart, computeMetrics } from "../../../src/evaluate/metrics.ts";
 import { createMistakeList } from "../../../src/evaluate/mistakes.ts";
 import { formatPredictions, writeEvaluation } from "../../../src/evaluate/evaluation-folder.ts";
-import { writeResultsChart } from "../../../src/train/run-charts.ts";
+import { writeRunCharts } from "../../../src/train/run-charts.ts";
 
 const labels = ["ant", "bee"];
 
@@ -119,6 +119,17 @@ describe("writeEvaluation", () => {
     expect(files).not.toContain("mistakes.jpg");
   });
 
+  it("hears a stop while it draws: the event loop is free, and the signal's reason is thrown", async () => {
+    const count = 50;
+    const confusion = Array.from({ length: count }, (_, i) => Array.from({ length: count }, (_, j) => i * j));
+    const stop = new AbortController();
+    setTimeout(() => stop.abort(new Error("stopped")), 0);
+    await expect(writeRunCharts(dir, { epochs: [], labels: confusion.map((_, i) => `c${i}`), confusion }, stop.signal)).rejects.toThrow(
+      "stopped",
+    );
+    expect(await readdir(dir)).toEqual([]);
+  });
+
   it("shows each mistake as the model saw it", async () => {
     await writeEvaluation(
       dir,
@@ -137,8 +148,15 @@ describe("writeEvaluation", () => {
   });
 
   it("draws a run's results beside its results.csv", async () => {
-    await writeResultsChart(dir, []);
-    expect((await readdir(dir)).sort()).toEqual(["results.png", "results.svg"]);
+    await writeRunCharts(dir, {
+      epochs: [],
+      labels,
+      confusion: [
+        [1, 0],
+        [0, 1],
+      ],
+    });
+    expect((await readdir(dir)).sort()).toEqual(["confusion-matrix.png", "confusion-matrix.svg", "results.png", "results.svg"]);
     expect((await sharp(join(dir, "results.png")).metadata()).width).toBe(1800);
   });
 });

@@ -6,7 +6,7 @@ import { readFacts, type SourceFacts } from "./source-facts.ts";
 export const layers: Readonly<Record<string, readonly string[]>> = {
   threads: [],
   image: ["config", "threads"],
-  charts: [],
+  charts: ["threads"],
   onnx: [],
   config: [],
   http: [],

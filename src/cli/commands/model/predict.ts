@@ -1,18 +1,47 @@
+import { Option } from "commander";
 import { ServalError } from "../../../errors/serval-error.ts";
-import { predictImages } from "../../../workflows/model/predict-images.ts";
+import { streamPredictions, type PredictedImage } from "../../../workflows/model/predict-images.ts";
+import { silentReporter } from "../../../workflows/reporter.ts";
 import type { Configure } from "../../command.ts";
-import { describePredictions } from "../../describe/predictions.ts";
+import { PredictionLines, predictionCsvHead, predictionCsvLine } from "../../describe/predictions.ts";
+
+interface PredictFlags {
+  readonly model?: string;
+  readonly json?: boolean;
+  readonly jsonl?: boolean;
+  readonly csv?: boolean;
+}
 
 export const configure: Configure = (command, context) => {
   command
-    .argument("<IMAGE...>", "JPEG, PNG, WebP or GIF files")
+    .argument("<IMAGE...>", "picture files, folders, patterns such as 'photos/*.jpg', or - for a list on standard input, one name a line")
     .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: SERVAL_MODEL)")
-    .option("--json", "print the result as JSON")
-    .action(async (images: string[], { model, json }: { model?: string; json?: boolean }) => {
-      const output = context.output({ json });
-      const answers = await predictImages({ cwd: context.cwd, images, model, reporter: output, signal: context.signal });
-      output.result(answers, describePredictions(answers));
-      const refused = answers.filter((answer) => "error" in answer).length;
-      if (refused > 0) throw new ServalError("E_FILES_REFUSED", `${refused} of ${answers.length} files could not be used.`);
+    .option("--json", "print the result as JSON, when all answers are there")
+    .addOption(new Option("--jsonl", "print each answer as it comes, as a line of JSON").conflicts("json"))
+    .addOption(new Option("--csv", "print each answer as it comes, as a line of CSV").conflicts(["json", "jsonl"]))
+    .action(async (images: string[], { model, ...format }: PredictFlags) => {
+      const output = context.output(format);
+      const lines = new PredictionLines(images);
+      const show = format.csv ? predictionCsvLine : format.jsonl ? JSON.stringify : (answer: PredictedImage): string => lines.line(answer);
+      if (format.csv) output.line(predictionCsvHead);
+      // On a terminal the answers themselves show how far it is.
+      const reporter = format.json || !process.stdout.isTTY ? output : { ...output, progress: silentReporter.progress };
+      const kept: PredictedImage[] = [];
+      let [count, refused] = [0, 0];
+      for await (const answer of streamPredictions({
+        cwd: context.cwd,
+        images,
+        input: process.stdin,
+        model,
+        reporter,
+        signal: context.signal,
+      })) {
+        count++;
+        if ("error" in answer) refused++;
+        if (format.json) kept.push(answer);
+        else output.line(show(answer));
+      }
+      if (format.json) output.result(kept, "");
+      if (refused > 0) throw new ServalError("E_FILES_REFUSED", `${refused} of ${count} files could not be used.`);
     });
 };
