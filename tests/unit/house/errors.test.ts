@@ -8,7 +8,7 @@ const tests = join(import.meta.dirname, "../..");
 /** The tests that every `npm test` and every run with coverage has: no servers or engines have to be installed for them. */
 const folders = ["unit", "hostile", "cases"];
 
-test("every error code is provoked: a test of the unit or hostile suite expects it", () => {
+test("every error code is provoked: a test of the unit suite, of the cases or of the hostile suite expects it", () => {
   const found = new Set<string>();
   for (const folder of folders) {
     for (const name of readdirSync(join(tests, folder), { recursive: true, encoding: "utf8" })) {
