@@ -57,7 +57,8 @@ async function renderOpenapi(): Promise<string> {
   const { dir } = await resolveModel(undefined, root);
   const slot = new ModelSlot(await loadServedModel(dir, { workers: 1 }), { model: {} });
   const app = await buildApp({ slot, rules: defaultRules, metrics: createServiceMetrics(() => 0), version });
-  const document = app.swagger();
+  const answer = await app.inject({ path: "/openapi.json", headers: { host: "localhost" } });
+  const document = answer.json<{ info: object }>();
   await app.close();
   await slot.close();
   return `${JSON.stringify({ ...document, info: { ...document.info, version } }, null, 2)}\n`;

@@ -120,6 +120,7 @@ export const exitCodes: Readonly<Record<ErrorCode, ExitCode>> = {
   E_MODEL_UNKNOWN: 1,
   E_PORT_IN_USE: 1,
   E_REQUEST: 1,
+  E_HEADERS_LARGE: 1,
   E_ROUTE_NOT_FOUND: 1,
   E_METHOD: 1,
   E_MEDIA_TYPE: 1,

@@ -35,6 +35,8 @@ export interface Settings {
   readonly rateLimit: number;
   readonly proxies: number;
   readonly peers: string | null;
+  /** Without a slash at the end; empty for the root. */
+  readonly basePath: string;
   readonly corsOrigins: string | null;
   readonly abstain: boolean;
   readonly drainMs: number;
@@ -216,6 +218,16 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
         "Where all replicas of the service are reached, as HOST:PORT, separated by commas; a name may stand for several. Feedback is passed on to the one that made the prediction.",
     }),
   },
+  basePath: {
+    name: "SERVAL_BASE_PATH",
+    schema: Type.String({
+      default: "",
+      pattern: String.raw`^(?:/(?!\.\.?(?:/|$))[\w.~-]+)*$`,
+      patternMeaning: "a path such as /serval",
+      description:
+        "Path below which a proxy shows the service, such as /serval. The API description and the page name it, and addresses that begin with it are answered too.",
+    }),
+  },
   corsOrigins: {
     name: "SERVAL_CORS_ORIGINS",
     schema: Type.String({
@@ -317,7 +329,7 @@ export function loadSettings(env: Environment = environment()): Settings {
   for (const [key, { name, schema }] of Object.entries(variables)) {
     const node: SchemaNode = schema;
     const text = env[name]?.trim() ?? "";
-    const value = text === "" ? (node.default ?? null) : parseVariable(node, text);
+    const value = text === "" ? (node.default ?? null) : key === "basePath" ? parsePath(text) : parseVariable(node, text);
     if (value !== null && !Check(schema, value)) problems.push(`${name}: expected ${describeExpected(node)}, got ${describeGot(text)}.`);
     settings[key] = value;
   }
@@ -336,6 +348,12 @@ export function describeVariables(keys: readonly (keyof Settings)[]): string {
       return `  ${name.padEnd(width)}  ${(node.description ?? "").replace(/\.$/, "")}${standard}\n`;
     })
     .join("");
+}
+
+/** `/serval/` and `serval` are `/serval`. */
+function parsePath(text: string): string {
+  const path = text.endsWith("/") ? text.slice(0, -1) : text;
+  return path === "" || path.startsWith("/") ? path : `/${path}`;
 }
 
 function parseVariable(node: SchemaNode, text: string): unknown {

@@ -64,7 +64,7 @@ const fullEveryMs = 60_000;
  */
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { host, port, version, log, drainMs = 0, predictionLogFile } = options;
-  const { limits, access = defaultRules.access, abstain = defaultRules.abstain, peers = defaultRules.peers } = options;
+  const { limits, access, abstain, peers, basePath }: ServeRules = { ...defaultRules, ...options };
   // Known once the app is built; nothing can happen to the model before.
   let logger: ServeApp["log"] | undefined;
   let metrics: ServiceMetrics | undefined;
@@ -135,7 +135,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     metrics.setModel({ name: slot.current.name, version: slot.current.version, labels: slot.current.bundle.manifest.labels });
     const building = imported.value.buildApp({
       slot,
-      rules: { limits, access, abstain, peers },
+      rules: { limits, access, abstain, peers, basePath },
       metrics,
       host,
       predictionLog,

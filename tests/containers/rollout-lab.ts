@@ -167,8 +167,8 @@ async function buildVersions(project: string, base: string, folder: string): Pro
   const faulty = (fault: string, after: number): string => `FROM ${base}
 USER root
 COPY fault/fault.ts .
-RUN file=$(grep -l 'const gone = clientGone(reply);' dist/*.js) && \\
-    sed -i -e '1i import { fault } from "../fault.ts";' -e 's/const gone = clientGone(reply);/& await fault();/' $file
+RUN file=$(grep -l 'const gone = clientGone(reply' dist/*.js) && \\
+    sed -i -e '1i import { fault } from "../fault.ts";' -e 's/const gone = clientGone(reply.*);/& await fault();/' $file
 ENV FAULT=${fault} FAULT_AFTER=${after}
 USER node`;
   const dockerfiles: Record<keyof Versions, string> = {

@@ -73,6 +73,10 @@ export const serviceErrors = {
     hint: "Stop it, or choose another port with --port (0 takes a free one).",
   },
   E_REQUEST: { title: "The request is not valid.", hint: "Compare it with /docs." },
+  E_HEADERS_LARGE: {
+    title: "The address and the headers of the request are too long.",
+    hint: "Send fewer or shorter headers and cookies; pictures and labels belong into the body.",
+  },
   E_ROUTE_NOT_FOUND: { title: "There is no such address.", hint: "/docs lists what the service answers." },
   E_METHOD: { title: "The address does not take this method.", hint: "Use a method from the Allow header." },
   E_MEDIA_TYPE: {

@@ -9,6 +9,8 @@ export interface HomePageFacts {
   readonly labels: readonly string[];
   /** Whether answers can be explained. */
   readonly explains: boolean;
+  /** The path below which a proxy shows the page; empty for the root. */
+  readonly basePath: string;
 }
 
 const hash = (text: string): string => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
@@ -18,7 +20,7 @@ const hash = (text: string): string => `'sha256-${createHash("sha256").update(te
  * to say that it was wrong. One file without any outside
  * resource, and a policy that allows exactly its own style and script.
  */
-export function renderHomePage({ name, version, labels, explains }: HomePageFacts): {
+export function renderHomePage({ name, version, labels, explains, basePath }: HomePageFacts): {
   readonly html: string;
   readonly contentSecurityPolicy: string;
 } {
@@ -29,7 +31,7 @@ export function renderHomePage({ name, version, labels, explains }: HomePageFact
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escapeHtml(name)} · Serval</title>
-<link rel="icon" href="data:,">
+<link rel="icon" href="data:,">${basePath === "" ? "" : `\n<base href="${escapeHtml(basePath)}/">`}
 <style>${homeStyle}</style>
 </head>
 <body>
@@ -58,7 +60,7 @@ export function renderHomePage({ name, version, labels, explains }: HomePageFact
     `script-src ${hash(homeScript)}`,
     "img-src blob: data:",
     "connect-src 'self'",
-    "base-uri 'none'",
+    basePath === "" ? "base-uri 'none'" : "base-uri 'self'",
     "form-action 'none'",
     "frame-ancestors 'none'",
   ].join("; ");

@@ -138,7 +138,7 @@ function feedback(reply, best) {
 
 function curlLine(file) {
   const name = /^[\\w.-]+$/.test(file.name ?? "") ? file.name : "image.jpg";
-  const text = "curl " + (key ? "-H \\"X-API-Key: $KEY\\" " : "") + "-F file=@" + name + " " + new URL("predict", location.href).href;
+  const text = "curl " + (key ? "-H \\"X-API-Key: $KEY\\" " : "") + "-F file=@" + name + " " + new URL("predict", document.baseURI).href;
   const line = element("div", "curl");
   const code = element("code", "", text);
   code.tabIndex = 0;

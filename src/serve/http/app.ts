@@ -10,7 +10,7 @@ import { createHttpServer } from "./http-server.ts";
 import { OpenAnswers } from "./open-answers.ts";
 import type { ModelSlot } from "../model/model-slot.ts";
 import { registerAccess } from "./plugins/access.ts";
-import { answerBrokenConnection, registerErrors, sendError } from "./plugins/errors.ts";
+import { answerBrokenConnection, refuseTunnel, registerErrors, sendError } from "./plugins/errors.ts";
 import { registerObservation } from "./plugins/observe.ts";
 import { registerOpenapi } from "./plugins/openapi.ts";
 import { shedRequests } from "./plugins/shed.ts";
@@ -57,13 +57,18 @@ const defaultUploadTimeoutMs = 60_000;
 /** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
 export async function buildApp(options: AppOptions): Promise<ServeApp> {
   const { slot, rules, metrics, host = "", log, predictionLog, draining = () => false, version = "0" } = options;
-  const { limits, access } = rules;
+  const { limits, access, basePath } = rules;
   const { proxies = 0 } = access;
   const predictor = new Predictor(slot, limits, metrics);
   const answers = new OpenAnswers();
   const app: ServeApp = fastify({
     serverFactory: (handle) =>
-      createHttpServer(shedRequests(handle, { predictor, metrics, log: () => app.log }), limits.uploadTimeoutMs ?? defaultUploadTimeoutMs),
+      createHttpServer(shedRequests(handle, { predictor, metrics, log: () => app.log }), {
+        uploadTimeoutMs: limits.uploadTimeoutMs ?? defaultUploadTimeoutMs,
+        basePath,
+        onTunnel: refuseTunnel,
+      }),
+    routerOptions: { ignoreTrailingSlash: true },
     logger: log === undefined ? false : loggerOptions(log),
     logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: "request_id" }),
     genReqId: () => randomUUID(),

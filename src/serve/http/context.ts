@@ -1,7 +1,6 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
-import type { FastifyBaseLogger, FastifyInstance, FastifyReply } from "fastify";
-import { ServalError } from "../../errors/serval-error.ts";
+import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
 import type { PredictionLog } from "../../monitor/prediction-log.ts";
 import type { BodyBudget } from "./body-budget.ts";
@@ -36,13 +35,4 @@ declare module "fastify" {
   interface FastifyRequest {
     outcome: RequestOutcome;
   }
-}
-
-/** Aborted when the client hangs up before it has its answer, so that no work is done for it. */
-export function clientGone({ raw }: FastifyReply): AbortSignal {
-  const controller = new AbortController();
-  raw.once("close", () => {
-    if (!raw.writableFinished) controller.abort(new ServalError("E_CLIENT_GONE", "The client hung up before it had its answer."));
-  });
-  return controller.signal;
 }

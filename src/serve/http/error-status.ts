@@ -120,6 +120,7 @@ export const errorStatus: Readonly<Record<ErrorCode, number>> = {
   E_MODEL_UNKNOWN: 404,
   E_PORT_IN_USE: 500,
   E_REQUEST: 400,
+  E_HEADERS_LARGE: 431,
   E_ROUTE_NOT_FOUND: 404,
   E_METHOD: 405,
   E_MEDIA_TYPE: 415,

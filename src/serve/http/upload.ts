@@ -23,10 +23,15 @@ export const imageBody: Readonly<Record<string, { readonly schema: unknown }>> =
 /** Routes whose bodies stay streams: how much of one is read is decided in `readUpload`. */
 export async function registerUploads(app: ServeApp, addRoutes: (scope: ServeApp) => void): Promise<void> {
   await app.register(async (scope: ServeApp) => {
-    await scope.register(multipart, { throwFileSizeLimit: false });
+    await scope.register(multipart, { throwFileSizeLimit: false, isPartAFile });
     scope.addContentTypeParser(/^(image\/[\w.+-]+|application\/octet-stream)(?:\s*;|$)/, (_request, _payload, done) => done(null));
     addRoutes(scope);
   });
+}
+
+/** Clients that send bytes from memory often leave the file name out: the type of a part says as well that it is a picture. */
+function isPartAFile(_field: string | undefined, type: string | undefined, filename: string | undefined): boolean {
+  return filename !== undefined || /^(?:image\/|application\/octet-stream\b)/i.test(type ?? "");
 }
 
 /**
@@ -34,6 +39,8 @@ export async function registerUploads(app: ServeApp, addRoutes: (scope: ServeApp
  * sends may never see the answer. One that announces more than this many times the limit is cut off all the same.
  */
 const patience = 4;
+/** What a form may have besides its file. */
+const formBytes = 1 << 18;
 const formLimits = { files: 8, fields: 32, parts: 40, fieldSize: 4096, headerPairs: 64 };
 const batchLimits = { ...formLimits, files: 256, parts: 288 };
 
@@ -48,7 +55,10 @@ export async function readUpload(
   account: BodyAccount,
 ): Promise<Uint8Array> {
   const announced = Number(request.headers["content-length"] ?? 0);
-  if (announced > maxBytes * patience) {
+  // A client that asks first has not sent anything yet.
+  const asksFirst = request.headers.expect !== undefined;
+  const most = asksFirst ? maxBytes + (request.isMultipart() ? formBytes : 0) : maxBytes * patience;
+  if (announced > most) {
     void reply.header("connection", "close");
     throw tooLarge(`announces ${announced} bytes`, maxBytes);
   }
@@ -104,7 +114,8 @@ async function readFile(file: Readable, account: BodyAccount): Promise<Uint8Arra
 }
 
 export interface UploadedFile {
-  readonly filename: string;
+  /** Null where the form gives none. */
+  readonly filename: string | null;
   /** Bytes that the account holds for it: its reader gives them back. */
   readonly held: number;
   /** Its bytes, or why they are not taken. */
@@ -131,7 +142,7 @@ export async function* readFiles(request: FastifyRequest, maxBytes: number, acco
       const bytes = await readFile(part.file, account);
       count++;
       const image = part.file.truncated ? tooLarge("is larger", maxBytes) : bytes;
-      yield { filename: part.filename.slice(0, 255), held: bytes.length, image };
+      yield { filename: (part.filename as string | undefined)?.slice(0, 255) ?? null, held: bytes.length, image };
     }
   } catch (error) {
     // Also of a file that ends too early.

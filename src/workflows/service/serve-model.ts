@@ -24,7 +24,7 @@ export async function serveModel({ cwd, model, reporter = silentReporter, ...opt
   const wanted = model ?? settings.model ?? undefined;
   const { dir, registered } = await findModel(wanted, { cwd, reporter, lastGood: true });
   const { host, port, maxBodyBytes, maxPixels, maxDecodeMs, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } = settings;
-  const { maxBatchSize, maxDelayMs, rateLimit, proxies, admin, hosts, peers, corsOrigins, abstain, drainMs } = settings;
+  const { maxBatchSize, maxDelayMs, rateLimit, proxies, admin, hosts, peers, corsOrigins, basePath, abstain, drainMs } = settings;
   const workers = settings.workers || availableParallelism();
   // What waits longer than half a second is hardly worth its answer; a thread answers some sixty in a second.
   const queueLimit = settings.queueLimit || queuePerWorker * workers;
@@ -44,6 +44,7 @@ export async function serveModel({ cwd, model, reporter = silentReporter, ...opt
     access: { allowedHosts: listed(hosts), keys, admin, rateLimitPerMinute: rateLimit, proxies, corsOrigins: listed(corsOrigins) },
     abstain: { whenUnsure: abstain },
     peers: listed(peers),
+    basePath,
     drainMs,
     predictionLogFile: join(resolve(cwd, settings.stateDir), "predictions.db"),
     log: { level: settings.logLevel, stream },

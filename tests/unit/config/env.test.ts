@@ -30,6 +30,7 @@ describe("the environment", () => {
       rateLimit: 0,
       proxies: 0,
       peers: null,
+      basePath: "",
       corsOrigins: null,
       abstain: false,
       drainMs: 1000,

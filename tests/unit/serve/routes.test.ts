@@ -48,13 +48,20 @@ describe("GET /", () => {
   });
 
   it("shows labels and names as text, whatever stands in them", () => {
-    const { html } = renderHomePage({ explains: true, name: "a&b", version: "1", labels: ["<script>alert(1)</script>", `"quoted'`] });
+    const { html } = renderHomePage({
+      basePath: "",
+      explains: true,
+      name: "a&b",
+      version: "1",
+      labels: ["<script>alert(1)</script>", `"quoted'`],
+    });
     expect(html).toContain("&lt;script&gt;alert(1)&lt;/script&gt;, &quot;quoted&#39;");
     expect(html).toContain("<h1>a&amp;b</h1>");
   });
 
   it("names the first twelve labels of many", () => {
     const { html } = renderHomePage({
+      basePath: "",
       explains: true,
       name: "a",
       version: "1",

@@ -20,6 +20,7 @@ const serveSettings = [
   "rateLimit",
   "proxies",
   "peers",
+  "basePath",
   "corsOrigins",
   "abstain",
   "drainMs",

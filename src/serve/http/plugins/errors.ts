@@ -1,3 +1,4 @@
+import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { ERRORS, type ErrorCode } from "../../../errors/error-table.ts";
@@ -5,6 +6,7 @@ import { ServalError } from "../../../errors/serval-error.ts";
 import { bodyEncoding } from "../../../http/body-encoding.ts";
 import type { ServeApp } from "../context.ts";
 import { errorStatus } from "../error-status.ts";
+import { maxHeaderBytes } from "../http-server.ts";
 import type { OpenAnswers } from "../open-answers.ts";
 
 export const retryAfterSeconds = 1;
@@ -24,7 +26,8 @@ export function sendError(error: unknown, request: FastifyRequest, reply: Fastif
   request.outcome = { ...request.outcome, code: failure.code };
   if (status >= 500) request.log.error({ err: error, code: failure.code }, failure.message);
   // Fastify closes connections on its own errors; the rest of a body is thrown away instead, so that the client sees the answer.
-  if (!(error instanceof ServalError)) void reply.removeHeader("connection");
+  // Not where the client waits for `100 Continue`: its body may come or not.
+  if (!(error instanceof ServalError) && reply.raw.shouldKeepAlive) void reply.removeHeader("connection");
   if (status === 503) void reply.header("retry-after", retryAfterSeconds);
   const shown = shownError(failure, request.id);
   // The Open Inference Protocol has another shape: one text.
@@ -47,6 +50,7 @@ const forClients: ReadonlySet<ErrorCode> = new Set([
   "E_EXPLAIN",
   "E_FEEDBACK_UNKNOWN",
   "E_FORBIDDEN",
+  "E_HEADERS_LARGE",
   "E_LABEL_UNKNOWN",
   "E_MEDIA_TYPE",
   "E_METHOD",
@@ -95,7 +99,8 @@ export function registerErrors(app: ServeApp): void {
   const refuse = (request: FastifyRequest, reply: FastifyReply): FastifyReply => {
     const path = request.url.split("?")[0] ?? "";
     const methods = [...methodsByRoute].filter(([url]) => routePattern(url).test(path)).flatMap(([, names]) => [...names]);
-    if (methods.length === 0) {
+    // One that has the method found nothing below its address, such as a file of /docs.
+    if (methods.length === 0 || methods.includes(request.method)) {
       return sendError(new ServalError("E_ROUTE_NOT_FOUND", `${request.method} ${path.slice(0, 200)}: no such address.`), request, reply);
     }
     const allow = [...new Set(methods)].sort().join(", ");
@@ -122,7 +127,7 @@ export function registerErrors(app: ServeApp): void {
 /** `/models/:name` as a regular expression; a trailing `*` matches the rest. */
 function routePattern(url: string): RegExp {
   const parts = url.split("/").map((part) => (part === "*" ? ".*" : part.startsWith(":") ? "[^/]+" : RegExp.escape(part)));
-  return new RegExp(`^${parts.join("/")}$`);
+  return new RegExp(`^${parts.join("/")}/?$`);
 }
 
 /** How long a client may take to read that its connection is closed. */
@@ -135,14 +140,30 @@ export function answerBrokenConnection(error: NodeJS.ErrnoException, socket: Soc
     socket.destroy();
     return;
   }
-  const failure =
-    error.code === "ERR_HTTP_REQUEST_TIMEOUT"
-      ? new ServalError("E_UPLOAD_TIMEOUT", "The request did not arrive in time.")
-      : new ServalError("E_REQUEST", `The connection does not speak HTTP as it should: ${error.message}.`);
+  endWith(connectionError(error), socket);
+}
+
+/** CONNECT asks for a connection to another server. */
+export function refuseTunnel(socket: Socket): void {
+  endWith(new ServalError("E_REQUEST", "CONNECT: this service is not a proxy, and opens no connections to others."), socket);
+}
+
+function connectionError({ code, message }: NodeJS.ErrnoException): ServalError {
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return new ServalError("E_UPLOAD_TIMEOUT", "The request did not arrive in time.");
+  if (code === "HPE_HEADER_OVERFLOW") {
+    return new ServalError(
+      "E_HEADERS_LARGE",
+      `The address and the headers of the request are too long; together they may have ${maxHeaderBytes} bytes.`,
+    );
+  }
+  return new ServalError("E_REQUEST", `The connection does not speak HTTP as it should: ${message}.`);
+}
+
+/** Writes an answer where there is no request that could be answered, and ends the connection. */
+function endWith(failure: ServalError, socket: Socket): void {
   const body = JSON.stringify({ error: shownError(failure, "") });
   const status = errorStatus[failure.code];
-  const reason = status === 408 ? "Request Timeout" : "Bad Request";
-  const head = `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n`;
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json; charset=utf-8\r\nConnection: close\r\n`;
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
   // A client that does not close its side would keep the connection, and the memory of what it has sent, without end.
   const cutOff = setTimeout(() => socket.destroy(), closingMs).unref();

@@ -20,8 +20,10 @@ export function registerHostCheck(app: ServeApp, host: string, allowedHosts: rea
     const { host: header } = raw.headers;
     if (raw.rawHeaders.filter((text, i) => i % 2 === 0 && text.toLowerCase() === "host").length > 1) {
       done(new ServalError("E_REQUEST", "The request has more than one Host header; expected one."));
+    } else if (header === undefined && raw.httpVersion === "1.1") {
+      done(new ServalError("E_REQUEST", "The request has no Host header, which HTTP/1.1 requires."));
     } else if (!checks || header === undefined || isKnown(header) || healthRoute.test(routeOptions.url ?? "")) {
-      // No browser leaves the header out: HTTP/1.1 without it is not answered at all.
+      // No browser leaves the header out.
       done();
     } else {
       done(

@@ -11,16 +11,11 @@ declare module "fastify" {
 }
 
 /** /openapi.json from the schemas that the routes validate with, and /docs to read and try it. Before the routes. */
-export async function registerOpenapi(app: ServeApp, { slot }: ServeContext): Promise<void> {
-  const { name, version, bundle } = slot.current;
+export async function registerOpenapi(app: ServeApp, { slot, basePath }: ServeContext): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: "3.1.0",
-      info: {
-        title: "Serval",
-        version,
-        description: `Image classification with the model ${name}: ${bundle.manifest.labels.join(", ")}.`,
-      },
+      info: { title: "Serval", version: "" },
       tags: [
         { name: "predictions", description: "Ask the model." },
         { name: "model", description: "What answers, and whether it still answers as it should." },
@@ -39,8 +34,25 @@ export async function registerOpenapi(app: ServeApp, { slot }: ServeContext): Pr
       return { schema: documented, url };
     },
   });
+  /** The description with the model that answers now, and where the routes begin. */
+  const describeNow = (root: string) => {
+    const { name, version, bundle } = slot.current;
+    const description = `Image classification with the model ${name}: ${bundle.manifest.labels.join(", ")}.`;
+    const { info, ...rest } = app.swagger();
+    return { ...rest, info: { ...info, version, description }, servers: [{ url: root }] };
+  };
+  // The library's one redirect leads to an absolute address, which a proxy may show something else at.
+  app.addHook("onSend", (request, reply, _payload, done) => {
+    if (request.routeOptions.url === "/docs/static/index.html") void reply.header("location", "../");
+    done();
+  });
   await app.register(swaggerUi, {
     routePrefix: "/docs",
+    // The page names its files relative to itself: behind a proxy it need not know its own address.
+    indexPrefix: ".",
+    // The page reads this from below /docs, and takes the address as relative to that.
+    transformSpecification: () => describeNow(basePath === "" ? ".." : basePath),
+    transformSpecificationClone: false,
     theme: { title: "Serval API", css: [{ filename: "serval.css", content: ".swagger-ui .topbar { display: none }" }] },
     uiConfig: { tryItOutEnabled: true, displayRequestDuration: true, defaultModelsExpandDepth: 0 },
     staticCSP: {
@@ -50,5 +62,5 @@ export async function registerOpenapi(app: ServeApp, { slot }: ServeContext): Pr
       "frame-ancestors": "'none'",
     },
   });
-  app.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => app.swagger());
+  app.get("/openapi.json", { config: { open: true }, schema: { hide: true } }, () => describeNow(basePath === "" ? "/" : basePath));
 }

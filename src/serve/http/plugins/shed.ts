@@ -21,7 +21,7 @@ export interface Shedding extends Pick<ServeContext, "predictor" | "metrics"> {
  */
 export function shedRequests(handle: RequestHandler, { predictor, metrics, log }: Shedding): RequestHandler {
   return (request, response) => {
-    const path = request.url?.split("?", 1)[0] ?? "";
+    const path = request.url?.split("?", 1)[0]?.replace(/\/$/, "") ?? "";
     // A browser shows a page of another origin no answer without the headers that the framework adds.
     if (request.method !== "POST" || !shedRoutes.has(path) || request.headers.origin !== undefined) {
       handle(request, response);

@@ -1,7 +1,8 @@
 import { PassThrough } from "node:stream";
 import Type from "typebox";
 import { toServalError } from "../../../errors/serval-error.ts";
-import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
+import { clientGone, someWait } from "../client-gone.ts";
+import type { ServeApp, ServeContext } from "../context.ts";
 import { shownError } from "../plugins/errors.ts";
 import { Abstain, withErrors } from "../schemas.ts";
 import { fileField, readFiles } from "../upload.ts";
@@ -37,7 +38,7 @@ export function registerBatch(scope: ServeApp, context: ServeContext): void {
       },
     },
     async (request, reply) => {
-      const gone = clientGone(reply);
+      const gone = clientGone(reply, () => someWait(context));
       const abstain = request.query.abstain ?? context.abstain.whenUnsure;
       const lines = new PassThrough();
       const account = context.bodies.open(reply);
@@ -62,7 +63,7 @@ export function registerBatch(scope: ServeApp, context: ServeContext): void {
         while (waiting.length > 0) await write();
         lines.end();
       };
-      const line = async (index: number, filename: string, image: Uint8Array | Error, id: string): Promise<string> => {
+      const line = async (index: number, filename: string | null, image: Uint8Array | Error, id: string): Promise<string> => {
         const startedAt = performance.now();
         try {
           if (image instanceof Error) throw image;

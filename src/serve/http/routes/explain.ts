@@ -1,5 +1,6 @@
 import Type from "typebox";
-import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
+import { clientGone, someWait } from "../client-gone.ts";
+import type { ServeApp, ServeContext } from "../context.ts";
 import { Abstain, PredictionReply, withErrors } from "../schemas.ts";
 import { imageBody, readUpload } from "../upload.ts";
 import { admit, concludePrediction } from "./predict.ts";
@@ -45,7 +46,7 @@ export function registerExplain(scope: ServeApp, context: ServeContext): void {
       },
     },
     async (request, reply) => {
-      const gone = clientGone(reply);
+      const gone = clientGone(reply, () => someWait(context));
       const { label, format, abstain } = request.query;
       const wantsPng = format === "png" || (format === undefined && request.headers.accept?.includes("image/png") === true);
       const image = await readUpload(request, reply, limits.maxBodyBytes, context.bodies.open(reply));

@@ -11,7 +11,7 @@ const Home = Type.Object({
 });
 
 /** GET /: a page to try the model for a browser, a table of contents for any other client. */
-export function registerHome(app: ServeApp, { slot }: ServeContext): void {
+export function registerHome(app: ServeApp, { slot, basePath }: ServeContext): void {
   app.get(
     "/",
     {
@@ -32,7 +32,7 @@ export function registerHome(app: ServeApp, { slot }: ServeContext): void {
       const { labels } = bundle.manifest;
       void reply.header("vary", "accept");
       if (request.headers.accept?.includes("text/html")) {
-        const { html, contentSecurityPolicy } = renderHomePage({ name, version, labels, explains: classifier !== null });
+        const { html, contentSecurityPolicy } = renderHomePage({ name, version, labels, explains: classifier !== null, basePath });
         const headers = { "content-security-policy": contentSecurityPolicy, "referrer-policy": "no-referrer" };
         return await reply.headers(headers).type("text/html; charset=utf-8").send(html);
       }
@@ -41,14 +41,14 @@ export function registerHome(app: ServeApp, { slot }: ServeContext): void {
         model: { name, version },
         labels: [...labels],
         links: {
-          predict: "/predict",
-          explain: "/explain",
-          feedback: "/feedback",
-          health: "/health",
-          model: "/model",
-          metrics: "/metrics",
-          docs: "/docs",
-          openapi: "/openapi.json",
+          predict: `${basePath}/predict`,
+          explain: `${basePath}/explain`,
+          feedback: `${basePath}/feedback`,
+          health: `${basePath}/health`,
+          model: `${basePath}/model`,
+          metrics: `${basePath}/metrics`,
+          docs: `${basePath}/docs`,
+          openapi: `${basePath}/openapi.json`,
         },
       });
     },

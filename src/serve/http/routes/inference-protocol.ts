@@ -2,7 +2,8 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import Type, { type Static } from "typebox";
 import { ServalError } from "../../../errors/serval-error.ts";
 import { countedBody } from "../body-budget.ts";
-import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
+import { clientGone, someWait } from "../client-gone.ts";
+import type { ServeApp, ServeContext } from "../context.ts";
 import type { ServedModel } from "../../model/served-model.ts";
 import { largestAnswerBytes, type OutputTensor, type TensorAnswer } from "../tensors/tensor-answer.ts";
 import { inputName, tensorRequestSchema } from "../tensors/tensor-request.ts";
@@ -148,7 +149,7 @@ async function infer(
   reply: FastifyReply,
 ): Promise<FastifyReply> {
   if (body === undefined) throw new ServalError("E_TENSOR", "The request has no body; expected JSON with `inputs`.");
-  const gone = clientGone(reply);
+  const gone = clientGone(reply, () => someWait(context));
   const jsonBytes = readJsonLength(headers[lengthHeader], body.length);
   // Read before the JSON moves to another thread.
   const binary = body.subarray(jsonBytes);

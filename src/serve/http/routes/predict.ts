@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import Type from "typebox";
-import { clientGone, type ServeApp, type ServeContext } from "../context.ts";
+import { clientGone, someWait } from "../client-gone.ts";
+import type { ServeApp, ServeContext } from "../context.ts";
 import type { Prediction } from "../../model/predictor.ts";
 import { Abstain, PredictionReply, withErrors } from "../schemas.ts";
 import { imageBody, readUpload } from "../upload.ts";
@@ -84,7 +85,7 @@ export function registerPredict(scope: ServeApp, context: ServeContext): void {
       },
     },
     async (request, reply) => {
-      const gone = clientGone(reply);
+      const gone = clientGone(reply, () => someWait(context));
       const image = await readUpload(request, reply, limits.maxBodyBytes, bodies.open(reply));
       const prediction = await predictor.predict(image, { signal: gone, disposable: true });
       const body = concludePrediction(
