@@ -34,7 +34,7 @@ export interface ServiceOptions
   /** How long readiness fails before connections are refused, for load balancers to notice. */
   readonly drainMs?: number | undefined;
   readonly version?: string | undefined;
-  readonly log?: { readonly level: LogLevel; readonly stream: ServiceLog };
+  readonly log?: { readonly level: LogLevel; readonly stream: Pick<ServiceLog, "write" | "close"> };
 }
 
 export interface Service {
