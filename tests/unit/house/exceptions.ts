@@ -8,7 +8,6 @@ export const exceptions: Exceptions = {
   crowdedFolders: {},
   longFunctions: {
     "src/serve/http/routes/inference-protocol.ts registerInferenceProtocol": routes,
-    "src/serve/service.ts startService": "the order in which a service starts and stops",
     "src/train/head/train-head.ts trainHead": "the phases of a training, one after the other",
   },
   blindReads: {},
