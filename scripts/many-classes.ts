@@ -91,7 +91,11 @@ try {
     const { code, seconds, processorSeconds, bytes } = await runStep(args);
     total += seconds;
     good &&= code === 0 && bytes < mostBytes;
-    const figures = [`${seconds.toFixed(1).padStart(6)} s`, `${processorSeconds.toFixed(1)} of a processor`, `${Math.round(bytes / 1e6)} MB`];
+    const figures = [
+      `${seconds.toFixed(1).padStart(6)} s`,
+      `${processorSeconds.toFixed(1)} of a processor`,
+      `${Math.round(bytes / 1e6)} MB`,
+    ];
     console.log(`serval ${args.join(" ").padEnd(12)} ${figures.join("  ")}  exit ${code}`);
     if (code !== 0) break;
   }

@@ -4,7 +4,7 @@ import { connectionBudget, limitConnections } from "../http/connection-limit.ts"
 import { ServalError, toServalError } from "../errors/serval-error.ts";
 import { DecoderProcesses } from "../image/decoder-processes.ts";
 import { decoderProcessCount } from "../image/shared-decoder.ts";
-import { createServiceMetrics, type ServiceMetrics } from "../monitor/metrics.ts";
+import { createServiceMetrics } from "../monitor/metrics.ts";
 import { PredictionLog } from "../monitor/prediction-log.ts";
 import type { LogLevel } from "./http/app.ts";
 import type { ServeApp } from "./http/context.ts";
@@ -14,6 +14,7 @@ import { ModelSlot, type ModelSource } from "./model/model-slot.ts";
 import { defaultRules, type ServeRules } from "./http/rules.ts";
 import { startPredictThread } from "./inference/predict-lane.ts";
 import { readServable, ServedModel, type ServedModelOptions } from "./model/served-model.ts";
+import { ServiceEvents } from "./service-events.ts";
 
 export interface ServiceOptions
   extends
@@ -34,7 +35,7 @@ export interface ServiceOptions
   /** How long readiness fails before connections are refused, for load balancers to notice. */
   readonly drainMs?: number | undefined;
   readonly version?: string | undefined;
-  readonly log?: { readonly level: LogLevel; readonly stream: ServiceLog };
+  readonly log?: { readonly level: LogLevel; readonly stream: Pick<ServiceLog, "write" | "close"> };
 }
 
 export interface Service {
@@ -63,30 +64,11 @@ const fullEveryMs = 60_000;
  * Loads and checks the model, builds the app and listens. Throws what `loadServedModel` throws, and E_PORT_IN_USE.
  */
 export async function startService(options: ServiceOptions): Promise<Service> {
-  const { host, port, version, log, drainMs = 0, predictionLogFile } = options;
   const { limits, access, abstain, peers, basePath }: ServeRules = { ...defaultRules, ...options };
-  // Known once the app is built; nothing can happen to the model before.
-  let logger: ServeApp["log"] | undefined;
-  let metrics: ServiceMetrics | undefined;
-  const processes = decoderProcessCount(options.workers);
-  const decoder = new DecoderProcesses({
-    processes,
-    maxWaiting: waitingPerDecoder * processes,
-    niceness: decoderNiceness,
-    onStart: () => metrics?.countDecoderStart(),
-    onEnd(reason) {
-      logger?.warn({ reason }, "a decoder process was ended by its image");
-      metrics?.countDecoderEnd(reason);
-    },
-  });
-  const modelOptions: ServedModelOptions = {
-    ...options,
-    decoder,
-    onLost: (reason) => {
-      logger?.error({ code: reason.code }, reason.message);
-      metrics?.countError(reason.code);
-    },
-  };
+  const { host, port, version, log, predictionLogFile } = options;
+  const events = new ServiceEvents();
+  const decoder = startDecoder(options.workers, events);
+  const modelOptions: ServedModelOptions = { ...options, decoder, onLost: (reason) => events.threadLost(reason) };
   const listening = Promise.withResolvers<void>();
   // Each thread costs a tenth of a second of a core to start. The first loads its libraries while this one reads the bundle,
   // and the model while this one builds the app; the others can wait until the first request is likely to be answered.
@@ -102,79 +84,91 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     decoder.close();
     throw started.reason;
   }
-  const predictionLog =
-    predictionLogFile === undefined
-      ? undefined
-      : new PredictionLog(predictionLogFile, {
-          onTrouble: (message) => logger?.error({ code: "E_PREDICTION_LOG" }, message),
-          onRecovered: (message) => logger?.info(message),
-          after: settled,
-        });
-  let draining = false;
   const model = started.value;
   const slot = new ModelSlot(model, {
     model: modelOptions,
-    onSwap(now, before) {
-      metrics?.countSwap("swapped");
-      metrics?.setModel({ name: now.name, version: now.version, labels: now.bundle.manifest.labels });
-      logger?.info({ model: now.name, version: now.version, before: before.version }, "model swapped");
-    },
-    onRefused({ name, version, code, message }) {
-      metrics?.countSwap("refused");
-      metrics?.countError(code);
-      logger?.error({ model: name, version, code, serving: slot.current.version }, `model refused: ${message}`);
-    },
+    onSwap: (now, before) => events.modelSwapped(now, before),
+    onRefused: (refusal) => events.modelRefused(refusal, slot.current.version),
   });
-  const following = new AbortController();
+  const predictionLog = predictionLogFile === undefined ? undefined : openLog(predictionLogFile, events, settled);
+  const parts: ServiceParts = { slot, decoder, predictionLog, following: new AbortController(), draining: false };
   try {
     if (imported.status === "rejected") throw imported.reason;
-    metrics = createServiceMetrics(
+    const metrics = createServiceMetrics(
       () => slot.depth + decoder.depth,
       () => decoder.processes,
     );
-    metrics.setModel({ name: slot.current.name, version: slot.current.version, labels: slot.current.bundle.manifest.labels });
-    const building = imported.value.buildApp({
-      slot,
-      rules: { limits, access, abstain, peers, basePath },
-      metrics,
-      host,
-      predictionLog,
-      draining: () => draining,
-      version,
-      log,
-    });
+    events.countIn(metrics);
+    metrics.setModel({ name: model.name, version: model.version, labels: model.bundle.manifest.labels });
+    const rules = { limits, access, abstain, peers, basePath };
+    const draining = (): boolean => parts.draining;
+    const building = imported.value.buildApp({ slot, rules, metrics, host, predictionLog, draining, version, log });
     const [app] = await Promise.all([building, model.ready]);
-    logger = app.log;
+    events.writeTo(app.log);
     await leaveDescriptors(app);
     await app.listen({ host, port });
     listening.resolve();
-    options.source?.follow(async (candidate) => await slot.offer(candidate), following.signal);
-    const actual = (app.server.address() as AddressInfo).port;
-    return {
-      url: `http://${urlHost(host)}:${actual}`,
-      port: actual,
-      slot,
-      get model() {
-        return slot.current;
-      },
-      app,
-      async close() {
-        draining = true;
-        following.abort();
-        await delay(drainMs);
-        await app.close();
-        await slot.close();
-        decoder.close();
-        await predictionLog?.close();
-        await log?.stream.close();
-      },
-    };
+    options.source?.follow(async (candidate) => await slot.offer(candidate), parts.following.signal);
+    return runningService(app, parts, options);
   } catch (error) {
     await slot.close();
     decoder.close();
     await predictionLog?.close();
     throw listenError(error, host, port);
   }
+}
+
+/** What a service consists of beside its app. */
+interface ServiceParts {
+  readonly slot: ModelSlot;
+  readonly decoder: DecoderProcesses;
+  readonly predictionLog: PredictionLog | undefined;
+  /** Ends the search for later versions. */
+  readonly following: AbortController;
+  draining: boolean;
+}
+
+function runningService(app: ServeApp, parts: ServiceParts, { host, drainMs = 0, log }: ServiceOptions): Service {
+  const { port } = app.server.address() as AddressInfo;
+  const { slot, decoder, predictionLog, following } = parts;
+  return {
+    url: `http://${urlHost(host)}:${port}`,
+    port,
+    slot,
+    get model() {
+      return slot.current;
+    },
+    app,
+    async close() {
+      parts.draining = true;
+      following.abort();
+      await delay(drainMs);
+      await app.close();
+      await slot.close();
+      decoder.close();
+      await predictionLog?.close();
+      await log?.stream.close();
+    },
+  };
+}
+
+function startDecoder(workers: number | undefined, events: ServiceEvents): DecoderProcesses {
+  const processes = decoderProcessCount(workers);
+  return new DecoderProcesses({
+    processes,
+    maxWaiting: waitingPerDecoder * processes,
+    niceness: decoderNiceness,
+    onStart: () => events.decoderStarted(),
+    onEnd: (reason) => events.decoderEnded(reason),
+  });
+}
+
+function openLog(file: string, events: ServiceEvents, after: Promise<unknown>): PredictionLog {
+  return new PredictionLog(file, {
+    onTrouble: (message) => events.logTrouble(message),
+    onRecovered: (message) => events.logRecovered(message),
+    after,
+  });
 }
 
 /** Connections must not take the file descriptors that the service needs for its files. */

@@ -83,7 +83,9 @@ describe.skipIf(photographs === undefined)("for 200 photographs", () => {
     const measured = new Map<string, Record<string, number>>();
     for (const split of splits) {
       await mustRun(dir, ["evaluate", "--split", split]);
-      const lines = (await readFile(join(dir, `artifacts/evaluation${split === "test" ? "" : `-${split}`}/predictions.jsonl`), "utf8")).trim().split("\n");
+      const lines = (await readFile(join(dir, `artifacts/evaluation${split === "test" ? "" : `-${split}`}/predictions.jsonl`), "utf8"))
+        .trim()
+        .split("\n");
       for (const line of lines) {
         const { sha256: hash, probabilities } = JSON.parse(line) as { sha256: string; probabilities: Record<string, number> };
         measured.set(hash, probabilities);

@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { open, readdir, rename, rm, stat, type FileHandle } from "node:fs/promises";
+import { open, readdir, rename, rm, type FileHandle } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Writable } from "node:stream";
 import { callbackify } from "node:util";
+import { statIfThere } from "../../files.ts";
 
 export interface RotationLimits {
   /** A file that would grow beyond this is put aside. */
@@ -19,55 +20,77 @@ export const logRotation: RotationLimits = { maxBytes: 10_000_000, keep: 5 };
 /**
  * Appends to a file and begins a new one where it would grow too large; the full one is put aside as FILE.TIME. Lines are
  * never torn: what is given to one `write` goes into one file. Several processes may write to the same path, as two
- * versions of a service do while one takes over: who finds that another put the file aside only opens the new one.
+ * versions of a service do while one takes over: one that finds that another put the file aside only opens the new one.
  */
-export function openRotatingFile(path: string, { maxBytes, keep }: RotationLimits): Writable {
-  let file: FileHandle | undefined;
-  let size = 0;
-  let asideMs = 0;
-  const reopen = async (): Promise<FileHandle> => {
-    file = await open(path, "a+");
-    ({ size } = await file.stat());
-    // A disk that was full may have left half a line.
-    if (size > 0 && (await file.read({ position: size - 1, length: 1 })).buffer[0] !== newline) await file.appendFile("\n");
-    return file;
-  };
-  const rotate = async (full: FileHandle): Promise<FileHandle> => {
-    const [ours, named] = await Promise.all([full.stat(), stat(path).catch(() => undefined)]);
-    file = undefined;
-    await full.close();
-    if (named?.ino === ours.ino) {
-      asideMs = Math.max(Date.now(), asideMs + 1);
-      // No two processes choose one name, so that neither takes a file of the other's away.
-      const name = `${path}.${new Date(asideMs).toISOString().replaceAll(":", "-")}-${randomBytes(3).toString("hex")}`;
-      await rename(path, name).catch(ignoreMissing);
-      await removeOldest(path, keep);
-    }
-    return await reopen();
-  };
-  const append = async (lines: readonly Buffer[]): Promise<void> => {
-    let to = file ?? (await reopen());
+export class RotatingFile extends Writable {
+  readonly #path: string;
+  readonly #limits: RotationLimits;
+  #file: FileHandle | undefined;
+  #size = 0;
+  /** When the last file was put aside: no two get one name. */
+  #asideMs = 0;
+
+  constructor(path: string, limits: RotationLimits) {
+    super();
+    this.#path = path;
+    this.#limits = limits;
+  }
+
+  override _construct(done: Done): void {
+    callbackify(async () => void (await this.#reopen()))(done);
+  }
+
+  override _writev(entries: readonly { readonly chunk: unknown }[], done: Done): void {
+    callbackify(async () => await this.#append(entries.map(({ chunk }) => chunk as Buffer)))(done);
+  }
+
+  override _destroy(error: Error | null, done: Done): void {
+    callbackify(async () => {
+      await this.#file?.close();
+      if (error) throw error;
+    })(done);
+  }
+
+  async #append(lines: readonly Buffer[]): Promise<void> {
+    let to = this.#file ?? (await this.#reopen());
     let waiting: Buffer[] = [];
     for (const line of lines) {
-      if (size > 0 && size + line.length > maxBytes) {
+      if (this.#size > 0 && this.#size + line.length > this.#limits.maxBytes) {
         await to.appendFile(Buffer.concat(waiting));
         waiting = [];
-        to = await rotate(to);
+        to = await this.#rotate(to);
       }
       waiting.push(line);
-      size += line.length;
+      this.#size += line.length;
     }
     await to.appendFile(Buffer.concat(waiting));
-  };
-  return new Writable({
-    construct: callbackify(async () => void (await reopen())),
-    writev: callbackify(async (entries: readonly { readonly chunk: Buffer }[]) => await append(entries.map(({ chunk }) => chunk))),
-    destroy: callbackify(async (error: Error | null) => {
-      await file?.close();
-      if (error) throw error;
-    }),
-  });
+  }
+
+  async #reopen(): Promise<FileHandle> {
+    const file = await open(this.#path, "a+");
+    this.#file = file;
+    this.#size = (await file.stat()).size;
+    // A disk that was full may have left half a line.
+    if (this.#size > 0 && (await file.read({ position: this.#size - 1, length: 1 })).buffer[0] !== newline) await file.appendFile("\n");
+    return file;
+  }
+
+  async #rotate(full: FileHandle): Promise<FileHandle> {
+    const [ours, named] = await Promise.all([full.stat(), statIfThere(this.#path)]);
+    this.#file = undefined;
+    await full.close();
+    if (named?.ino === ours.ino) {
+      this.#asideMs = Math.max(Date.now(), this.#asideMs + 1);
+      // No two processes choose one name, so that neither takes a file of the other's away.
+      const name = `${this.#path}.${new Date(this.#asideMs).toISOString().replaceAll(":", "-")}-${randomBytes(3).toString("hex")}`;
+      await rename(this.#path, name).catch(ignoreMissing);
+      await removeOldest(this.#path, this.#limits.keep);
+    }
+    return await this.#reopen();
+  }
 }
+
+type Done = (error?: Error | null) => void;
 
 async function removeOldest(path: string, keep: number): Promise<void> {
   const aside = (await readdir(dirname(path))).filter((name) => name.startsWith(`${basename(path)}.`)).sort();

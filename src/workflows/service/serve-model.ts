@@ -2,7 +2,7 @@ import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { loadSettings, type Settings } from "../../config/settings.ts";
 import { readApiKeys } from "../../serve/http/api-keys.ts";
-import { openServiceLog } from "../../serve/log/log-stream.ts";
+import { ServiceLog } from "../../serve/log/log-stream.ts";
 import { followFolder } from "../../serve/model/folder-source.ts";
 import { followRegistry } from "../../serve/model/registry-source.ts";
 import { startService, type Service } from "../../serve/service.ts";
@@ -30,7 +30,7 @@ export async function serveModel({ cwd, model, reporter = silentReporter, ...opt
   const queueLimit = settings.queueLimit || queuePerWorker * workers;
   const keys = apiKeysFile === null ? undefined : await readApiKeys(resolve(cwd, apiKeysFile));
   const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);
-  const stream = openServiceLog(process.stdout, file, (message) => reporter.warn(message));
+  const stream = new ServiceLog(process.stdout, file, (message) => reporter.warn(message));
   return await startService({
     modelDir: dir,
     modelVersion: registered?.version,

@@ -4,8 +4,6 @@ import type { Exceptions } from "./rooms.ts";
 export const exceptions: Exceptions = {
   folderCycles: {},
   crowdedFolders: {},
-  longFunctions: {
-    "src/serve/service.ts startService": "the order in which a service starts and stops",
-  },
+  longFunctions: {},
   blindReads: {},
 };

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { openRotatingFile } from "../../../src/serve/log/rotating-file.ts";
+import { RotatingFile } from "../../../src/serve/log/rotating-file.ts";
 
 let dir: string;
 let path: string;
@@ -32,7 +32,7 @@ async function kept(): Promise<number[][]> {
 
 test("puts a full file aside, keeps so many of those, and tears no line", async () => {
   await writeFile(path, line(0) + line(1));
-  const file = openRotatingFile(path, { maxBytes: 3 * 9 + 4, keep: 2 });
+  const file = new RotatingFile(path, { maxBytes: 3 * 9 + 4, keep: 2 });
   for (let i = 2; i < 11; i++) file.write(line(i));
   await end(file);
   expect(await kept()).toEqual([
@@ -43,7 +43,7 @@ test("puts a full file aside, keeps so many of those, and tears no line", async 
 });
 
 test("a line longer than the limit has a file of its own", async () => {
-  const file = openRotatingFile(path, { maxBytes: 5, keep: 5 });
+  const file = new RotatingFile(path, { maxBytes: 5, keep: 5 });
   for (let i = 0; i < 3; i++) file.write(line(i));
   await end(file);
   expect(await kept()).toEqual([[0], [1], [2]]);
@@ -51,7 +51,7 @@ test("a line longer than the limit has a file of its own", async () => {
 
 test("two that write to one path lose nothing, and the second follows to the new file", async () => {
   const limits = { maxBytes: 20 * 9, keep: 50 };
-  const files = [openRotatingFile(path, limits), openRotatingFile(path, limits)] as const;
+  const files = [new RotatingFile(path, limits), new RotatingFile(path, limits)] as const;
   for (let i = 0; i < 400; i++) {
     const file = files[i % 2] as Writable;
     if (!file.write(line(i))) await once(file, "drain");
@@ -65,7 +65,7 @@ test("two that write to one path lose nothing, and the second follows to the new
 });
 
 test("says why it cannot go on: the folder has gone, and there is none to begin a new file in", async () => {
-  const file = openRotatingFile(path, { maxBytes: 9, keep: 1 });
+  const file = new RotatingFile(path, { maxBytes: 9, keep: 1 });
   await new Promise((resolve) => file.write(line(1), resolve));
   await rm(dir, { recursive: true });
   file.write(line(2));

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { Writable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
-import { openServiceLog } from "../../../src/serve/log/log-stream.ts";
+import { ServiceLog } from "../../../src/serve/log/log-stream.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 import { runServal, startServal } from "../../helpers/serval-process.ts";
 import { predictForm } from "../../helpers/service.ts";
@@ -89,7 +89,7 @@ describe("the service's log", () => {
     const file = join(cwd, "deep", "er", "a.log");
     await mkdir(join(cwd, "deep", "er"), { recursive: true });
     await writeFile(file, "old\n");
-    const log = openServiceLog(collect().stream, file, () => undefined);
+    const log = new ServiceLog(collect().stream, file, () => undefined);
     log.write("new\n");
     await log.close();
     expect(await readFile(file, "utf8")).toBe("old\nnew\n");
@@ -101,7 +101,7 @@ describe("the service's log", () => {
     const warned = Promise.withResolvers<void>();
     const folder = join(cwd, "a-folder.log");
     await mkdir(folder);
-    const log = openServiceLog(output.stream, folder, (message) => {
+    const log = new ServiceLog(output.stream, folder, (message) => {
       warnings.push(message);
       warned.resolve();
     });
@@ -117,7 +117,7 @@ describe("the service's log", () => {
     const warnings: string[] = [];
     const file = join(cwd, "back.log");
     await mkdir(file);
-    const log = openServiceLog(collect().stream, file, (message) => void warnings.push(message), 0);
+    const log = new ServiceLog(collect().stream, file, (message) => void warnings.push(message), 0);
     log.write("lost\n");
     await expect.poll(() => warnings.length).toBe(1);
     await rm(file, { recursive: true });
@@ -134,7 +134,7 @@ describe("the service's log", () => {
     const gone = new Writable({ write: (_chunk, _encoding, done) => done(new Error("EPIPE")) });
     const warnings: string[] = [];
     const file = join(cwd, "kept.log");
-    const log = openServiceLog(gone, file, (message) => void warnings.push(message));
+    const log = new ServiceLog(gone, file, (message) => void warnings.push(message));
     log.write("one\n");
     await new Promise((resolve) => gone.once("close", resolve));
     log.write("two\n");

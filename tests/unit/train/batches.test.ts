@@ -1,6 +1,10 @@
+import { once } from "node:events";
 import { join } from "node:path";
+import type { Worker } from "node:worker_threads";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { openShards, type Shards } from "../../../src/data/shards.ts";
+import { defaultParams } from "../../../src/config/params-schema.ts";
+import { BatchSource } from "../../../src/train/batches/batch-source.ts";
 import { BatchMaker, epochOrder, type Augmentation, type Batch } from "../../../src/train/batches/batches.ts";
 import { makeColourRepository, type ColourRepository } from "../../helpers/colour-repository.ts";
 
@@ -107,4 +111,32 @@ test.each([{ blur: 0.5 }, { noise: 0.5 }])("as many pictures are altered as %o s
   const altered = steps.filter((step) => !Buffer.from(first(changes, step)).equals(first({}, step)));
   // Four standard deviations of 160 throws of a coin.
   expect(Math.abs(altered.length - 80)).toBeLessThan(26);
+});
+
+test("a thread of batches that ends without a word fails the training, instead of keeping it waiting", async () => {
+  const workers: Worker[] = [];
+  const remember = (worker: Worker): void => void workers.push(worker);
+  process.on("worker", remember);
+  onTestFinished(() => void process.off("worker", remember));
+  const source = new BatchSource({
+    shardsDir: join(repository.cwd, "data", "processed"),
+    config: { ...defaultParams().train, seed: 42 },
+    batchSize: 4,
+    classes: 2,
+    stepsPerEpoch: 100,
+    sizes: [side],
+    firstStep: 0,
+  });
+  const batch: Batch = { images: new Uint8Array(4 * bytes), targets: new Float32Array(8), classIndex: new Uint16Array(4) };
+  await source.next(batch);
+  const [worker] = workers as [Worker];
+  const ended = once(worker, "exit");
+  await worker.terminate();
+  await ended.catch(() => undefined);
+  const rest = async (): Promise<void> => {
+    // Some were made ahead.
+    for (let step = 1; step < 100; step++) await source.next(batch);
+  };
+  await expect(rest()).rejects.toMatchObject({ code: "E_INTERNAL", message: "The thread that makes batches ended with code 1." });
+  await source.close();
 });
