@@ -13,7 +13,7 @@ import { checkConfig } from "../../train/train-plan.ts";
 import { findRateInThread } from "../../train/training-thread.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { silentReporter, type Reporter, type UseCaseOptions } from "../reporter.ts";
-import { loadInitialWeights, loadNamedBackbone, warnOfOldShards } from "./training-start.ts";
+import { loadInitialWeights, loadNamedBackbone, trainingFolders, warnOfOldShards } from "./training-start.ts";
 
 export interface RateReport {
   readonly run: string;
@@ -43,7 +43,7 @@ export async function findRate(options: FindRateOptions): Promise<RateReport> {
   const { cwd, reporter = silentReporter, signal = new AbortController().signal } = options;
   const params = options.params ?? (await loadParams(cwd));
   const stateDir = options.stateDir ?? loadSettings().stateDir;
-  await guardFolders(cwd, options.followLink ?? [], [join(stateDir, "runs")]);
+  await guardFolders(cwd, options.followLink ?? [], trainingFolders(stateDir));
   const folder = join(cwd, shardsDir);
   const shards = await openShards(folder);
   shards.close();

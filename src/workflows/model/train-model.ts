@@ -9,7 +9,7 @@ import { openShards, type Shards } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import type { Caution } from "../../evaluate/cautions.ts";
 import { readIfThere, writeFileAtomic } from "../../files.ts";
-import { finalModelDir, runsFolder, shardsDir, trainedModelDir, trainingDir } from "../../paths.ts";
+import { shardsDir, trainingDir } from "../../paths.ts";
 import { firstOf } from "../../text.ts";
 import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
 import { checkHeadJob } from "../../train/head/train-head.ts";
@@ -26,7 +26,7 @@ import { fitHead } from "./fit-head.ts";
 import { flattenParams, trackTraining, type TrainingTracker, type TrainingTracking } from "./track-training.ts";
 import { trainNetwork, type TrainingWatch } from "./train-network.ts";
 import { TrainingLock } from "./training-lock.ts";
-import { loadInitialWeights, loadNamedBackbone, warnOfOldShards } from "./training-start.ts";
+import { loadInitialWeights, loadNamedBackbone, trainingFolders, warnOfOldShards } from "./training-start.ts";
 
 export interface TrainModelOptions extends UseCaseOptions {
   /** Default: params.yaml. */
@@ -71,8 +71,7 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
   const params = options.params ?? (await loadParams(cwd));
   const { mlflowTrackingUri, stateDir: usualStateDir } = loadSettings();
   const stateDir = options.stateDir ?? usualStateDir;
-  const written = [trainedModelDir, finalModelDir, trainingDir, join(stateDir, runsFolder)];
-  await guardFolders(cwd, options.followLink ?? [], written);
+  await guardFolders(cwd, options.followLink ?? [], trainingFolders(stateDir));
   const client = options.tracking === undefined ? await openTracking(cwd, { mlflowTrackingUri, stateDir }, reporter) : options.tracking;
   const shards = await openShards(join(cwd, shardsDir), { verify: ["train", "val"] });
   let lock: TrainingLock | undefined;

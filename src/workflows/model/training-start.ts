@@ -1,15 +1,21 @@
+import { join } from "node:path";
 import { loadBackbone, type LoadedBackbone } from "../../backbones/load-backbone.ts";
 import type { Params } from "../../config/params.ts";
 import { recipeOf, type ShardRecipe } from "../../data/shard-index.ts";
 import type { Shards } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { loadBundle } from "../../model/bundle.ts";
-import { shardsDir } from "../../paths.ts";
+import { finalModelDir, runsFolder, shardsDir, trainedModelDir, trainingDir } from "../../paths.ts";
 import { readInitialWeights } from "../../train/initial-weights.ts";
 import type { InitialWeights } from "../../train/train-job.ts";
 import { shardRecipe } from "../data/prepare-data.ts";
 import { findModel, type FindOptions } from "../find-model.ts";
 import type { Reporter } from "../reporter.ts";
+
+/** The folders that a training writes. A range test asks for them as well: it tries what a training would do. */
+export function trainingFolders(stateDir: string): readonly string[] {
+  return [trainedModelDir, finalModelDir, trainingDir, join(stateDir, runsFolder)];
+}
 
 const initHint = "Name a bundle folder or a released model (`serval models list`) in train.init, or leave it empty.";
 
