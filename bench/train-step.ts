@@ -3,9 +3,13 @@
  * runs in both memory layouts, each as it comes and with a malloc that keeps large blocks, and compiled. It is fed
  * normalised floats; Serval's step begins with bytes and includes the normalisation.
  *
- *     npm run bench:train-step -- [--network cnn4,resnet] [--batch 32,64] [--rounds N] [--profile]
+ *     npm run bench:train-step -- [--rows NETWORK:SIDE:BATCH,...] [--frozen] [--eager] [--rounds N] [--tries N] [--profile]
  *
- * --profile prints, instead, where the time of Serval's step goes. Wants torch in .venv.
+ * The rows are networks trained from scratch (cnn4, resnet) and those that are fine-tuned as a whole (efficientnet-lite0, resnet18,
+ * resnet34; there PyTorch's are timm's and torchvision's). --frozen takes the statistics of batch normalisation as they are, on both
+ * sides; --eager leaves the compiled PyTorch out, which takes minutes to begin; --tries says how often at most a disturbed sample is
+ * taken again. --profile prints, instead, where the time of Serval's step goes. The last line is one JSON object with all rows. Wants torch,
+ * timm and torchvision in .venv.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
@@ -14,6 +18,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { BACKBONES, withClassifier } from "../src/nn/architectures/backbones.ts";
 import { ARCHITECTURES } from "../src/nn/architectures/index.ts";
 import { lowerGraph } from "../src/nn/lower.ts";
 import { adamScalars } from "../src/nn/optimizers.ts";
@@ -24,21 +29,37 @@ import type { Tensor } from "../src/runtime/engine.ts";
 import { onnxruntime } from "../src/runtime/onnxruntime.ts";
 import { Random } from "../src/random.ts";
 import { TrainingState } from "../src/train/training-state.ts";
-import { printReport, summarize } from "./report.ts";
+import { describeMachine, printReport, summarize } from "./report.ts";
 
 const { values } = parseArgs({
   options: {
-    network: { type: "string", default: "cnn4,resnet" },
-    batch: { type: "string", default: "32,64" },
-    size: { type: "string", default: "96" },
+    rows: {
+      type: "string",
+      default: "cnn4:96:32,cnn4:96:64,resnet:96:32,resnet:96:64,efficientnet-lite0:160:32,efficientnet-lite0:224:32,resnet18:160:32",
+    },
+    frozen: { type: "boolean", default: false },
+    eager: { type: "boolean", default: false },
+    tries: { type: "string", default: "20" },
     rounds: { type: "string", default: "9" },
     profile: { type: "boolean", default: false },
   },
 });
-const [size, rounds] = [Number(values.size), Number(values.rounds)];
-/** Pictures in a sample: enough that a sample takes about a second. */
+const rounds = Number(values.rounds);
+/** Pictures in a sample of 96 pixels: enough that a sample takes about a second. */
 const pictures = 192;
 const threads = 2;
+
+/** What is measured: a network on pictures of one size, in batches of one size. */
+interface Row {
+  readonly network: string;
+  readonly size: number;
+  readonly batchSize: number;
+}
+
+const measured: readonly Row[] = values.rows.split(",").map((text) => {
+  const [network = "", size, batch] = text.split(":");
+  return { network, size: Number(size), batchSize: Number(batch) };
+});
 const networks: Readonly<Record<string, { readonly channels: readonly number[]; readonly blocks: number }>> = {
   cnn4: { channels: [32, 64, 128, 256], blocks: 0 },
   resnet: { channels: [16, 32, 64, 128, 192], blocks: 2 },
@@ -53,10 +74,11 @@ interface Contestant {
   readonly close: () => void;
 }
 
-async function serval(name: string, network: string, batchSize: number, blockSize: number, profilePrefix?: string): Promise<Contestant> {
-  const architecture = ARCHITECTURES[network]!;
-  const options = { ...networks[network]!, optimizer: "adamw", momentum: 0.9, weightDecay: 0.01, classes: 2, dropout: true } as const;
-  const step = buildTrainingStep(architecture, { ...options, batchSize, height: size, width: size });
+async function serval(name: string, { network, size, batchSize }: Row, blockSize: number, profilePrefix?: string): Promise<Contestant> {
+  const architecture = ARCHITECTURES[network] ?? withClassifier(BACKBONES[network]!);
+  const shape = networks[network] ?? { channels: [], blocks: 0 };
+  const options = { ...shape, optimizer: "adamw", momentum: 0.9, weightDecay: 0.01, classes: 2, dropout: true } as const;
+  const step = buildTrainingStep(architecture, { ...options, batchSize, height: size, width: size, frozenStatistics: values.frozen });
   const model = encodeModel(lowerGraph(step.graph, { blockSize, name: network }));
   const session = await onnxruntime.createSession(model, { threads, ...(profilePrefix !== undefined && { profilePrefix }) });
   const random = new Random(1, 0);
@@ -88,13 +110,14 @@ async function serval(name: string, network: string, batchSize: number, blockSiz
   };
 }
 
-async function torch(name: string, network: string, batchSize: number, args: readonly string[], tuned: boolean): Promise<Contestant> {
-  const { channels, blocks } = networks[network]!;
+async function torch(name: string, { network, size, batchSize }: Row, args: readonly string[], tuned: boolean): Promise<Contestant> {
+  const { channels, blocks } = networks[network] ?? { channels: [0], blocks: 0 };
+  const options = values.frozen ? [...args, "frozen"] : args;
   const python = join(import.meta.dirname, "../.venv/bin/python");
   const keepBlocks = { MALLOC_MMAP_THRESHOLD_: "4000000000", MALLOC_TRIM_THRESHOLD_: "8000000000", MALLOC_TOP_PAD_: "67108864" };
   const peer = spawn(
     existsSync(python) ? python : "python3",
-    [join(import.meta.dirname, "peers/train_step.py"), network, String(size), channels.join(","), String(blocks), ...args],
+    [join(import.meta.dirname, "peers/train_step.py"), network, String(size), channels.join(","), String(blocks), ...options],
     { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, ...(tuned && keepBlocks) } },
   );
   const lines = createInterface({ input: peer.stdout })[Symbol.asyncIterator]();
@@ -126,8 +149,8 @@ function ticksOfAll(): number {
 }
 
 /** Pictures a second of each contestant, in turn; a sample during which others used the cores is taken again. */
-async function compete(contestants: readonly Contestant[], batchSize: number): Promise<{ samples: number[][]; discarded: number }> {
-  const count = Math.max(2, Math.round(pictures / batchSize));
+async function compete(contestants: readonly Contestant[], { size, batchSize }: Row): Promise<{ samples: number[][]; discarded: number }> {
+  const count = Math.max(2, Math.round((pictures / batchSize) * (96 / size) ** 2));
   for (const { steps } of contestants) await steps(2);
   const samples = contestants.map((): number[] => []);
   let discarded = 0;
@@ -141,7 +164,7 @@ async function compete(contestants: readonly Contestant[], batchSize: number): P
         const seconds = await contestant.steps(count);
         const after =
           ticksOfAll() - contestants.reduce((sum, { pid }) => sum + (pid === process.pid ? 0 : ticksOf(pid)), ticksOf(process.pid));
-        if ((after - before) / 100 > 0.04 * threads * seconds && tries < 20) {
+        if ((after - before) / 100 > 0.04 * threads * seconds && tries < Number(values.tries)) {
           discarded++;
           continue;
         }
@@ -154,10 +177,11 @@ async function compete(contestants: readonly Contestant[], batchSize: number): P
   return { samples, discarded };
 }
 
-async function profile(network: string, batchSize: number): Promise<void> {
+async function profile(row: Row): Promise<void> {
+  const { network, size, batchSize } = row;
   const folder = mkdtempSync(join(tmpdir(), "serval-profile-"));
   try {
-    const contestant = await serval("profile", network, batchSize, await onnxruntime.probeBlockSize(), join(folder, "step"));
+    const contestant = await serval("profile", row, await onnxruntime.probeBlockSize(), join(folder, "step"));
     await contestant.steps(2);
     const steps = 8;
     await contestant.steps(steps);
@@ -203,19 +227,21 @@ async function profile(network: string, batchSize: number): Promise<void> {
   }
 }
 
-async function bench(network: string, batchSize: number): Promise<void> {
-  const peer = (name: string, args: readonly string[], tuned = false): Promise<Contestant> => torch(name, network, batchSize, args, tuned);
+/** Prints a table of the row, and gives its figures. */
+async function bench(row: Row): Promise<object> {
+  const { network, size, batchSize } = row;
+  const peer = (name: string, args: readonly string[], tuned = false): Promise<Contestant> => torch(name, row, args, tuned);
   const contestants = await Promise.all([
-    serval("Serval, blocked", network, batchSize, await onnxruntime.probeBlockSize()),
-    serval("Serval, portable", network, batchSize, 0),
+    serval("Serval, blocked", row, await onnxruntime.probeBlockSize()),
+    serval("Serval, portable", row, 0),
     peer("PyTorch, NCHW", ["nchw"]),
     peer("PyTorch, NCHW, tuned malloc", ["nchw"], true),
     peer("PyTorch, channels_last", ["channels_last"]),
     peer("PyTorch, channels_last, tuned malloc", ["channels_last"], true),
-    peer("PyTorch, compiled", ["channels_last", "compile"], true),
+    ...(values.eager ? [] : [peer("PyTorch, compiled", ["channels_last", "compile"], true)]),
   ]);
   try {
-    const { samples, discarded } = await compete(contestants, batchSize);
+    const { samples, discarded } = await compete(contestants, row);
     const rates = samples.map((rate) => ({
       ...summarize(rate),
       slow: 2 * summarize(rate).median - summarize(rate).p95,
@@ -231,25 +257,30 @@ async function bench(network: string, batchSize: number): Promise<void> {
       ((1000 * batchSize) / rates[i]!.median).toFixed(0),
       (ours / rates[i]!.median).toFixed(2),
     ]);
+    const figures = {
+      ...row,
+      threads,
+      statistics: values.frozen ? "frozen" : "batch",
+      ratioToFastestEager: ours / fastest,
+      ratioToDefault: ours / rates[2]!.median,
+      results: contestants.map(({ name }, i) => ({ name, imagesPerSecond: rates[i] })),
+    };
     printReport(
       `${network}, ${size} px, batch ${batchSize}, ${threads} threads, AdamW: ${rounds} samples each in turn (${discarded} disturbed ones taken again)`,
       ["", "images/s", "lowest", "p95", "ms a step", "Serval blocked is"],
       rows,
-      {
-        network,
-        batchSize,
-        threads,
-        ratioToFastestEager: ours / fastest,
-        ratioToDefault: ours / rates[2]!.median,
-        results: contestants.map(({ name }, i) => ({ name, imagesPerSecond: rates[i] })),
-      },
+      figures,
     );
+    return figures;
   } finally {
     for (const { close } of contestants) close();
   }
 }
 
-for (const network of values.network.split(",")) {
-  for (const batch of values.batch.split(",").map(Number)) await (values.profile ? profile(network, batch) : bench(network, batch));
+const all: object[] = [];
+for (const row of measured) {
+  if (values.profile) await profile(row);
+  else all.push(await bench(row));
 }
+if (all.length > 1) console.log(`\n${JSON.stringify({ machine: describeMachine(), rows: all })}`);
 process.exit(0);

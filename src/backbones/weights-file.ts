@@ -72,7 +72,7 @@ export function recognizeNetwork(tensors: Readonly<Record<string, Safetensor>>, 
   const problem = findMisfit(tensors, closest as Backbone);
   if (problem === undefined) return closest as Backbone;
   throw new ServalError("E_BACKBONE_UNFIT", `${path} ${problem}.`, {
-    hint: "Weights fit where they are those of timm's tf_efficientnet_lite0. Any other network can be a backbone as an ONNX file (docs/backbones.md).",
+    hint: "Weights fit where they are those of timm's tf_efficientnet_lite0 or torchvision's resnet18 or resnet34. Any other network can be a backbone as an ONNX file (docs/backbones.md).",
     details: { file: path },
   });
 }
