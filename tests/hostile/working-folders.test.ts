@@ -32,7 +32,7 @@ describe("a link that a repository brings leads no verb elsewhere", () => {
     ["data/quarantine", importing],
     ["data/processed", ["prepare"]],
     ["artifacts", ["train"]],
-    ["artifacts/best", ["train"]],
+    ["artifacts/best", ["train", "--find-lr"]],
     ["artifacts", ["evaluate"]],
     ["models", ["models", "release"]],
   ])("%s, by `serval %j`", async (link, args) => {
