@@ -25,7 +25,7 @@ export const configure: Configure = (command, context) => {
       const show = format.csv ? predictionCsvLine : format.jsonl ? JSON.stringify : (answer: PredictedImage): string => lines.line(answer);
       if (format.csv) output.line(predictionCsvHead);
       // On a terminal the answers themselves show how far it is.
-      const reporter = format.json || !process.stdout.isTTY ? output : { ...output, progress: silentReporter.progress };
+      const reporter = format.json || !process.stdout.isTTY ? output : { ...output, progress: () => silentReporter.progress("", 0) };
       const kept: PredictedImage[] = [];
       let [count, refused] = [0, 0];
       for await (const answer of streamPredictions({
