@@ -19,7 +19,7 @@ export async function* mapStreaming<T, R>(
       ...(first === undefined ? [] : [first.then((result) => ({ result }))]),
     ]);
     if ("result" in event) {
-      flying.shift();
+      void flying.shift();
       yield event.result;
       continue;
     }
