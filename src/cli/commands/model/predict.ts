@@ -26,12 +26,13 @@ export const configure: Configure = (command, context) => {
       if (format.csv) output.line(predictionCsvHead);
       // On a terminal the answers themselves show how far it is.
       const reporter: Reporter = format.json || !process.stdout.isTTY ? output : { ...silentReporter, warn: (text) => output.warn(text) };
+      const input = images.includes("-") ? process.stdin : undefined;
       const kept: PredictedImage[] = [];
       let [count, refused] = [0, 0];
       for await (const answer of streamPredictions({
         cwd: context.cwd,
         images,
-        input: process.stdin,
+        input,
         model,
         reporter,
         signal: context.signal,
