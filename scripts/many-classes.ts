@@ -4,8 +4,8 @@
  *
  *     npm run long:many-classes -- [--classes 1000] [--pictures 3] [--keep FOLDER]
  *
- * Prints a line for each step: seconds, seconds of a processor, and the most memory that its process held (VmHWM, read ten times a second). Ends with 1
- * where a step fails, where all of them take more than two minutes, or where one holds 1 GB.
+ * Prints a line for each step: seconds, seconds of a processor, and the most memory that its process held (VmHWM, read ten times a second).
+ * Ends with 1 where a step fails, where all of them take more than two minutes, or where one holds 1 GB.
  */
 import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -65,19 +65,14 @@ async function runStep(args: readonly string[]): Promise<StepCost> {
   const startedAt = performance.now();
   const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
   let [bytes, processorSeconds] = [0, 0];
-  const watch = setInterval(() => {
-    void readFile(`/proc/${child.pid}/status`, "utf8").then(
-      (text) => (bytes = Math.max(bytes, 1024 * Number(/^VmHWM:\s+(\d+) kB/m.exec(text)?.[1] ?? 0))),
-      () => undefined,
-    );
-    void readFile(`/proc/${child.pid}/stat`, "utf8").then(
-      (text) => {
-        const fields = text.replace(/^.*\) /, "").split(" ");
-        processorSeconds = (Number(fields[11]) + Number(fields[12])) / 100;
-      },
-      () => undefined,
-    );
-  }, 100);
+  const look = async (): Promise<void> => {
+    const [status, stat] = await Promise.all(["status", "stat"].map(async (name) => await readFile(`/proc/${child.pid}/${name}`, "utf8")));
+    bytes = Math.max(bytes, 1024 * Number(/^VmHWM:\s+(\d+) kB/m.exec(status ?? "")?.[1] ?? 0));
+    const fields = (stat ?? "").replace(/^.*\) /, "").split(" ");
+    processorSeconds = (Number(fields[11]) + Number(fields[12])) / 100;
+  };
+  // Until the process has ended.
+  const watch = setInterval(() => void look().catch(() => undefined), 100);
   const code = await new Promise<number | null>((done) => child.once("exit", done));
   clearInterval(watch);
   return { code, seconds: (performance.now() - startedAt) / 1000, processorSeconds, bytes };

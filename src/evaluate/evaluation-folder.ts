@@ -44,6 +44,7 @@ export async function writeEvaluation(
   const written = ["metrics.json", "predictions.jsonl"];
   await rm(join(dir, "metrics.json"), { force: true });
   await writeFileAtomic(join(dir, "predictions.jsonl"), predictionTexts(evaluation));
+  signal?.throwIfAborted();
 
   const roc = rocSeries(evaluation);
   const { confidence, correct } = topLabels(evaluation.truth, evaluation.probabilities, labels.length);

@@ -10,26 +10,31 @@ export async function* mapStreaming<T, R>(
   const flying: Promise<R>[] = [];
   let next: Promise<IteratorResult<T>> | undefined;
   let ended = false;
-  for (;;) {
-    if (!ended && next === undefined && flying.length < window) next = items.next();
-    const [first] = flying;
-    if (next === undefined && first === undefined) return;
-    const event = await Promise.race([
-      ...(next === undefined ? [] : [next.then((item) => ({ item }))]),
-      ...(first === undefined ? [] : [first.then((result) => ({ result }))]),
-    ]);
-    if ("result" in event) {
-      void flying.shift();
-      yield event.result;
-      continue;
+  try {
+    for (;;) {
+      if (!ended && next === undefined && flying.length < window) next = items.next();
+      const [first] = flying;
+      if (next === undefined && first === undefined) return;
+      const event = await Promise.race([
+        ...(next === undefined ? [] : [next.then((item) => ({ item }))]),
+        ...(first === undefined ? [] : [first.then((result) => ({ result }))]),
+      ]);
+      if ("result" in event) {
+        void flying.shift();
+        yield event.result;
+        continue;
+      }
+      next = undefined;
+      if (event.item.done) ended = true;
+      else {
+        const result = map(event.item.value);
+        // Somebody waits for it later; until then a failure must not count as unhandled.
+        result.catch(() => undefined);
+        flying.push(result);
+      }
     }
-    next = undefined;
-    if (event.item.done) ended = true;
-    else {
-      const result = map(event.item.value);
-      // Somebody waits for it later; until then a failure must not count as unhandled.
-      result.catch(() => undefined);
-      flying.push(result);
-    }
+  } finally {
+    // Not waited for: the next item may never come.
+    void items.return?.();
   }
 }

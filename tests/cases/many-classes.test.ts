@@ -1,6 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { mkdirSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
 import sharp from "sharp";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { trainModel } from "../../src/workflows/model/train-model.ts";
+import { silentReporter } from "../../src/workflows/reporter.ts";
 import { CaseFolder } from "../helpers/case-folder.ts";
 import { mustRun } from "../helpers/pattern-project.ts";
 import { jpeg } from "../helpers/pictures.ts";
@@ -43,6 +46,21 @@ test("labels that every object has as a property, such as __proto__, are labels 
   expect(Object.keys(answers[0]!.probabilities)).toEqual(labels.toSorted());
   // What the first training could not send, the second would say.
   expect((await mustRun(made.dir, ["train"])).stderr).not.toContain("Sent the kept run");
+});
+
+test("artifacts/final is written before any picture: where a picture cannot be, the models are there all the same", async () => {
+  const made = await makeClasses(["checks", "disc", "rows"], 8);
+  await rm(made.path("artifacts"), { recursive: true });
+  const line = (text = ""): void => {
+    const [, run] = /^Run (\S+):/.exec(text) ?? [];
+    if (run !== undefined) mkdirSync(made.path(".serval/runs", run, "results.svg"));
+  };
+  await expect(trainModel({ cwd: made.dir, tracking: null, reporter: { ...silentReporter, line } })).rejects.toThrow("results.svg");
+  for (const role of ["best", "final"]) {
+    expect(JSON.parse(await readFile(made.path("artifacts", role, "bundle.json"), "utf8"))).toMatchObject({
+      labels: ["checks", "disc", "rows"],
+    });
+  }
 });
 
 test("with 60 classes the report has blocks and the worst confusions, and the terminal gets the classes with the lowest F1 alone", async () => {

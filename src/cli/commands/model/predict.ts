@@ -1,7 +1,7 @@
 import { Option } from "commander";
 import { ServalError } from "../../../errors/serval-error.ts";
 import { streamPredictions, type PredictedImage } from "../../../workflows/model/predict-images.ts";
-import { silentReporter } from "../../../workflows/reporter.ts";
+import { silentReporter, type Reporter } from "../../../workflows/reporter.ts";
 import type { Configure } from "../../command.ts";
 import { PredictionLines, predictionCsvHead, predictionCsvLine } from "../../describe/predictions.ts";
 
@@ -25,13 +25,14 @@ export const configure: Configure = (command, context) => {
       const show = format.csv ? predictionCsvLine : format.jsonl ? JSON.stringify : (answer: PredictedImage): string => lines.line(answer);
       if (format.csv) output.line(predictionCsvHead);
       // On a terminal the answers themselves show how far it is.
-      const reporter = format.json || !process.stdout.isTTY ? output : { ...output, progress: () => silentReporter.progress("", 0) };
+      const reporter: Reporter = format.json || !process.stdout.isTTY ? output : { ...silentReporter, warn: (text) => output.warn(text) };
+      const input = images.includes("-") ? process.stdin : undefined;
       const kept: PredictedImage[] = [];
       let [count, refused] = [0, 0];
       for await (const answer of streamPredictions({
         cwd: context.cwd,
         images,
-        input: process.stdin,
+        input,
         model,
         reporter,
         signal: context.signal,
