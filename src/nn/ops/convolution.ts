@@ -1,10 +1,8 @@
-import type { Emitted } from "../../onnx/builder.ts";
+import type { Emitted, Map4 } from "../../onnx/builder.ts";
 import { paddingOf, type ConvAttributes, type ConvLayerAttributes } from "../../onnx/lowering.ts";
 import { evaluateActivation, gateOf } from "./activation.ts";
 import type { ConvInputGradAttributes } from "./op-attributes.ts";
 import { array64, expectRank, expectShape, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
-
-type Map4 = [number, number, number, number];
 
 function outputSize(size: number, attributes: ConvAttributes): number {
   const [before, after] = paddingOf(attributes);

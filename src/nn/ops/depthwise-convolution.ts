@@ -1,11 +1,9 @@
-import type { Emitted } from "../../onnx/builder.ts";
+import type { Emitted, Map4 } from "../../onnx/builder.ts";
 import { paddingOf, type ConvAttributes, type ConvLayerAttributes } from "../../onnx/lowering.ts";
 import { evaluateActivation, gateOf } from "./activation.ts";
 import { convOutput } from "./convolution.ts";
 import type { ConvInputGradAttributes } from "./op-attributes.ts";
 import { array64, expectRank, expectShape, type Array64, type OpSpec, type Value } from "./op-spec.ts";
-
-type Map4 = [number, number, number, number];
 
 /**
  * Calls `visit` with the offsets of x, weight and y for each product that a depthwise convolution sums: the one loop that the forward pass

@@ -1,4 +1,4 @@
-import type { Emitted } from "../../onnx/builder.ts";
+import type { Emitted, Map4 } from "../../onnx/builder.ts";
 import type { NormalizeAttributes } from "./op-attributes.ts";
 import { array64, expectRank, type Array64, type OpSpec } from "./op-spec.ts";
 
@@ -6,12 +6,12 @@ import { array64, expectRank, type Array64, type OpSpec } from "./op-spec.ts";
 export const normalizeImages: OpSpec<NormalizeAttributes> = {
   infer([x]) {
     expectRank("normalizeImages", "x", x ?? [], 4);
-    const [n, h, w, c] = x as [number, number, number, number];
+    const [n, h, w, c] = x as Map4;
     return [[n, c, h, w]];
   },
   evaluate([x], { mean, std }) {
     const input = x as Array64;
-    const [n, h, w, c] = input.shape as [number, number, number, number];
+    const [n, h, w, c] = input.shape as Map4;
     const result = array64([n, c, h, w]);
     for (let k = 0; k < input.data.length; k++) {
       const [channel, pixel, image] = [k % c, Math.floor(k / c) % (h * w), Math.floor(k / (c * h * w))];
@@ -22,7 +22,7 @@ export const normalizeImages: OpSpec<NormalizeAttributes> = {
   },
   gradient: { none: "pictures are data" },
   lower(builder, _lowering, [x], { mean, std }) {
-    const [n, h, w, c] = (x as Emitted).shape as [number, number, number, number];
+    const [n, h, w, c] = (x as Emitted).shape as Map4;
     // One number a colour, repeated for a row: three numbers broadcast ten times slower than a row of them.
     const row = (values: readonly number[]): Emitted =>
       builder.floats(

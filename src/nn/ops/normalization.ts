@@ -1,11 +1,9 @@
-import type { Emitted, OnnxBuilder } from "../../onnx/builder.ts";
+import type { Emitted, OnnxBuilder, Map4 } from "../../onnx/builder.ts";
 import type { Lowering } from "../../onnx/lowering.ts";
 import { evaluateActivation, evaluateGate } from "./activation.ts";
 import type { BatchNormAttributes, NoAttributes, ResidualNormAttributes } from "./op-attributes.ts";
 import { array64, expectRank, expectShape, type Array64, type OpSpec, type Value } from "./op-spec.ts";
 import { evaluateChannelSum, evaluateMaxPool2, evaluateMaxPool2Grad, pooledShape } from "./pooling.ts";
-
-type Map4 = [number, number, number, number];
 
 function evaluateAffine(x: Array64, a: (channel: number) => number, b: (channel: number) => number): Array64 {
   const [, c, h, w] = x.shape as Map4;

@@ -1,10 +1,8 @@
-import type { Emitted } from "../../onnx/builder.ts";
+import type { Emitted, Map4 } from "../../onnx/builder.ts";
 import { paddingOf, type ConvAttributes } from "../../onnx/lowering.ts";
 import { convOutput } from "./convolution.ts";
 import type { NoAttributes, ShapeAttributes } from "./op-attributes.ts";
 import { array64, expectRank, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
-
-type Map4 = [number, number, number, number];
 
 /** Offsets in x of the 2x2 tile that makes element k of the pooled map. */
 function tileOffsets(shape: readonly number[], k: number): [number, number, number, number] {
