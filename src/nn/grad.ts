@@ -1,7 +1,8 @@
 import { ServalError } from "../errors/serval-error.ts";
 import type { Graph } from "./graph.ts";
 import { OPS } from "./ops/index.ts";
-import type { GraphNode, Value } from "./ops/op-spec.ts";
+import type { OpAttributes, OpName } from "./ops/op-attributes.ts";
+import type { AnyOpSpec, GraphNode, Value } from "./ops/op-spec.ts";
 
 /**
  * Reverse-mode differentiation: appends to the graph the gradients of a scalar `loss` and returns them for `targets`.
@@ -19,9 +20,9 @@ export function differentiate(graph: Graph, loss: Value, targets: readonly Value
     if (outputGradients.every((gradient) => gradient === undefined)) continue;
     if (outputGradients.slice(1).some((gradient) => gradient !== undefined))
       throw noGradient(node, "only its first output has a gradient, and the loss depends on another one");
-    const { gradient } = OPS[node.op];
+    const { gradient } = OPS[node.op] as AnyOpSpec<OpAttributes[OpName]>;
     if (typeof gradient !== "function") throw noGradient(node, "none" in gradient ? gradient.none : gradient.zero);
-    const inputGradients = gradient(graph, node, outputGradients);
+    const inputGradients = gradient(graph, node, outputGradients[0] as Value);
     for (const [index, input] of node.inputs.entries()) {
       if (!dependent.has(input.id)) continue;
       const part = inputGradients[index];

@@ -2,7 +2,7 @@ import { ServalError } from "../errors/serval-error.ts";
 import { elementCount } from "../onnx/builder.ts";
 import { OPS } from "./ops/index.ts";
 import type { OpAttributes, OpName } from "./ops/op-attributes.ts";
-import type { GraphEditor, GraphNode, OpSpec, Value } from "./ops/op-spec.ts";
+import type { GraphEditor, AnyOpSpec, GraphNode, Value } from "./ops/op-spec.ts";
 
 /**
  * A static computation: nodes in the order in which they were applied, so every input precedes its use. It knows
@@ -46,7 +46,7 @@ export class Graph implements GraphEditor {
 
   /** Applies an op that has several outputs. Throws E_GRAPH where the shapes do not fit. */
   applyAll<K extends OpName>(op: K, inputs: readonly Value[], attributes: OpAttributes[K]): Value[] {
-    const spec: OpSpec<OpAttributes[K]> = OPS[op];
+    const spec: AnyOpSpec<OpAttributes[K]> = OPS[op];
     const shapes = spec.infer(
       inputs.map((value) => value.shape),
       attributes,

@@ -5,7 +5,7 @@ import { portable } from "../onnx/portable.ts";
 import type { Graph } from "./graph.ts";
 import { OPS } from "./ops/index.ts";
 import type { OpAttributes, OpName } from "./ops/op-attributes.ts";
-import type { GraphNode, OpSpec } from "./ops/op-spec.ts";
+import type { AnyOpSpec, GraphNode } from "./ops/op-spec.ts";
 
 export interface LowerOptions {
   /** Channels per block for the blocked lowering (Engine.probeBlockSize), or 0 for the portable one. */
@@ -39,7 +39,7 @@ export function lowerGraph(graph: Graph, options: LowerOptions): OnnxModel {
   }
   for (const node of graph.nodes) {
     if (!needed.has(node)) continue;
-    const spec = OPS[node.op] as OpSpec<OpAttributes[OpName]>;
+    const spec = OPS[node.op] as AnyOpSpec<OpAttributes[OpName]>;
     const inputs = node.inputs.map((input) => emitted.get(input.id) as Emitted);
     const shapes = node.outputs.map((output) => output.shape);
     spec.lower(builder, lowering, inputs, node.attributes, shapes).forEach((value, index) => {

@@ -1,10 +1,8 @@
 import { emit, fits } from "./blocks.ts";
-import type { Emitted, OnnxBuilder } from "./builder.ts";
+import type { Emitted, OnnxBuilder, Map4 } from "./builder.ts";
 import { paddingOf, sumFirstAxis, type ConvAttributes } from "./lowering.ts";
 import { portable } from "./portable.ts";
 import { gatherRows, paddedLast, rowsInward } from "./rows.ts";
-
-type Map4 = [number, number, number, number];
 
 /** What a product of filters reads again and again should stay in a core's cache of the second level. */
 const CACHED_BYTES = 1.25 * 2 ** 20;

@@ -1,6 +1,6 @@
 import { blockedWeightGrad } from "./blocked-weight-gradient.ts";
 import { emit, fits } from "./blocks.ts";
-import type { AttributeValue, Emitted, OnnxBuilder } from "./builder.ts";
+import type { AttributeValue, Emitted, OnnxBuilder, Map4 } from "./builder.ts";
 import {
   insideStep,
   paddingOf,
@@ -16,8 +16,6 @@ import { spreadPixels, windowMaximaGrad } from "./pixels.ts";
 import { activate, convAttributes, depthwiseProducts, firstTaps, portable, positiveMask, turnedGeometry, turnTaps } from "./portable.ts";
 import { gatherRows, rowsInward } from "./rows.ts";
 import { winogradConv2d, winogradInputGrad, winogradWeightGrad } from "./winograd.ts";
-
-type Map4 = [number, number, number, number];
 
 function channelsOf(x: Emitted): number {
   return x.shape[1] as number;

@@ -26,6 +26,9 @@ export interface Emitted {
   readonly dtype: DType;
 }
 
+/** The shape of maps, [N,C,H,W], or of a convolution's weight, [O,C,K,K]. */
+export type Map4 = [number, number, number, number];
+
 /** Short forms of attributes: an integer, integers, a string, or explicit floats. */
 export type AttributeValue = number | readonly number[] | string | { readonly float: number } | { readonly floats: readonly number[] };
 
@@ -179,7 +182,7 @@ export class OnnxBuilder {
 
   /** The value as [N,H,W,C]. */
   channelsLast(value: Emitted): Emitted {
-    const [n, c, h, w] = value.shape as [number, number, number, number];
+    const [n, c, h, w] = value.shape as Map4;
     return this.once(`last ${value.name}`, () =>
       value.layout === "blocked"
         ? this.node("ReorderOutput", [value], [n, h, w, c], { domain: NCHWC_DOMAIN, attributes: { channels: c, channels_last: 1 } })

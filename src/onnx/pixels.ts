@@ -1,7 +1,5 @@
-import type { Emitted, OnnxBuilder } from "./builder.ts";
+import type { Emitted, OnnxBuilder, Map4 } from "./builder.ts";
 import { STEP_ALPHA, type ConvAttributes } from "./lowering.ts";
-
-type Map4 = readonly [number, number, number, number];
 
 /**
  * Maps as rows of pixels, for what moves whole pixels and is the same in both layouts: [rows, pixels, lanes], where a blocked map has

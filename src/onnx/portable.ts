@@ -1,4 +1,4 @@
-import { MS_DOMAIN, type AttributeValue, type Emitted, type OnnxBuilder } from "./builder.ts";
+import { MS_DOMAIN, type AttributeValue, type Emitted, type OnnxBuilder, type Map4 } from "./builder.ts";
 import {
   insideStep,
   paddingOf,
@@ -11,8 +11,6 @@ import {
   type Lowering,
 } from "./lowering.ts";
 import { windowMaximaGrad } from "./pixels.ts";
-
-type Map4 = [number, number, number, number];
 
 /** One number a channel, shaped to broadcast over [N,C,H,W]. */
 function perChannel(builder: OnnxBuilder, values: Emitted): Emitted {

@@ -1,4 +1,4 @@
-import { NCHWC_DOMAIN, type Emitted, type OnnxBuilder } from "./builder.ts";
+import { NCHWC_DOMAIN, type Emitted, type OnnxBuilder, type Map4 } from "./builder.ts";
 
 /** Rows of [batch, rows, width] in another order, some of them repeated: [batch, order.length, width]. */
 export function gatherRows(
@@ -15,7 +15,7 @@ export function gatherRows(
 export function paddedLast(builder: OnnxBuilder, maps: Emitted, before: number, [below, right]: readonly [number, number]): Emitted {
   const last = builder.channelsLast(maps);
   if (before === 0 && below === 0 && right === 0) return last;
-  const [n, height, width, c] = last.shape as [number, number, number, number];
+  const [n, height, width, c] = last.shape as Map4;
   const zeros = builder.ints(0, before, before, 0, 0, below, right, 0);
   return builder.node("Pad", [last, zeros], [n, before + height + below, before + width + right, c]);
 }

@@ -1,7 +1,5 @@
-import { MS_DOMAIN, NCHWC_DOMAIN, type Emitted, type OnnxBuilder } from "./builder.ts";
+import { MS_DOMAIN, NCHWC_DOMAIN, type Emitted, type OnnxBuilder, type Map4 } from "./builder.ts";
 import { gatherRows, paddedLast, rowsInward } from "./rows.ts";
-
-type Map4 = [number, number, number, number];
 
 /**
  * Winograd's minimal filtering F(4x4, 3x3), Lavin and Gray 2015, arXiv:1509.09308: a 4x4 tile of a convolution's result from a

@@ -1,4 +1,4 @@
-import { elementCount } from "../../onnx/builder.ts";
+import { elementCount, type Map4 } from "../../onnx/builder.ts";
 import type { Activation, ConvAttributes } from "../../onnx/lowering.ts";
 import type { Graph } from "../graph.ts";
 import { heNormal, weightOf, type Network } from "../network.ts";
@@ -85,7 +85,7 @@ function withBatchStatistics(graph: Graph, x: Value, weight: Value, norm: Norm, 
         })
   ) as [Value, Value, Value];
 
-  const [n, , h, w] = maps.shape as [number, number, number, number];
+  const [n, , h, w] = maps.shape as Map4;
   const count = n * h * w;
   const unbiased = graph.scale(variance, (statisticsMomentum * count) / Math.max(1, count - 1));
   norm.mean.update(graph.add(norm.mean.value, graph.scale(signed(mean), statisticsMomentum)));

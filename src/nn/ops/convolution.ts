@@ -1,10 +1,8 @@
-import type { Emitted } from "../../onnx/builder.ts";
+import type { Map4 } from "../../onnx/builder.ts";
 import { paddingOf, type ConvAttributes, type ConvLayerAttributes } from "../../onnx/lowering.ts";
 import { evaluateActivation, gateOf } from "./activation.ts";
 import type { ConvInputGradAttributes } from "./op-attributes.ts";
-import { array64, expectRank, expectShape, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
-
-type Map4 = [number, number, number, number];
+import { array64, expectRank, expectShape, graphError, type OpSpec } from "./op-spec.ts";
 
 function outputSize(size: number, attributes: ConvAttributes): number {
   const [before, after] = paddingOf(attributes);
@@ -53,31 +51,30 @@ function accumulate(target: Float64Array, at: number, amount: number): void {
 }
 
 /** x [N,C,H,W], weight [O,C,K,K], optional bias [O] -> [N,O,H',W'], then the activation. Correlation, as everywhere in the field. */
-export const conv2d: OpSpec<ConvLayerAttributes> = {
+export const conv2d: OpSpec<ConvLayerAttributes, 2, 1, true> = {
   infer([x, weight, bias], attributes) {
-    expectRank("conv2d", "x", x ?? [], 4);
+    expectRank("conv2d", "x", x, 4);
     const [n, c, h, w] = x as Map4;
-    const o = weight?.[0] ?? 0;
-    expectShape("conv2d", "weight", weight ?? [], [o, c, attributes.kernel, attributes.kernel]);
+    const o = weight[0] ?? 0;
+    expectShape("conv2d", "weight", weight, [o, c, attributes.kernel, attributes.kernel]);
     if (bias) expectShape("conv2d", "bias", bias, [o]);
     return [[n, o, ...convOutput("conv2d", h, w, attributes)]];
   },
   evaluate([x, weight, bias], attributes) {
-    const [input, filter] = [x as Array64, weight as Array64];
+    const [input, filter] = [x, weight];
     const [shape] = conv2d.infer([input.shape, filter.shape], attributes);
     const [n, o, oh, ow] = shape as Map4;
-    const result = array64(shape as Map4);
+    const result = array64(shape);
     forEachProduct(input.shape as Map4, [n, o, oh, ow], attributes, (xAt, weightAt, yAt) =>
       accumulate(result.data, yAt, (input.data[xAt] as number) * (filter.data[weightAt] as number)),
     );
     if (bias) for (let k = 0; k < result.data.length; k++) accumulate(result.data, k, bias.data[Math.floor(k / (oh * ow)) % o] as number);
     return [evaluateActivation(result, attributes.activation ?? "none")];
   },
-  gradient(graph, node, [dy]) {
-    const [x, weight, bias] = node.inputs as [Value, Value, Value | undefined];
-    if (!dy) return [];
-    const { activation, ...attributes } = node.attributes as ConvLayerAttributes;
-    const d = gateOf(graph, dy, node.outputs[0] as Value, activation);
+  gradient(graph, node, dy) {
+    const [x, weight, bias] = node.inputs;
+    const { activation, ...attributes } = node.attributes;
+    const d = gateOf(graph, dy, node.outputs[0], activation);
     return [
       x.differentiable ? graph.apply("conv2dInputGrad", [d, weight], { ...attributes, inputShape: x.shape }) : undefined,
       weight.differentiable ? graph.apply("conv2dWeightGrad", [x, d], attributes) : undefined,
@@ -85,15 +82,15 @@ export const conv2d: OpSpec<ConvLayerAttributes> = {
     ];
   },
   lower: (builder, lowering, [x, weight, bias], attributes, [shape]) => [
-    lowering.conv2d(builder, x as Emitted, weight as Emitted, bias ?? null, attributes, shape as readonly number[]),
+    lowering.conv2d(builder, x, weight, bias ?? null, attributes, shape),
   ],
 };
 
-export const conv2dInputGrad: OpSpec<ConvInputGradAttributes> = {
+export const conv2dInputGrad: OpSpec<ConvInputGradAttributes, 2> = {
   infer: (_shapes, { inputShape }) => [inputShape],
   evaluate([dy, weight], attributes) {
     const result = array64(attributes.inputShape);
-    const [d, filter] = [dy as Array64, weight as Array64];
+    const [d, filter] = [dy, weight];
     forEachProduct(attributes.inputShape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
       accumulate(result.data, xAt, (d.data[yAt] as number) * (filter.data[weightAt] as number)),
     );
@@ -101,19 +98,19 @@ export const conv2dInputGrad: OpSpec<ConvInputGradAttributes> = {
   },
   gradient: { none: "Serval differentiates once" },
   lower: (builder, lowering, [dy, weight], attributes) => [
-    lowering.conv2dInputGrad(builder, dy as Emitted, weight as Emitted, attributes, attributes.inputShape),
+    lowering.conv2dInputGrad(builder, dy, weight, attributes, attributes.inputShape),
   ],
 };
 
-export const conv2dWeightGrad: OpSpec<ConvAttributes> = {
+export const conv2dWeightGrad: OpSpec<ConvAttributes, 2> = {
   infer([x, dy], attributes) {
     const { kernel } = attributes;
-    const [n, , h, w] = (x ?? []) as Map4;
-    expectShape("conv2dWeightGrad", "dy", dy ?? [], [n, dy?.[1] as number, outputSize(h, attributes), outputSize(w, attributes)]);
-    return [[dy?.[1] as number, x?.[1] as number, kernel, kernel]];
+    const [n, , h, w] = x as Map4;
+    expectShape("conv2dWeightGrad", "dy", dy, [n, dy[1] as number, outputSize(h, attributes), outputSize(w, attributes)]);
+    return [[dy[1] as number, x[1] as number, kernel, kernel]];
   },
   evaluate([x, dy], attributes) {
-    const [input, d] = [x as Array64, dy as Array64];
+    const [input, d] = [x, dy];
     const result = array64([d.shape[1] as number, input.shape[1] as number, attributes.kernel, attributes.kernel]);
     forEachProduct(input.shape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
       accumulate(result.data, weightAt, (input.data[xAt] as number) * (d.data[yAt] as number)),
@@ -121,7 +118,5 @@ export const conv2dWeightGrad: OpSpec<ConvAttributes> = {
     return [result];
   },
   gradient: { none: "Serval differentiates once" },
-  lower: (builder, lowering, [x, dy], attributes, [shape]) => [
-    lowering.conv2dWeightGrad(builder, x as Emitted, dy as Emitted, attributes, shape as readonly number[]),
-  ],
+  lower: (builder, lowering, [x, dy], attributes, [shape]) => [lowering.conv2dWeightGrad(builder, x, dy, attributes, shape)],
 };

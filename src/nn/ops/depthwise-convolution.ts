@@ -1,11 +1,9 @@
-import type { Emitted } from "../../onnx/builder.ts";
+import type { Map4 } from "../../onnx/builder.ts";
 import { paddingOf, type ConvAttributes, type ConvLayerAttributes } from "../../onnx/lowering.ts";
 import { evaluateActivation, gateOf } from "./activation.ts";
 import { convOutput } from "./convolution.ts";
 import type { ConvInputGradAttributes } from "./op-attributes.ts";
-import { array64, expectRank, expectShape, type Array64, type OpSpec, type Value } from "./op-spec.ts";
-
-type Map4 = [number, number, number, number];
+import { array64, expectRank, expectShape, type OpSpec } from "./op-spec.ts";
 
 /**
  * Calls `visit` with the offsets of x, weight and y for each product that a depthwise convolution sums: the one loop that the forward pass
@@ -32,16 +30,16 @@ function accumulate(target: Float64Array, at: number, amount: number): void {
 }
 
 /** x [N,C,H,W], weight [C,1,K,K], optional bias [C] -> [N,C,H',W'], then the activation: every channel is filtered by a kernel of its own. */
-export const depthwiseConv2d: OpSpec<ConvLayerAttributes> = {
+export const depthwiseConv2d: OpSpec<ConvLayerAttributes, 2, 1, true> = {
   infer([x, weight, bias], attributes) {
-    expectRank("depthwiseConv2d", "x", x ?? [], 4);
+    expectRank("depthwiseConv2d", "x", x, 4);
     const [n, c, h, w] = x as Map4;
-    expectShape("depthwiseConv2d", "weight", weight ?? [], [c, 1, attributes.kernel, attributes.kernel]);
+    expectShape("depthwiseConv2d", "weight", weight, [c, 1, attributes.kernel, attributes.kernel]);
     if (bias) expectShape("depthwiseConv2d", "bias", bias, [c]);
     return [[n, c, ...convOutput("depthwiseConv2d", h, w, attributes)]];
   },
   evaluate([x, weight, bias], attributes) {
-    const [input, filter] = [x as Array64, weight as Array64];
+    const [input, filter] = [x, weight];
     const [n, c, h, w] = input.shape as Map4;
     const shape: Map4 = [n, c, ...convOutput("depthwiseConv2d", h, w, attributes)];
     const result = array64(shape);
@@ -52,11 +50,10 @@ export const depthwiseConv2d: OpSpec<ConvLayerAttributes> = {
     if (bias) for (let k = 0; k < result.data.length; k++) accumulate(result.data, k, bias.data[Math.floor(k / pixels) % c] as number);
     return [evaluateActivation(result, attributes.activation ?? "none")];
   },
-  gradient(graph, node, [dy]) {
-    const [x, weight, bias] = node.inputs as [Value, Value, Value | undefined];
-    if (!dy) return [];
-    const { activation, ...attributes } = node.attributes as ConvLayerAttributes;
-    const d = gateOf(graph, dy, node.outputs[0] as Value, activation);
+  gradient(graph, node, dy) {
+    const [x, weight, bias] = node.inputs;
+    const { activation, ...attributes } = node.attributes;
+    const d = gateOf(graph, dy, node.outputs[0], activation);
     return [
       x.differentiable ? graph.apply("depthwiseInputGrad", [d, weight], { ...attributes, inputShape: x.shape }) : undefined,
       weight.differentiable ? graph.apply("depthwiseWeightGrad", [x, d], attributes) : undefined,
@@ -64,14 +61,14 @@ export const depthwiseConv2d: OpSpec<ConvLayerAttributes> = {
     ];
   },
   lower: (builder, lowering, [x, weight, bias], attributes, [shape]) => [
-    lowering.depthwiseConv2d(builder, x as Emitted, weight as Emitted, bias ?? null, attributes, shape as readonly number[]),
+    lowering.depthwiseConv2d(builder, x, weight, bias ?? null, attributes, shape),
   ],
 };
 
-export const depthwiseInputGrad: OpSpec<ConvInputGradAttributes> = {
+export const depthwiseInputGrad: OpSpec<ConvInputGradAttributes, 2> = {
   infer: (_shapes, { inputShape }) => [inputShape],
   evaluate([dy, weight], attributes) {
-    const [d, filter] = [dy as Array64, weight as Array64];
+    const [d, filter] = [dy, weight];
     const result = array64(attributes.inputShape);
     forEachProduct(attributes.inputShape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
       accumulate(result.data, xAt, (d.data[yAt] as number) * (filter.data[weightAt] as number)),
@@ -80,18 +77,18 @@ export const depthwiseInputGrad: OpSpec<ConvInputGradAttributes> = {
   },
   gradient: { none: "Serval differentiates once" },
   lower: (builder, lowering, [dy, weight], attributes) => [
-    lowering.depthwiseInputGrad(builder, dy as Emitted, weight as Emitted, attributes, attributes.inputShape),
+    lowering.depthwiseInputGrad(builder, dy, weight, attributes, attributes.inputShape),
   ],
 };
 
-export const depthwiseWeightGrad: OpSpec<ConvAttributes> = {
+export const depthwiseWeightGrad: OpSpec<ConvAttributes, 2> = {
   infer([x, dy], attributes) {
-    const [n, c, h, w] = (x ?? []) as Map4;
-    expectShape("depthwiseWeightGrad", "dy", dy ?? [], [n, c, ...convOutput("depthwiseWeightGrad", h, w, attributes)]);
+    const [n, c, h, w] = x as Map4;
+    expectShape("depthwiseWeightGrad", "dy", dy, [n, c, ...convOutput("depthwiseWeightGrad", h, w, attributes)]);
     return [[c, 1, attributes.kernel, attributes.kernel]];
   },
   evaluate([x, dy], attributes) {
-    const [input, d] = [x as Array64, dy as Array64];
+    const [input, d] = [x, dy];
     const result = array64([input.shape[1] as number, 1, attributes.kernel, attributes.kernel]);
     forEachProduct(input.shape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
       accumulate(result.data, weightAt, (input.data[xAt] as number) * (d.data[yAt] as number)),
@@ -99,7 +96,5 @@ export const depthwiseWeightGrad: OpSpec<ConvAttributes> = {
     return [result];
   },
   gradient: { none: "Serval differentiates once" },
-  lower: (builder, lowering, [x, dy], attributes, [shape]) => [
-    lowering.depthwiseWeightGrad(builder, x as Emitted, dy as Emitted, attributes, shape as readonly number[]),
-  ],
+  lower: (builder, lowering, [x, dy], attributes, [shape]) => [lowering.depthwiseWeightGrad(builder, x, dy, attributes, shape)],
 };

@@ -2,7 +2,7 @@ import { elementCount, sameShape, type Emitted, type OnnxBuilder } from "../../o
 import type { Activation, Lowering } from "../../onnx/lowering.ts";
 import { evaluateGate } from "./activation.ts";
 import type { NoAttributes } from "./op-attributes.ts";
-import { array64, expectShape, graphError, type Array64, type GraphEditor, type OpSpec, type Value } from "./op-spec.ts";
+import { array64, expectShape, graphError, type GraphEditor, type OpSpec, type Value } from "./op-spec.ts";
 
 /** The shape that a and b broadcast to, by NumPy's rule. */
 function broadcastShape(op: string, a: readonly number[], b: readonly number[]): number[] {
@@ -48,25 +48,24 @@ function binary(
   onnxOp: string,
   compute: (x: number, y: number) => number,
   gradient: (graph: GraphEditor, a: Value, b: Value, dy: Value) => [() => Value, () => Value],
-): OpSpec<NoAttributes> {
+): OpSpec<NoAttributes, 2> {
   return {
-    infer: ([a, b]) => [broadcastShape(name, a ?? [], b ?? [])],
+    infer: ([a, b]) => [broadcastShape(name, a, b)],
     evaluate([a, b]) {
-      const [x, y] = [a as Array64, b as Array64];
+      const [x, y] = [a, b];
       const result = array64(broadcastShape(name, x.shape, y.shape));
       const [ox, oy] = [broadcastOffsets(x.shape, result.shape), broadcastOffsets(y.shape, result.shape)];
       for (let k = 0; k < result.data.length; k++)
         result.data[k] = compute(x.data[ox[k] as number] as number, y.data[oy[k] as number] as number);
       return [result];
     },
-    gradient(graph, node, [dy]) {
-      const [a, b] = node.inputs as [Value, Value];
-      if (!dy) return [undefined, undefined];
+    gradient(graph, node, dy) {
+      const [a, b] = node.inputs;
       const [da, db] = gradient(graph, a, b, dy);
       return [a.differentiable ? reduceTo(graph, da(), a) : undefined, b.differentiable ? reduceTo(graph, db(), b) : undefined];
     },
     lower(builder, _lowering, [a, b], _attributes, [shape]) {
-      return [lowerBinary(builder, onnxOp, a as Emitted, b as Emitted, shape as readonly number[])];
+      return [lowerBinary(builder, onnxOp, a, b, shape)];
     },
   };
 }
@@ -86,44 +85,44 @@ function lowerBinary(builder: OnnxBuilder, op: string, a: Emitted, b: Emitted, s
 
 function unary<A extends object>(
   compute: (x: number, attributes: A) => number,
-  gradient: OpSpec<A>["gradient"],
+  gradient: OpSpec<A, 1>["gradient"],
   emit: (builder: OnnxBuilder, lowering: Lowering, x: Emitted, attributes: A) => Emitted,
-): OpSpec<A> {
+): OpSpec<A, 1> {
   return {
-    infer: ([shape]) => [shape ?? []],
+    infer: ([shape]) => [shape],
     evaluate: ([x], attributes) => [
       array64(
-        (x as Array64).shape,
-        (x as Array64).data.map((value) => compute(value, attributes)),
+        x.shape,
+        x.data.map((value) => compute(value, attributes)),
       ),
     ],
     gradient,
-    lower: (builder, lowering, [x], attributes) => [emit(builder, lowering, x as Emitted, attributes)],
+    lower: (builder, lowering, [x], attributes) => [emit(builder, lowering, x, attributes)],
   };
 }
 
-export const add: OpSpec<NoAttributes> = binary(
+export const add: OpSpec<NoAttributes, 2> = binary(
   "add",
   "Add",
   (x, y) => x + y,
   (_graph, _a, _b, dy) => [() => dy, () => dy],
 );
 
-export const subtract: OpSpec<NoAttributes> = binary(
+export const subtract: OpSpec<NoAttributes, 2> = binary(
   "subtract",
   "Sub",
   (x, y) => x - y,
   (graph, _a, _b, dy) => [() => dy, () => graph.scale(dy, -1)],
 );
 
-export const multiply: OpSpec<NoAttributes> = binary(
+export const multiply: OpSpec<NoAttributes, 2> = binary(
   "multiply",
   "Mul",
   (x, y) => x * y,
   (graph, a, b, dy) => [() => graph.multiply(dy, b), () => graph.multiply(dy, a)],
 );
 
-export const divide: OpSpec<NoAttributes> = binary(
+export const divide: OpSpec<NoAttributes, 2> = binary(
   "divide",
   "Div",
   (x, y) => x / y,
@@ -131,11 +130,10 @@ export const divide: OpSpec<NoAttributes> = binary(
 );
 
 /** Its gradient is bounded: at 0 it would be infinite. */
-export const squareRoot: OpSpec<NoAttributes> = unary(
+export const squareRoot: OpSpec<NoAttributes, 1> = unary(
   Math.sqrt,
-  (graph, node, [dy]) => {
-    if (!dy) return [undefined];
-    const y = node.outputs[0] as Value;
+  (graph, node, dy) => {
+    const y = node.outputs[0];
     // 1/y, but 0 at 0 and never more than 5000.
     const inverse = graph.divide(y, graph.add(graph.multiply(y, y), graph.scalar(1e-8)));
     return [graph.scale(graph.multiply(dy, inverse), 0.5)];
@@ -144,7 +142,7 @@ export const squareRoot: OpSpec<NoAttributes> = unary(
 );
 
 /** 1 for x >= 0, else -1: never 0, so that multiplying with it twice gives the number back. */
-export const signOf: OpSpec<NoAttributes> = unary(
+export const signOf: OpSpec<NoAttributes, 1> = unary(
   (x) => (x < 0 ? -1 : 1),
   { zero: "it is constant on both sides of the step" },
   (builder, _lowering, x) => {
@@ -153,17 +151,17 @@ export const signOf: OpSpec<NoAttributes> = unary(
   },
 );
 
-export const relu: OpSpec<NoAttributes> = unary(
+export const relu: OpSpec<NoAttributes, 1> = unary(
   (x) => Math.max(0, x),
-  (graph, node, [dy]) => [dy ? graph.apply("positiveGate", [dy, node.outputs[0] as Value], {}) : undefined],
+  (graph, node, dy) => [graph.apply("positiveGate", [dy, node.outputs[0]], {})],
   (builder, _lowering, x) => builder.node("Relu", [x], x.shape, { layout: x.layout }),
 );
 
 /** min(max(x, 0), 6), the activation of networks made for small integers. Krizhevsky 2010, "Convolutional deep belief networks on CIFAR-10". */
-export const relu6: OpSpec<NoAttributes> = unary(
+export const relu6: OpSpec<NoAttributes, 1> = unary(
   (x) => Math.min(6, Math.max(0, x)),
-  (graph, node, [dy]) => {
-    return [dy ? graph.apply("relu6Gate", [dy, node.outputs[0] as Value], {}) : undefined];
+  (graph, node, dy) => {
+    return [graph.apply("relu6Gate", [dy, node.outputs[0]], {})];
   },
   (builder, _lowering, x) => builder.node("Clip", [x, builder.scalar(0), builder.scalar(6)], x.shape, { layout: x.layout }),
 );
@@ -174,16 +172,16 @@ function activationGate(
   activation: Activation,
   /** Emits a condition for what has no maps. */
   emitCondition: (builder: OnnxBuilder, y: Emitted) => Emitted,
-): OpSpec<NoAttributes> {
+): OpSpec<NoAttributes, 2> {
   return {
     infer([d, y]) {
-      expectShape(name, "y", y ?? [], d ?? []);
-      return [d ?? []];
+      expectShape(name, "y", y, d);
+      return [d];
     },
-    evaluate: ([d, y]) => [evaluateGate(d as Array64, y as Array64, activation)],
+    evaluate: ([d, y]) => [evaluateGate(d, y, activation)],
     gradient: { none: "Serval differentiates once" },
     lower(builder, lowering, [d, y]) {
-      const [gradient, output] = [d as Emitted, y as Emitted];
+      const [gradient, output] = [d, y];
       if (output.shape.length === 4) return [lowering.gate(builder, gradient, output, activation)];
       const mask = builder.node("Cast", [emitCondition(builder, output)], output.shape, { attributes: { to: 1 } });
       return [builder.node("Mul", [gradient, mask], output.shape)];
@@ -192,12 +190,12 @@ function activationGate(
 }
 
 /** The gradient of relu. */
-export const positiveGate: OpSpec<NoAttributes> = activationGate("positiveGate", "relu", (builder, y) =>
+export const positiveGate: OpSpec<NoAttributes, 2> = activationGate("positiveGate", "relu", (builder, y) =>
   builder.node("Greater", [y, builder.scalar(0)], y.shape, { dtype: "bool" }),
 );
 
 /** The gradient of relu6. */
-export const relu6Gate: OpSpec<NoAttributes> = activationGate("relu6Gate", "relu6", (builder, y) => {
+export const relu6Gate: OpSpec<NoAttributes, 2> = activationGate("relu6Gate", "relu6", (builder, y) => {
   const rest = builder.node("Sub", [builder.scalar(6), y], y.shape);
   return builder.node("Greater", [builder.node("Mul", [y, rest], y.shape), builder.scalar(0)], y.shape, { dtype: "bool" });
 });

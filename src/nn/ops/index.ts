@@ -4,13 +4,13 @@ import * as elementwise from "./elementwise.ts";
 import * as images from "./images.ts";
 import * as normalization from "./normalization.ts";
 import type { OpAttributes } from "./op-attributes.ts";
-import type { OpSpec } from "./op-spec.ts";
+import type { AnyOpSpec } from "./op-spec.ts";
 import * as pooling from "./pooling.ts";
 import * as shape from "./shape.ts";
 import * as softmax from "./softmax.ts";
 
 /** The registry: a complete OpSpec for each op name, or this does not compile. */
-export const OPS: { readonly [K in keyof OpAttributes]: OpSpec<OpAttributes[K]> } = {
+export const OPS: { readonly [K in keyof OpAttributes]: AnyOpSpec<OpAttributes[K]> } = {
   add: elementwise.add,
   subtract: elementwise.subtract,
   multiply: elementwise.multiply,

@@ -1,11 +1,9 @@
-import type { Emitted, OnnxBuilder } from "../../onnx/builder.ts";
+import type { Emitted, OnnxBuilder, Map4 } from "../../onnx/builder.ts";
 import type { Lowering } from "../../onnx/lowering.ts";
 import { evaluateActivation, evaluateGate } from "./activation.ts";
 import type { BatchNormAttributes, NoAttributes, ResidualNormAttributes } from "./op-attributes.ts";
-import { array64, expectRank, expectShape, type Array64, type OpSpec, type Value } from "./op-spec.ts";
+import { array64, expectRank, expectShape, type Array64, type OpSpec } from "./op-spec.ts";
 import { evaluateChannelSum, evaluateMaxPool2, evaluateMaxPool2Grad, pooledShape } from "./pooling.ts";
-
-type Map4 = [number, number, number, number];
 
 function evaluateAffine(x: Array64, a: (channel: number) => number, b: (channel: number) => number): Array64 {
   const [, c, h, w] = x.shape as Map4;
@@ -17,32 +15,31 @@ function evaluateAffine(x: Array64, a: (channel: number) => number, b: (channel:
 }
 
 /** a*x + b, one a and b a channel. x [N,C,H,W], a [C], b [C]. */
-export const affine: OpSpec<NoAttributes> = {
+export const affine: OpSpec<NoAttributes, 3> = {
   infer([x, a, b]) {
-    expectRank("affine", "x", x ?? [], 4);
-    expectShape("affine", "a", a ?? [], [x?.[1] as number]);
-    expectShape("affine", "b", b ?? [], [x?.[1] as number]);
-    return [x ?? []];
+    expectRank("affine", "x", x, 4);
+    expectShape("affine", "a", a, [x[1] as number]);
+    expectShape("affine", "b", b, [x[1] as number]);
+    return [x];
   },
   evaluate([x, a, b]) {
     return [
       evaluateAffine(
-        x as Array64,
-        (c) => (a as Array64).data[c] as number,
-        (c) => (b as Array64).data[c] as number,
+        x,
+        (c) => a.data[c] as number,
+        (c) => b.data[c] as number,
       ),
     ];
   },
-  gradient(graph, node, [dy]) {
-    const [x, a, b] = node.inputs as [Value, Value, Value];
-    if (!dy) return [];
+  gradient(graph, node, dy) {
+    const [x, a, b] = node.inputs;
     return [
       x.differentiable ? graph.apply("affine", [dy, a, graph.scale(a, 0)], {}) : undefined,
       a.differentiable ? graph.apply("channelSum", [graph.multiply(dy, x)], {}) : undefined,
       b.differentiable ? graph.apply("channelSum", [dy], {}) : undefined,
     ];
   },
-  lower: (builder, lowering, [x, a, b]) => [lowering.affine(builder, x as Emitted, a as Emitted, b as Emitted)],
+  lower: (builder, lowering, [x, a, b]) => [lowering.affine(builder, x, a, b)],
 };
 
 /**
@@ -54,16 +51,16 @@ export const affine: OpSpec<NoAttributes> = {
  * The variance is E[x^2] - E[x]^2, so x should have a mean near zero: layers subtract the running mean in the
  * convolution's bias, which costs nothing. Batch normalisation: Ioffe and Szegedy 2015, arXiv:1502.03167.
  */
-export const batchNormReluMaxPool: OpSpec<BatchNormAttributes> = {
+export const batchNormReluMaxPool: OpSpec<BatchNormAttributes, 3, 5> = {
   infer([x, gamma, beta]) {
-    const c = x?.[1] as number;
-    expectShape("batchNormReluMaxPool", "gamma", gamma ?? [], [c]);
-    expectShape("batchNormReluMaxPool", "beta", beta ?? [], [c]);
-    const pooled = pooledShape("batchNormReluMaxPool", x ?? []);
+    const c = x[1] as number;
+    expectShape("batchNormReluMaxPool", "gamma", gamma, [c]);
+    expectShape("batchNormReluMaxPool", "beta", beta, [c]);
+    const pooled = pooledShape("batchNormReluMaxPool", x);
     return [pooled, [c], [c], pooled, [c]];
   },
   evaluate([x, gamma, beta], { epsilon }) {
-    const [input, g, b] = [x as Array64, gamma as Array64, beta as Array64];
+    const [input, g, b] = [x, gamma, beta];
     const { mean, variance } = evaluateMoments(input);
     const inverse = variance.map((value) => 1 / Math.sqrt(value + epsilon));
     const slope = (c: number): number => (g.data[c] as number) * (inverse[c] as number);
@@ -77,27 +74,26 @@ export const batchNormReluMaxPool: OpSpec<BatchNormAttributes> = {
     const channels = g.shape;
     return [y, array64(channels, mean), array64(channels, variance), evaluateMaxPool2(input), array64(channels, inverse)];
   },
-  gradient(graph, node, [dy]) {
-    const [x, gamma] = node.inputs as [Value, Value];
-    const [y, mean, , pooled, inverse] = node.outputs as [Value, Value, Value, Value, Value];
-    return dy ? graph.applyAll("batchNormReluMaxPoolGrad", [x, gamma, y, mean, pooled, inverse, dy], {}) : [];
+  gradient(graph, node, dy) {
+    const [x, gamma] = node.inputs;
+    const [y, mean, , pooled, inverse] = node.outputs;
+    return graph.applyAll("batchNormReluMaxPoolGrad", [x, gamma, y, mean, pooled, inverse, dy], {});
   },
   lower(builder, lowering, [x, gamma, beta], { epsilon }) {
-    const input = x as Emitted;
-    const op = vectorOps(builder, gamma as Emitted);
-    const pooled = lowering.maxPool2(builder, input);
-    const { mean, variance, inverse } = lowerMoments(builder, lowering, input, epsilon);
-    const a = op.multiply(gamma as Emitted, inverse);
-    const b = op.subtract(beta as Emitted, op.multiply(mean, a));
+    const op = vectorOps(builder, gamma);
+    const pooled = lowering.maxPool2(builder, x);
+    const { mean, variance, inverse } = lowerMoments(builder, lowering, x, epsilon);
+    const a = op.multiply(gamma, inverse);
+    const b = op.subtract(beta, op.multiply(mean, a));
     return [lowering.affine(builder, pooled, a, b, { activation: "relu" }), mean, variance, pooled, inverse];
   },
 };
 
 /** x, gamma, y, mean, pooled, inverse, dy -> gradients of x, gamma and beta. */
-export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes> = {
-  infer: ([x, gamma]) => [x ?? [], gamma ?? [], gamma ?? []],
+export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes, 7, 3> = {
+  infer: ([x, gamma]) => [x, gamma, gamma],
   evaluate(inputs) {
-    const [x, gamma, y, mean, pooled, inverse, dy] = inputs as [Array64, Array64, Array64, Array64, Array64, Array64, Array64];
+    const [x, gamma, y, mean, pooled, inverse, dy] = inputs;
     const count = x.data.length / gamma.data.length;
     const d = evaluateGate(dy, y, "relu");
     const normalise = (map: Array64): Array64 =>
@@ -133,7 +129,7 @@ export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes> = {
   },
   gradient: { none: "Serval differentiates once" },
   lower(builder, lowering, inputs) {
-    const [x, gamma, y, mean, pooled, inverse, dy] = inputs as [Emitted, Emitted, Emitted, Emitted, Emitted, Emitted, Emitted];
+    const [x, gamma, y, mean, pooled, inverse, dy] = inputs;
     const op = vectorOps(builder, gamma);
     const [n, c, h, w] = x.shape as Map4;
     const d = lowering.gate(builder, dy, y, "relu");
@@ -155,17 +151,17 @@ export const batchNormReluMaxPoolGrad: OpSpec<NoAttributes> = {
  * gamma [C], beta [C], optional addend [N,C,H,W] -> y, mean [C], variance [C] (biased), 1/sqrt(variance + epsilon) [C].
  * As in batchNormReluMaxPool, x should have a mean near zero. Residual learning: He et al. 2016, arXiv:1512.03385.
  */
-export const batchNorm: OpSpec<ResidualNormAttributes> = {
+export const batchNorm: OpSpec<ResidualNormAttributes, 3, 4, true> = {
   infer([x, gamma, beta, addend]) {
-    expectRank("batchNorm", "x", x ?? [], 4);
-    const c = x?.[1] as number;
-    expectShape("batchNorm", "gamma", gamma ?? [], [c]);
-    expectShape("batchNorm", "beta", beta ?? [], [c]);
-    if (addend) expectShape("batchNorm", "addend", addend, x as readonly number[]);
-    return [x ?? [], [c], [c], [c]];
+    expectRank("batchNorm", "x", x, 4);
+    const c = x[1] as number;
+    expectShape("batchNorm", "gamma", gamma, [c]);
+    expectShape("batchNorm", "beta", beta, [c]);
+    if (addend) expectShape("batchNorm", "addend", addend, x);
+    return [x, [c], [c], [c]];
   },
   evaluate([x, gamma, beta, addend], { epsilon, activation }) {
-    const [input, g, b] = [x as Array64, gamma as Array64, beta as Array64];
+    const [input, g, b] = [x, gamma, beta];
     const { mean, variance } = evaluateMoments(input);
     const inverse = variance.map((value) => 1 / Math.sqrt(value + epsilon));
     const slope = (c: number): number => (g.data[c] as number) * (inverse[c] as number);
@@ -179,29 +175,27 @@ export const batchNorm: OpSpec<ResidualNormAttributes> = {
       array64(channels, inverse),
     ];
   },
-  gradient(graph, node, [dy]) {
-    const [x, gamma] = node.inputs as [Value, Value];
-    const [y, mean, , inverse] = node.outputs as [Value, Value, Value, Value];
-    const { activation } = node.attributes as ResidualNormAttributes;
-    if (!dy) return [];
+  gradient(graph, node, dy) {
+    const [x, gamma] = node.inputs;
+    const [y, mean, , inverse] = node.outputs;
+    const { activation } = node.attributes;
     const gradients = graph.applyAll("batchNormGrad", [x, gamma, y, mean, inverse, dy], { activation });
     return node.inputs.length > 3 ? gradients : gradients.slice(0, 3);
   },
   lower(builder, lowering, [x, gamma, beta, addend], { epsilon, activation }) {
-    const input = x as Emitted;
-    const op = vectorOps(builder, gamma as Emitted);
-    const { mean, variance, inverse } = lowerMoments(builder, lowering, input, epsilon);
-    const a = op.multiply(gamma as Emitted, inverse);
-    const b = op.subtract(beta as Emitted, op.multiply(mean, a));
-    return [lowering.affine(builder, input, a, b, addend ? { activation, addend } : { activation }), mean, variance, inverse];
+    const op = vectorOps(builder, gamma);
+    const { mean, variance, inverse } = lowerMoments(builder, lowering, x, epsilon);
+    const a = op.multiply(gamma, inverse);
+    const b = op.subtract(beta, op.multiply(mean, a));
+    return [lowering.affine(builder, x, a, b, addend ? { activation, addend } : { activation }), mean, variance, inverse];
   },
 };
 
 /** x, gamma, y, mean, inverse, dy -> gradients of x, gamma, beta and the addend. */
-export const batchNormGrad: OpSpec<Pick<ResidualNormAttributes, "activation">> = {
-  infer: ([x, gamma]) => [x ?? [], gamma ?? [], gamma ?? [], x ?? []],
+export const batchNormGrad: OpSpec<Pick<ResidualNormAttributes, "activation">, 6, 4> = {
+  infer: ([x, gamma]) => [x, gamma, gamma, x],
   evaluate(inputs, { activation }) {
-    const [x, gamma, y, mean, inverse, dy] = inputs as [Array64, Array64, Array64, Array64, Array64, Array64];
+    const [x, gamma, y, mean, inverse, dy] = inputs;
     const count = x.data.length / gamma.data.length;
     const d = evaluateGate(dy, y, activation);
     const normalised = evaluateAffine(
@@ -233,7 +227,7 @@ export const batchNormGrad: OpSpec<Pick<ResidualNormAttributes, "activation">> =
   },
   gradient: { none: "Serval differentiates once" },
   lower(builder, lowering, inputs, { activation }) {
-    const [x, gamma, y, mean, inverse, dy] = inputs as [Emitted, Emitted, Emitted, Emitted, Emitted, Emitted];
+    const [x, gamma, y, mean, inverse, dy] = inputs;
     const op = vectorOps(builder, gamma);
     const [n, c, h, w] = x.shape as Map4;
     const d = lowering.gate(builder, dy, y, activation);

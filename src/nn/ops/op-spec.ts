@@ -38,29 +38,71 @@ export interface Array64 {
   readonly data: Float64Array;
 }
 
-/** Gradients for the inputs, in their order; undefined where none is asked for or none can be given. */
-export type Gradient = (graph: GraphEditor, node: GraphNode, outputGradients: readonly (Value | undefined)[]) => (Value | undefined)[];
+export type Shape = readonly number[];
 
-/** Everything that an op is. The registry in index.ts holds one for each op name, so a missing part does not compile. */
-export interface OpSpec<A> {
+type Tuple<T, N extends number, Made extends readonly T[] = readonly []> = Made["length"] extends N
+  ? Made
+  : Tuple<T, N, readonly [...Made, T]>;
+
+/** One T for each input of an op; the last one may be left out where `Optional` is true. */
+type Inputs<T, In extends number, Optional extends boolean> = Optional extends true ? readonly [...Tuple<T, In>, T?] : Tuple<T, In>;
+
+interface OpNode<A, In extends number, Out extends number, Optional extends boolean> {
+  readonly inputs: Inputs<Value, In, Optional>;
+  readonly outputs: Tuple<Value, Out>;
+  readonly attributes: A;
+}
+
+/**
+ * Everything that an op with `In` inputs (and one more that is optional) and `Out` outputs is. The registry in index.ts holds one for each op
+ * name, so a missing part does not compile. Methods, because the registry forgets how many inputs each op has.
+ */
+export interface OpSpec<A, In extends number, Out extends number = 1, Optional extends boolean = false> {
   /** Shapes of the outputs; throws E_GRAPH where the inputs do not fit. */
-  readonly infer: (shapes: readonly (readonly number[])[], attributes: A) => (readonly number[])[];
+  infer(shapes: Inputs<Shape, In, Optional>, attributes: A): Tuple<Shape, Out>;
   /** What the op means, in float64, written for clarity. */
-  readonly evaluate: (inputs: readonly Array64[], attributes: A) => Array64[];
+  evaluate(inputs: Inputs<Array64, In, Optional>, attributes: A): Tuple<Array64, Out>;
   /**
-   * Reverse mode: emits the gradient into the same graph. Or the reason why there is none, which is an error where one is wanted; or
-   * why it is zero everywhere, which is not.
+   * Reverse mode: emits into the same graph the gradients of the inputs, in their order, for that of the first output; undefined where none
+   * is asked for or none can be given. Or the reason why there is none, which is an error where one is wanted; or why it is zero
+   * everywhere, which is not.
    */
-  readonly gradient: Gradient | { readonly none: string } | { readonly zero: string };
+  readonly gradient: Gradient<A, In, Out, Optional> | { readonly none: string } | { readonly zero: string };
   /** Emits ONNX nodes; maps go through the lowering, which knows two layouts. */
-  readonly lower: (
+  lower(
     builder: OnnxBuilder,
     lowering: Lowering,
-    inputs: readonly Emitted[],
+    inputs: Inputs<Emitted, In, Optional>,
     attributes: A,
-    shapes: readonly (readonly number[])[],
-  ) => Emitted[];
+    shapes: Tuple<Shape, Out>,
+  ): Tuple<Emitted, Out>;
 }
+
+type Gradient<A, In extends number, Out extends number, Optional extends boolean> = {
+  of(graph: GraphEditor, node: OpNode<A, In, Out, Optional>, dy: Value): readonly (Value | undefined)[];
+}["of"];
+
+/** An op as the engine goes through it: whatever the number of its inputs and outputs. */
+export interface AnyOpSpec<A> {
+  infer(shapes: readonly (Shape | undefined)[], attributes: A): readonly Shape[];
+  evaluate(inputs: readonly (Array64 | undefined)[], attributes: A): readonly Array64[];
+  readonly gradient: AnyGradient<A> | { readonly none: string } | { readonly zero: string };
+  lower(
+    builder: OnnxBuilder,
+    lowering: Lowering,
+    inputs: readonly (Emitted | undefined)[],
+    attributes: A,
+    shapes: readonly Shape[],
+  ): readonly Emitted[];
+}
+
+type AnyGradient<A> = {
+  of(
+    graph: GraphEditor,
+    node: { readonly inputs: readonly (Value | undefined)[]; readonly outputs: readonly Value[]; readonly attributes: A },
+    dy: Value,
+  ): readonly (Value | undefined)[];
+}["of"];
 
 export function graphError(op: string, problem: string): ServalError {
   return new ServalError("E_GRAPH", `${op}: ${problem}`);

@@ -1,10 +1,8 @@
-import type { Emitted } from "../../onnx/builder.ts";
+import type { Map4 } from "../../onnx/builder.ts";
 import { paddingOf, type ConvAttributes } from "../../onnx/lowering.ts";
 import { convOutput } from "./convolution.ts";
 import type { NoAttributes, ShapeAttributes } from "./op-attributes.ts";
-import { array64, expectRank, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
-
-type Map4 = [number, number, number, number];
+import { array64, expectRank, graphError, type Array64, type OpSpec } from "./op-spec.ts";
 
 /** Offsets in x of the 2x2 tile that makes element k of the pooled map. */
 function tileOffsets(shape: readonly number[], k: number): [number, number, number, number] {
@@ -41,20 +39,18 @@ export function evaluateMaxPool2Grad(x: Array64, pooled: Array64, d: Array64): A
  * Maximum of each 2x2 tile. Equal maxima share the gradient: where a picture is of one colour all four of a tile are equal,
  * and move together.
  */
-export const maxPool2: OpSpec<NoAttributes> = {
-  infer: ([x]) => [pooledShape("maxPool2", x ?? [])],
-  evaluate: ([x]) => [evaluateMaxPool2(x as Array64)],
-  gradient: (graph, node, [dy]) => [
-    dy ? graph.apply("maxPool2Grad", [node.inputs[0] as Value, node.outputs[0] as Value, dy], {}) : undefined,
-  ],
-  lower: (builder, lowering, [x]) => [lowering.maxPool2(builder, x as Emitted)],
+export const maxPool2: OpSpec<NoAttributes, 1> = {
+  infer: ([x]) => [pooledShape("maxPool2", x)],
+  evaluate: ([x]) => [evaluateMaxPool2(x)],
+  gradient: (graph, node, dy) => [graph.apply("maxPool2Grad", [node.inputs[0], node.outputs[0], dy], {})],
+  lower: (builder, lowering, [x]) => [lowering.maxPool2(builder, x)],
 };
 
-export const maxPool2Grad: OpSpec<NoAttributes> = {
-  infer: ([x]) => [x ?? []],
-  evaluate: ([x, pooled, d]) => [evaluateMaxPool2Grad(x as Array64, pooled as Array64, d as Array64)],
+export const maxPool2Grad: OpSpec<NoAttributes, 3> = {
+  infer: ([x]) => [x],
+  evaluate: ([x, pooled, d]) => [evaluateMaxPool2Grad(x, pooled, d)],
   gradient: { none: "Serval differentiates once" },
-  lower: (builder, lowering, [x, pooled, d]) => [lowering.maxPool2Grad(builder, x as Emitted, pooled as Emitted, d as Emitted)],
+  lower: (builder, lowering, [x, pooled, d]) => [lowering.maxPool2Grad(builder, x, pooled, d)],
 };
 
 /** Offsets in x of the window of element k of the result, without those in the padding. */
@@ -74,32 +70,29 @@ function windowOffsets(x: readonly number[], y: readonly number[], attributes: C
 }
 
 /** Maximum of each window of K x K pixels, `stride` apart; windows may overlap. As in maxPool2, equal maxima share the gradient. */
-export const maxPool: OpSpec<ConvAttributes> = {
+export const maxPool: OpSpec<ConvAttributes, 1> = {
   infer([x], attributes) {
-    expectRank("maxPool", "x", x ?? [], 4);
+    expectRank("maxPool", "x", x, 4);
     const [n, c, h, w] = x as Map4;
     if (Math.max(...paddingOf(attributes)) >= attributes.kernel) throw graphError("maxPool", "the padding would hold whole windows");
     return [[n, c, ...convOutput("maxPool", h, w, attributes)]];
   },
   evaluate([x], attributes) {
-    const input = x as Array64;
-    const [shape] = maxPool.infer([input.shape], attributes);
-    const result = array64(shape as Map4);
+    const [shape] = maxPool.infer([x.shape], attributes);
+    const result = array64(shape);
     for (let k = 0; k < result.data.length; k++)
-      result.data[k] = Math.max(...windowOffsets(input.shape, result.shape, attributes, k).map((at) => input.data[at] as number));
+      result.data[k] = Math.max(...windowOffsets(x.shape, result.shape, attributes, k).map((at) => x.data[at] as number));
     return [result];
   },
-  gradient: (graph, node, [dy]) => [
-    dy ? graph.apply("maxPoolGrad", [node.inputs[0] as Value, node.outputs[0] as Value, dy], node.attributes as ConvAttributes) : undefined,
-  ],
-  lower: (builder, lowering, [x], attributes, [shape]) => [lowering.maxPool(builder, x as Emitted, attributes, shape as readonly number[])],
+  gradient: (graph, node, dy) => [graph.apply("maxPoolGrad", [node.inputs[0], node.outputs[0], dy], node.attributes)],
+  lower: (builder, lowering, [x], attributes, [shape]) => [lowering.maxPool(builder, x, attributes, shape)],
 };
 
 /** x, pooled, d -> gradient of x. */
-export const maxPoolGrad: OpSpec<ConvAttributes> = {
-  infer: ([x]) => [x ?? []],
+export const maxPoolGrad: OpSpec<ConvAttributes, 3> = {
+  infer: ([x]) => [x],
   evaluate([x, pooled, d], attributes) {
-    const [input, maxima, gradient] = [x as Array64, pooled as Array64, d as Array64];
+    const [input, maxima, gradient] = [x, pooled, d];
     const result = array64(input.shape);
     for (let k = 0; k < maxima.data.length; k++) {
       const equal = windowOffsets(input.shape, maxima.shape, attributes, k).filter((at) => input.data[at] === maxima.data[k]);
@@ -108,9 +101,7 @@ export const maxPoolGrad: OpSpec<ConvAttributes> = {
     return [result];
   },
   gradient: { none: "Serval differentiates once" },
-  lower: (builder, lowering, [x, pooled, d], attributes) => [
-    lowering.maxPoolGrad(builder, x as Emitted, pooled as Emitted, d as Emitted, attributes),
-  ],
+  lower: (builder, lowering, [x, pooled, d], attributes) => [lowering.maxPoolGrad(builder, x, pooled, d, attributes)],
 };
 
 export function evaluateChannelSum(x: Array64): Array64 {
@@ -124,49 +115,48 @@ export function evaluateChannelSum(x: Array64): Array64 {
 }
 
 /** Sum over pictures and pixels: [N,C,H,W] -> [C]. */
-export const channelSum: OpSpec<NoAttributes> = {
-  infer: ([x]) => [[x?.[1] as number]],
-  evaluate: ([x]) => [evaluateChannelSum(x as Array64)],
-  gradient(graph, node, [dy]) {
-    const { shape } = node.inputs[0] as Value;
-    return [dy ? graph.apply("broadcastTo", [graph.reshape(dy, [1, shape[1] as number, 1, 1])], { shape }) : undefined];
+export const channelSum: OpSpec<NoAttributes, 1> = {
+  infer: ([x]) => [[x[1] as number]],
+  evaluate: ([x]) => [evaluateChannelSum(x)],
+  gradient(graph, node, dy) {
+    const { shape } = node.inputs[0];
+    return [graph.apply("broadcastTo", [graph.reshape(dy, [1, shape[1] as number, 1, 1])], { shape })];
   },
-  lower: (builder, lowering, [x]) => [lowering.channelSum(builder, x as Emitted)],
+  lower: (builder, lowering, [x]) => [lowering.channelSum(builder, x)],
 };
 
 /** Global average pooling: [N,C,H,W] -> [N,C]. */
-export const spatialMean: OpSpec<NoAttributes> = {
-  infer: ([x]) => [[x?.[0] as number, x?.[1] as number]],
+export const spatialMean: OpSpec<NoAttributes, 1> = {
+  infer: ([x]) => [[x[0] as number, x[1] as number]],
   evaluate([x]) {
-    const input = x as Array64;
-    const [n, c, h, w] = input.shape as Map4;
+    const [n, c, h, w] = x.shape as Map4;
     const result = array64([n, c]);
-    for (let k = 0; k < input.data.length; k++) {
+    for (let k = 0; k < x.data.length; k++) {
       const at = Math.floor(k / (h * w));
-      result.data[at] = (result.data[at] as number) + (input.data[k] as number) / (h * w);
+      result.data[at] = (result.data[at] as number) + (x.data[k] as number) / (h * w);
     }
     return [result];
   },
-  gradient: (graph, node, [dy]) => [dy ? graph.apply("spatialMeanGrad", [dy], { shape: (node.inputs[0] as Value).shape }) : undefined],
+  gradient: (graph, node, dy) => [graph.apply("spatialMeanGrad", [dy], { shape: node.inputs[0].shape })],
   lower(builder, lowering, [x]) {
-    const [, , h, w] = (x as Emitted).shape as Map4;
-    const sum = lowering.spatialSum(builder, x as Emitted);
+    const [, , h, w] = x.shape as Map4;
+    const sum = lowering.spatialSum(builder, x);
     return [builder.node("Mul", [sum, builder.scalar(1 / (h * w))], sum.shape)];
   },
 };
 
-export const spatialMeanGrad: OpSpec<ShapeAttributes> = {
+export const spatialMeanGrad: OpSpec<ShapeAttributes, 1> = {
   infer: (_shapes, { shape }) => [shape],
   evaluate([d], { shape }) {
     const [, , h, w] = shape as Map4;
     const result = array64(shape);
-    for (let k = 0; k < result.data.length; k++) result.data[k] = ((d as Array64).data[Math.floor(k / (h * w))] as number) / (h * w);
+    for (let k = 0; k < result.data.length; k++) result.data[k] = (d.data[Math.floor(k / (h * w))] as number) / (h * w);
     return [result];
   },
   gradient: { none: "Serval differentiates once" },
   lower(builder, lowering, [d], { shape }) {
     const [, , h, w] = shape as Map4;
-    const share = builder.node("Mul", [d as Emitted, builder.scalar(1 / (h * w))], (d as Emitted).shape);
+    const share = builder.node("Mul", [d, builder.scalar(1 / (h * w))], d.shape);
     return [lowering.spatialSpread(builder, share, shape)];
   },
 };

@@ -1,36 +1,35 @@
-import { elementCount, type Emitted } from "../../onnx/builder.ts";
+import { elementCount } from "../../onnx/builder.ts";
 import { broadcastOffsets } from "./elementwise.ts";
 import type { MatmulAttributes, ShapeAttributes } from "./op-attributes.ts";
-import { array64, expectRank, graphError, type Array64, type OpSpec, type Value } from "./op-spec.ts";
+import { array64, expectRank, graphError, type OpSpec, type Value } from "./op-spec.ts";
 
-export const reshape: OpSpec<ShapeAttributes> = {
+export const reshape: OpSpec<ShapeAttributes, 1> = {
   infer([from], { shape }) {
-    if (elementCount(from ?? []) !== elementCount(shape))
-      throw graphError("reshape", `[${from?.join()}] has not as many elements as [${shape.join()}]`);
+    if (elementCount(from) !== elementCount(shape))
+      throw graphError("reshape", `[${from.join()}] has not as many elements as [${shape.join()}]`);
     return [shape];
   },
-  evaluate: ([x], { shape }) => [array64(shape, (x as Array64).data)],
-  gradient: (graph, node, [dy]) => [dy ? graph.reshape(dy, (node.inputs[0] as Value).shape) : undefined],
-  lower: (builder, _lowering, [x], { shape }) => [builder.reshape(builder.plain(x as Emitted), shape)],
+  evaluate: ([x], { shape }) => [array64(shape, x.data)],
+  gradient: (graph, node, dy) => [graph.reshape(dy, node.inputs[0].shape)],
+  lower: (builder, _lowering, [x], { shape }) => [builder.reshape(builder.plain(x), shape)],
 };
 
 /** Sums over the axes along which `shape` broadcasts to the input's shape. */
-export const sumTo: OpSpec<ShapeAttributes> = {
+export const sumTo: OpSpec<ShapeAttributes, 1> = {
   infer([from], { shape }) {
-    broadcastOffsets(shape, from ?? []);
+    broadcastOffsets(shape, from);
     return [shape];
   },
   evaluate([x], { shape }) {
-    const input = x as Array64;
     const result = array64(shape);
-    const offsets = broadcastOffsets(shape, input.shape);
-    for (let k = 0; k < input.data.length; k++)
-      result.data[offsets[k] as number] = (result.data[offsets[k] as number] as number) + (input.data[k] as number);
+    const offsets = broadcastOffsets(shape, x.shape);
+    for (let k = 0; k < x.data.length; k++)
+      result.data[offsets[k] as number] = (result.data[offsets[k] as number] as number) + (x.data[k] as number);
     return [result];
   },
-  gradient: (graph, node, [dy]) => [dy ? graph.apply("broadcastTo", [dy], { shape: (node.inputs[0] as Value).shape }) : undefined],
+  gradient: (graph, node, dy) => [graph.apply("broadcastTo", [dy], { shape: node.inputs[0].shape })],
   lower(builder, _lowering, [x], { shape }) {
-    const input = builder.plain(x as Emitted);
+    const input = builder.plain(x);
     const lead = input.shape.length - shape.length;
     const axes = input.shape.flatMap((size, axis) => (axis < lead || (shape[axis - lead] === 1 && size !== 1) ? [axis] : []));
     if (axes.length === 0) return [builder.reshape(input, shape)];
@@ -40,30 +39,29 @@ export const sumTo: OpSpec<ShapeAttributes> = {
   },
 };
 
-export const broadcastTo: OpSpec<ShapeAttributes> = {
+export const broadcastTo: OpSpec<ShapeAttributes, 1> = {
   infer: (_shapes, { shape }) => [shape],
   evaluate([x], { shape }) {
-    const input = x as Array64;
     const result = array64(shape);
-    broadcastOffsets(input.shape, shape).forEach((from, k) => (result.data[k] = input.data[from] as number));
+    broadcastOffsets(x.shape, shape).forEach((from, k) => (result.data[k] = x.data[from] as number));
     return [result];
   },
-  gradient: (graph, node, [dy]) => [dy ? graph.apply("sumTo", [dy], { shape: (node.inputs[0] as Value).shape }) : undefined],
-  lower: (builder, _lowering, [x], { shape }) => [builder.node("Expand", [builder.plain(x as Emitted), builder.ints(...shape)], shape)],
+  gradient: (graph, node, dy) => [graph.apply("sumTo", [dy], { shape: node.inputs[0].shape })],
+  lower: (builder, _lowering, [x], { shape }) => [builder.node("Expand", [builder.plain(x), builder.ints(...shape)], shape)],
 };
 
 /** Product of two matrices, either of them transposed first. */
-export const matmul: OpSpec<MatmulAttributes> = {
+export const matmul: OpSpec<MatmulAttributes, 2> = {
   infer([a, b], { transposeA, transposeB }) {
-    expectRank("matmul", "a", a ?? [], 2);
-    expectRank("matmul", "b", b ?? [], 2);
-    const [rows, inner] = transposeA ? [a?.[1], a?.[0]] : [a?.[0], a?.[1]];
-    const [inner2, columns] = transposeB ? [b?.[1], b?.[0]] : [b?.[0], b?.[1]];
-    if (inner !== inner2) throw graphError("matmul", `inner sizes ${inner} and ${inner2} differ (a [${a?.join()}], b [${b?.join()}])`);
+    expectRank("matmul", "a", a, 2);
+    expectRank("matmul", "b", b, 2);
+    const [rows, inner] = transposeA ? [a[1], a[0]] : [a[0], a[1]];
+    const [inner2, columns] = transposeB ? [b[1], b[0]] : [b[0], b[1]];
+    if (inner !== inner2) throw graphError("matmul", `inner sizes ${inner} and ${inner2} differ (a [${a.join()}], b [${b.join()}])`);
     return [[rows as number, columns as number]];
   },
   evaluate([a, b], { transposeA, transposeB }) {
-    const [x, y] = [a as Array64, b as Array64];
+    const [x, y] = [a, b];
     const [rows, inner] = (transposeA ? [x.shape[1], x.shape[0]] : x.shape) as [number, number];
     const columns = (transposeB ? y.shape[0] : y.shape[1]) as number;
     const result = array64([rows, columns]);
@@ -79,10 +77,9 @@ export const matmul: OpSpec<MatmulAttributes> = {
     }
     return [result];
   },
-  gradient(graph, node, [dy]) {
-    const [a, b] = node.inputs as [Value, Value];
-    if (!dy) return [undefined, undefined];
-    const { transposeA = false, transposeB = false } = node.attributes as MatmulAttributes;
+  gradient(graph, node, dy) {
+    const [a, b] = node.inputs;
+    const { transposeA = false, transposeB = false } = node.attributes;
     const product = (x: Value, y: Value, tx: boolean, ty: boolean): Value =>
       graph.apply("matmul", [x, y], { transposeA: tx, transposeB: ty });
     const da = transposeA ? product(b, dy, transposeB, true) : product(dy, b, false, !transposeB);
@@ -91,6 +88,6 @@ export const matmul: OpSpec<MatmulAttributes> = {
   },
   lower(builder, _lowering, [a, b], { transposeA, transposeB }, [shape]) {
     const attributes = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0 };
-    return [builder.node("Gemm", [a as Emitted, b as Emitted], shape as readonly number[], { attributes })];
+    return [builder.node("Gemm", [a, b], shape, { attributes })];
   },
 };

@@ -1,6 +1,5 @@
-import type { Emitted } from "../../onnx/builder.ts";
 import type { NoAttributes } from "./op-attributes.ts";
-import { array64, expectRank, expectShape, type Array64, type OpSpec, type Value } from "./op-spec.ts";
+import { array64, expectRank, expectShape, type Array64, type OpSpec } from "./op-spec.ts";
 
 function evaluateSoftmax(logits: Array64): Array64 {
   const [n, k] = logits.shape as [number, number];
@@ -15,50 +14,46 @@ function evaluateSoftmax(logits: Array64): Array64 {
 }
 
 /** logits [N,K] -> probabilities [N,K]. */
-export const softmax: OpSpec<NoAttributes> = {
+export const softmax: OpSpec<NoAttributes, 1> = {
   infer([logits]) {
-    expectRank("softmax", "logits", logits ?? [], 2);
-    return [logits ?? []];
+    expectRank("softmax", "logits", logits, 2);
+    return [logits];
   },
-  evaluate: ([logits]) => [evaluateSoftmax(logits as Array64)],
-  gradient(graph, node, [dy]) {
-    const y = node.outputs[0] as Value;
-    if (!dy) return [];
+  evaluate: ([logits]) => [evaluateSoftmax(logits)],
+  gradient(graph, node, dy) {
+    const y = node.outputs[0];
     const inner = graph.apply("sumTo", [graph.multiply(dy, y)], { shape: [y.shape[0] as number, 1] });
     return [graph.multiply(y, graph.apply("subtract", [dy, inner], {}))];
   },
-  lower: (builder, _lowering, [logits], _attributes, [shape]) => [
-    builder.node("Softmax", [logits as Emitted], shape as readonly number[], { attributes: { axis: 1 } }),
-  ],
+  lower: (builder, _lowering, [logits], _attributes, [shape]) => [builder.node("Softmax", [logits], shape, { attributes: { axis: 1 } })],
 };
 
 /**
  * Mean cross-entropy of logits [N,K] against target distributions [N,K] (one-hot, or smoothed; each sums to 1): loss [] in nats, and the
  * probabilities [N,K] without a gradient of their own.
  */
-export const softmaxCrossEntropy: OpSpec<NoAttributes> = {
+export const softmaxCrossEntropy: OpSpec<NoAttributes, 2, 2> = {
   infer([logits, target]) {
-    expectRank("softmaxCrossEntropy", "logits", logits ?? [], 2);
-    expectShape("softmaxCrossEntropy", "target", target ?? [], logits ?? []);
-    return [[], logits ?? []];
+    expectRank("softmaxCrossEntropy", "logits", logits, 2);
+    expectShape("softmaxCrossEntropy", "target", target, logits);
+    return [[], logits];
   },
   evaluate([logits, target]) {
-    const probabilities = evaluateSoftmax(logits as Array64);
+    const probabilities = evaluateSoftmax(logits);
     const n = probabilities.shape[0] as number;
-    const loss = probabilities.data.reduce((sum, p, k) => sum - (((target as Array64).data[k] as number) * Math.log(p)) / n, 0);
+    const loss = probabilities.data.reduce((sum, p, k) => sum - ((target.data[k] as number) * Math.log(p)) / n, 0);
     return [array64([], Float64Array.of(loss)), probabilities];
   },
-  gradient(graph, node, [dLoss]) {
-    const [logits, target] = node.inputs as [Value, Value];
-    const probabilities = node.outputs[1] as Value;
-    if (!dLoss) return [];
+  gradient(graph, node, dLoss) {
+    const [logits, target] = node.inputs;
+    const probabilities = node.outputs[1];
     const error = graph.scale(graph.apply("subtract", [probabilities, target], {}), 1 / (logits.shape[0] as number));
     return [graph.multiply(error, dLoss), undefined];
   },
   lower(builder, _lowering, [logits, target], _attributes, [, shape]) {
     const [n, k] = shape as [number, number];
-    const logProbabilities = builder.node("LogSoftmax", [logits as Emitted], [n, k], { attributes: { axis: 1 } });
-    const weighted = builder.node("Mul", [logProbabilities, target as Emitted], [n, k]);
+    const logProbabilities = builder.node("LogSoftmax", [logits], [n, k], { attributes: { axis: 1 } });
+    const weighted = builder.node("Mul", [logProbabilities, target], [n, k]);
     const sum = builder.node("ReduceSum", [weighted], [], { attributes: { keepdims: 0 } });
     return [builder.node("Mul", [sum, builder.scalar(-1 / n)], []), builder.node("Exp", [logProbabilities], [n, k])];
   },
