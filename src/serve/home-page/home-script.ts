@@ -50,6 +50,8 @@ function show(url) {
 function showAnswer(reply, file) {
   answer.className = "answer";
   const percent = (p) => (100 * p).toFixed(1);
+  // The model may have been replaced since the page was opened.
+  byId("version").textContent = reply.model.version;
   const list = element("ul", "bars");
   const ranked = Object.entries(reply.probabilities).sort((a, b) => b[1] - a[1]);
   for (const [label, p] of ranked.slice(0, maxBars)) {
