@@ -103,7 +103,17 @@ test("serval serve --help knows --follow, and the command says what it serves", 
 
 test("serval train ends by naming serval models release", () => {
   const model = { dir: trained, version: "1", epoch: 1, accuracy: 1, loss: 0 };
-  const report = { run: "r", best: model, final: model, seconds: 1, imagesPerSecond: 1, waitShare: 0, lowering: "portable", threads: 1 };
+  const report = {
+    run: "r",
+    best: model,
+    final: model,
+    seconds: 1,
+    imagesPerSecond: 1,
+    waitShare: 0,
+    lowering: "portable",
+    threads: 1,
+    strategy: "scratch" as const,
+  };
   const text = describeTraining({ ...report, tracking: null, cautions: [] });
   expect(text.split("\n").at(-1)).toMatch(/^Next: serval evaluate.*serval models release.*serval serve/);
 });
