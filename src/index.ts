@@ -10,6 +10,13 @@ export { addBackbone, type AddBackboneOptions } from "./workflows/model/add-back
 export { evaluateModel, type EvaluateModelOptions, type EvaluateReport } from "./workflows/model/evaluate-model.ts";
 export { exportModel, type ExportedFile, type ExportModelOptions } from "./workflows/model/export-model.ts";
 export { findRate, type FindRateOptions, type RateReport } from "./workflows/model/find-rate.ts";
+export {
+  loadClassifier,
+  type Classification,
+  type ClassifyOptions,
+  type LoadClassifierOptions,
+  type LoadedClassifier,
+} from "./workflows/model/load-classifier.ts";
 export { predictImages, streamPredictions, type PredictedImage, type PredictImagesOptions } from "./workflows/model/predict-images.ts";
 export { trainModel, type TrainModelOptions, type TrainReport } from "./workflows/model/train-model.ts";
 export { checkoutData, type CheckoutDataOptions, type CheckoutReport } from "./workflows/pipeline/checkout-data.ts";

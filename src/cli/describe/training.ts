@@ -11,7 +11,7 @@ export function describeTraining(report: TrainReport): string {
     ...(report.strategy === "head" ? describeHead(report) : describeEpochs(report)),
     ...describeTracking(report.run, report.tracking),
     ...describeCautions(report.cautions),
-    `Next: serval evaluate, serval predict IMAGE, serval serve`,
+    "Next: serval evaluate, serval predict IMAGE; then serval models release, and serval serve takes that",
   ].join("\n");
 }
 

@@ -48,7 +48,7 @@ export function renderHomePage({ name, version, labels, explains, basePath }: Ho
 <img id="picture" alt="The picture you chose" hidden>
 <div class="answer" id="answer" aria-live="polite"></div>
 </section>
-<footer class="soft">Model version ${escapeHtml(version)} · <a href="docs">API</a> · <a href="model">Model</a> · <a href="health">Health</a> · <a href="metrics">Metrics</a></footer>
+<footer class="soft">Model version <span id="version">${escapeHtml(version)}</span> · <a href="docs">API</a> · <a href="model">Model</a> · <a href="health">Health</a> · <a href="metrics">Metrics</a></footer>
 </main>
 <script>${homeScript}</script>
 </body>

@@ -50,6 +50,8 @@ function show(url) {
 function showAnswer(reply, file) {
   answer.className = "answer";
   const percent = (p) => (100 * p).toFixed(1);
+  // The model may have been replaced since the page was opened.
+  byId("version").textContent = reply.model.version;
   const list = element("ul", "bars");
   const ranked = Object.entries(reply.probabilities).sort((a, b) => b[1] - a[1]);
   for (const [label, p] of ranked.slice(0, maxBars)) {
@@ -103,37 +105,53 @@ function heatButton(file) {
   return button;
 }
 
+function textButton(text, onClick) {
+  const button = element("button", "", text);
+  button.type = "button";
+  button.addEventListener("click", onClick);
+  return button;
+}
+
+// Nothing is recorded before Save, and what was recorded can be changed: another label for the same answer replaces the first.
 function feedback(reply, best) {
   const note = element("span", "soft");
   note.setAttribute("role", "status");
-  const wrong = element("button", "", "This was wrong");
-  wrong.type = "button";
-  const send = async (label, ...used) => {
-    for (const control of used) control.disabled = true;
+  const choice = element("select");
+  choice.setAttribute("aria-label", "What it really shows");
+  const save = textButton("Save", async () => {
+    const label = choice.value;
+    for (const control of [choice, save, cancel]) control.disabled = true;
     try {
       const body = JSON.stringify({ request_id: reply.request_id, label });
       const response = await call("feedback", { body, headers: { "content-type": "application/json" } });
       note.textContent = response.ok ? "Thank you, noted: " + label + "." : (await response.json()).error.message;
+      if (response.ok) saved = label;
     } catch {
       note.textContent = "The service did not answer.";
     }
+    close();
+  });
+  let saved;
+  const close = () => {
+    for (const control of [choice, save, cancel]) control.hidden = true;
+    open.textContent = saved === undefined ? "This was wrong" : "Change";
+    open.hidden = false;
+    open.focus();
   };
-  const others = labels.filter((label) => label !== best);
-  if (others.length === 1) {
-    wrong.addEventListener("click", () => send(others[0], wrong));
-    return [wrong, note];
-  }
-  const choice = element("select");
-  choice.hidden = true;
-  choice.setAttribute("aria-label", "What it really shows");
-  choice.append(element("option", "", "It is\\u2026"), ...others.map((label) => element("option", "", label)));
-  wrong.addEventListener("click", () => {
-    wrong.hidden = true;
-    choice.hidden = false;
+  const cancel = textButton("Cancel", close);
+  const open = textButton("This was wrong", () => {
+    const offered = labels.filter((label) => label !== (saved ?? best));
+    const options = offered.map((label) => Object.assign(element("option", "", label), { value: label }));
+    choice.replaceChildren(...(offered.length === 1 ? [] : [Object.assign(element("option", "", "It is\\u2026"), { value: "" })]), ...options);
+    for (const control of [choice, save, cancel]) control.disabled = control.hidden = false;
+    save.disabled = choice.value === "";
+    note.textContent = "";
+    open.hidden = true;
     choice.focus();
   });
-  choice.addEventListener("change", () => choice.selectedIndex > 0 && send(others[choice.selectedIndex - 1], choice));
-  return [wrong, choice, note];
+  choice.addEventListener("change", () => { save.disabled = choice.value === ""; });
+  for (const control of [choice, save, cancel]) control.hidden = true;
+  return [open, choice, save, cancel, note];
 }
 
 function curlLine(file) {

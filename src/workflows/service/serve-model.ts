@@ -1,6 +1,9 @@
 import { availableParallelism } from "node:os";
-import { join, resolve } from "node:path";
+import { join, relative, resolve, sep } from "node:path";
 import { loadSettings, type Settings } from "../../config/settings.ts";
+import { ServalError } from "../../errors/serval-error.ts";
+import { releasedModels } from "../../model/resolve-model.ts";
+import { finalModelDir, trainedModelDir } from "../../paths.ts";
 import { readApiKeys } from "../../serve/http/api-keys.ts";
 import { ServiceLog } from "../../serve/log/log-stream.ts";
 import { followFolder } from "../../serve/model/folder-source.ts";
@@ -12,6 +15,8 @@ import { silentReporter, type UseCaseOptions } from "../reporter.ts";
 export interface ServeModelOptions extends Omit<UseCaseOptions, "signal"> {
   /** A bundle folder, its model.onnx, a released model's name or a `models:/` address; default: SERVAL_MODEL, else the released model, else artifacts/best. */
   readonly model?: string | undefined;
+  /** Serves what replaces a trained model too. Released and registered models are followed without it. */
+  readonly follow?: boolean | undefined;
   /** Put over what the environment says. */
   readonly settings?: Partial<Settings> | undefined;
 }
@@ -19,10 +24,21 @@ export interface ServeModelOptions extends Omit<UseCaseOptions, "signal"> {
 const queuePerWorker = 32;
 
 /** Starts the service that the settings ask for; the JSON log goes to stdout and to SERVAL_LOG_FILE. `close()` ends it. */
-export async function serveModel({ cwd, model, reporter = silentReporter, ...options }: ServeModelOptions): Promise<Service> {
+export async function serveModel({
+  cwd,
+  model,
+  follow = false,
+  reporter = silentReporter,
+  ...options
+}: ServeModelOptions): Promise<Service> {
   const settings = { ...loadSettings(), ...options.settings };
   const wanted = model ?? settings.model ?? undefined;
+  if (follow && settings.modelPollMs === 0) {
+    throw new ServalError("E_USAGE", "--follow: SERVAL_MODEL_POLL_MS is 0, so the service never looks for another model.");
+  }
   const { dir, registered } = await findModel(wanted, { cwd, reporter, lastGood: true });
+  const pinned = isTrained(dir);
+  if (pinned) reporter.warn(describePinned(dir, wanted === undefined ? await releasedModels(cwd) : undefined, { cwd, follow }));
   const { host, port, maxBodyBytes, maxPixels, maxDecodeMs, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } = settings;
   const { maxBatchSize, maxDelayMs, rateLimit, proxies, admin, hosts, peers, corsOrigins, basePath, abstain, drainMs } = settings;
   const workers = settings.workers || availableParallelism();
@@ -34,7 +50,12 @@ export async function serveModel({ cwd, model, reporter = silentReporter, ...opt
   return await startService({
     modelDir: dir,
     modelVersion: registered?.version,
-    source: modelPollMs === 0 ? undefined : registered ? followRegistry(registered.again, modelPollMs) : followFolder(dir, modelPollMs),
+    source:
+      modelPollMs === 0 || (pinned && !follow)
+        ? undefined
+        : registered
+          ? followRegistry(registered.again, modelPollMs)
+          : followFolder(dir, modelPollMs),
     host,
     port,
     limits: { maxBodyBytes, maxPixels, maxDecodeMs, queueLimit, requestTimeoutMs, uploadTimeoutMs },
@@ -49,6 +70,32 @@ export async function serveModel({ cwd, model, reporter = silentReporter, ...opt
     predictionLogFile: join(resolve(cwd, settings.stateDir), "predictions.db"),
     log: { level: settings.logLevel, stream },
   });
+}
+
+/** Whether training writes this folder: then what lies in it is an experiment, and the next one replaces it. */
+function isTrained(dir: string): boolean {
+  return [trainedModelDir, finalModelDir].some((trained) => dir.endsWith(join(sep, trained)));
+}
+
+/** What is served, and what will become of it. `released`: the models that it was chosen before. */
+function describePinned(
+  dir: string,
+  released: readonly string[] | undefined,
+  { cwd, follow }: { readonly cwd: string; readonly follow: boolean },
+): string {
+  const inside = relative(cwd, dir);
+  const folder = inside.startsWith("..") ? dir : inside;
+  const why =
+    released === undefined
+      ? "Serving"
+      : released.length === 0
+        ? "No model is released: serving"
+        : `Several models are released (${released.join(", ")}) and none was named (--model): serving`;
+  if (follow) return `${why} ${folder} and what replaces it, so each \`serval train\` changes what answers.`;
+  return (
+    `${why} ${folder} as it is now. What is trained later does not change what answers: ` +
+    "`serval models release` makes a release, which `serval serve` takes and follows, and --follow follows this folder."
+  );
 }
 
 function listed(text: string | null): readonly string[] {

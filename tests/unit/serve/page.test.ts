@@ -57,7 +57,9 @@ describe.skipIf(executablePath === undefined)("the page at /, in Chromium", () =
     await page.getByRole("button", { name: "Show the picture" }).tap();
     expect(await shown()).toBe(before);
     await page.getByRole("button", { name: "This was wrong" }).tap();
+    expect(await page.getByRole("button", { name: "Save" }).isDisabled()).toBe(true);
     await page.getByLabel("What it really shows").selectOption("green");
+    await page.getByRole("button", { name: "Save" }).tap();
     await page.getByText("Thank you, noted: green.").waitFor();
     const db = new DatabaseSync(join(service.root, "predictions.db"), { readOnly: true });
     expect(db.prepare("SELECT p.label, f.label AS truth FROM predictions p JOIN feedback f USING (request_id)").all()).toEqual([
@@ -105,6 +107,40 @@ describe.skipIf(executablePath === undefined)("the page at /, in Chromium", () =
       await page.reload();
     }
     await page.context().close();
+  });
+
+  it("records nothing at the first click, also with two classes: it can be cancelled, and what was saved can be changed", async () => {
+    const two = await startTestService();
+    const page = await open({}, two);
+    await page.setInputFiles("#input", picture);
+    const stored = async (): Promise<unknown> => {
+      const db = new DatabaseSync(join(two.root, "predictions.db"), { readOnly: true });
+      const rows = db.prepare("SELECT label FROM feedback").all();
+      db.close();
+      return rows;
+    };
+    const button = (name: string): ReturnType<Page["getByRole"]> => page.getByRole("button", { name, exact: true });
+    await button("This was wrong").click();
+    expect(await page.getByLabel("What it really shows").inputValue()).toBe("blue");
+    await button("Cancel").click();
+    await button("This was wrong").click();
+    await button("Save").click();
+    await page.getByText("Thank you, noted: blue.").waitFor();
+    // Had the first click or Cancel recorded anything, this would not have been the first feedback.
+    const asked = (): unknown[] =>
+      two.lines
+        .map((line) => JSON.parse(line) as Record<string, unknown>)
+        .filter(({ route }) => route === "/feedback")
+        .map(({ status }) => status);
+    await expect.poll(asked).toEqual([202]);
+    expect(await stored()).toEqual([{ label: "blue" }]);
+    await button("Change").click();
+    expect(await page.getByLabel("What it really shows").inputValue()).toBe("red");
+    await button("Save").click();
+    await page.getByText("Thank you, noted: red.").waitFor();
+    expect(await stored()).toEqual([{ label: "red" }]);
+    await page.context().close();
+    await two.close();
   });
 
   it("says what is wrong with a file that is no picture", async () => {

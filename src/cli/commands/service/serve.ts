@@ -33,8 +33,9 @@ const serveSettings = [
 export const configure: Configure = (command, context) => {
   addressOptions(command)
     .option("--model <MODEL>", "bundle folder, its model.onnx, a released model's name, or models:/NAME@ALIAS (default: SERVAL_MODEL)")
+    .option("--follow", "serve what replaces a trained model (artifacts/best) too; released and registered models are followed anyway")
     .addHelpText("after", () => `\nThe environment sets the rest:\n${describeVariables(serveSettings)}`)
-    .action(async ({ model, ...address }: AddressOptions & { model?: string }) => {
-      await serveUntilStopped({ cwd: context.cwd, model, settings: settingsWith(address) }, context.output(), context.signal);
+    .action(async ({ model, follow, ...address }: AddressOptions & { model?: string; follow?: boolean }) => {
+      await serveUntilStopped({ cwd: context.cwd, model, follow, settings: settingsWith(address) }, context.output(), context.signal);
     });
 };
