@@ -1,13 +1,6 @@
 import type { LineSeriesOption } from "echarts";
 import { axisStyle, baseOption, chanceInk, ink, mutedInk, palette, type Chart } from "./chart.ts";
-
-export interface CurvePoint {
-  readonly epoch: number;
-  readonly trainLoss: number;
-  readonly valLoss: number;
-  readonly trainAccuracy: number;
-  readonly valAccuracy: number;
-}
+import type { CurvePoint } from "./curve-point.ts";
 
 /** The epoch that a training chose, and what is said about it. */
 export interface ChosenEpoch {
