@@ -73,10 +73,7 @@ const strict = {
     noUncheckedIndexedAccess: true,
     exactOptionalPropertyTypes: true,
     noEmit: true,
-<<<<<<< HEAD
-=======
     // Of the package and of all that its types refer to.
->>>>>>> http
     skipLibCheck: false,
   },
 };
