@@ -39,7 +39,7 @@ test("a classifier takes a Buffer, a Uint8Array and an ArrayBuffer, many at once
   const bytes = new Uint8Array(picture);
   const before = Buffer.from(bytes);
   const answers = await Promise.all(
-    [...Array<Uint8Array>(100).fill(bytes), bytes.slice().buffer, picture].map(async (p) => await classifier.classify(p)),
+    [...Array.from({ length: 100 }, () => bytes), bytes.slice().buffer, picture].map(async (p) => await classifier.classify(p)),
   );
   expect(new Set(answers.map(({ label }) => label))).toEqual(new Set(["blue"]));
   expect(Buffer.from(bytes).equals(before)).toBe(true);
