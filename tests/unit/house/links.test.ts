@@ -34,7 +34,6 @@ describe.each(pages)("%s", (page) => {
   test("names only commands that are there", () => {
     expect(unknownVerbs(text)).toEqual([]);
   });
-
 });
 
 // What changed in the past may name what was there then.
