@@ -132,8 +132,10 @@ it("connections that say nothing take no file descriptor that a prediction, a la
   };
   onTestFinished(() => idle.forEach((socket) => socket.destroy()));
   const picture = await colourPicture("red");
+  // Each time over a new connection: one that was kept may be closed for one of the others while the request is on its way.
   const ask = async (): Promise<[number, number]> => {
-    const { status, body } = await predictForm({ url: `http://127.0.0.1:${port}` } as never, picture);
+    const headers = { "content-type": "image/png" };
+    const { status, body } = await sendRequest({ port, method: "POST", path: "/predict", headers, body: picture });
     return [status, (await sendFeedback(port, body.request_id)).status];
   };
   for (const says of ["", "GET /health HTTP/1.1\r\nhost: localhost\r\nx: ", "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"]) {
