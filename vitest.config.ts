@@ -20,9 +20,18 @@ const config: ViteUserConfig = defineConfig({
         extends: true,
         test: {
           name: "unit",
-          include: ["tests/{unit,e2e,cases}/**/*.test.ts"],
+          include: ["tests/{unit,e2e}/**/*.test.ts"],
           setupFiles: ["tests/helpers/whole-coverage.ts"],
           // Whole-program tests train and serve for real; two at a time would only take turns on two cores.
+          maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "cases",
+          include: ["tests/cases/**/*.test.ts"],
+          setupFiles: ["tests/helpers/whole-coverage.ts"],
           maxWorkers: 2,
         },
       },
