@@ -46,12 +46,14 @@ test("the list of a folder's files is hashed as it was read, whatever the second
   execFileSync("mkfifo", [path]);
   await writeFile(join(repository.root, "wrong"), wrong ?? "");
   await writeFile(join(repository.root, "right"), right ?? "");
-  // The pipe gives another text to each reader: a list that is replaced between two readings.
-  const writer = spawn("sh", ["-c", `cat wrong > "$0"; cat right > "$0"`, path], { cwd: repository.root, stdio: "ignore" });
+  // The pipe gives another text to each later reader: a list that is replaced between two readings. The pause lets the first one see
+  // its end; without the loop a reading that comes too late would wait for a writer, and this whole process with it.
+  const script = `cat wrong > "$0"; while sleep 0.1; do cat right > "$0"; done`;
+  const writer = spawn("sh", ["-c", script, path], { cwd: repository.root, stdio: "ignore", detached: true });
   try {
     expect(() => repository.cache.entries(md5)).toThrow("the list of a folder's files");
   } finally {
-    writer.kill("SIGKILL");
+    process.kill(-(writer.pid as number), "SIGKILL");
     await once(writer, "exit");
   }
 });
