@@ -47,7 +47,9 @@ export async function findBackbone(name: string, cwd: string): Promise<FoundBack
   for (const folder of await backbonePlaces(cwd)) {
     if (await hasRecord(join(folder, name))) return await describePlace(folder, name);
   }
-  throw missing(`There is no backbone "${name}": no ${backboneFile} in ${join(cwd, backbonesDir, name)}, nor one that came with Serval.`);
+  throw missing(
+    `There is no backbone "${name}": no ${backboneFile} in ${join(cwd, backbonesDir, name)}, and Serval ships none of that name.`,
+  );
 }
 
 /** An ONNX file does not say how it wants its pictures; the record that was made when it was added does. */

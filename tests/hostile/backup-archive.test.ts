@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { chmod, link, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { checkArchive } from "../../src/deploy/backup/check-archive.ts";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 const script = join(import.meta.dirname, "../../scripts/unpack-backup.sh");
@@ -189,6 +190,15 @@ test("what is no archive is not taken for one without entries", async () => {
   await put("text", "no archive");
   expect(unpack(join(dir, "text")).stderr).toMatch(/^E_ARCHIVE_CORRUPT: .*text cannot be read/);
   await expectUntouched();
+});
+
+test("an archive that is not there, and a folder in its place, are said to be so", async () => {
+  const check = async (path: string): Promise<number> => await checkArchive(path, { env: process.env });
+  await expect(check(join(dir, "nothing.tar.gz"))).rejects.toMatchObject({ code: "E_FILE_NOT_FOUND" });
+  await expect(check(dir)).rejects.toMatchObject({
+    code: "E_FILE_NOT_FOUND",
+    message: `${dir} is not a file: expected an archive of scripts/backup.sh.`,
+  });
 });
 
 test("a pipe is refused", async () => {

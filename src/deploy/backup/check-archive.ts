@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { ServalError } from "../../errors/serval-error.ts";
+import { statIfThere } from "../../files.ts";
 import { excerpt } from "../../http/printable.ts";
 import type { PathRules } from "../../safe-path.ts";
 import { listingFlags, listingLocale, parseEntry } from "./archive-entry.ts";
@@ -14,10 +15,13 @@ export interface CheckArchiveOptions {
 
 /**
  * How many entries an archive of scripts/backup.sh has, all of which may be unpacked. GNU tar reads it, because GNU tar will unpack it: two
- * programs could understand the same archive in two ways. Throws E_ARCHIVE_UNSAFE, which names the first entry that is refused, and
- * E_ARCHIVE_CORRUPT.
+ * programs could understand the same archive in two ways. Throws E_ARCHIVE_UNSAFE, which names the first entry that is refused,
+ * E_ARCHIVE_CORRUPT, and E_FILE_NOT_FOUND.
  */
 export async function checkArchive(path: string, { rules, env }: CheckArchiveOptions): Promise<number> {
+  const found = await statIfThere(path);
+  if (found === undefined) throw new ServalError("E_FILE_NOT_FOUND", `${path} does not exist.`);
+  if (!found.isFile()) throw new ServalError("E_FILE_NOT_FOUND", `${path} is not a file: expected an archive of scripts/backup.sh.`);
   const check = new EntryCheck(rules);
   const child = spawn("tar", [...listingFlags, "--gzip", "--file", path], {
     env: { ...env, ...listingLocale },

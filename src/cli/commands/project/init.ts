@@ -23,7 +23,7 @@ function describe({ created, kept, source }: InitResult, dir: string): string {
     "Next:",
   ];
   if (dir !== ".") lines.push(`  cd ${dir}`);
-  if (source === defaultImages) lines.push(`  put the images of each class into a folder of its own: ${join(source, "CLASS")}`);
+  if (source === defaultImages) lines.push(`  make one folder for each class, and put its images there: ${join(source, "CLASS")}`);
   lines.push("  npx serval data import", "  npx serval prepare", "  npx serval train", "  npx serval serve");
   return lines.join("\n");
 }

@@ -27,7 +27,7 @@ export const configure: Configure = (command, context) => {
       const { cwd, signal } = context;
       const settings = settingsWith(address);
       const output = context.output();
-      // Another tracking server has pages of its own.
+      // Another tracking server shows its own pages.
       const tracking = settings.mlflowTrackingUri === null ? await trackBeside(cwd, settings, output) : undefined;
       try {
         const model = await findOrMake({ cwd, sample, data, settings }, output, signal);
