@@ -60,8 +60,7 @@ export const conv2d: OpSpec<ConvLayerAttributes, 2, 1, true> = {
     if (bias) expectShape("conv2d", "bias", bias, [o]);
     return [[n, o, ...convOutput("conv2d", h, w, attributes)]];
   },
-  evaluate([x, weight, bias], attributes) {
-    const [input, filter] = [x, weight];
+  evaluate([input, filter, bias], attributes) {
     const [shape] = conv2d.infer([input.shape, filter.shape], attributes);
     const [n, o, oh, ow] = shape as Map4;
     const result = array64(shape);
@@ -90,9 +89,8 @@ export const conv2dInputGrad: OpSpec<ConvInputGradAttributes, 2> = {
   infer: (_shapes, { inputShape }) => [inputShape],
   evaluate([dy, weight], attributes) {
     const result = array64(attributes.inputShape);
-    const [d, filter] = [dy, weight];
-    forEachProduct(attributes.inputShape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
-      accumulate(result.data, xAt, (d.data[yAt] as number) * (filter.data[weightAt] as number)),
+    forEachProduct(attributes.inputShape as Map4, dy.shape as Map4, attributes, (xAt, weightAt, yAt) =>
+      accumulate(result.data, xAt, (dy.data[yAt] as number) * (weight.data[weightAt] as number)),
     );
     return [result];
   },
@@ -109,8 +107,7 @@ export const conv2dWeightGrad: OpSpec<ConvAttributes, 2> = {
     expectShape("conv2dWeightGrad", "dy", dy, [n, dy[1] as number, outputSize(h, attributes), outputSize(w, attributes)]);
     return [[dy[1] as number, x[1] as number, kernel, kernel]];
   },
-  evaluate([x, dy], attributes) {
-    const [input, d] = [x, dy];
+  evaluate([input, d], attributes) {
     const result = array64([d.shape[1] as number, input.shape[1] as number, attributes.kernel, attributes.kernel]);
     forEachProduct(input.shape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
       accumulate(result.data, weightAt, (input.data[xAt] as number) * (d.data[yAt] as number)),

@@ -38,8 +38,7 @@ export const depthwiseConv2d: OpSpec<ConvLayerAttributes, 2, 1, true> = {
     if (bias) expectShape("depthwiseConv2d", "bias", bias, [c]);
     return [[n, c, ...convOutput("depthwiseConv2d", h, w, attributes)]];
   },
-  evaluate([x, weight, bias], attributes) {
-    const [input, filter] = [x, weight];
+  evaluate([input, filter, bias], attributes) {
     const [n, c, h, w] = input.shape as Map4;
     const shape: Map4 = [n, c, ...convOutput("depthwiseConv2d", h, w, attributes)];
     const result = array64(shape);
@@ -68,10 +67,9 @@ export const depthwiseConv2d: OpSpec<ConvLayerAttributes, 2, 1, true> = {
 export const depthwiseInputGrad: OpSpec<ConvInputGradAttributes, 2> = {
   infer: (_shapes, { inputShape }) => [inputShape],
   evaluate([dy, weight], attributes) {
-    const [d, filter] = [dy, weight];
     const result = array64(attributes.inputShape);
-    forEachProduct(attributes.inputShape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
-      accumulate(result.data, xAt, (d.data[yAt] as number) * (filter.data[weightAt] as number)),
+    forEachProduct(attributes.inputShape as Map4, dy.shape as Map4, attributes, (xAt, weightAt, yAt) =>
+      accumulate(result.data, xAt, (dy.data[yAt] as number) * (weight.data[weightAt] as number)),
     );
     return [result];
   },
@@ -87,8 +85,7 @@ export const depthwiseWeightGrad: OpSpec<ConvAttributes, 2> = {
     expectShape("depthwiseWeightGrad", "dy", dy, [n, c, ...convOutput("depthwiseWeightGrad", h, w, attributes)]);
     return [[c, 1, attributes.kernel, attributes.kernel]];
   },
-  evaluate([x, dy], attributes) {
-    const [input, d] = [x, dy];
+  evaluate([input, d], attributes) {
     const result = array64([input.shape[1] as number, 1, attributes.kernel, attributes.kernel]);
     forEachProduct(input.shape as Map4, d.shape as Map4, attributes, (xAt, weightAt, yAt) =>
       accumulate(result.data, weightAt, (input.data[xAt] as number) * (d.data[yAt] as number)),

@@ -51,8 +51,7 @@ function binary(
 ): OpSpec<NoAttributes, 2> {
   return {
     infer: ([a, b]) => [broadcastShape(name, a, b)],
-    evaluate([a, b]) {
-      const [x, y] = [a, b];
+    evaluate([x, y]) {
       const result = array64(broadcastShape(name, x.shape, y.shape));
       const [ox, oy] = [broadcastOffsets(x.shape, result.shape), broadcastOffsets(y.shape, result.shape)];
       for (let k = 0; k < result.data.length; k++)
@@ -180,8 +179,7 @@ function activationGate(
     },
     evaluate: ([d, y]) => [evaluateGate(d, y, activation)],
     gradient: { none: "Serval differentiates once" },
-    lower(builder, lowering, [d, y]) {
-      const [gradient, output] = [d, y];
+    lower(builder, lowering, [gradient, output]) {
       if (output.shape.length === 4) return [lowering.gate(builder, gradient, output, activation)];
       const mask = builder.node("Cast", [emitCondition(builder, output)], output.shape, { attributes: { to: 1 } });
       return [builder.node("Mul", [gradient, mask], output.shape)];

@@ -60,8 +60,7 @@ export const matmul: OpSpec<MatmulAttributes, 2> = {
     if (inner !== inner2) throw graphError("matmul", `inner sizes ${inner} and ${inner2} differ (a [${a.join()}], b [${b.join()}])`);
     return [[rows as number, columns as number]];
   },
-  evaluate([a, b], { transposeA, transposeB }) {
-    const [x, y] = [a, b];
+  evaluate([x, y], { transposeA, transposeB }) {
     const [rows, inner] = (transposeA ? [x.shape[1], x.shape[0]] : x.shape) as [number, number];
     const columns = (transposeB ? y.shape[0] : y.shape[1]) as number;
     const result = array64([rows, columns]);
