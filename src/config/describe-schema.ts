@@ -3,6 +3,8 @@ export interface SchemaNode {
   readonly type?: string;
   readonly description?: string;
   readonly default?: unknown;
+  /** The default where all layers of a pretrained backbone learn, if it is another. */
+  readonly fineTuningDefault?: unknown;
   readonly enum?: readonly (string | number)[];
   readonly minimum?: number;
   readonly maximum?: number;

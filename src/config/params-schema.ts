@@ -69,14 +69,21 @@ const schema = {
             "Pretrained network whose features the classifier learns from: `efficientnet-lite0` comes with Serval, `serval backbones add` adds others (docs/backbones.md); or a folder with a backbone.json. `none` trains a network from scratch.",
         },
         strategy: {
-          enum: ["head", "scratch"],
+          enum: ["auto", "head", "finetune", "scratch"],
           description:
-            "What is trained: head fits a classifier on the features of the backbone, in seconds; scratch trains all of the network that train.architecture describes.",
+            "What is trained: head fits a classifier on the features of the backbone, in seconds; finetune does so and then trains all layers of the backbone too, in minutes to hours; auto takes finetune where there are enough images for it (docs/fine-tuning.md), else head; scratch trains all of the network that train.architecture describes.",
+        },
+        layerDecay: {
+          type: "number",
+          exclusiveMinimum: 0,
+          maximum: 1,
+          description:
+            "With finetune, what the learning rate is multiplied by from each group of layers to the group before it, so that the first layers change least; 0.75 when missing, 1 trains all layers at the same rate.",
         },
         select: {
           enum: ["accuracy", "macroF1", "loss"],
           description:
-            "What makes an epoch the best one on the validation split, and patience wait: accuracy (also when it is missing), macroF1, which counts a rare class like a common one, or loss. It has no meaning beside train.backbone: a classifier on features has one optimum.",
+            "What makes an epoch the best one on the validation split, and patience wait: accuracy (also when it is missing), macroF1, which counts a rare class like a common one, or loss. It has no meaning where only a classifier on features is fitted: that has one optimum.",
         },
         architecture: {
           enum: ["cnn4", "resnet"],
@@ -109,6 +116,7 @@ const schema = {
         freezeEpochs: {
           type: "integer",
           default: 1,
+          fineTuningDefault: 0,
           minimum: 0,
           maximum: 10000,
           description: "With init, first epochs in which only the classifier learns; then everything does, from a warm-up on.",
@@ -125,12 +133,13 @@ const schema = {
           type: "array",
           items: { type: "integer", minimum: 16, maximum: 1024, multipleOf: 16 },
           default: [64, 80, 96],
+          fineTuningDefault: [160],
           minItems: 1,
           maxItems: 64,
           description:
             "Sides in pixels of training images, one after the other, each for an equal share of the epochs (of more sizes than epochs the last ones count); [64, 128, 128] spends two thirds of them at 128. A side above cropSize counts as cropSize. With random crops, which enlarge what they show, the last is best somewhat below cropSize.",
         },
-        epochs: { type: "integer", default: 13, minimum: 1, maximum: 10000, description: "Passes over the training split." },
+        epochs: { type: "integer", default: 13, fineTuningDefault: 8, minimum: 1, maximum: 10000, description: "Passes over the training split." },
         batchSize: { type: "integer", default: 32, minimum: 1, maximum: 4096, description: "Images per optimizer step." },
         optimizer: {
           enum: ["sgd", "adamw"],
@@ -140,6 +149,7 @@ const schema = {
         learningRate: {
           type: "number",
           default: 0.002,
+          fineTuningDefault: 0.0005,
           exclusiveMinimum: 0,
           maximum: 10,
           description: "Highest learning rate: reached after the warm-up, then lowered along a cosine.",
@@ -181,6 +191,7 @@ const schema = {
         cropScale: {
           type: "number",
           default: 1,
+          fineTuningDefault: 0.4,
           exclusiveMinimum: 0,
           maximum: 1,
           description:
@@ -189,6 +200,7 @@ const schema = {
         colorJitter: {
           type: "number",
           default: 0,
+          fineTuningDefault: 0.3,
           minimum: 0,
           maximum: 1,
           description: "Largest change of brightness, contrast and saturation in training, as a share; white balance by a quarter of it.",
@@ -238,6 +250,7 @@ const schema = {
         emaDecay: {
           type: "number",
           default: 0,
+          fineTuningDefault: 0.998,
           minimum: 0,
           exclusiveMaximum: 1,
           description:
@@ -315,13 +328,13 @@ export type Params = Accepted<typeof schema>;
 /** The one description of params.yaml. docs/configuration.md and `serval init` are written from it. */
 export const paramsSchema: SchemaNode = schema;
 
-/** The defaults, newly made. */
-export function defaultParams(): Params {
-  return defaultsOf(schema) as Params;
+/** The defaults, newly made; `fineTuning` for a backbone whose layers all learn. */
+export function defaultParams(fineTuning: boolean = false): Params {
+  return defaultsOf(schema, fineTuning) as Params;
 }
 
-function defaultsOf(node: SchemaNode): unknown {
-  if (!node.properties) return structuredClone(node.default);
-  const entries = Object.entries(node.properties).map(([key, child]) => [key, defaultsOf(child)] as const);
+function defaultsOf(node: SchemaNode, fineTuning: boolean): unknown {
+  if (!node.properties) return structuredClone((fineTuning ? node.fineTuningDefault : undefined) ?? node.default);
+  const entries = Object.entries(node.properties).map(([key, child]) => [key, defaultsOf(child, fineTuning)] as const);
   return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
 }

@@ -39,8 +39,9 @@ export function parseParams(text: string, sets: readonly string[] = []): Params 
   const given = toPlain(yaml.document.toJS({ maxAliasCount: -1 }) as unknown);
   if (!isSection(given))
     throw new ServalError("E_PARAMS", `${paramsFile}: expected ${describeExpected(paramsSchema)}, got ${describeGot(given)}.`);
-  let value: unknown = merge(defaultParams(), given);
-  for (const [path, text] of settings) value = setIn(value, path.split("."), parseValue(path, text));
+  let named: unknown = given;
+  for (const [path, text] of settings) named = setIn(named, path.split("."), parseValue(path, text));
+  const value = merge(defaultParams(fineTunes(named)), named);
 
   const problems = findProblems(value).map((problem) => ({
     ...problem,
@@ -65,6 +66,13 @@ export function paramPaths(node: SchemaNode = paramsSchema, prefix = ""): string
   return Object.entries(node.properties ?? {}).flatMap(([key, child]) =>
     child.properties ? paramPaths(child, `${prefix}${key}.`) : [`${prefix}${key}`],
   );
+}
+
+/** Whether these parameters let all layers of a backbone learn, or may do so. */
+function fineTunes(named: unknown): boolean {
+  const { train } = isSection(named) ? named : {};
+  const { backbone = "none", strategy } = isSection(train) ? train : {};
+  return backbone !== "none" && (strategy === "finetune" || strategy === "auto");
 }
 
 function parseSet(text: string): [path: string, value: string] {
@@ -161,20 +169,24 @@ function findConflicts({ prepare, train }: Params): Problem[] {
   if (hasBackbone && train.init !== "") {
     problems.push({ path: "train.init", text: "expected nothing beside train.backbone: a training begins with one of them." });
   }
-  if (!hasBackbone && train.strategy === "head") {
-    problems.push({ path: "train.strategy", text: "head needs a train.backbone, such as efficientnet-lite0." });
+  const { strategy = hasBackbone ? "head" : "scratch" } = train;
+  if (!hasBackbone && strategy !== "scratch") {
+    problems.push({ path: "train.strategy", text: `${strategy} needs a train.backbone, such as efficientnet-lite0.` });
   }
-  if (hasBackbone && train.strategy === "scratch") {
+  if (hasBackbone && strategy === "scratch") {
     problems.push({
       path: "train.strategy",
-      text: "expected head beside train.backbone, got scratch; `train.backbone: none` trains from scratch.",
+      text: "expected auto, head or finetune beside train.backbone, got scratch; `train.backbone: none` trains from scratch.",
     });
   }
-  if (hasBackbone && train.select !== undefined) {
+  if (strategy === "head" && train.select !== undefined) {
     problems.push({
       path: "train.select",
-      text: "expected nothing beside train.backbone: a classifier on features has one optimum, so there are no epochs to choose from.",
+      text: "expected nothing where only a classifier on a backbone is fitted: it has one optimum, so there are no epochs to choose from.",
     });
+  }
+  if (train.layerDecay !== undefined && strategy !== "finetune" && strategy !== "auto") {
+    problems.push({ path: "train.layerDecay", text: `expected nothing with ${strategy}: only finetune gives layers different learning rates.` });
   }
   if (train.warmupEpochs > train.epochs) {
     problems.push({ path: "train.warmupEpochs", text: `expected at most train.epochs (${train.epochs}), got ${train.warmupEpochs}.` });

@@ -63,7 +63,7 @@ export function findCautions({ split, metrics, epoch }: CautionInput): Caution[]
   if (epoch !== undefined && epoch.trained > 1 && epoch.chosen === 1) {
     cautions.push({
       text: `The first of ${epoch.trained} epochs was the best: the model did not improve after it.`,
-      next: "Lower train.learningRate (`serval train --find-lr` suggests one), or start from a backbone.",
+      next: "Lower train.learningRate. Without a backbone, `serval train --find-lr` suggests one.",
     });
   }
   return cautions;

@@ -40,6 +40,8 @@ export interface ExportInput {
   readonly provenance: Readonly<Record<string, unknown>>;
   /** The model that the training began with. */
   readonly init?: Pick<InitialWeights, "name" | "digest" | "keepsHead"> | undefined;
+  /** With a fine-tuned backbone: the share of the weights that is fine-tuned; the rest is as before fine-tuning. */
+  readonly fineTunedShare?: number | undefined;
   /** Stands first on the model card: what the pictures are, where they are not photographs. */
   readonly notice?: string;
 }
@@ -172,6 +174,7 @@ function describeModel(
     vectorFeatures,
     ...(input.init && { init: input.init }),
     ...(network.backbone && { backbone: network.backbone }),
+    fineTunedShare: input.fineTunedShare,
     ...(input.notice === undefined ? {} : { notice: input.notice }),
   });
 }

@@ -26,7 +26,9 @@ export interface ModelCardInput {
   /** Whether the features are one row of numbers for a picture, not maps of its places. */
   readonly vectorFeatures?: boolean;
   /** The pretrained network inside, where there is one. */
-  readonly backbone?: { readonly name: string; readonly digest: string };
+  readonly backbone?: { readonly name: string; readonly digest: string; readonly strategy: "head" | "finetune" };
+  /** With a fine-tuned backbone: the share of the weights that is fine-tuned, from 0; the rest is as before fine-tuning. */
+  readonly fineTunedShare?: number | undefined;
   /** Says what the images really are, where they are not photographs (a drawn sample): it stands first. */
   readonly notice?: string;
 }
@@ -57,7 +59,7 @@ export function buildModelCard(input: ModelCardInput): string {
     testHeading,
     "Not measured yet. `serval evaluate` does, and `serval models release` writes them here.",
     "## Figures on the validation split",
-    input.backbone === undefined
+    input.backbone?.strategy !== "head"
       ? "The validation split chose the epoch, so these figures are a little better than new pictures will give."
       : "The validation split chose the confidence below, and how far probabilities are softened; it had no part in the classifier.",
     ...figures(labels, metrics, input.answered),
@@ -67,12 +69,7 @@ export function buildModelCard(input: ModelCardInput): string {
     "## Input",
     preprocessText(input.preprocess, input.vectorFeatures ?? false),
     "## Training",
-    input.backbone === undefined
-      ? `Network \`${plain(input.architecture.name)}\`, ${thousands(input.architecture.parameterCount)} parameters, weights of epoch ` +
-        `${input.epoch.chosen} of ${input.epoch.trained}, seed ${input.seed}.`
-      : `Network \`${plain(input.architecture.name)}\`, ${thousands(input.architecture.parameterCount)} parameters. Its backbone is ` +
-        `${code(input.backbone.name)} (SHA-256 \`${input.backbone.digest.slice(0, 12)}…\`), pretrained and unchanged; a linear classifier was ` +
-        `fitted on its features, with a penalty chosen by cross-validation inside the training split. Seed ${input.seed}.`,
+    describeNetwork(input),
     ...(input.init === undefined
       ? []
       : [
@@ -95,6 +92,19 @@ export function buildModelCard(input: ModelCardInput): string {
     ].join("\n"),
   ];
   return `${sections.join("\n\n")}\n`;
+}
+
+function describeNetwork({ architecture, backbone, epoch, seed, fineTunedShare = 1 }: ModelCardInput): string {
+  const network = `Network \`${plain(architecture.name)}\`, ${thousands(architecture.parameterCount)} parameters`;
+  if (backbone === undefined) return `${network}, weights of epoch ${epoch.chosen} of ${epoch.trained}, seed ${seed}.`;
+  const pretrained = `${network}. Its backbone is ${code(backbone.name)} (SHA-256 \`${backbone.digest.slice(0, 12)}…\`), pretrained`;
+  const head = "was fitted on its features, with a penalty chosen by cross-validation inside the training split";
+  if (backbone.strategy === "head") return `${pretrained} and unchanged; a linear classifier ${head}. Seed ${seed}.`;
+  const averaged =
+    fineTunedShare === 1
+      ? `The weights are those of epoch ${epoch.chosen} of ${epoch.trained}.`
+      : `The weights are ${percent(fineTunedShare, 0)} those of epoch ${epoch.chosen} of ${epoch.trained}, averaged with those before fine-tuning.`;
+  return `${pretrained}. A linear classifier ${head}; then all layers were fine-tuned. ${averaged} Seed ${seed}.`;
 }
 
 /** Above everything else, where the figures are not to be believed as they are. */

@@ -1,7 +1,6 @@
 import os from "node:os";
 import type { Shards } from "../data/shards.ts";
 import { ServalError } from "../errors/serval-error.ts";
-import type { Architecture } from "../nn/architectures/architecture.ts";
 import { lowerGraph } from "../nn/lower.ts";
 import { buildTrainingStep, type StateSpec } from "../nn/training-step.ts";
 import { elementCount } from "../onnx/builder.ts";
@@ -10,6 +9,7 @@ import type { Engine, Session, Tensor } from "../runtime/engine.ts";
 import type { Batch } from "./batches/batches.ts";
 import { Random } from "../random.ts";
 import type { TrainConfig } from "./train-job.ts";
+import type { TrainedNetwork } from "./train-plan.ts";
 
 /** What a training step is compiled for, besides the configuration. */
 export interface StepSetup {
@@ -65,7 +65,7 @@ export function fillDropoutMask({ inputs }: CompiledStep, { dropout, seed }: Tra
 /** `frozen` are the weights of a backbone that does not learn. */
 export async function compileStep(
   engine: Engine,
-  architecture: Architecture,
+  { architecture, learning }: TrainedNetwork,
   config: TrainConfig,
   side: number,
   setup: StepSetup,
@@ -73,7 +73,7 @@ export async function compileStep(
 ): Promise<CompiledStep> {
   const { batchSize, classes, blockSize, threads } = setup;
   const size = { height: side, width: side };
-  const step = buildTrainingStep(architecture, { ...config, ...size, batchSize, classes, dropout: config.dropout > 0, frozen });
+  const step = buildTrainingStep(architecture, { ...config, ...learning, ...size, batchSize, classes, dropout: config.dropout > 0, frozen });
   const model = encodeModel(lowerGraph(step.graph, { blockSize, name: `${architecture.name}-training-step` }));
   const session = await engine.createSession(model, { threads });
   const batch = {

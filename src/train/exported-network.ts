@@ -20,7 +20,7 @@ export interface ExportedNetwork {
   /** What weights.safetensors says of the network besides its name. */
   readonly metadata: Readonly<Record<string, string>>;
   /** The pretrained network inside, and what was trained of it. */
-  readonly backbone?: { readonly name: string; readonly digest: string; readonly strategy: "head" };
+  readonly backbone?: { readonly name: string; readonly digest: string; readonly strategy: "head" | "finetune" };
 }
 
 /** What the export has to know of a network of this engine. */

@@ -36,16 +36,16 @@ export async function findLearningRate(
 ): Promise<RateSearch> {
   const shards = await openShards(shardsDir);
   try {
-    const architecture = checkConfig(config, shards);
+    const network = checkConfig({ config }, shards);
     const setup = await chooseSetup(engine, config, shards);
     const [side] = epochSizes(config) as [number];
     const stepsPerEpoch = Math.floor(shards.splits.train.count / setup.batchSize);
     const phases = new TrainingPhases({ config, init: undefined }, stepsPerEpoch);
-    const state = new TrainingState(stateTensors(config, setup.classes));
+    const state = new TrainingState(stateTensors(network, config, setup.classes));
     state.initialize(config.seed);
     if (init) state.take(init.weights);
     const sizes = Array.from({ length: Math.ceil(rangeSteps / stepsPerEpoch) }, () => side);
-    const runner = new StepRunner({ engine, architecture, config, setup, state, shardsDir, stepsPerEpoch, sizes, firstStep: 0 });
+    const runner = new StepRunner({ engine, network, config, setup, state, shardsDir, stepsPerEpoch, sizes, firstStep: 0 });
     const points: RatePoint[] = [];
     const end = new RangeEnd();
     let diverged = false;

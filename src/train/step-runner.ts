@@ -1,13 +1,13 @@
-import type { Architecture } from "../nn/architectures/architecture.ts";
 import type { Engine } from "../runtime/engine.ts";
 import { BatchSource } from "./batches/batch-source.ts";
 import { compileStep, fillDropoutMask, type CompiledStep, type StepSetup } from "./compiled-step.ts";
 import type { TrainConfig } from "./train-job.ts";
+import type { TrainedNetwork } from "./train-plan.ts";
 import type { TrainingState } from "./training-state.ts";
 
 export interface StepRunnerOptions {
   readonly engine: Engine;
-  readonly architecture: Architecture;
+  readonly network: TrainedNetwork;
   readonly config: TrainConfig;
   readonly setup: StepSetup;
   readonly state: TrainingState;
@@ -50,12 +50,12 @@ export class StepRunner {
    * shapes, so each picture size has its own; and so has a frozen backbone.
    */
   async prepare(epoch: number, frozen: boolean): Promise<void> {
-    const { engine, architecture, config, setup, state, sizes } = this.#options;
+    const { engine, network, config, setup, state, sizes } = this.#options;
     const side = sizes[epoch] as number;
     if (side === this.#compiled?.side && frozen === this.#compiled.frozen) return;
     await this.#compiled?.session.close();
     const backbone = frozen ? state.snapshot("parameter", "statistic") : undefined;
-    this.#compiled = await compileStep(engine, architecture, config, side, setup, backbone);
+    this.#compiled = await compileStep(engine, network, config, side, setup, backbone);
   }
 
   /** Runs step `step` (from 0, of the whole training) with these values for the graph's scalar inputs. Wants `prepare` for its epoch. */

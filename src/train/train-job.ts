@@ -1,4 +1,5 @@
 import type { Params } from "../config/params-schema.ts";
+import type { FeatureNetwork } from "../nn/architectures/architecture.ts";
 import type { EpochResult } from "./results.ts";
 
 /** How to train a network: the `train` section of params.yaml, without what a backbone is. What its values mean is in the schema. */
@@ -15,11 +16,27 @@ export interface InitialWeights {
   readonly keepsHead: boolean;
 }
 
+/** One of `BACKBONES` by its name, with the colours that its weights were trained with. */
+export type TunedBackbone = Pick<FeatureNetwork, "name" | "mean" | "std">;
+
+/** An average of the weights that a fine-tuning began with and those that it ended with, on the validation split. */
+export interface AverageTried {
+  /** Of the fine-tuned weights: 0 is the model that it began with, 1 the fine-tuned one. */
+  readonly share: number;
+  readonly accuracy: number;
+  readonly loss: number;
+}
+
 /** One training, as plain data, so that it can be handed to a thread. */
 export interface TrainJob {
   readonly config: TrainConfig;
   /** Default: random weights. */
   readonly init?: InitialWeights | undefined;
+  /**
+   * The pretrained network that is fine-tuned, in place of `config.architecture`. `init` has its weights then, and those of a
+   * classifier on its features.
+   */
+  readonly backbone?: TunedBackbone | undefined;
   /** Folder of the prepared shards. */
   readonly shardsDir: string;
   /** Folder of this run: results.csv and checkpoints/. */
@@ -57,6 +74,7 @@ export type TrainEvent =
       readonly stepImagesPerSecond: number;
     }
   | { readonly type: "epoch"; readonly result: EpochResult; readonly best: boolean }
+  | { readonly type: "average"; readonly tried: AverageTried }
   | { readonly type: "note"; readonly text: string };
 
 /** What a finished training leaves for the export: weights in memory, facts for the provenance. */
@@ -65,6 +83,8 @@ export interface TrainOutcome {
   readonly best: Readonly<Record<string, Float32Array>>;
   readonly final: Readonly<Record<string, Float32Array>>;
   readonly bestEpoch: number;
+  /** With a fine-tuned backbone: what share of the best weights is fine-tuned, and what was tried. */
+  readonly averages?: { readonly chosen: AverageTried; readonly tried: readonly AverageTried[] } | undefined;
   readonly epochs: number;
   readonly seconds: number;
   readonly imagesPerSecond: number;

@@ -3,8 +3,8 @@ import { recipeOf } from "../data/shard-index.ts";
 import { openShards, type Shards } from "../data/shards.ts";
 import { ServalError } from "../errors/serval-error.ts";
 import { isBetterEpoch, type EpochFigures } from "../evaluate/best-epoch.ts";
+import type { Metrics } from "../evaluate/metrics.ts";
 import { sha256 } from "../files.ts";
-import type { Architecture } from "../nn/architectures/architecture.ts";
 import { elementCount } from "../onnx/builder.ts";
 import type { Engine } from "../runtime/engine.ts";
 import { latestCheckpoint, writeCheckpoint, type Position } from "./checkpoint.ts";
@@ -14,10 +14,11 @@ import { MovingAverage } from "./moving-average.ts";
 import { openResults, type ResultsLog } from "./results.ts";
 import { StepRunner } from "./step-runner.ts";
 import type { TrainEvent, TrainJob, TrainOutcome } from "./train-job.ts";
-import { checkConfig, epochSizes, stateTensors } from "./train-plan.ts";
+import { checkConfig, epochSizes, stateTensors, type TrainedNetwork } from "./train-plan.ts";
 import { TrainingPhases } from "./training-phases.ts";
 import { TrainingState } from "./training-state.ts";
 import { validate } from "./validate.ts";
+import { averageWeights, type WeightAverage } from "./weight-average.ts";
 
 export interface TrainHooks {
   readonly onEvent: (event: TrainEvent) => void;
@@ -46,7 +47,7 @@ class Trainer {
   readonly #engine: Engine;
   readonly #shards: Shards;
   readonly #hooks: TrainHooks;
-  readonly #architecture: Architecture;
+  readonly #network: TrainedNetwork;
   readonly #setup: StepSetup;
   /** Side of the pictures in each epoch. */
   readonly #sizes: readonly number[];
@@ -74,10 +75,10 @@ class Trainer {
 
   static async open(engine: Engine, job: TrainJob, shards: Shards, hooks: TrainHooks): Promise<Trainer> {
     const { config } = job;
-    const architecture = checkConfig(config, shards);
+    const network = checkConfig(job, shards);
     const setup = await chooseSetup(engine, config, shards);
     const sizes = epochSizes(config);
-    const trainer = new Trainer(engine, job, shards, hooks, architecture, setup, sizes);
+    const trainer = new Trainer(engine, job, shards, hooks, network, setup, sizes);
     await trainer.#begin();
     return trainer;
   }
@@ -87,7 +88,7 @@ class Trainer {
     job: TrainJob,
     shards: Shards,
     hooks: TrainHooks,
-    architecture: Architecture,
+    network: TrainedNetwork,
     setup: StepSetup,
     sizes: readonly number[],
   ) {
@@ -95,11 +96,11 @@ class Trainer {
     this.#job = job;
     this.#shards = shards;
     this.#hooks = hooks;
-    this.#architecture = architecture;
+    this.#network = network;
     this.#setup = setup;
     this.#sizes = sizes;
     this.#phases = new TrainingPhases(job, Math.floor(shards.splits.train.count / setup.batchSize));
-    this.#state = new TrainingState(stateTensors(job.config, setup.classes));
+    this.#state = new TrainingState(stateTensors(network, job.config, setup.classes));
     this.#watch = this.#newWatch();
     this.#fingerprint = sha256(JSON.stringify([job.config, job.init?.digest ?? null, shards.dataVersion, shards.labels, recipeOf(shards)]));
     this.#checkpointDir = join(job.runDir, "checkpoints");
@@ -152,7 +153,7 @@ class Trainer {
     // Last, because it starts a thread that only close() ends.
     this.#runner = new StepRunner({
       engine: this.#engine,
-      architecture: this.#architecture,
+      network: this.#network,
       config,
       setup: this.#setup,
       state: this.#state,
@@ -203,8 +204,10 @@ class Trainer {
       await this.#saveGood();
       savedAt = performance.now();
     }
+    const average = await this.#averageWithStart();
     return {
-      best: this.#bestWeights,
+      best: average?.weights ?? this.#bestWeights,
+      averages: average?.averages,
       final: this.#weights(),
       bestEpoch: this.#best?.epoch ?? this.#epoch,
       epochs: this.#epoch,
@@ -281,14 +284,7 @@ class Trainer {
   async #endEpoch(): Promise<void> {
     const weights = this.#weights();
     const validatedFrom = performance.now();
-    const metrics = await validate({
-      engine: this.#engine,
-      architecture: this.#architecture,
-      config: this.#job.config,
-      shards: this.#shards,
-      weights,
-      threads: this.#setup.threads,
-    });
+    const metrics = await this.#validate(weights);
     this.#seconds += (performance.now() - validatedFrom) / 1000;
     const figures = { epoch: this.#epoch + 1, valAccuracy: metrics.accuracy, valLoss: metrics.loss, valF1: metrics.macroF1 };
     const best = this.#best === null || isBetterEpoch(figures, this.#best, this.#job.config.select);
@@ -317,6 +313,34 @@ class Trainer {
     this.#correct = 0;
     this.#epochSeconds = 0;
     this.#hooks.onEvent({ type: "epoch", result, best });
+  }
+
+  async #validate(weights: Readonly<Record<string, Float32Array>>): Promise<Metrics> {
+    return await validate({
+      engine: this.#engine,
+      architecture: this.#network.architecture,
+      config: this.#job.config,
+      shards: this.#shards,
+      weights,
+      threads: this.#setup.threads,
+    });
+  }
+
+  /** What is exported of a fine-tuning: it forgets less of what the backbone knew than its best epoch. */
+  async #averageWithStart(): Promise<WeightAverage | undefined> {
+    const { backbone, init, config } = this.#job;
+    if (!backbone || !init) return undefined;
+    return await averageWeights({
+      start: init.weights,
+      tuned: this.#bestWeights,
+      select: config.select,
+      validate: async (weights) => await this.#validate(weights),
+      onTried: (tried) => {
+        this.#hooks.onEvent({ type: "average", tried });
+        if (this.#hooks.shouldStop())
+          throw new ServalError("E_INTERRUPTED", `Training stopped while it averaged weights, after its last epoch. ${this.#savedUntil()}`);
+      },
+    });
   }
 
   /** Never overwrites a good checkpoint with weights that are diverging. */

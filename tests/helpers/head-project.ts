@@ -10,7 +10,8 @@ import { writePatternSet } from "./pattern-set.ts";
 /** A working folder with drawn patterns, imported and prepared, for classifiers on a backbone. */
 export interface HeadProject {
   readonly cwd: string;
-  params(backbone: string): Params;
+  /** `sets` as after --set. */
+  params(backbone: string, sets?: readonly string[]): Params;
   /** Brings data/raw and data/processed up to date with patterns/. */
   prepare(): Promise<void>;
   train(backbone: string, stateDir?: string): Promise<TrainReport>;
@@ -19,9 +20,10 @@ export interface HeadProject {
 
 export async function makeHeadProject(side: number, patterns?: readonly string[]): Promise<HeadProject> {
   const cwd = await mkdtemp(join(tmpdir(), "serval-head-"));
-  const params = (backbone: string): Params =>
+  const params = (backbone: string, sets: readonly string[] = []): Params =>
     parseParams(
       `data:\n  source: patterns\nprepare:\n  width: ${side}\n  height: ${side}\ntrain:\n  backbone: ${backbone}\n  cropSize: ${side}\n  threads: 1\nmodel:\n  name: patterns\n`,
+      sets,
     );
   const project: HeadProject = {
     cwd,

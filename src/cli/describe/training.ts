@@ -19,12 +19,18 @@ function describeHead({ best, seconds }: TrainReport): string[] {
   return [`Trained in ${formatDuration(seconds)}.`, `  model  ${figures(best)}  ${best.dir}`];
 }
 
-function describeEpochs({ best, final, seconds, imagesPerSecond, lowering, threads, waitShare }: TrainReport): string[] {
+function describeEpochs({ best, final, averages, seconds, imagesPerSecond, lowering, threads, waitShare }: TrainReport): string[] {
   return [
     `Trained in ${formatDuration(seconds)}, ${Math.round(imagesPerSecond)} images/s (${lowering}, ${threads} threads; ${percent(waitShare)} of the time spent waiting for batches).`,
-    `  best   epoch ${best.epoch}, ${figures(best)}  ${best.dir}`,
+    `  best   epoch ${best.epoch}${describeShare(averages?.chosen.share)}, ${figures(best)}  ${best.dir}`,
     `  final  epoch ${final.epoch}, ${figures(final)}  ${final.dir}`,
   ];
+}
+
+/** How much of the best model's weights is fine-tuned. */
+function describeShare(share: number = 1): string {
+  if (share === 0) return " (no average with fine-tuned weights was better than the classifier alone, so this is the classifier alone)";
+  return share === 1 ? "" : ` (${percent(share, 0)} fine-tuned weights, averaged with those before)`;
 }
 
 function figures({ accuracy, loss }: TrainReport["best"]): string {

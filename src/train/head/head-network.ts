@@ -6,7 +6,7 @@ import { readInterface } from "../../onnx/model-interface.ts";
 import { exportedInference, type ExportedNetwork } from "../exported-network.ts";
 
 /** Backbone and classifier as one network, for the export. */
-export function headNetwork(backbone: LoadedBackbone, classes: number): ExportedNetwork {
+export function headNetwork(backbone: LoadedBackbone, classes: number, strategy: "head" | "finetune"): ExportedNetwork {
   const { network, digest, record } = backbone;
   const head = [
     { name: "fc.weight", shape: [classes, network.channels] },
@@ -14,7 +14,7 @@ export function headNetwork(backbone: LoadedBackbone, classes: number): Exported
   ];
   const shared = {
     metadata: { backbone: record.name, embedding: network.nonNegative ? "root" : "mean" },
-    backbone: { name: record.name, digest, strategy: "head" },
+    backbone: { name: record.name, digest, strategy },
   } as const;
   if (backbone.kind === "onnx") return { ...onnxNetwork(backbone), tensors: head, ...shared };
   const tensors = [...backbone.network.tensors].map(([name, shape]) => ({ name, shape }));

@@ -18,16 +18,22 @@ export interface HeadJob {
   readonly config: Pick<TrainConfig, "cropSize" | "seed" | "threads">;
   readonly backbone: LoadedBackbone;
   readonly shards: Shards;
-  /** Folder of this run: results.csv and penalties.json. */
-  readonly runDir: string;
   /** Holds features between runs. */
   readonly cacheDir: string;
 }
 
 export type HeadEvent =
   | { readonly type: "features"; readonly split: "train" | "val"; readonly rows: number; readonly count: number }
-  | { readonly type: "fit"; readonly share: number; readonly note: string }
-  | { readonly type: "result"; readonly result: EpochResult; readonly head: FittedHead };
+  | { readonly type: "fit"; readonly share: number; readonly note: string };
+
+/** A classifier on the features of a backbone that stays as it is. */
+export interface TrainedHead {
+  readonly head: FittedHead;
+  /** Those of the backbone, where it is not an ONNX file, and of the classifier. */
+  readonly weights: Readonly<Record<string, Float32Array>>;
+  readonly result: EpochResult;
+  readonly threads: number;
+}
 
 export interface HeadHooks {
   readonly onEvent: (event: HeadEvent) => void;
@@ -71,8 +77,8 @@ export function checkHeadJob({ config, backbone, shards }: Pick<HeadJob, "config
 }
 
 /** Fits a classifier on the features of a backbone that stays as it is. The same job gives the same weights. */
-export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks): Promise<TrainOutcome> {
-  const { config, backbone, shards, runDir } = job;
+export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks): Promise<TrainedHead> {
+  const { config, backbone, shards } = job;
   checkHeadJob(job);
   const startedAt = performance.now();
   const threads = config.threads > 0 ? config.threads : availableParallelism();
@@ -95,10 +101,15 @@ export async function trainHead(engine: Engine, job: HeadJob, hooks: HeadHooks):
   const seconds = (performance.now() - startedAt) / 1000;
   const imagesPerSecond = (train.rows + val.rows) / Math.max(featureSeconds, 1e-9);
   const result: EpochResult = { epoch: 1, timeSeconds: seconds, imagesPerSecond, learningRate: 0, ...measured };
+  const weights = { ...(backbone.kind === "network" && backbone.weights), "fc.weight": head.weight, "fc.bias": head.bias };
+  return { head, weights, result, threads };
+}
+
+/** Makes a classifier the outcome of the run in `runDir`: writes its results.csv and penalties.json. */
+export async function finishHeadRun(runDir: string, { head, weights, result, threads }: TrainedHead): Promise<TrainOutcome> {
   await (await openResults(runDir)).append(result);
   await writeFileAtomic(join(runDir, penaltiesFile), `${JSON.stringify({ chosen: head.penalty, tried: head.tried }, null, 2)}\n`);
-  hooks.onEvent({ type: "result", result, head });
-  const weights = { ...(backbone.kind === "network" && backbone.weights), "fc.weight": head.weight, "fc.bias": head.bias };
+  const { timeSeconds: seconds, imagesPerSecond } = result;
   return {
     best: weights,
     final: weights,

@@ -11,6 +11,7 @@ import { finalModelDir, trainedModelDir } from "../../paths.ts";
 import { headNetwork } from "../../train/head/head-network.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
 import { scratchNetwork } from "../../train/train-plan.ts";
+import type { Strategy } from "./choose-strategy.ts";
 import type { TrainingTracker } from "./track-training.ts";
 
 /** A bundle that a training wrote, with its figures on the validation split. */
@@ -35,6 +36,7 @@ export interface TrainedWork {
   readonly params: Params;
   readonly shards: Shards;
   readonly runDir: string;
+  readonly strategy: Strategy;
   readonly backbone: LoadedBackbone | undefined;
   readonly init: InitialWeights | undefined;
   readonly outcome: TrainOutcome;
@@ -45,14 +47,15 @@ export interface TrainedWork {
 
 /** Writes artifacts/best and artifacts/final. `confusion` is that of the best one on the validation split, [true][predicted]. */
 export async function exportModels(work: TrainedWork): Promise<ExportedModels & Pick<Metrics, "confusion">> {
-  const { cwd, backbone, outcome, tracker } = work;
+  const { cwd, strategy, outcome, tracker } = work;
   const shared = await sharedInput(work);
   let [cautions, confusion]: [readonly Caution[], Metrics["confusion"]] = [[], []];
   const write = async (role: "best" | "final", chosen: number): Promise<ExportedModel> => {
     const dir = join(cwd, role === "best" ? trainedModelDir : finalModelDir);
     const epoch = { chosen, trained: outcome.epochs };
     const provenance = { ...shared.provenance, epoch: chosen };
-    const { bundle, metrics } = await exportBundle({ ...shared, dir, weights: outcome[role], epoch, provenance });
+    const fineTunedShare = role === "best" ? outcome.averages?.chosen.share : undefined;
+    const { bundle, metrics } = await exportBundle({ ...shared, dir, weights: outcome[role], fineTunedShare, epoch, provenance });
     if (role === "best") {
       cautions = findCautions({ split: "validation", metrics, epoch });
       confusion = metrics.confusion;
@@ -61,19 +64,20 @@ export async function exportModels(work: TrainedWork): Promise<ExportedModels & 
     return { dir: relative(cwd, dir), version: shortDigest(bundle), epoch: chosen, accuracy: metrics.accuracy, loss: metrics.loss };
   };
   const best = await write("best", outcome.bestEpoch);
-  const final = backbone ? await copyBest(cwd, best) : await write("final", outcome.epochs);
+  const final = strategy === "head" ? await copyBest(cwd, best) : await write("final", outcome.epochs);
   return { best, final, cautions, confusion };
 }
 
 /** What both bundles have in common. */
 async function sharedInput(work: TrainedWork): Promise<Omit<ExportInput, "dir" | "weights" | "epoch">> {
-  const { params, shards, runDir, backbone, init, outcome, notice } = work;
+  const { params, shards, runDir, strategy, backbone, init, outcome, notice } = work;
   const { train, model } = params;
   const { cropSize, threads, seed } = train;
   return {
     ...model,
-    network: backbone ? headNetwork(backbone, shards.labels.length) : scratchNetwork(train, shards),
-    parameters: backbone ? { backbone: train.backbone, strategy: "head", cropSize, seed } : { ...train },
+    network:
+      backbone && strategy !== "scratch" ? headNetwork(backbone, shards.labels.length, strategy) : scratchNetwork(train, shards),
+    parameters: strategy === "head" ? { backbone: train.backbone, strategy, cropSize, seed } : { ...train, ...(backbone && { strategy }) },
     cropSize,
     threads,
     seed,

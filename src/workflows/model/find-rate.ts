@@ -53,7 +53,7 @@ export async function findRate(options: FindRateOptions): Promise<RateReport> {
       hint: "Run `serval train`, or set `train.backbone: none`.",
     });
   }
-  checkConfig(params.train, shards);
+  checkConfig({ config: params.train }, shards);
   const init = await loadInitialWeights(params, shards.labels, { cwd, reporter, signal });
   const { points, smoothed, ...facts } = await search({ config: params.train, init, shardsDir: folder }, reporter, signal);
   // Made only now, so that a test that was interrupted leaves nothing behind.

@@ -1,14 +1,13 @@
 import { onnxruntime } from "../../runtime/onnxruntime.ts";
 import { percent, thousands } from "../../text.ts";
-import { trainHead, type HeadEvent, type HeadJob } from "../../train/head/train-head.ts";
-import type { TrainOutcome } from "../../train/train-job.ts";
+import { trainHead, type HeadEvent, type HeadJob, type TrainedHead } from "../../train/head/train-head.ts";
 import type { Progress } from "../reporter.ts";
 import type { TrainingWatch } from "./train-network.ts";
 
 const splitNames = { train: "training", val: "validation" } as const;
 
 /** Fits a classifier on the features of a backbone, and tells how far it is. */
-export async function fitHead(job: HeadJob, { run, tracker, reporter, signal }: TrainingWatch): Promise<TrainOutcome> {
+export async function fitHead(job: HeadJob, { run, reporter, signal }: TrainingWatch): Promise<TrainedHead> {
   const { record, network } = job.backbone;
   const { train, val } = job.shards.splits;
   reporter.line(
@@ -24,18 +23,16 @@ export async function fitHead(job: HeadJob, { run, tracker, reporter, signal }: 
   };
   const onEvent = (event: HeadEvent): void => {
     if (event.type === "features") show(`Features (${splitNames[event.split]})`, event.count, event.rows, "", "images");
-    else if (event.type === "fit") show("Fitting", 100, Math.round(100 * event.share), event.note);
-    else {
-      const { result, head } = event;
-      tracker?.logEpoch(result);
-      shown?.progress.end(
-        `Fitted in ${head.iterations} iterations, penalty ${head.penalty}  loss ${result.trainLoss.toFixed(3)}  validation: loss ${result.valLoss.toFixed(3)}, accuracy ${percent(result.valAccuracy)}`,
-      );
-      shown = undefined;
-    }
+    else show("Fitting", 100, Math.round(100 * event.share), event.note);
   };
   try {
-    return await trainHead(onnxruntime, job, { onEvent, shouldStop: () => signal.aborted });
+    const trained = await trainHead(onnxruntime, job, { onEvent, shouldStop: () => signal.aborted });
+    const { result, head } = trained;
+    shown?.progress.end(
+      `Fitted in ${head.iterations} iterations, penalty ${head.penalty}  loss ${result.trainLoss.toFixed(3)}  validation: loss ${result.valLoss.toFixed(3)}, accuracy ${percent(result.valAccuracy)}`,
+    );
+    shown = undefined;
+    return trained;
   } finally {
     shown?.progress.end();
   }

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { stringify as stringifyYaml } from "yaml";
 import type { LoadedBackbone } from "../../backbones/load-backbone.ts";
-import { loadParams, type Params } from "../../config/params.ts";
+import { loadParams, paramPaths, type Params } from "../../config/params.ts";
 import { loadSettings } from "../../config/settings.ts";
 import { parsePlainYaml } from "../../config/yaml.ts";
 import { openShards, type Shards } from "../../data/shards.ts";
@@ -12,15 +12,16 @@ import { readIfThere, writeFileAtomic } from "../../files.ts";
 import { shardsDir, trainingDir } from "../../paths.ts";
 import { firstOf } from "../../text.ts";
 import type { TrackingClient } from "../../tracking/client/tracking-client.ts";
-import { checkHeadJob } from "../../train/head/train-head.ts";
+import { checkHeadJob, finishHeadRun } from "../../train/head/train-head.ts";
 import { writeRunCharts } from "../../train/run-charts.ts";
 import { readResults, resultsFile } from "../../train/results.ts";
 import { argsFile, createRun, findRun } from "../../train/run-folder.ts";
-import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
+import type { InitialWeights, TrainOutcome, TunedBackbone } from "../../train/train-job.ts";
 import { checkConfig } from "../../train/train-plan.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { silentReporter, type Reporter, type UseCaseOptions } from "../reporter.ts";
 import { openTracking } from "../tracking-connection.ts";
+import { chooseStrategy, type Strategy } from "./choose-strategy.ts";
 import { exportModels, type ExportedModels } from "./export-models.ts";
 import { fitHead } from "./fit-head.ts";
 import { flattenParams, trackTraining, type TrainingTracker, type TrainingTracking } from "./track-training.ts";
@@ -47,8 +48,10 @@ export interface TrainModelOptions extends UseCaseOptions {
 
 export interface TrainReport extends ExportedModels {
   readonly run: string;
-  /** head: a classifier on a backbone's features was fitted, and the best model is also the final one. scratch: the whole network learnt. */
-  readonly strategy: "head" | "scratch";
+  /** With head, the best model is also the final one. */
+  readonly strategy: Strategy;
+  /** With finetune: how much of the best model's weights is fine-tuned. */
+  readonly averages?: TrainOutcome["averages"];
   readonly seconds: number;
   readonly imagesPerSecond: number;
   readonly waitShare: number;
@@ -95,8 +98,8 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
     await writeRunCharts(runDir, { epochs: await readResults(runDir), select, labels: shards.labels, confusion }, signal);
     const { seconds, imagesPerSecond, waitShare, lowering, threads } = outcome;
     const tracking = (await tracker?.finish(outcome)) ?? null;
-    const strategy = start.backbone ? "head" : "scratch";
-    return { run, strategy, ...models, seconds, imagesPerSecond, waitShare, lowering, threads, tracking };
+    const { strategy } = start;
+    return { run, strategy, averages: outcome.averages, ...models, seconds, imagesPerSecond, waitShare, lowering, threads, tracking };
   } catch (error) {
     await tracker?.abandon(signal.aborted ? "KILLED" : "FAILED");
     throw error;
@@ -108,6 +111,7 @@ export async function trainModel(options: TrainModelOptions): Promise<TrainRepor
 
 /** What a training begins with: a backbone, the weights of another model, or neither. */
 interface TrainingStart {
+  readonly strategy: Strategy;
   readonly backbone: LoadedBackbone | undefined;
   readonly init: InitialWeights | undefined;
 }
@@ -119,10 +123,19 @@ async function checkStart(
   options: { readonly cwd: string; readonly reporter: Reporter; readonly signal: AbortSignal },
 ): Promise<TrainingStart> {
   const backbone = await loadNamedBackbone(params, options.cwd);
+  const { strategy, reason } = chooseStrategy(params.train, backbone, shards);
+  if (reason !== undefined) options.reporter.line(reason);
   if (backbone) checkHeadJob({ config: params.train, backbone, shards });
-  else checkConfig(params.train, shards);
+  if (strategy !== "head") checkConfig({ config: params.train, backbone: tunedBackbone(backbone) }, shards);
   const init = backbone ? undefined : await loadInitialWeights(params, shards.labels, options);
-  return { backbone, init };
+  return { strategy, backbone, init };
+}
+
+/** What a training thread is told of a backbone whose layers all learn. */
+function tunedBackbone(backbone: LoadedBackbone | undefined): TunedBackbone | undefined {
+  if (!backbone) return undefined;
+  const { name, mean, std } = backbone.network;
+  return { name, mean, std };
 }
 
 function wantsResume({ resume }: TrainModelOptions): boolean {
@@ -160,7 +173,10 @@ async function checkArgs(runDir: string, args: string): Promise<void> {
 function findDifferences(before: unknown, now: unknown): string[] {
   const [there, here] = [flattenParams(before), flattenParams(now)];
   const shown = (params: FlatParams, key: string): string => (Object.hasOwn(params, key) ? (params[key] as string) || '""' : "not given");
+  // In the order of the documentation, where what decides about other defaults comes first.
+  const order = paramPaths();
   return [...new Set([...Object.keys(there), ...Object.keys(here)])]
+    .sort((a, b) => order.indexOf(a) - order.indexOf(b))
     .filter((key) => shown(there, key) !== shown(here, key))
     .map((key) => `${key} is ${shown(there, key)} there and ${shown(here, key)} here`);
 }
@@ -174,13 +190,19 @@ interface TrainingWork extends TrainingStart {
 }
 
 async function train(
-  { options, params, shards, runDir, stateDir, backbone, init }: TrainingWork,
+  { options, params, shards, runDir, stateDir, strategy, backbone, init }: TrainingWork,
   watch: TrainingWatch,
 ): Promise<TrainOutcome> {
   const { cwd, checkpointEverySteps = 0 } = options;
   const config = params.train;
-  if (backbone) return await fitHead({ config, backbone, shards, runDir, cacheDir: resolve(cwd, stateDir, "features") }, watch);
   const resume = wantsResume(options);
-  const folder = join(cwd, shardsDir);
-  return await trainNetwork({ config, init, shardsDir: folder, runDir, resume, checkpointEverySeconds, checkpointEverySteps }, watch);
+  const job = { config, shardsDir: join(cwd, shardsDir), runDir, resume, checkpointEverySeconds, checkpointEverySteps };
+  if (!backbone) return await trainNetwork({ ...job, init }, watch);
+  const head = await fitHead({ config, backbone, shards, cacheDir: resolve(cwd, stateDir, "features") }, watch);
+  if (strategy === "head") {
+    watch.tracker?.logEpoch(head.result);
+    return await finishHeadRun(runDir, head);
+  }
+  const fitted = { name: backbone.record.name, digest: backbone.digest, weights: head.weights, keepsHead: true };
+  return await trainNetwork({ ...job, init: fitted, backbone: tunedBackbone(backbone) }, watch);
 }

@@ -1,6 +1,6 @@
 import { ServalError } from "../../errors/serval-error.ts";
 import { percent, thousands } from "../../text.ts";
-import type { InitialWeights, TrainEvent, TrainJob, TrainOutcome } from "../../train/train-job.ts";
+import type { AverageTried, InitialWeights, TrainEvent, TrainJob, TrainOutcome } from "../../train/train-job.ts";
 import { trainInThread } from "../../train/training-thread.ts";
 import type { Progress, Reporter } from "../reporter.ts";
 import type { TrainingTracker } from "./track-training.ts";
@@ -25,7 +25,8 @@ export async function trainNetwork(job: TrainJob, { run, tracker, reporter, sign
         reporter.line(
           `Run ${run}: ${thousands(event.parameters)} parameters, ${event.epochs} epochs, ${event.lowering}, ${event.threads} threads`,
         );
-        if (job.init) reporter.line(describeInit(job.init, Math.min(job.config.freezeEpochs, job.config.epochs)));
+        if (job.backbone) reporter.line(`Fine-tuning all layers of ${job.backbone.name}.`);
+        else if (job.init) reporter.line(describeInit(job.init, Math.min(job.config.freezeEpochs, job.config.epochs)));
         [firstStep, total] = [event.stepsDone, event.steps];
         if (firstStep > 0) reporter.line(`Going on after step ${firstStep} of ${total}.`);
         progress = reporter.progress("Training", total - firstStep);
@@ -45,6 +46,9 @@ export async function trainNetwork(job: TrainJob, { run, tracker, reporter, sign
         );
         break;
       }
+      case "average":
+        reporter.line(describeAverage(event.tried));
+        break;
       case "note":
         progress?.end();
         reporter.warn(event.text);
@@ -63,6 +67,11 @@ export async function trainNetwork(job: TrainJob, { run, tracker, reporter, sign
   } finally {
     progress?.end();
   }
+}
+
+function describeAverage({ share, accuracy, loss }: AverageTried): string {
+  const model = share === 0 ? "before fine-tuning" : share === 1 ? "fine-tuned" : `average of both, ${percent(share, 0)} fine-tuned`;
+  return `Weights ${model}: validation loss ${loss.toFixed(3)}, accuracy ${percent(accuracy, 2)}`;
 }
 
 function describeInit({ name, digest, keepsHead }: InitialWeights, freezeEpochs: number): string {
