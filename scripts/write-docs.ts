@@ -128,8 +128,8 @@ What an experiment needs stands in \`params.yaml\`, under version control; what 
 ## Parameters
 
 \`params.yaml\` in the working folder; every key has a default, so the file may be short or missing. \`serval init\` writes one
-with all keys and their meaning. \`--set KEY=VALUE\` replaces one value for one run: \`serval train --set train.epochs=3\`. An
-unknown key or a value out of range is the error [\`E_PARAMS\`](errors.md#E_PARAMS).
+with all keys and their meaning. \`--set KEY=VALUE\` replaces one value for one run: \`serval train --set train.epochs=3\`. Some defaults
+are others with \`train.strategy: finetune\` or \`auto\`, after "fine-tuning". An unknown key or a value out of range is the error [\`E_PARAMS\`](errors.md#E_PARAMS).
 
 ${Object.entries(paramsSchema.properties ?? {})
   .map(([key, node]) => `### ${key}\n\n${node.description}\n\n${paramsTable(node, `${key}.`)}`)
@@ -158,13 +158,20 @@ function paramsTable(section: SchemaNode, prefix: string): string {
     Object.entries(node.properties ?? {}).flatMap(([key, child]) =>
       child.properties
         ? rows(child, `${path}${key}.`)
-        : [`| \`${path}${key}\` | ${shown(child.default)} | ${cell(child.description ?? "")} | ${cell(describeExpected(child))} |`],
+        : [
+            `| \`${path}${key}\` | ${shown(child.default)}${tuned(child.fineTuningDefault)} | ${cell(child.description ?? "")} | ${cell(describeExpected(child))} |`,
+          ],
     );
   return `| parameter | default | meaning | accepts |\n|---|---|---|---|\n${rows(section, prefix).join("\n")}\n`;
 }
 
 function shown(value: unknown): string {
   return value === undefined ? "" : `\`${typeof value === "string" ? value : JSON.stringify(value)}\``;
+}
+
+/** The default beside train.strategy finetune, where it is another. */
+function tuned(value: unknown): string {
+  return value === undefined ? "" : `; fine-tuning ${shown(value)}`;
 }
 
 function cell(text: string): string {

@@ -139,7 +139,14 @@ const schema = {
           description:
             "Sides in pixels of training images, one after the other, each for an equal share of the epochs (of more sizes than epochs the last ones count); [64, 128, 128] spends two thirds of them at 128. A side above cropSize counts as cropSize. With random crops, which enlarge what they show, the last is best somewhat below cropSize.",
         },
-        epochs: { type: "integer", default: 13, fineTuningDefault: 8, minimum: 1, maximum: 10000, description: "Passes over the training split." },
+        epochs: {
+          type: "integer",
+          default: 13,
+          fineTuningDefault: 8,
+          minimum: 1,
+          maximum: 10000,
+          description: "Passes over the training split.",
+        },
         batchSize: { type: "integer", default: 32, minimum: 1, maximum: 4096, description: "Images per optimizer step." },
         optimizer: {
           enum: ["sgd", "adamw"],

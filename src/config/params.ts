@@ -186,7 +186,10 @@ function findConflicts({ prepare, train }: Params): Problem[] {
     });
   }
   if (train.layerDecay !== undefined && strategy !== "finetune" && strategy !== "auto") {
-    problems.push({ path: "train.layerDecay", text: `expected nothing with ${strategy}: only finetune gives layers different learning rates.` });
+    problems.push({
+      path: "train.layerDecay",
+      text: `expected nothing with ${strategy}: only finetune gives layers different learning rates.`,
+    });
   }
   if (train.warmupEpochs > train.epochs) {
     problems.push({ path: "train.warmupEpochs", text: `expected at most train.epochs (${train.epochs}), got ${train.warmupEpochs}.` });

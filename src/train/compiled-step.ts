@@ -73,7 +73,15 @@ export async function compileStep(
 ): Promise<CompiledStep> {
   const { batchSize, classes, blockSize, threads } = setup;
   const size = { height: side, width: side };
-  const step = buildTrainingStep(architecture, { ...config, ...learning, ...size, batchSize, classes, dropout: config.dropout > 0, frozen });
+  const step = buildTrainingStep(architecture, {
+    ...config,
+    ...learning,
+    ...size,
+    batchSize,
+    classes,
+    dropout: config.dropout > 0,
+    frozen,
+  });
   const model = encodeModel(lowerGraph(step.graph, { blockSize, name: `${architecture.name}-training-step` }));
   const session = await engine.createSession(model, { threads });
   const batch = {

@@ -28,13 +28,7 @@ export interface WeightAverage {
  * what the pretrained network knew about pictures that are not like those of the training (WiSE-FT, Wortsman et al. 2022,
  * arXiv:2109.01903).
  */
-export async function averageWeights({
-  start,
-  tuned,
-  select,
-  validate,
-  onTried,
-}: WeightAverageOptions): Promise<WeightAverage> {
+export async function averageWeights({ start, tuned, select, validate, onTried }: WeightAverageOptions): Promise<WeightAverage> {
   const tried: AverageTried[] = [];
   let best: { readonly weights: Weights; readonly figures: EpochFigures; readonly chosen: AverageTried } | undefined;
   for (const share of shares) {

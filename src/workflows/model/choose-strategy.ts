@@ -20,17 +20,28 @@ export function chooseStrategy(
   const { name } = backbone.record;
   const isFixed = backbone.kind === "onnx";
   if (strategy === "auto") {
-    if (isFixed) return { strategy: "head", reason: `Strategy head: the backbone ${name} is an ONNX file, whose layers cannot be trained.` };
+    if (isFixed)
+      return { strategy: "head", reason: `Strategy head: the backbone ${name} is an ONNX file, whose layers cannot be trained.` };
     const { count } = splits.train;
     const images = `${thousands(count)} training images`;
     return count < fewestToFineTune
-      ? { strategy: "head", reason: `Strategy head: with ${images}, fine-tuning would gain little; from ${thousands(fewestToFineTune)} on it does.` }
-      : { strategy: "finetune", reason: `Strategy finetune: ${images} are enough for it. \`--set train.strategy=head\` takes seconds instead.` };
+      ? {
+          strategy: "head",
+          reason: `Strategy head: with ${images}, fine-tuning would gain little; from ${thousands(fewestToFineTune)} on it does.`,
+        }
+      : {
+          strategy: "finetune",
+          reason: `Strategy finetune: ${images} are enough for it. \`--set train.strategy=head\` takes seconds instead.`,
+        };
   }
   if (strategy === "finetune" && isFixed) {
-    throw new ServalError("E_PARAMS", `train.strategy: finetune cannot train the layers of the backbone ${name}, because it is an ONNX file.`, {
-      hint: "Set train.strategy to head, or take a backbone that Serval knows, such as efficientnet-lite0.",
-    });
+    throw new ServalError(
+      "E_PARAMS",
+      `train.strategy: finetune cannot train the layers of the backbone ${name}, because it is an ONNX file.`,
+      {
+        hint: "Set train.strategy to head, or take a backbone that Serval knows, such as efficientnet-lite0.",
+      },
+    );
   }
   return { strategy: strategy === "finetune" ? "finetune" : "head" };
 }

@@ -75,8 +75,7 @@ async function sharedInput(work: TrainedWork): Promise<Omit<ExportInput, "dir" |
   const { cropSize, threads, seed } = train;
   return {
     ...model,
-    network:
-      backbone && strategy !== "scratch" ? headNetwork(backbone, shards.labels.length, strategy) : scratchNetwork(train, shards),
+    network: backbone && strategy !== "scratch" ? headNetwork(backbone, shards.labels.length, strategy) : scratchNetwork(train, shards),
     parameters: strategy === "head" ? { backbone: train.backbone, strategy, cropSize, seed } : { ...train, ...(backbone && { strategy }) },
     cropSize,
     threads,

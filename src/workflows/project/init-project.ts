@@ -14,12 +14,12 @@ const smallSetParams: Readonly<Record<string, unknown>> = {
   "prepare.width": 224,
   "prepare.height": 224,
   "train.backbone": "efficientnet-lite0",
-  "train.strategy": "head",
+  "train.strategy": "auto",
   "train.cropSize": 224,
   "model.precision": "float16",
 };
 
-/** What has no meaning for a classifier on a backbone is left out: thirty settings that change nothing would only confuse. */
+/** What only networks from scratch and the details of fine-tuning need is left out: thirty settings that mostly change nothing would only confuse. */
 const trainParams = ["backbone", "strategy", "cropSize", "seed", "threads"];
 
 function isForSmallSets(path: string): boolean {
@@ -27,7 +27,7 @@ function isForSmallSets(path: string): boolean {
 }
 
 const paramsIntroduction = `# The settings of this project. docs/configuration.md of Serval lists all of them, also those that are not here because
-# they only matter without a backbone.
+# they only matter for fine-tuning or without a backbone.
 `;
 
 export interface InitOptions {

@@ -35,8 +35,9 @@ describe("serval init", () => {
     const params = await loadParams(made);
     expect(params.model.name).toBe("rose-tulip");
     expect(params.data).toEqual({ source: "images", dedupe: true });
-    const { train: defaults, prepare } = await loadParams(dir);
-    expect(params.train).toEqual({ ...defaults, backbone: "efficientnet-lite0", strategy: "head", cropSize: 224 });
+    const { prepare } = await loadParams(dir);
+    const { train: defaults } = await loadParams(dir, ["train.backbone=efficientnet-lite0", "train.strategy=auto"]);
+    expect(params.train).toEqual({ ...defaults, cropSize: 224 });
     expect(params.prepare).toEqual({ ...prepare, width: 224, height: 224 });
     // What has no meaning beside a backbone is not there to confuse.
     expect(await readFile(join(made, "params.yaml"), "utf8")).not.toMatch(/epochs|learningRate|mixup/);

@@ -152,6 +152,8 @@ describe("params.yaml", () => {
   });
 });
 
+const fineTuning = ["train.backbone=efficientnet-lite0", "train.strategy=finetune"];
+
 describe("train.select", () => {
   test("is a way to choose the best epoch; without it the parameters are what they were", () => {
     expect(parseParams("", ["train.select=macroF1"]).train.select).toBe("macroF1");
@@ -161,8 +163,44 @@ describe("train.select", () => {
 
   test("has nothing to choose for a classifier on a backbone", () => {
     expect(() => parseParams("", ["train.backbone=efficientnet-lite0", "train.select=loss"])).toThrow(
-      /train\.select: expected nothing beside train\.backbone/,
+      /train\.select: expected nothing where only a classifier on a backbone is fitted/,
     );
+    expect(parseParams("", [...fineTuning, "train.select=loss"]).train.select).toBe("loss");
+  });
+});
+
+describe("fine-tuning", () => {
+  const scratch = parseParams("").train;
+
+  test.each(["finetune", "auto"])("has defaults for weights that are good already, also with %s, and what is given counts", (strategy) => {
+    const yaml = `train:\n  backbone: efficientnet-lite0\n  strategy: ${strategy}\n  cropScale: 0.9\n`;
+    const { train } = parseParams(yaml, ["train.epochs=3"]);
+    expect([train.epochs, train.cropScale]).toEqual([3, 0.9]);
+    expect(train.learningRate).toBeLessThan(scratch.learningRate);
+    expect(train.emaDecay).toBeGreaterThan(0.9);
+    expect(parseParams("", ["train.epochs=3", "train.cropScale=0.9", ...fineTuning]).train).toEqual({ ...train, strategy: "finetune" });
+  });
+
+  test("changes no default where a classifier alone is fitted, or a network from scratch is trained", () => {
+    expect(parseParams("", ["train.backbone=efficientnet-lite0"]).train).toEqual({ ...scratch, backbone: "efficientnet-lite0" });
+    expect(parseParams("", ["train.backbone=none", "train.strategy=scratch"]).train).toEqual({
+      ...scratch,
+      backbone: "none",
+      strategy: "scratch",
+    });
+  });
+
+  test.each([
+    [["train.strategy=finetune"], "train.strategy: finetune needs a train.backbone, such as efficientnet-lite0."],
+    [["train.strategy=auto", "train.backbone=none"], "train.strategy: auto needs a train.backbone, such as efficientnet-lite0."],
+    [["train.layerDecay=0.9"], "train.layerDecay: expected nothing with scratch: only finetune gives layers different learning rates."],
+    [
+      ["train.layerDecay=0.9", "train.backbone=efficientnet-lite0"],
+      "train.layerDecay: expected nothing with head: only finetune gives layers different learning rates.",
+    ],
+    [[...fineTuning, "train.layerDecay=0"], "train.layerDecay: expected a number above 0 and at most 1, got 0."],
+  ])("%j: %s", (sets, message) => {
+    expect(() => parseParams("", sets)).toThrow(message);
   });
 });
 
