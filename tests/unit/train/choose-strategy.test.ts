@@ -43,6 +43,8 @@ test("an ONNX file as backbone: auto fits a classifier, finetune is refused with
 
 test("what is named is taken; without a backbone that is training from scratch", () => {
   expect(chooseStrategy({ ...train, strategy: "finetune" }, shipped, pictures(10))).toEqual({ strategy: "finetune" });
-  expect(chooseStrategy(parseParams("", ["train.backbone=efficientnet-lite0"]).train, shipped, pictures(5000))).toEqual({ strategy: "head" });
+  expect(chooseStrategy(parseParams("", ["train.backbone=efficientnet-lite0"]).train, shipped, pictures(5000))).toEqual({
+    strategy: "head",
+  });
   expect(chooseStrategy(parseParams("").train, undefined, pictures(5000))).toEqual({ strategy: "scratch" });
 });
