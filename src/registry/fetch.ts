@@ -122,7 +122,7 @@ export async function fetchValidation({ registry, reference, signal }: FetchOpti
     await registry.downloadArtifact(root, validationFile, `${path}.part`, mostFileBytes, signal);
     await rename(`${path}.part`, path);
   } catch (error) {
-    // A version of before has none. Where it is not there, some servers answer 404 and others 500.
+    // An older version has none. Where it is not there, some servers answer 404 and others 500.
     if (!(error instanceof ServalError) || error.code !== "E_TRACKING_REFUSED") throw error;
   }
 }
