@@ -33,7 +33,8 @@ RUN npx rolldown -c
 
 FROM ${NODE_IMAGE} AS program
 WORKDIR /program/app
-COPY package.json LICENSE NOTICE ./
+# params.yaml names the model that is meant where models/ has several.
+COPY package.json LICENSE NOTICE params.yaml ./
 COPY --from=bundle /app/dist dist
 COPY models models
 ARG SOURCE_DATE_EPOCH

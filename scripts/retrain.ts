@@ -1,6 +1,6 @@
 /**
- * Brings the model up to date with the data and the parameters, compares it with the released one on the same test images and
- * releases it where it is good enough: `retrainModel`, from the command line. Run in the working repository; train.yml does on a schedule.
+ * Brings the model up to date with the data and the parameters, compares it with the released one on the same validation images
+ * and releases it where it is good enough: `retrainModel`, from the command line. Run in the working repository; train.yml does on a schedule.
  *
  *     node scripts/retrain.ts [--out reports/retrain]
  *

@@ -11,13 +11,13 @@ import { paramsSchema } from "../src/config/params-schema.ts";
 import { renderParams } from "../src/config/params-template.ts";
 import { ERRORS, type ErrorCode } from "../src/errors/error-table.ts";
 import { createServiceMetrics } from "../src/monitor/metrics.ts";
-import { resolveModel } from "../src/model/resolve-model.ts";
 import { renderDvcFiles } from "../src/pipeline/dvc-files/initial-files.ts";
 import { buildApp } from "../src/serve/http/app.ts";
 import { errorStatus } from "../src/serve/http/error-status.ts";
 import { defaultRules } from "../src/serve/http/rules.ts";
 import { ModelSlot } from "../src/serve/model/model-slot.ts";
 import { loadServedModel } from "../src/serve/model/served-model.ts";
+import { findModel } from "../src/workflows/find-model.ts";
 import { localSource } from "../src/workflows/project/init-project.ts";
 
 const helpWidth = 100;
@@ -54,7 +54,7 @@ async function renderOwnPipeline(): Promise<Readonly<Record<string, string>>> {
 /** The API as a service of the released model describes it; the version is that of the API, not of the model. */
 async function renderOpenapi(): Promise<string> {
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
-  const { dir } = await resolveModel(undefined, root);
+  const { dir } = await findModel(undefined, { cwd: root });
   const slot = new ModelSlot(await loadServedModel(dir, { workers: 1 }), { model: {} });
   const app = await buildApp({ slot, rules: defaultRules, metrics: createServiceMetrics(() => 0), version });
   const answer = await app.inject({ path: "/openapi.json", headers: { host: "localhost" } });

@@ -57,11 +57,11 @@ const stateName = "accuracy.md";
  * (link(2) fails where it exists), and a line is one appending write, which the system never interleaves.
  */
 export async function recordLook(cwd: string, look: Look, stateDir: string = defaultStateDir): Promise<RecordedLook> {
-  const statePath = `${stateDir}/${stateName}`;
+  const [, statePath] = logPaths(stateDir);
   const hasDocs = (await stat(resolve(cwd, dirname(documentedPath))).catch(() => undefined))?.isDirectory() ?? false;
   // A line that is appended to a link goes wherever the link leads.
   const documented = hasDocs && (await readLink(resolve(cwd, documentedPath))) === undefined;
-  for (const path of [documentedPath, statePath]) {
+  for (const path of logPaths(stateDir)) {
     const line = findLook((await readIfThere(resolve(cwd, path))) ?? "", look);
     if (line !== undefined) return { path, line, added: false };
   }
@@ -72,10 +72,32 @@ export async function recordLook(cwd: string, look: Look, stateDir: string = def
   return { path, line, added: true };
 }
 
+/** What a model had when it was looked at; undefined where it was not, or not on this data. The accuracy as it is written: to a hundredth of a percent. */
+export async function readLook(
+  cwd: string,
+  look: Pick<Look, "digest" | "dataVersion" | "split">,
+  stateDir: string = defaultStateDir,
+): Promise<Pick<Look, "count" | "accuracy"> | undefined> {
+  for (const path of logPaths(stateDir)) {
+    const [, , , , , images = "", share = ""] = cellsOf(findLook((await readIfThere(resolve(cwd, path))) ?? "", look) ?? "");
+    const [count, percent] = [Number.parseInt(images.replaceAll(",", ""), 10), Number.parseFloat(share)];
+    if (count > 0 && percent >= 0) return { count, accuracy: percent / 100 };
+  }
+  return undefined;
+}
+
+function logPaths(stateDir: string): readonly [documented: string, state: string] {
+  return [documentedPath, `${stateDir}/${stateName}`];
+}
+
+function cellsOf(line: string): string[] {
+  return line.split(/(?<!\\)\|/).map((cell) => cell.trim());
+}
+
 /** The log's line about the same model, data and split, if there is one. */
 export function findLook(text: string, look: Pick<Look, "digest" | "dataVersion" | "split">): string | undefined {
   return text.split("\n").find((line) => {
-    const [, , model = "", dataVersion = "", split = ""] = line.split(/(?<!\\)\|/).map((cell) => cell.trim());
+    const [, , model = "", dataVersion = "", split = ""] = cellsOf(line);
     return (
       model.endsWith(`\`${look.digest.slice(0, shownDigits)}\``) &&
       dataVersion === code(look.dataVersion.slice(0, shownDigits)) &&

@@ -81,35 +81,3 @@ export function calibrationErrorInterval(
 function binOf(confidence: number, binCount: number): number {
   return Math.min(binCount - 1, Math.max(0, Math.ceil(confidence * binCount) - 1));
 }
-
-export interface AbstainOptions {
-  /** Accuracy that the answered part must reach, for instance 0.99. */
-  readonly targetAccuracy: number;
-  /** Fewer answered rows than this prove nothing: a threshold that leaves less is not considered. Default 20. */
-  readonly minAnswered?: number;
-}
-
-/**
- * The smallest confidence threshold at which the rows that are still answered (confidence >= threshold) reach the target
- * accuracy: 0 where all of them do without abstaining, null where no threshold with enough answered rows does. Choose it
- * on validation rows: on test rows it would tune the model to the test split.
- */
-export function chooseAbstainBelow(
-  confidence: ArrayLike<number>,
-  correct: ArrayLike<boolean>,
-  { targetAccuracy, minAnswered = 20 }: AbstainOptions,
-): number | null {
-  const order = Uint32Array.from({ length: confidence.length }, (_, i) => i);
-  order.sort((a, b) => (confidence[b] as number) - (confidence[a] as number));
-  let best: number | null = null;
-  let hits = 0;
-  for (let i = 0; i < order.length; i++) {
-    if (correct[order[i] as number]) hits++;
-    const value = confidence[order[i] as number] as number;
-    const answered = i + 1;
-    // A threshold cannot part rows of the same confidence.
-    if (answered < order.length && confidence[order[answered] as number] === value) continue;
-    if (answered >= minAnswered && hits / answered >= targetAccuracy) best = answered === order.length ? 0 : value;
-  }
-  return best;
-}

@@ -9,7 +9,7 @@ import type { Precision } from "../nn/lower.ts";
 import { elementCount } from "../onnx/builder.ts";
 import { startInference, type Inference } from "../runtime/inference.ts";
 import { readCentered } from "../train/batches/batches.ts";
-import { chooseAbstainBelow } from "../evaluate/calibration.ts";
+import { chooseAbstainBelow } from "../evaluate/abstain.ts";
 import { answeredPart, computeMetrics, metricsSummary, topLabels, type Metrics } from "../evaluate/metrics.ts";
 import { buildModelCard } from "./model-card.ts";
 import { computeReference } from "./reference.ts";
@@ -47,8 +47,6 @@ export interface ExportInput {
 }
 
 const exportBatch = 64;
-/** Accuracy on the answered part of the validation split that the abstain threshold aims at. */
-const abstainTarget = 0.99;
 /** CPUs and builds of the engine round differently; a wrong model or preprocessing is off by far more. */
 const checkTolerance = 0.002;
 
@@ -101,6 +99,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
     },
     card,
     provenance: input.provenance,
+    validation: answerLines(shards, measured.predicted),
   });
   return { bundle, metrics };
 }
@@ -109,6 +108,8 @@ interface Measured {
   readonly temperature: number;
   /** [N, K] of the validation split, at that temperature. */
   readonly probabilities: Float32Array;
+  /** Class index of each answer. */
+  readonly predicted: Uint16Array;
   readonly metrics: Metrics;
   readonly abstainBelow: number | null;
 }
@@ -135,9 +136,17 @@ async function measureOnValidation(
   return {
     temperature,
     probabilities,
+    predicted: top.predicted,
     metrics: computeMetrics(shards.labels, truth, probabilities),
-    abstainBelow: chooseAbstainBelow(top.confidence, top.correct, { targetAccuracy: abstainTarget }),
+    abstainBelow: chooseAbstainBelow(top.confidence, top.correct),
   };
+}
+
+/** validation.jsonl: what the model said about each validation picture. */
+function answerLines({ labels, splits: { val } }: Shards, predicted: Uint16Array): string {
+  const line = (sha256: string, row: number): string =>
+    JSON.stringify({ sha256, label: labels[val.classIndex[row] as number], predicted: labels[predicted[row] as number] });
+  return val.sha256.map((sha256, row) => `${line(sha256, row)}\n`).join("");
 }
 
 /** The text of the model card. */

@@ -1,4 +1,5 @@
 import { padBackground, type Kernel, type Preprocess } from "../image/preprocess.ts";
+import { abstainTarget, fewestAnswers } from "../evaluate/abstain.ts";
 import { findCautions } from "../evaluate/cautions.ts";
 import type { AnsweredPart, Metrics } from "../evaluate/metrics.ts";
 import { percent, thousands } from "../text.ts";
@@ -63,6 +64,7 @@ export function buildModelCard(input: ModelCardInput): string {
       ? "The validation split chose the epoch, so these figures are a little better than new pictures will give."
       : "The validation split chose the confidence below, and how far probabilities are softened; it had no part in the classifier.",
     ...figures(labels, metrics, input.answered),
+    thresholdText(metrics, input.answered),
     "## Data",
     `Data version \`${plain(input.dataVersion)}\` (SHA-256 of the manifest that lists every image).`,
     dataTable(input),
@@ -194,6 +196,22 @@ function abstainText(metrics: Metrics, answered: AnsweredPart | undefined): stri
       `person. Answered above it: ${exact(answered.share)} of these images, of which ${exact(answered.accuracy)} correctly, in place of ` +
       `${exact(metrics.accuracy)} of all.`,
   ];
+}
+
+/** How the threshold was chosen, or why there is none. */
+function thresholdText({ count }: Metrics, answered: AnsweredPart | undefined): string {
+  const right = percent(abstainTarget, 0);
+  const measure = "by the lower end of the 95 % interval";
+  if (answered === undefined) {
+    return (
+      `> **Caution.** There is no confidence below which it abstains: these ${thousands(count)} images cannot show that ${right} of its ` +
+      `answers above one are right (${measure}). That takes at least ${fewestAnswers()} validation images that it answers, none of them ` +
+      `wrong. Until then it answers every picture, also with \`SERVAL_ABSTAIN=true\`.`
+    );
+  }
+  return answered.abstainBelow === 0
+    ? `It needs no confidence below which it abstains: at least ${right} of all its answers are right, ${measure}.`
+    : `It is the lowest confidence above which at least ${right} of the answers are right, ${measure}.`;
 }
 
 function dataTable({ labels, images }: ModelCardInput): string {

@@ -12,6 +12,7 @@ import {
   parseManifest,
   provenanceFile,
   unsealedFiles,
+  validationFile,
   type BundleManifest,
 } from "./manifest.ts";
 import { exists, replaceFolder, setAsideFolder } from "./replace-folder.ts";
@@ -20,7 +21,7 @@ export { modelFile, weightsFile, type BundleCheck, type BundleManifest } from ".
 
 /**
  * The contract between training and service: a folder with model.onnx, bundle.json (all that the service needs to know),
- * weights.safetensors, checks/ and, outside the digest, README.md (the model card) and provenance.json.
+ * weights.safetensors, checks/ and, outside the digest, README.md (the model card), provenance.json and validation.jsonl.
  */
 export interface Bundle {
   readonly dir: string;
@@ -39,6 +40,8 @@ export interface BundleContent {
   readonly card: string;
   /** When, where and from which run and commit. */
   readonly provenance: Readonly<Record<string, unknown>>;
+  /** validation.jsonl: a line for each validation picture. */
+  readonly validation?: string;
 }
 
 /** What a bundle is called where no registry gave it a version: the start of its digest. */
@@ -56,6 +59,7 @@ export async function writeBundle(dir: string, content: BundleContent): Promise<
     for (const [path, data] of Object.entries(content.files)) await writeFileAtomic(join(temporary, path), data);
     await writeFileAtomic(join(temporary, cardFile), content.card);
     await writeFileAtomic(join(temporary, provenanceFile), `${JSON.stringify(content.provenance, null, 2)}\n`);
+    if (content.validation !== undefined) await writeFileAtomic(join(temporary, validationFile), content.validation);
     await writeFileAtomic(join(temporary, manifestFile), text);
   });
   const model = content.files[modelFile];
@@ -84,10 +88,14 @@ async function refuseLink(dir: string, path: string): Promise<void> {
   }
 }
 
-/** Copies a bundle, byte for byte, to `target`, and replaces whatever stood there as a whole. `card` takes the place of its card. */
+/**
+ * Copies a bundle, byte for byte, to `target`, and replaces whatever stood there as a whole. `card` takes the place of its card.
+ * What it said about single validation pictures is not copied: a copy travels further than they should.
+ */
 export async function copyBundle(bundle: Bundle, target: string, card?: string): Promise<Bundle> {
   await replaceFolder(target, async (temporary) => {
     for (const path of await bundlePaths(bundle)) {
+      if (path === validationFile) continue;
       await mkdir(dirname(join(temporary, path)), { recursive: true });
       await copyFile(join(bundle.dir, path), join(temporary, path));
     }

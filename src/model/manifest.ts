@@ -64,8 +64,13 @@ export const manifestFile = "bundle.json";
 export const provenanceFile = "provenance.json";
 /** The model card. */
 export const cardFile = "README.md";
-/** For people, and outside the bundle's digest: a card learns how the model did on the test split, and stays a card of it. */
-export const unsealedFiles: readonly string[] = [cardFile, provenanceFile];
+/** What it said about each picture of its validation split, one JSON line each: sha256, label and predicted. For comparing models. */
+export const validationFile = "validation.jsonl";
+/**
+ * Outside the bundle's digest: a card learns how the model did on the test split, and stays a card of it; what is said about single
+ * pictures stays with the training and the registry, and a release goes without.
+ */
+export const unsealedFiles: readonly string[] = [cardFile, provenanceFile, validationFile];
 export const modelFile = "model.onnx";
 export const weightsFile = "weights.safetensors";
 /** The newest format that this version reads and writes. */

@@ -1,7 +1,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { ServalError } from "../errors/serval-error.ts";
-import { releasedModelsDir, trainedModelDir } from "../paths.ts";
+import { paramsFile, releasedModelsDir, trainedModelDir } from "../paths.ts";
 import { manifestFile, modelFile, modelNamePattern } from "./manifest.ts";
 import { exists, setAsideFolder } from "./replace-folder.ts";
 
@@ -14,11 +14,9 @@ export interface ResolvedModel {
 
 /**
  * Finds the bundle that a person means by `name`: a bundle folder, the model.onnx inside one, or a released model's name.
- * Without a name, the released model if there is exactly one, else what was trained last. Throws E_BUNDLE_MISSING, or
- * E_MODEL_REGISTRY for a `models:/` address.
+ * Throws E_BUNDLE_MISSING, or E_MODEL_REGISTRY for a `models:/` address.
  */
-export async function resolveModel(name: string | undefined, cwd: string): Promise<ResolvedModel> {
-  if (name === undefined) return await defaultModel(cwd);
+export async function resolveModel(name: string, cwd: string): Promise<ResolvedModel> {
   if (name.startsWith("models:")) {
     throw new ServalError("E_MODEL_REGISTRY", `"${name}" is an address in a model registry, and none is set up.`);
   }
@@ -45,16 +43,23 @@ export async function releasedModels(cwd: string): Promise<string[]> {
   return names.sort();
 }
 
-async function defaultModel(cwd: string): Promise<ResolvedModel> {
+/**
+ * Finds the bundle that is meant where none is named: the released model; of several the one that is called `preferredName()`,
+ * which is asked only then; else what was trained last. Throws E_BUNDLE_MISSING.
+ */
+export async function resolveDefaultModel(cwd: string, preferredName: () => Promise<string>): Promise<ResolvedModel> {
   const names = await releasedModels(cwd);
   const [only] = names;
-  if (only !== undefined && names.length === 1) return found(join(cwd, releasedModelsDir, only), cwd);
+  const preferred = names.length > 1 ? await preferredName() : only;
+  if (preferred !== undefined && names.includes(preferred)) return found(join(cwd, releasedModelsDir, preferred), cwd);
   const trained = join(cwd, trainedModelDir);
   if (await isBundle(trained)) return found(trained, cwd);
   if (names.length > 1) {
-    throw new ServalError("E_BUNDLE_MISSING", `${names.length} models are released (${names.join(", ")}) and none was trained here.`, {
-      hint: `Choose one: --model ${names[0]}.`,
-    });
+    throw new ServalError(
+      "E_BUNDLE_MISSING",
+      `${names.length} models are released (${names.join(", ")}), model.name of ${paramsFile} is "${preferred}", and none was trained here.`,
+      { hint: `Choose one: --model ${only}, or model.name in ${paramsFile}.` },
+    );
   }
   throw new ServalError("E_BUNDLE_MISSING", `There is no model: neither a released one in ${releasedModelsDir}/ nor ${trainedModelDir}.`);
 }

@@ -1,10 +1,10 @@
-import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { ServalError, toServalError, type ErrorCode } from "../errors/serval-error.ts";
 import { sha256, sha256File, writeFileAtomic } from "../files.ts";
 import { loadBundle } from "../model/bundle.ts";
-import { cardFile, manifestFile, parseManifest, provenanceFile } from "../model/manifest.ts";
-import { replaceFolder } from "../model/replace-folder.ts";
+import { cardFile, manifestFile, parseManifest, provenanceFile, validationFile } from "../model/manifest.ts";
+import { exists, replaceFolder } from "../model/replace-folder.ts";
 import type { RegistryClient } from "../tracking/client/registry-client.ts";
 import type { ModelVersion } from "../tracking/client/wire.ts";
 import { formatModelUri, type ModelReference } from "./model-uri.ts";
@@ -107,6 +107,23 @@ async function removeUnnamed(cacheDir: string, previous: string | undefined): Pr
     const dir = join(cacheDir, digest);
     const made = await stat(dir).catch(() => undefined);
     if (made !== undefined && Date.now() - made.mtimeMs > youngMs) await rm(dir, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Brings what a version said about its validation pictures to the bundle in `dir`, where the registry has it. Only a comparison
+ * needs it: a service that follows the registry does without.
+ */
+export async function fetchValidation({ registry, reference, signal }: FetchOptions, { dir, version }: FetchedModel): Promise<void> {
+  const path = join(dir, validationFile);
+  if (await exists(path)) return;
+  const root = await registry.artifactRootOf(reference.name, version, signal);
+  try {
+    await registry.downloadArtifact(root, validationFile, `${path}.part`, mostFileBytes, signal);
+    await rename(`${path}.part`, path);
+  } catch (error) {
+    // An older version has none. Where it is not there, some servers answer 404 and others 500.
+    if (!(error instanceof ServalError) || error.code !== "E_TRACKING_REFUSED") throw error;
   }
 }
 

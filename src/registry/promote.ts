@@ -17,6 +17,8 @@ export interface PromoteOptions {
   readonly over: string | null;
   /** Null where there is no champion to compare with, or no data to compare on. */
   readonly comparison: Comparison | null;
+  /** The pictures of the comparison; recorded with it. */
+  readonly comparedOn?: "validation" | "data" | null;
   /** Why it is promoted against the comparison. */
   readonly reason?: string | undefined;
   readonly signal?: AbortSignal;
@@ -33,7 +35,16 @@ export async function readStanding(registry: RegistryClient, name: string, signa
  * `champion` moves on. Cut off in between, the old champion is still the champion, and the same command finishes. Throws
  * E_PROMOTION_OVERTAKEN where the champion is not `over` any more.
  */
-export async function promote({ registry, name, version, over, comparison, reason, signal }: PromoteOptions): Promise<Standing> {
+export async function promote({
+  registry,
+  name,
+  version,
+  over,
+  comparison,
+  comparedOn,
+  reason,
+  signal,
+}: PromoteOptions): Promise<Standing> {
   const before = await readStanding(registry, name, signal);
   if (before.champion === version) return before;
   if (before.champion !== over) {
@@ -43,7 +54,7 @@ export async function promote({ registry, name, version, over, comparison, reaso
       `Version ${version} of ${name} was not promoted: it was to follow ${said(over)}, and by now ${said(before.champion)} is the champion.`,
     );
   }
-  const record = { at: new Date().toISOString(), over, ...(comparison && summarize(comparison)) };
+  const record = { at: new Date().toISOString(), over, ...(comparison && { comparedOn, ...summarize(comparison) }) };
   await registry.setVersionTag(name, version, { key: promotionTag, value: JSON.stringify(record) }, signal);
   if (reason !== undefined) await registry.setVersionTag(name, version, { key: forcedTag, value: reason }, signal);
   if (over !== null) await registry.setAlias(name, previousAlias, over, signal);

@@ -1,8 +1,9 @@
 import { join, resolve } from "node:path";
 import { loadSettings, type Settings } from "../config/settings.ts";
-import { resolveModel, type ResolvedModel } from "../model/resolve-model.ts";
+import { resolveDefaultModel, resolveModel, type ResolvedModel } from "../model/resolve-model.ts";
 import { fetchRegisteredModel, type FetchedModel } from "../registry/fetch.ts";
 import { parseModelUri } from "../registry/model-uri.ts";
+import { defaultModelName } from "./default-model-name.ts";
 import { silentReporter, type UseCaseOptions } from "./reporter.ts";
 import { connectTracking } from "./tracking-connection.ts";
 
@@ -26,13 +27,15 @@ export interface FindOptions extends UseCaseOptions {
 
 /**
  * Finds the bundle that a person means by `name`, as `resolveModel` does, or by a `models:/` address: that of the registry,
- * or of the disk while the registry does not answer, with a remark.
+ * or of the disk while the registry does not answer, with a remark. Without a name it is the released model, of several the
+ * one that model.name of params.yaml names, else what was trained last.
  */
 export async function findModel(
   name: string | undefined,
   { cwd, reporter = silentReporter, signal, lastGood = false }: FindOptions,
 ): Promise<FoundModel> {
-  if (name?.startsWith("models:") !== true) return { ...(await resolveModel(name, cwd)), registered: null };
+  if (name === undefined) return { ...(await resolveDefaultModel(cwd, async () => await defaultModelName(cwd))), registered: null };
+  if (!name.startsWith("models:")) return { ...(await resolveModel(name, cwd)), registered: null };
   const settings = loadSettings();
   const { registry } = await connectTracking(cwd, settings.mlflowTrackingUri, settings.stateDir);
   const reference = parseModelUri(name);

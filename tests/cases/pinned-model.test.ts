@@ -72,13 +72,15 @@ describe("serval serve with a released model", () => {
     await expect.poll(async () => await versionOf(started)).toBe(next);
   });
 
-  test("names those that are released where there are several, and serves the trained one as it is", async () => {
+  test("names those that are released where there are several and none is called as model.name, and serves the trained one as it is", async () => {
     await put("models/colours", 3);
     await put("models/others", 3);
     const first = await put(trained, 2);
     const started = await serve();
     expect(await versionOf(started)).toBe(first);
-    expect(started.warnings).toEqual([expect.stringContaining("Several models are released (colours, others)")]);
+    expect(started.warnings).toEqual([
+      expect.stringContaining("Several models are released (colours, others), and model.name of params.yaml is none of them: serving"),
+    ]);
   });
 });
 

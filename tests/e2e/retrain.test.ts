@@ -4,6 +4,9 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import type { ShardIndex } from "../../src/data/shard-index.ts";
+import { readPredictions, type Prediction } from "../../src/registry/predictions.ts";
+import type { RetrainVerdict } from "../../src/workflows/project/retrain-report.ts";
 import { editParams, mustRun } from "../helpers/pattern-project.ts";
 import { writePatternSet } from "../helpers/pattern-set.ts";
 
@@ -71,6 +74,9 @@ test("the first model is released, its data is on the remote, and the report has
   expect(text).toContain("![confusion matrix](confusion-matrix.png)");
   expect(await readdir(at("reports/retrain"))).toEqual(expect.arrayContaining(["confusion-matrix.png", "report.md", "verdict.json"]));
   expect(await readdir(at("models/patterns"))).toContain("bundle.json");
+  // What was said about single pictures stays with the training.
+  expect(await readdir(at("artifacts/best"))).toContain("validation.jsonl");
+  expect(await readdir(at("models/patterns"))).not.toContain("validation.jsonl");
   expect((await readdir(join(dir, "remote"), { recursive: true })).length).toBeGreaterThan(100);
 
   await run(join(repository, "scripts/open_pull_request.sh"), "retrain-1", "https://example.com/someone/patterns");
@@ -88,6 +94,12 @@ test("the first model is released, its data is on the remote, and the report has
   await git("merge", "--quiet", "retrain-1");
 });
 
+test("a training writes down what its model says about the validation pictures, as an evaluation finds it", async () => {
+  await mustRun(cwd, ["evaluate", "--split", "val", "--model", "artifacts/best"]);
+  const read = async (path: string): Promise<Prediction[]> => await readPredictions(at(path));
+  expect(await read("artifacts/best/validation.jsonl")).toEqual(await read("artifacts/evaluation-val/predictions.jsonl"));
+});
+
 test("where nothing changed nothing is proposed, in a fresh clone with the remote's data", async () => {
   for (const path of ["data", "artifacts", ".dvc/cache", ".serval"]) await rm(at(path), { recursive: true });
   expect(await retrain()).toBe("Nothing was due: the model is that of the data and the parameters.");
@@ -101,8 +113,21 @@ test("a worse model is reported and not released: the pull request is a draft", 
   await git("commit", "--quiet", "--all", "--message", "learn nothing");
   await retrain();
   const text = await report();
-  expect(text).toMatch(/\*\*Not released\.\*\* The released one stays: of the new one its accuracy is \d+\.\d\d points lower\./);
-  expect(text).toMatch(/\| released \| [\d.]+ % \| \d+ \|\n\| new \| [\d.]+ % \| \d+ \|/);
+  expect(text).toMatch(
+    /\*\*Not released\.\*\* The released one stays: on the validation split, of the new one its accuracy is \d+\.\d\d points lower\./,
+  );
+  for (const [heading, split] of [
+    ["Validation split, which decided", "validation"],
+    ["Test split, which decided nothing", "test"],
+  ] as const) {
+    const part = text.split(`## ${heading}\n`)[1]?.split("\n## ")[0];
+    expect(part).toMatch(/\| released \| [\d.]+ % \| \d+ \|\n\| new \| [\d.]+ % \| \d+ \|/);
+    expect(part).toMatch(new RegExp(`\\d+ ${split} images\\. Difference`));
+  }
+  const { reason, comparison } = JSON.parse(await readFile(at("reports/retrain/verdict.json"), "utf8")) as RetrainVerdict;
+  const { splits } = JSON.parse(await readFile(at("data/processed/index.json"), "utf8")) as ShardIndex;
+  expect(comparison?.images).toBe(splits.val.rows.length);
+  expect(reason).toContain(`${(-100 * (comparison?.difference ?? 0)).toFixed(2)} points lower`);
   expect(await readFile(at("models/patterns/bundle.json"), "utf8")).toBe(released);
   await run(join(repository, "scripts/open_pull_request.sh"), "retrain-3", "https://example.com/x");
   expect(await readFile(join(dir, "asked"), "utf8")).toMatch(/the released one stays\n[\s\S]*--draft\n$/);

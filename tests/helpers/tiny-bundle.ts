@@ -27,6 +27,8 @@ export interface TinyOptions {
   readonly manifest?: Partial<BundleManifest>;
   /** What weights.safetensors holds: weights that are not the model's, or the model's with half as many bits. */
   readonly weights?: "wrong" | "float16";
+  /** validation.jsonl. */
+  readonly validation?: string;
 }
 
 const defaultLabels: readonly Colour[] = ["blue", "red"];
@@ -156,5 +158,6 @@ export async function writeTinyBundle(dir: string, options: TinyOptions = {}): P
     },
     card: "# colours\n\nTells pictures apart by their main colour.\n",
     provenance: { createdAt: "2026-01-01T00:00:00Z", run: "test" },
+    ...(options.validation !== undefined && { validation: options.validation }),
   });
 }

@@ -35,7 +35,7 @@ function describeMetrics(metrics: Readonly<Record<string, number>>, names: reado
 
 /** What `serval models show` prints of a bundle. */
 export function describeModel({ version, manifest, provenance }: ShownModel, dir: string): string {
-  const { name, labels, preprocess, metrics, dataVersion, paramsHash, seed, checks, files } = manifest;
+  const { name, labels, preprocess, abstainBelow, metrics, dataVersion, paramsHash, seed, checks, files } = manifest;
   const { width, height, fit, kernel, crop } = preprocess;
   const input = `${width}x${height} ${fit} ${kernel}${crop ? `, centre ${crop.width}x${crop.height}` : ""}`;
   const facts: [string, string][] = [
@@ -43,6 +43,10 @@ export function describeModel({ version, manifest, provenance }: ShownModel, dir
     ["labels", labels.join(", ")],
     ["input", input],
     ["metrics", describeMetrics(metrics, Object.keys(metrics)).join(", ") || "none"],
+    [
+      "abstains",
+      abstainBelow === null ? "never: no confidence was shown to be high enough" : `below a confidence of ${abstainBelow.toPrecision(4)}`,
+    ],
     ["data", dataVersion],
     ["params", `${paramsHash}, seed ${seed}`],
     ["checks", `${checks.length} known-answer images`],

@@ -9,13 +9,14 @@ import { evaluationDir, releasedModelsDir, trainedModelDir } from "../../paths.t
 import { loadDvcConfig } from "../../pipeline/dvc-files/dvc-config.ts";
 import { readAtCommit } from "../../pipeline/dvc-files/git.ts";
 import type { StageEvent } from "../../pipeline/run/reproduce.ts";
-import { compareModels, reasonAgainst } from "../../registry/compare.ts";
-import { pairPredictions, readPredictions } from "../../registry/predictions.ts";
+import { compareModels, reasonAgainst, type Comparison } from "../../registry/compare.ts";
+import { pairPredictions, readPredictions, type Prediction } from "../../registry/predictions.ts";
 import { evaluateModel } from "../model/evaluate-model.ts";
 import { compareMetrics, compareParams } from "../pipeline/compare-versions.ts";
 import { findPullFailure, pullData } from "../pipeline/pull-data.ts";
 import { pushData } from "../pipeline/push-data.ts";
 import { reproducePipeline } from "../pipeline/reproduce-pipeline.ts";
+import { answersToValidation, readPrepared } from "../registry/compared-answers.ts";
 import { releaseModel } from "../registry/release-model.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
 import { renderRetrainReport, type RetrainVerdict } from "./retrain-report.ts";
@@ -37,9 +38,9 @@ const pictures = ["confusion-matrix.png", "roc.png", "reliability.png", "curves.
 const lockFile = "dvc.lock";
 
 /**
- * Brings the model up to date with the data and the parameters, and compares it with the released one on the same test images:
- * pulls (where .dvc/config names a remote), runs what is due, evaluates the released model, releases the new one where it is
- * good enough, and pushes. Writes report.md, its pictures and verdict.json; null, and no folder, where nothing was due. Throws
+ * Brings the model up to date with the data and the parameters, and compares it with the released one on the same validation
+ * images: pulls (where .dvc/config names a remote), runs what is due, evaluates the released model, releases the new one where
+ * it is good enough, and pushes. How both did on the test split is in the report, and decides nothing. Writes report.md, its pictures and verdict.json; null, and no folder, where nothing was due. Throws
  * what any of these steps throws: only a released model that knows other data or labels is a verdict, which people look at.
  */
 export async function retrainModel(options: RetrainModelOptions): Promise<RetrainReport | null> {
@@ -74,32 +75,46 @@ async function pullWhatIsThere(options: UseCaseOptions): Promise<void> {
   if (failure && failure.code !== "E_REMOTE_MISSING") throw failure;
 }
 
-/** The new model against the released one, on the test split of the data as it is now. */
+/** The new model against the released one on the data as it is now: the validation split decides, the test split is reported. */
 async function compareWithReleased(options: UseCaseOptions): Promise<RetrainVerdict> {
   const { cwd } = options;
   const { name: model } = (await loadBundle(join(cwd, trainedModelDir))).manifest;
-  const champion = join(releasedModelsDir, model);
-  if (!(await exists(join(cwd, champion, "bundle.json")))) {
-    return { model, released: true, reason: "It is the first one: there was none to compare with.", comparison: null };
+  const champion = join(cwd, releasedModelsDir, model);
+  const uncompared = { model, comparison: null, test: null, remarks: [] };
+  if (!(await exists(join(champion, "bundle.json")))) {
+    return { ...uncompared, released: true, reason: "It is the first one: there was none to compare with." };
   }
-  const championDir = join(stateDirectory(), "evaluations", "champion");
   try {
-    await evaluateModel({ ...options, model: champion, out: championDir });
+    const prepared = await readPrepared(cwd);
+    const shared = { ...options, stateDir: stateDirectory() };
+    const old = await answersToValidation({ dir: champion, called: "The released model" }, prepared, shared);
+    const now = await answersToValidation({ dir: join(cwd, trainedModelDir), called: "The new model" }, prepared, shared);
+    const comparison = compareModels(pairPredictions(old.predictions, now.predictions));
+    const test = await compareOnTest(options, champion);
+    const against = reasonAgainst(comparison);
+    return {
+      model,
+      released: against === undefined,
+      reason:
+        against === undefined
+          ? "On the validation split it is as good as the released one or better."
+          : `The released one stays: on the validation split, of the new one ${against}.`,
+      comparison,
+      test,
+      remarks: [old, now].flatMap(({ remark }) => remark ?? []),
+    };
   } catch (error) {
     // The data has changed since: people decide then.
     if (!(error instanceof ServalError) || error.code !== "E_MODEL_DATA") throw error;
-    const reason = `It was not compared with the released one: ${error.code}: ${error.message}`;
-    return { model, released: false, reason, comparison: null };
+    return { ...uncompared, released: false, reason: `It was not compared with the released one: ${error.code}: ${error.message}` };
   }
-  const [ofChampion = [], ofChallenger = []] = await Promise.all(
-    [championDir, evaluationDir].map(async (dir) => await readPredictions(resolve(cwd, dir, "predictions.jsonl"))),
-  );
-  const comparison = compareModels(pairPredictions(ofChampion, ofChallenger));
-  const against = reasonAgainst(comparison);
-  return {
-    model,
-    released: against === undefined,
-    reason: against === undefined ? "It is as good as the released one or better." : `The released one stays: of the new one ${against}.`,
-    comparison,
-  };
+}
+
+/** For the report: the pipeline evaluated the new model on the test split. */
+async function compareOnTest(options: UseCaseOptions, champion: string): Promise<Comparison> {
+  const { cwd } = options;
+  const championDir = join(stateDirectory(), "evaluations", "champion");
+  await evaluateModel({ ...options, model: champion, out: championDir });
+  const read = async (dir: string): Promise<Prediction[]> => await readPredictions(resolve(cwd, dir, "predictions.jsonl"));
+  return compareModels(pairPredictions(await read(championDir), await read(evaluationDir)));
 }

@@ -10,8 +10,12 @@ export interface RetrainVerdict {
   /** Whether the new model was released. */
   readonly released: boolean;
   readonly reason: string;
-  /** Null where there was nothing to compare with, or it could not be compared. */
+  /** On the validation split, which decides; null where there was nothing to compare with, or it could not be compared. */
   readonly comparison: Comparison | null;
+  /** On the test split, which decides nothing. */
+  readonly test: Comparison | null;
+  /** Why the validation images may not be as new to a model as they should be. */
+  readonly remarks: readonly string[];
 }
 
 export interface RetrainFindings {
@@ -24,9 +28,10 @@ export interface RetrainFindings {
 
 /** report.md, for people who decide on a pull request. */
 export function renderRetrainReport(verdict: RetrainVerdict, { metrics, params, pictures }: RetrainFindings): string {
-  const { model, released, reason, comparison } = verdict;
+  const { model, released, reason, comparison, test, remarks } = verdict;
   const parts = [`# ${model}, trained again`, `**${released ? "Released" : "Not released"}.** ${reason}`];
-  if (comparison !== null) parts.push(...renderComparison(comparison));
+  if (comparison !== null) parts.push("## Validation split, which decided", ...renderComparison(comparison, "validation"), ...remarks);
+  if (test !== null) parts.push("## Test split, which decided nothing", ...renderComparison(test, "test"));
   parts.push("## Metrics, against the last commit", renderChanges("metric", metrics));
   parts.push("## Parameters, against the last commit", renderChanges("parameter", params));
   if (pictures.length > 0) {
@@ -36,7 +41,7 @@ export function renderRetrainReport(verdict: RetrainVerdict, { metrics, params, 
   return `${parts.join("\n\n")}\n`;
 }
 
-function renderComparison(comparison: Comparison): string[] {
+function renderComparison(comparison: Comparison, split: string): string[] {
   const { images, onlyChampionRight, onlyChallengerRight, championAccuracy, challengerAccuracy, difference, interval, mcnemarP } =
     comparison;
   const signed = (share: number): string => (share > 0 ? `+${points(share)}` : points(share));
@@ -46,7 +51,7 @@ function renderComparison(comparison: Comparison): string[] {
       ["released", `${points(championAccuracy)} %`, String(onlyChampionRight)],
       ["new", `${points(challengerAccuracy)} %`, String(onlyChallengerRight)],
     ]),
-    `${images} test images. Difference ${signed(difference)} points, 95 % interval ${signed(interval[0])} to ${signed(interval[1])} (paired bootstrap); McNemar's exact p = ${mcnemarP.toPrecision(2)}.`,
+    `${images} ${split} images. Difference ${signed(difference)} points, 95 % interval ${signed(interval[0])} to ${signed(interval[1])} (paired bootstrap); McNemar's exact p = ${mcnemarP.toPrecision(2)}.`,
   ];
 }
 

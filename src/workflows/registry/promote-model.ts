@@ -1,28 +1,25 @@
-import { readFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
 import { loadSettings, type Settings } from "../../config/settings.ts";
-import { openShards } from "../../data/shards.ts";
 import { ServalError } from "../../errors/serval-error.ts";
-import { evaluationDir, shardsDir } from "../../paths.ts";
+import { readLook } from "../../evaluate/accuracy-log.ts";
 import { compareModels, reasonAgainst, type Comparison } from "../../registry/compare.ts";
-import { fetchRegisteredModel } from "../../registry/fetch.ts";
-import { pairPredictions, readPredictions, type Prediction } from "../../registry/predictions.ts";
+import { fetchRegisteredModel, fetchValidation } from "../../registry/fetch.ts";
+import { pairPredictions } from "../../registry/predictions.ts";
 import { promote, readStanding, type Standing } from "../../registry/promote.ts";
 import { digestOf, findRegisteredModel, findVersion } from "../../registry/versions.ts";
 import type { RegistryClient } from "../../tracking/client/registry-client.ts";
 import type { ModelVersion } from "../../tracking/client/wire.ts";
+import { defaultModelName } from "../default-model-name.ts";
 import { registryCacheDir } from "../find-model.ts";
-import { evaluateModel } from "../model/evaluate-model.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
 import { connectTracking } from "../tracking-connection.ts";
-import { defaultModelName } from "./default-model-name.ts";
+import { answersToData, answersToValidation, readPrepared, type Answers, type ComparedModel } from "./compared-answers.ts";
 
 export interface PromoteModelOptions extends UseCaseOptions {
   /** Registered model. Default: model.name of params.yaml. */
   readonly name?: string | undefined;
   /** Default: the newest. */
   readonly version?: string | undefined;
-  /** A folder or zip of labelled images to compare on instead of the test split. */
+  /** A folder or zip of labelled images to compare on instead of the validation split. */
   readonly data?: string | undefined;
   /** Promote against the comparison, or without one, for this reason. */
   readonly force?: string | undefined;
@@ -39,11 +36,29 @@ export interface PromotionReport {
   readonly forcedReason: string | null;
   /** The version that it was compared with; null where there was no champion. */
   readonly over: string | null;
+  /** What decided; null where there was no champion, or no comparison. */
   readonly comparison: Comparison | null;
+  /** The pictures of the comparison: the validation split, or those of `data`. */
+  readonly comparedOn: "validation" | "data" | null;
+  /** What both had on the test split of the prepared data, where they were evaluated on it; null where neither was. It decides nothing. */
+  readonly test: TestFigures | null;
+  /** Why the pictures of the comparison may not be as new to a model as they should be. */
+  readonly remarks: readonly string[];
   readonly standing: Standing;
 }
 
-/** Compares a version with the champion and, where it is good enough or forced, makes it the champion. */
+/** As the log of looks at the test split has it. */
+export interface TestFigure {
+  readonly count: number;
+  readonly accuracy: number;
+}
+
+export interface TestFigures {
+  readonly champion: TestFigure | null;
+  readonly challenger: TestFigure | null;
+}
+
+/** Compares a version with the champion on the validation split and, where it is good enough or forced, makes it the champion. */
 export async function promoteModel(options: PromoteModelOptions): Promise<PromotionReport> {
   const { cwd, force, reporter = silentReporter, signal } = options;
   const name = options.name ?? (await defaultModelName(cwd));
@@ -52,24 +67,30 @@ export async function promoteModel(options: PromoteModelOptions): Promise<Promot
   const challenger = await findChallenger(registry, name, options);
   const { version } = challenger;
   const before = await readStanding(registry, name, signal);
-  const base = { name, version, over: before.champion, forcedReason: force ?? null, refusal: null, comparison: null };
+  const unjudged = { refusal: null, comparison: null, comparedOn: null, test: null, remarks: [] };
+  const base = { name, version, over: before.champion, forcedReason: force ?? null, ...unjudged };
   if (before.champion === version) return { ...base, promoted: false, standing: before };
 
-  let comparison: Comparison | null = null;
+  let judgement: Judgement | null = null;
   if (before.champion !== null) {
     const champion = await findVersion(registry, { name, version: before.champion }, signal);
     try {
-      comparison = await compare({ ...options, settings, registry }, champion, challenger);
+      judgement = await judge({ ...options, settings, registry }, champion, challenger);
     } catch (error) {
-      // A version can be forced also where the data is not at hand.
-      if (force === undefined || !(error instanceof ServalError) || error.code === "E_TRACKING_UNREACHABLE") throw error;
+      signal?.throwIfAborted();
+      if (!(error instanceof ServalError) || error.code === "E_TRACKING_UNREACHABLE") throw error;
+      // A version can be forced also where the two cannot be compared.
+      if (force === undefined) throw notCompared(error, champion, challenger, options);
       reporter.warn(`Not compared: ${error.code}: ${error.message}`);
     }
   }
-  const refusal = (comparison && reasonAgainst(comparison)) ?? null;
-  if (refusal !== null && force === undefined) return { ...base, promoted: false, refusal, comparison, standing: before };
-  const standing = await promote({ registry, name, version, over: before.champion, comparison, reason: force, ...(signal && { signal }) });
-  return { ...base, promoted: true, refusal, comparison, standing };
+  const refusal = (judgement && reasonAgainst(judgement.comparison)) ?? null;
+  const judged = { ...base, ...judgement, refusal };
+  if (refusal !== null && force === undefined) return { ...judged, promoted: false, standing: before };
+  const { comparison, comparedOn } = judged;
+  const over = before.champion;
+  const standing = await promote({ registry, name, version, over, comparison, comparedOn, reason: force, ...(signal && { signal }) });
+  return { ...judged, promoted: true, standing };
 }
 
 async function findChallenger(registry: RegistryClient, name: string, { version, signal }: PromoteModelOptions): Promise<ModelVersion> {
@@ -80,50 +101,65 @@ async function findChallenger(registry: RegistryClient, name: string, { version,
   throw new ServalError("E_REGISTRY_MISSING", `"${name}" has no version yet.`);
 }
 
-interface ComparisonOptions extends PromoteModelOptions {
+/** Two models on the same pictures, and what should be known about it. */
+interface Judgement {
+  readonly comparison: Comparison;
+  readonly comparedOn: "validation" | "data";
+  readonly test: TestFigures | null;
+  readonly remarks: readonly string[];
+}
+
+interface JudgeOptions extends PromoteModelOptions {
   readonly settings: Settings;
   readonly registry: RegistryClient;
 }
 
-async function compare(options: ComparisonOptions, champion: ModelVersion, challenger: ModelVersion): Promise<Comparison> {
-  const answers: Prediction[][] = [];
-  for (const version of [champion, challenger]) answers.push(await predictionsOf(options, version));
-  const [ofChampion = [], ofChallenger = []] = answers;
-  return compareModels(pairPredictions(ofChampion, ofChallenger));
-}
-
-/** What a version says about the held-out images: of an evaluation that was made before, or of one that is made now. */
-async function predictionsOf(options: ComparisonOptions, version: ModelVersion): Promise<Prediction[]> {
-  const { cwd, settings, registry, data, reporter = silentReporter, signal } = options;
-  const digest = digestOf(version);
-  const subject = data === undefined ? await preparedDataVersion(cwd) : null;
-  const folder = join(settings.stateDir, "evaluations", `${digest.slice(0, 12)}-${(subject ?? "source").slice(0, 12)}`);
-  for (const dir of subject === null ? [] : [evaluationDir, folder]) {
-    if (await isAbout(resolve(cwd, dir), digest, subject)) return await readPredictions(resolve(cwd, dir, "predictions.jsonl"));
+async function judge(options: JudgeOptions, champion: ModelVersion, challenger: ModelVersion): Promise<Judgement> {
+  const { cwd, data } = options;
+  const { stateDir } = options.settings;
+  const prepared = await readPrepared(cwd);
+  const answers: Answers[] = [];
+  for (const version of [champion, challenger]) {
+    const model = await fetchVersion(options, version);
+    const shared = { ...options, stateDir };
+    answers.push(
+      data === undefined ? await answersToValidation(model, prepared, shared) : await answersToData(model, data, prepared, shared),
+    );
   }
-  const reference = { name: version.name, version: version.version };
-  const fetched = await fetchRegisteredModel({ registry, reference, cacheDir: registryCacheDir(cwd, settings), ...(signal && { signal }) });
-  reporter.warn(`Evaluating version ${version.version} on ${data ?? "the test split"}.`);
-  await evaluateModel({ cwd, model: fetched.dir, data, out: folder, reporter, signal });
-  return await readPredictions(resolve(cwd, folder, "predictions.jsonl"));
+  const [ofChampion = [], ofChallenger = []] = answers.map(({ predictions }) => predictions);
+  const figure = async (version: ModelVersion): Promise<TestFigure | null> => {
+    const look = { digest: digestOf(version), dataVersion: prepared?.dataVersion ?? "", split: "test" };
+    return (await readLook(cwd, look, stateDir)) ?? null;
+  };
+  const test = { champion: await figure(champion), challenger: await figure(challenger) };
+  return {
+    comparison: compareModels(pairPredictions(ofChampion, ofChallenger)),
+    comparedOn: data === undefined ? "validation" : "data",
+    test: test.champion === null && test.challenger === null ? null : test,
+    remarks: answers.flatMap(({ remark }) => remark ?? []),
+  };
 }
 
-async function preparedDataVersion(cwd: string): Promise<string> {
-  const shards = await openShards(join(cwd, shardsDir));
-  shards.close();
-  return shards.dataVersion;
+/** What made the comparison impossible, with the ways that are left. */
+function notCompared(
+  error: ServalError,
+  champion: ModelVersion,
+  { name, version }: ModelVersion,
+  { data }: PromoteModelOptions,
+): ServalError {
+  const { code, message, details } = error;
+  const other = data === undefined ? " Or compare on other labelled pictures with --data SOURCE." : "";
+  return new ServalError(code, `Version ${version} of ${name} was not compared with version ${champion.version}: ${message}`, {
+    cause: error,
+    details,
+    hint: `${error.hint}${other} --force --reason TEXT promotes it without a comparison.`,
+  });
 }
 
-/** Whether an evaluation folder holds what this model said about the test split of this data. */
-async function isAbout(dir: string, digest: string, dataVersion: string | null): Promise<boolean> {
-  try {
-    const { model, data } = JSON.parse(await readFile(join(dir, "metrics.json"), "utf8")) as {
-      model?: { digest?: string };
-      data?: { version?: string; split?: string };
-    };
-    return model?.digest === digest && data?.version === dataVersion && data.split === "test";
-  } catch {
-    // No evaluation, or one that was cut off: it is made again.
-    return false;
-  }
+async function fetchVersion(options: JudgeOptions, { name, version }: ModelVersion): Promise<ComparedModel> {
+  const { cwd, settings, registry, signal } = options;
+  const asked = { registry, reference: { name, version }, cacheDir: registryCacheDir(cwd, settings), ...(signal && { signal }) };
+  const fetched = await fetchRegisteredModel(asked);
+  if (options.data === undefined) await fetchValidation(asked, fetched);
+  return { dir: fetched.dir, called: `Version ${version} of ${name}` };
 }

@@ -1,7 +1,7 @@
 import { rollback, type Standing } from "../../registry/promote.ts";
+import { defaultModelName } from "../default-model-name.ts";
 import type { UseCaseOptions } from "../reporter.ts";
 import { connectTracking } from "../tracking-connection.ts";
-import { defaultModelName } from "./default-model-name.ts";
 
 export interface RollbackModelOptions extends UseCaseOptions {
   /** Registered model. Default: model.name of params.yaml. */

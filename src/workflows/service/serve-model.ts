@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import { join, relative, resolve, sep } from "node:path";
 import { loadSettings, type Settings } from "../../config/settings.ts";
 import { ServalError } from "../../errors/serval-error.ts";
+import { cardFile } from "../../model/manifest.ts";
 import { releasedModels } from "../../model/resolve-model.ts";
 import { finalModelDir, trainedModelDir } from "../../paths.ts";
 import { readApiKeys } from "../../serve/http/api-keys.ts";
@@ -13,7 +14,7 @@ import { findModel } from "../find-model.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
 
 export interface ServeModelOptions extends Omit<UseCaseOptions, "signal"> {
-  /** A bundle folder, its model.onnx, a released model's name or a `models:/` address; default: SERVAL_MODEL, else the released model, else artifacts/best. */
+  /** A bundle folder, its model.onnx, a released model's name or a `models:/` address; default: SERVAL_MODEL, else the released model (of several the one of model.name), else artifacts/best. */
   readonly model?: string | undefined;
   /** Serves what replaces a trained model too. Released and registered models are followed without it. */
   readonly follow?: boolean | undefined;
@@ -47,7 +48,7 @@ export async function serveModel({
   const keys = apiKeysFile === null ? undefined : await readApiKeys(resolve(cwd, apiKeysFile));
   const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);
   const stream = new ServiceLog(process.stdout, file, (message) => reporter.warn(message));
-  return await startService({
+  const service = await startService({
     modelDir: dir,
     modelVersion: registered?.version,
     source:
@@ -70,6 +71,13 @@ export async function serveModel({
     predictionLogFile: join(resolve(cwd, settings.stateDir), "predictions.db"),
     log: { level: settings.logLevel, stream },
   });
+  const { manifest } = service.model.bundle;
+  if (abstain && manifest.abstainBelow === null) {
+    reporter.warn(
+      `SERVAL_ABSTAIN is on, but ${manifest.name} answers every picture: it has no confidence below which it abstains. Its ${cardFile} says why.`,
+    );
+  }
+  return service;
 }
 
 /** Whether training writes this folder: then what lies in it is an experiment, and the next one replaces it. */
@@ -90,7 +98,7 @@ function describePinned(
       ? "Serving"
       : released.length === 0
         ? "No model is released: serving"
-        : `Several models are released (${released.join(", ")}) and none was named (--model): serving`;
+        : `Several models are released (${released.join(", ")}), and model.name of params.yaml is none of them: serving`;
   if (follow) return `${why} ${folder} and what replaces it, so each \`serval train\` changes what answers.`;
   return (
     `${why} ${folder} as it is now. What is trained later does not change what answers: ` +

@@ -125,10 +125,13 @@ describe("serval models list and show", () => {
       "labels     blue, red",
       "input      20x16 squash lanczos3, centre 16x12",
       "metrics    accuracy 0.9750",
+      "abstains   never: no confidence was shown to be high enough",
       "run        test",
     ]) {
       expect(stdout).toContain(text);
     }
+    await writeTinyBundle(join(cwd, "models", "cautious"), { manifest: { abstainBelow: 0.8132 } });
+    expect((await serval("models", "show", "cautious")).stdout).toContain("abstains   below a confidence of 0.8132\n");
     const shown = JSON.parse((await serval("models", "show", "good", "--json")).stdout) as Record<string, unknown>;
     expect(shown).toEqual({
       version: bundle.digest.slice(0, 12),

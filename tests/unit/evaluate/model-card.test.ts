@@ -55,9 +55,29 @@ describe("buildModelCard", () => {
     expect(card).not.toMatch(/20\d\d-\d\d|localhost:\d+\/\//);
   });
 
-  it("leaves out a threshold that never abstains and puts a notice first", () => {
-    expect(buildModelCard({ ...input, answered: undefined })).not.toContain("Below a confidence");
-    expect(buildModelCard({ ...input, answered: { abstainBelow: 0, share: 1, accuracy: 0.75 } })).not.toContain("Below a confidence");
+  it("says by what a threshold was chosen, and of a model without one how many images it would take", () => {
+    expect(card).toContain(
+      "It is the lowest confidence above which at least 99 % of the answers are right, by the lower end of the 95 % interval.",
+    );
+    const without = buildModelCard({ ...input, answered: undefined });
+    expect(without).not.toContain("Below a confidence");
+    expect(without).toContain(
+      "> **Caution.** There is no confidence below which it abstains: these 4 images cannot show that 99 % of its answers above one are right " +
+        "(by the lower end of the 95 % interval). That takes at least 381 validation images that it answers, none of them wrong. " +
+        "Until then it answers every picture, also with `SERVAL_ABSTAIN=true`.",
+    );
+    const sure = buildModelCard({ ...input, answered: { abstainBelow: 0, share: 1, accuracy: 1 } });
+    expect(sure).toContain(
+      "It needs no confidence below which it abstains: at least 99 % of all its answers are right, by the lower end of the 95 % interval.",
+    );
+    // The test split has no say in it: its section has the figures alone.
+    const added = addToCard(card, { test: { labels: input.labels, metrics: input.metrics, answered: input.answered } });
+    const [, testPart = ""] = added.split(/^## (?=Figures)/m);
+    expect(testPart).toContain("Below a confidence of 0.8765");
+    expect(testPart).not.toContain("the lowest confidence");
+  });
+
+  it("puts a notice first", () => {
     expect(buildModelCard({ ...input, notice: "Trained on drawings." })).toMatch(/^# insects\n\n> \*\*Trained on drawings\.\*\*\n/);
   });
 

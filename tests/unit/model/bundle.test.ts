@@ -292,6 +292,14 @@ describe("copyBundle", () => {
     expect(await readFile(join(target, "provenance.json"), "utf8")).toContain("2026-01-01");
   });
 
+  it("leaves out what was said about single validation pictures", async () => {
+    const trained = await writeTinyBundle(join(root, "trained"), { validation: "{}\n" });
+    expect(existsSync(join(trained.dir, "validation.jsonl"))).toBe(true);
+    const released = await copyBundle(trained, join(root, "released"));
+    expect(released.digest).toBe(trained.digest);
+    expect(existsSync(join(released.dir, "validation.jsonl"))).toBe(false);
+  });
+
   it("throws the copy away when the source was damaged after it was loaded", async () => {
     const dir = await copy();
     const bundle = await loadBundle(dir);

@@ -3,15 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors/serval-error.ts";
-import { releasedModels, resolveModel } from "../../../src/model/resolve-model.ts";
+import { releasedModels, resolveDefaultModel, resolveModel } from "../../../src/model/resolve-model.ts";
 import { writeTinyBundle } from "../../helpers/tiny-bundle.ts";
 
 let cwd: string;
 beforeEach(async () => void (cwd = await mkdtemp(join(tmpdir(), "serval-resolve-"))));
 afterEach(async () => await rm(cwd, { recursive: true }));
 
+const resolveUnnamed = async (preferred = "classifier"): Promise<string> => (await resolveDefaultModel(cwd, async () => preferred)).dir;
+
 async function refusal(name: string | undefined): Promise<ServalError> {
-  const error = await resolveModel(name, cwd).catch((reason: unknown) => reason);
+  const error = await (name === undefined ? resolveUnnamed() : resolveModel(name, cwd)).catch((reason: unknown) => reason);
   expect(error).toBeInstanceOf(ServalError);
   return error as ServalError;
 }
@@ -32,20 +34,23 @@ it("does not call a bundle outside models/ released", async () => {
 it("takes the only released model when none is named, and not the trained one", async () => {
   await writeTinyBundle(join(cwd, "artifacts", "best"));
   await writeTinyBundle(join(cwd, "models", "one"));
-  expect((await resolveModel(undefined, cwd)).dir).toBe(join(cwd, "models", "one"));
+  expect(await resolveUnnamed()).toBe(join(cwd, "models", "one"));
 });
 
-it("takes artifacts/best when no model, or more than one, is released", async () => {
+it("takes the preferred one of several released models, and the trained one where it is none of them", async () => {
   const trained = join(cwd, "artifacts", "best");
   await writeTinyBundle(trained);
-  expect((await resolveModel(undefined, cwd)).dir).toBe(trained);
+  expect(await resolveUnnamed("two")).toBe(trained);
   await writeTinyBundle(join(cwd, "models", "one"));
   await writeTinyBundle(join(cwd, "models", "two"));
-  expect((await resolveModel(undefined, cwd)).dir).toBe(trained);
+  expect(await resolveUnnamed("two")).toBe(join(cwd, "models", "two"));
+  expect(await resolveUnnamed("three")).toBe(trained);
   await rm(trained, { recursive: true });
   const error = await refusal(undefined);
-  expect(error.message).toContain("2 models are released (one, two)");
-  expect(error.hint).toBe("Choose one: --model one.");
+  expect(error.message).toContain(
+    '2 models are released (one, two), model.name of params.yaml is "classifier", and none was trained here.',
+  );
+  expect(error.hint).toBe("Choose one: --model one, or model.name in params.yaml.");
 });
 
 it("says where it looked when there is no model at all", async () => {

@@ -38,6 +38,20 @@ describe("serval serve", () => {
     expect(await readFile(join(cwd, "logs", "service.log"), "utf8")).toBe(stdout);
   });
 
+  it("warns where it is to abstain and the model has no threshold, and only there", async () => {
+    await writeTinyBundle(join(cwd, "cautious"), { manifest: { abstainBelow: 0.8 } });
+    const started = async (model: string, env: NodeJS.ProcessEnv): Promise<string> => {
+      const serving = startServal(cwd, ["serve", "--port", "0", "--model", model], env);
+      await serving.address();
+      return (await serving.stop("SIGTERM")).stderr;
+    };
+    const remark =
+      "SERVAL_ABSTAIN is on, but colours answers every picture: it has no confidence below which it abstains. Its README.md says why.";
+    expect(await started("colours", { SERVAL_ABSTAIN: "true" })).toContain(remark);
+    expect(await started("colours", {})).not.toContain("abstain");
+    expect(await started("cautious", { SERVAL_ABSTAIN: "true" })).not.toContain("abstain");
+  });
+
   it("says that the port is taken, and by the exit code that nothing is served", async () => {
     const other = createServer().listen(0, "127.0.0.1");
     await once(other, "listening");

@@ -1,11 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import {
-  calibrationCurve,
-  calibrationErrorInterval,
-  chooseAbstainBelow,
-  expectedCalibrationError,
-} from "../../../src/evaluate/calibration.ts";
+import { calibrationCurve, calibrationErrorInterval, expectedCalibrationError } from "../../../src/evaluate/calibration.ts";
 
 describe("calibrationCurve", () => {
   it("puts a confidence on a border into the lower bin and 0 and 1 into the outer ones", () => {
@@ -37,56 +32,6 @@ describe("expectedCalibrationError", () => {
     const sureAndWrong = calibrationCurve([1, 1, 1, 1], [true, false, false, false]);
     expect(expectedCalibrationError(sureAndWrong)).toBe(0.75);
     expect(expectedCalibrationError([])).toBe(0);
-  });
-});
-
-describe("chooseAbstainBelow", () => {
-  const confidence = [0.95, 0.9, 0.8, 0.7, 0.6, 0.55];
-  const correct = [true, true, true, false, true, false];
-
-  it("answers as much as it can at the target accuracy", () => {
-    // From the top: 1/1, 2/2, 3/3, 3/4, 4/5, 4/6. A target of 1 holds down to .8, of 3/4 down to .6 (4/5; not at .55).
-    expect(chooseAbstainBelow(confidence, correct, { targetAccuracy: 1, minAnswered: 1 })).toBe(0.8);
-    expect(chooseAbstainBelow(confidence, correct, { targetAccuracy: 0.75, minAnswered: 1 })).toBe(0.6);
-  });
-
-  it("is 0 where nothing needs to be left open", () => {
-    expect(chooseAbstainBelow(confidence, correct, { targetAccuracy: 0.6, minAnswered: 1 })).toBe(0);
-  });
-
-  it("is null where no threshold reaches the target with enough rows", () => {
-    expect(chooseAbstainBelow([0.9, 0.8], [false, true], { targetAccuracy: 0.99, minAnswered: 1 })).toBeNull();
-    expect(chooseAbstainBelow(confidence, correct, { targetAccuracy: 1, minAnswered: 4 })).toBeNull();
-    expect(chooseAbstainBelow(confidence, correct, { targetAccuracy: 1 })).toBeNull();
-    expect(chooseAbstainBelow([], [], { targetAccuracy: 0.5 })).toBeNull();
-  });
-
-  it("never parts rows of one confidence", () => {
-    // At .8 one is right and one is wrong: keeping only the right one would be luck of the order.
-    expect(chooseAbstainBelow([0.9, 0.8, 0.8], [true, true, false], { targetAccuracy: 1, minAnswered: 1 })).toBe(0.9);
-  });
-
-  it("keeps its promise: the answered rows reach the target, and no lower confidence does", () => {
-    const row = fc.tuple(
-      fc.integer({ min: 1, max: 10 }).map((n) => n / 10),
-      fc.boolean(),
-    );
-    fc.assert(
-      fc.property(fc.array(row, { minLength: 1, maxLength: 30 }), fc.constantFrom(0.5, 0.8, 1), (data, targetAccuracy) => {
-        const reaches = (threshold: number): boolean => {
-          const answered = data.filter(([value]) => value >= threshold);
-          return answered.length > 0 && answered.filter(([, right]) => right).length / answered.length >= targetAccuracy;
-        };
-        const threshold = chooseAbstainBelow(
-          data.map(([value]) => value),
-          data.map(([, right]) => right),
-          { targetAccuracy, minAnswered: 1 },
-        );
-        const lower = data.map(([value]) => value).filter((value) => threshold === null || value < threshold);
-        expect(threshold === null || reaches(threshold)).toBe(true);
-        expect(lower.filter(reaches)).toEqual([]);
-      }),
-    );
   });
 });
 

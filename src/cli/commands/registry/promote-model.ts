@@ -13,7 +13,7 @@ interface PromoteFlags {
 export function configurePromote(command: Command, context: CommandContext): void {
   command
     .argument("[NAME[/VERSION]]", "registered model (default: model.name in params.yaml) and version (default: the newest)")
-    .option("--data <SOURCE>", "compare on a folder or zip of labelled images instead of the test split")
+    .option("--data <SOURCE>", "compare on a folder or zip of labelled images instead of the validation split")
     .option("--force", "promote it whatever the comparison says; needs --reason")
     .option("--reason <TEXT>", "why it is forced; recorded on the version")
     .option("--json", "print the result as JSON")

@@ -19,7 +19,10 @@ const Model = Type.Object({
     kernel: Type.String(),
     crop: Type.Union([Type.Null(), Size]),
   }),
-  abstain_below: Type.Union([Type.Null(), Type.Number()], { description: "Confidence under which the model had better not answer." }),
+  abstain_below: Type.Union([Type.Null(), Type.Number()], {
+    description:
+      "Confidence under which the model had better not answer; null where none could be shown to be high enough: then it never abstains.",
+  }),
   metrics: Type.Record(Type.String(), Type.Number(), { description: "As measured when the model was trained." }),
   data_version: Type.String(),
   params_hash: Type.String(),
