@@ -18,7 +18,7 @@ export interface TrainedNetwork {
 }
 
 /** Throws E_PARAMS for an architecture that does not exist. */
-export function networkToTrain({ config, backbone }: Pick<TrainJob, "config" | "backbone">): TrainedNetwork {
+function networkToTrain({ config, backbone }: Pick<TrainJob, "config" | "backbone">): TrainedNetwork {
   const known = backbone && BACKBONES[backbone.name];
   if (known) {
     const rateFactor = layerRates(known.layerGroups, config.layerDecay ?? usualLayerDecay);
