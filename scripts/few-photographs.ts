@@ -1,22 +1,32 @@
 /**
  * How accurate a classifier on the shipped backbone is with few photographs: for each number of photographs a class, five draws from the
- * training split, each fitted as `serval train` does it and measured on another split.
+ * training split, each trained as `serval train` does it and measured on another split.
  *
- *     npm run long:few-photographs -- PROJECT [--split val|test] [--perClass 10,50,200,1000] [--peer PYTHON]
+ *     npm run long:few-photographs -- PROJECT [--split val|test] [--perClass 10,50,200,1000] [--draws 5] [--strategy head|finetune]
+ *       [--set KEY=VALUE …] [--peer PYTHON]
  *
  * PROJECT is a working folder whose data/processed has pictures of 224x224 pixels. Features are computed once and kept in its .serval.
- * Look at the test split once, for the table in docs. With --peer, a Python that has scikit-learn, its logistic regression is fitted to
+ * Look at the test split once, for the table in docs. With --strategy finetune all layers learn, which takes minutes a draw; --set is that
+ * of `serval train`. With --peer, a Python that has scikit-learn, its logistic regression is fitted to
  * the same features of the same draws, its penalty by cross-validation as well.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { loadBackbone } from "../src/backbones/load-backbone.ts";
+import { loadParams } from "../src/config/params.ts";
+import { indexName, readShardIndex, type ShardIndex } from "../src/data/shard-index.ts";
 import { openShards, type Shards } from "../src/data/shards.ts";
+import { evaluateBundle } from "../src/evaluate/evaluate.ts";
+import { sha256 } from "../src/files.ts";
+import { loadBundle } from "../src/model/bundle.ts";
+import { shardsDir } from "../src/paths.ts";
+import { trainModel } from "../src/workflows/model/train-model.ts";
 import { computeMetrics, type Metrics } from "../src/evaluate/metrics.ts";
 import { Random } from "../src/random.ts";
+import { startInference } from "../src/runtime/inference.ts";
 import { onnxruntime } from "../src/runtime/onnxruntime.ts";
 import { loadFeatures } from "../src/train/head/cached-features.ts";
 import { rootOf, selectRows, type Features } from "../src/train/head/features.ts";
@@ -24,12 +34,14 @@ import { fitHead } from "../src/train/head/fit-head.ts";
 import { classify } from "../src/train/head/logistic-regression.ts";
 import { softenedProbabilities } from "../src/evaluate/temperature.ts";
 
-const draws = 5;
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
     split: { type: "string", default: "val" },
     perClass: { type: "string", default: "10,50,200,1000" },
+    draws: { type: "string", default: "5" },
+    strategy: { type: "string", default: "head" },
+    set: { type: "string", multiple: true, default: [] },
     backbone: { type: "string", default: "efficientnet-lite0" },
     side: { type: "string", default: "224" },
     threads: { type: "string", default: "2" },
@@ -37,6 +49,7 @@ const { positionals, values } = parseArgs({
   },
 });
 const [project = "."] = positionals;
+const draws = Number(values.draws);
 const split = values.split === "test" ? "test" : "val";
 const threads = Number(values.threads);
 const shards = await openShards(join(resolve(project), "data/processed"));
@@ -63,10 +76,13 @@ async function featuresOf(part: "train" | "val" | "test"): Promise<Features> {
   return backbone.network.nonNegative ? rootOf(features) : features;
 }
 
-const train = await featuresOf("train");
-const held = await featuresOf(split);
+const none: Features = { rows: 0, width: 0, values: new Float32Array() };
+const isHead = values.strategy === "head";
+const [train, held] = isHead ? [await featuresOf("train"), await featuresOf(split)] : [none, none];
 
-console.log(`| photographs a class | accuracy on ${split} (${held.rows}), mean of ${draws} draws | lowest | highest | loss | seconds |`);
+console.log(
+  `| photographs a class | accuracy on ${split} (${shards.splits[split].count}), mean of ${draws} draws | lowest | highest | loss | seconds |`,
+);
 console.log("|---:|---:|---:|---:|---:|---:|");
 for (const text of [...values.perClass.split(","), "all"]) {
   const perClass = text === "all" ? Infinity : Number(text);
@@ -76,6 +92,10 @@ for (const text of [...values.perClass.split(","), "all"]) {
   const count = text === "all" ? 1 : draws;
   for (let draw = 0; draw < count; draw++) {
     const rows = drawRows(shards, perClass, draw);
+    if (!isHead) {
+      results.push(await fineTune(rows, draw));
+      continue;
+    }
     const features = selectRows(train, rows);
     const truth = rows.map((row) => shards.splits.train.classIndex[row] as number);
     const head = await fitHead({ engine: onnxruntime, features, truth, classes, seed: draw, threads, onProgress: () => undefined });
@@ -94,6 +114,48 @@ for (const text of [...values.perClass.split(","), "all"]) {
   if (peers.length > 0) console.log(`| ${text}, scikit-learn | ${(100 * mean(peers)).toFixed(2)} % | | | | |`);
 }
 shards.close();
+
+/** Trains on these rows as `serval train` does, with the project's parameters, and measures the best model. */
+async function fineTune(rows: readonly number[], draw: number): Promise<Metrics> {
+  const cwd = await mkdtemp(join(tmpdir(), "serval-few-"));
+  try {
+    await writeRows(rows, join(cwd, shardsDir));
+    const sets = ["train.strategy=finetune", `train.backbone=${values.backbone}`, `train.seed=${draw}`, ...values.set];
+    const { best, averages } = await trainModel({ cwd, params: await loadParams(resolve(project), sets), tracking: null });
+    process.stderr.write(`${rows.length} photographs, draw ${draw}: ${JSON.stringify(averages)}\n`);
+    const bundle = await loadBundle(join(cwd, best.dir));
+    const { width, height } = bundle.manifest.preprocess.crop ?? bundle.manifest.preprocess;
+    const inference = await startInference(bundle.model, { imageShape: [height, width], threads });
+    try {
+      return (await evaluateBundle({ bundle, inference, shards, split })).metrics;
+    } finally {
+      await inference.close();
+    }
+  } finally {
+    await rm(cwd, { recursive: true, force: true });
+  }
+}
+
+/** The project's prepared pictures with these rows as their training split, and nothing in the test split. */
+async function writeRows(rows: readonly number[], dir: string): Promise<void> {
+  const from = join(resolve(project), shardsDir);
+  const index = await readShardIndex(from);
+  const name = "train-00000.bin";
+  const bytes = shards.width * shards.height * 3;
+  const drawn = Buffer.alloc(rows.length * bytes);
+  rows.forEach((row, k) => shards.readRow("train", row, drawn, k * bytes));
+  const train = {
+    files: [{ name, rows: rows.length, sha256: sha256(drawn) }],
+    rows: rows.map((row) => index.splits.train.rows[row] as ShardIndex["splits"]["train"]["rows"][number]),
+  };
+  await mkdir(dir, { recursive: true });
+  await writeFile(join(dir, name), drawn);
+  for (const file of index.splits.val.files) await symlink(join(from, file.name), join(dir, file.name));
+  await writeFile(
+    join(dir, indexName),
+    JSON.stringify({ ...index, splits: { train, val: index.splits.val, test: { files: [], rows: [] } } }),
+  );
+}
 
 /** scikit-learn's accuracy on the held-out split after a fit to the same features. */
 async function accuracyOfPeer(python: string, features: Features, truth: readonly number[]): Promise<number> {
