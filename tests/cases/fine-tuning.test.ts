@@ -89,16 +89,16 @@ describe("fine-tuning", () => {
     const sets = [...quick, "train.epochs=3"];
     await train(sets);
     const [best, final] = [await trainedWeights("best"), await trainedWeights("final")];
-    const stops = [2, 5, 8, 12, 16];
-    for (const [attempt, stop] of stops.entries()) {
+    for (let kill = 0; kill < 5; kill++) {
       const controller = new AbortController();
-      const progress = { update: (done: number) => done >= stop - (stops[attempt - 1] ?? 0) && controller.abort(), end: () => undefined };
+      const silent = { update: () => undefined, end: () => undefined };
       const reporter = {
         line: () => undefined,
         warn: () => undefined,
-        progress: (label: string) => (label === "Training" ? progress : { update: () => undefined, end: () => undefined }),
+        // Stops at the first step that it hears of, and one or two more are done by then.
+        progress: (label: string) => (label === "Training" ? { ...silent, update: () => controller.abort() } : silent),
       };
-      const interrupted = train(sets, { resume: attempt > 0, reporter, signal: controller.signal });
+      const interrupted = train(sets, { resume: kill > 0, reporter, signal: controller.signal });
       await expect(interrupted).rejects.toMatchObject({ code: "E_INTERRUPTED" });
     }
     await train(sets, { resume: true });
@@ -112,7 +112,9 @@ describe("fine-tuning", () => {
   });
 
   test("stops at a rate that is far too high, and says what to try", async () => {
-    await expect(train([...quick, "train.learningRate=10", "train.warmupEpochs=0"])).rejects.toMatchObject({
+    await expect(
+      train([...quick, "train.batchSize=2", "train.epochs=4", "train.learningRate=10", "train.warmupEpochs=0"]),
+    ).rejects.toMatchObject({
       code: "E_TRAIN_DIVERGED",
       hint: expect.stringContaining("train.learningRate") as string,
     });
