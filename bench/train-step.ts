@@ -3,13 +3,14 @@
  * runs in both memory layouts, each as it comes and with a malloc that keeps large blocks, and compiled. It is fed
  * normalised floats; Serval's step begins with bytes and includes the normalisation.
  *
- *     npm run bench:train-step -- [--rows NETWORK:SIDE:BATCH,...] [--frozen] [--eager] [--rounds N] [--tries N] [--profile]
+ *     npm run bench:train-step -- [--rows NETWORK:SIDE:BATCH,...] [--frozen] [--eager] [--threads N] [--rounds N] [--tries N] [--profile]
  *
  * The rows are networks trained from scratch (cnn4, resnet) and those that are fine-tuned as a whole (efficientnet-lite0, resnet18,
  * resnet34; there PyTorch's are timm's and torchvision's). --frozen takes the statistics of batch normalisation as they are, on both
  * sides; --eager leaves the compiled PyTorch out, which takes minutes to begin; --tries says how often at most a disturbed sample is
- * taken again. --profile prints, instead, where the time of Serval's step goes. The last line is one JSON object with all rows. Wants torch,
- * timm and torchvision in .venv.
+ * taken again. Beside the time that a step takes there is the processor time that it uses: on a machine that is shared, take one thread
+ * and compare that. --profile prints, instead, where the time of Serval's step goes. The last line is one JSON object with all rows. Wants torch,
+ * timm and torchvision in .venv, or in the environment of the Python that SERVAL_TEST_PYTHON names.
  */
 import { spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
@@ -39,6 +40,7 @@ const { values } = parseArgs({
     },
     frozen: { type: "boolean", default: false },
     eager: { type: "boolean", default: false },
+    threads: { type: "string", default: "2" },
     tries: { type: "string", default: "20" },
     rounds: { type: "string", default: "9" },
     profile: { type: "boolean", default: false },
@@ -47,7 +49,7 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 /** Pictures in a sample of 96 pixels: enough that a sample takes about a second. */
 const pictures = 192;
-const threads = 2;
+const threads = Number(values.threads);
 
 /** What is measured: a network on pictures of one size, in batches of one size. */
 interface Row {
@@ -113,11 +115,20 @@ async function serval(name: string, { network, size, batchSize }: Row, blockSize
 async function torch(name: string, { network, size, batchSize }: Row, args: readonly string[], tuned: boolean): Promise<Contestant> {
   const { channels, blocks } = networks[network] ?? { channels: [0], blocks: 0 };
   const options = values.frozen ? [...args, "frozen"] : args;
-  const python = join(import.meta.dirname, "../.venv/bin/python");
+  const venvPython = join(import.meta.dirname, "../.venv/bin/python");
+  const python = process.env["SERVAL_TEST_PYTHON"] ?? (existsSync(venvPython) ? venvPython : "python3");
   const keepBlocks = { MALLOC_MMAP_THRESHOLD_: "4000000000", MALLOC_TRIM_THRESHOLD_: "8000000000", MALLOC_TOP_PAD_: "67108864" };
   const peer = spawn(
-    existsSync(python) ? python : "python3",
-    [join(import.meta.dirname, "peers/train_step.py"), network, String(size), channels.join(","), String(blocks), ...options],
+    python,
+    [
+      join(import.meta.dirname, "peers/train_step.py"),
+      network,
+      String(size),
+      channels.join(","),
+      String(blocks),
+      String(threads),
+      ...options,
+    ],
     { stdio: ["pipe", "pipe", "inherit"], env: { ...process.env, ...(tuned && keepBlocks) } },
   );
   const lines = createInterface({ input: peer.stdout })[Symbol.asyncIterator]();
@@ -148,27 +159,34 @@ function ticksOfAll(): number {
   return user! + nice! + system! + irq! + softirq! + steal!;
 }
 
-/** Pictures a second of each contestant, in turn; a sample during which others used the cores is taken again. */
-async function compete(contestants: readonly Contestant[], { size, batchSize }: Row): Promise<{ samples: number[][]; discarded: number }> {
+/** What a step took. */
+interface Sample {
+  readonly seconds: number;
+  /** Seconds of the processor that the contestant's process used. */
+  readonly processor: number;
+}
+
+/** The same number of steps of each contestant, in turn; a sample during which others used the cores is taken again. */
+async function compete(contestants: readonly Contestant[], { size, batchSize }: Row): Promise<{ samples: Sample[][]; discarded: number }> {
   const count = Math.max(2, Math.round((pictures / batchSize) * (96 / size) ** 2));
+  const pids = new Set(contestants.map(({ pid }) => pid));
+  const ticksOfOthers = (): number => ticksOfAll() - [...pids].reduce((sum, pid) => sum + ticksOf(pid), 0);
   for (const { steps } of contestants) await steps(2);
-  const samples = contestants.map((): number[] => []);
+  const samples = contestants.map((): Sample[] => []);
   let discarded = 0;
   for (let round = 0; round < rounds; round++) {
-    for (const [i, contestant] of contestants.entries()) {
+    for (const [i, { pid, steps }] of contestants.entries()) {
       for (let tries = 0; ; tries++) {
         // Threads of the one before spin for a moment.
         await delay(150);
-        const before =
-          ticksOfAll() - contestants.reduce((sum, { pid }) => sum + (pid === process.pid ? 0 : ticksOf(pid)), ticksOf(process.pid));
-        const seconds = await contestant.steps(count);
-        const after =
-          ticksOfAll() - contestants.reduce((sum, { pid }) => sum + (pid === process.pid ? 0 : ticksOf(pid)), ticksOf(process.pid));
-        if ((after - before) / 100 > 0.04 * threads * seconds && tries < Number(values.tries)) {
+        const [others, own] = [ticksOfOthers(), ticksOf(pid)];
+        const seconds = await steps(count);
+        const processor = (ticksOf(pid) - own) / 100;
+        if ((ticksOfOthers() - others) / 100 > 0.04 * threads * seconds && tries < Number(values.tries)) {
           discarded++;
           continue;
         }
-        samples[i]!.push((count * batchSize) / seconds);
+        samples[i]!.push({ seconds: seconds / count, processor: processor / count });
         break;
       }
     }
@@ -242,32 +260,34 @@ async function bench(row: Row): Promise<object> {
   ]);
   try {
     const { samples, discarded } = await compete(contestants, row);
-    const rates = samples.map((rate) => ({
-      ...summarize(rate),
-      slow: 2 * summarize(rate).median - summarize(rate).p95,
-      low: Math.min(...rate),
-    }));
-    const ours = rates[0]!.median;
-    const fastest = Math.max(...rates.slice(2, 6).map(({ median }) => median));
+    const rates = samples.map((taken) => {
+      const rate = taken.map(({ seconds }) => batchSize / seconds);
+      return { ...summarize(rate), low: Math.min(...rate), processorSeconds: Math.min(...taken.map(({ processor }) => processor)) };
+    });
+    const ours = rates[0]!;
+    const eager = rates.slice(2, 6);
     const rows = contestants.map(({ name }, i) => [
       name,
       rates[i]!.median.toFixed(1),
       rates[i]!.low.toFixed(1),
       rates[i]!.p95.toFixed(1),
       ((1000 * batchSize) / rates[i]!.median).toFixed(0),
-      (ours / rates[i]!.median).toFixed(2),
+      (ours.median / rates[i]!.median).toFixed(2),
+      (1000 * rates[i]!.processorSeconds).toFixed(0),
+      (rates[i]!.processorSeconds / ours.processorSeconds).toFixed(2),
     ]);
     const figures = {
       ...row,
       threads,
       statistics: values.frozen ? "frozen" : "batch",
-      ratioToFastestEager: ours / fastest,
-      ratioToDefault: ours / rates[2]!.median,
+      ratioToFastestEager: ours.median / Math.max(...eager.map(({ median }) => median)),
+      ratioToDefault: ours.median / rates[2]!.median,
+      processorRatioToFastestEager: Math.min(...eager.map(({ processorSeconds }) => processorSeconds)) / ours.processorSeconds,
       results: contestants.map(({ name }, i) => ({ name, imagesPerSecond: rates[i] })),
     };
     printReport(
-      `${network}, ${size} px, batch ${batchSize}, ${threads} threads, AdamW: ${rounds} samples each in turn (${discarded} disturbed ones taken again)`,
-      ["", "images/s", "lowest", "p95", "ms a step", "Serval blocked is"],
+      `${network}, ${size} px, batch ${batchSize}, ${threads} threads, AdamW, ${values.frozen ? "frozen" : "batch"} statistics: ${rounds} samples each in turn (${discarded} disturbed ones taken again)`,
+      ["", "images/s", "lowest", "p95", "ms a step", "Serval blocked is", "least ms of processor", "Serval blocked is"],
       rows,
       figures,
     );

@@ -1,6 +1,6 @@
 """The training step of Serval's networks in PyTorch, of timm's and of torchvision's, for bench/train-step.ts.
 
-Usage: train_step.py NETWORK SIZE CHANNELS BLOCKS LAYOUT [compile] [frozen]     (CHANNELS: 32,64,…   LAYOUT: nchw or channels_last)
+Usage: train_step.py NETWORK SIZE CHANNELS BLOCKS THREADS LAYOUT [compile] [frozen]     (CHANNELS: 32,64,…   LAYOUT: nchw or channels_last)
 
 CHANNELS and BLOCKS are for cnn4 and resnet. frozen: batch normalisation with its running statistics, as they are.
 
@@ -33,9 +33,9 @@ def library_network(name: str) -> nn.Module:
     return model
 
 
-def main(architecture: str, size: str, channels: str, blocks: str, layout: str, *options: str) -> None:
+def main(architecture: str, size: str, channels: str, blocks: str, threads: str, layout: str, *options: str) -> None:
     torch.manual_seed(0)
-    torch.set_num_threads(2)
+    torch.set_num_threads(int(threads))
     if architecture in ("cnn4", "resnet"):
         model = network(architecture, [int(width) for width in channels.split(",")], int(blocks), dropout=0.2)
     else:

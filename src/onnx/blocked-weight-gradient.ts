@@ -1,4 +1,4 @@
-import { emit, fits } from "./blocks.ts";
+import { divisors, emit, fits, greatestDivisor } from "./blocks.ts";
 import type { Emitted, OnnxBuilder, Map4 } from "./builder.ts";
 import { paddingOf, sumFirstAxis, type ConvAttributes } from "./lowering.ts";
 import { portable } from "./portable.ts";
@@ -111,12 +111,4 @@ function filtersOf(builder: OnnxBuilder, dy: Emitted, together: number, bands: n
           for (let picture = set * together; picture < (set + 1) * together; picture++)
             rows[at++] = (picture * outBlocks + block) * height + row;
   return builder.reshape(gatherRows(builder, maps, [1, rows.length, width * b], rows), shape);
-}
-
-function divisors(count: number): number[] {
-  return Array.from({ length: count }, (_, k) => k + 1).filter((k) => count % k === 0);
-}
-
-function greatestDivisor(a: number, b: number): number {
-  return divisors(a).findLast((k) => b % k === 0) as number;
 }

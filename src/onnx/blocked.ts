@@ -1,5 +1,7 @@
 import { blockedWeightGrad } from "./blocked-weight-gradient.ts";
-import { emit, fits } from "./blocks.ts";
+import { pointwiseConv2d, pointwiseInputGrad, pointwiseWeightGrad } from "./blocked-pointwise.ts";
+import { blockFirstWeight, blockTurnedWeight, blockWeight } from "./blocked-weights.ts";
+import { activated, emit, fits } from "./blocks.ts";
 import type { AttributeValue, Emitted, OnnxBuilder, Map4 } from "./builder.ts";
 import {
   insideStep,
@@ -14,42 +16,11 @@ import {
 } from "./lowering.ts";
 import { spreadPixels, windowMaximaGrad } from "./pixels.ts";
 import { activate, convAttributes, depthwiseProducts, firstTaps, portable, positiveMask, turnedGeometry, turnTaps } from "./portable.ts";
-import { gatherRows, rowsInward } from "./rows.ts";
+import { gatherRows } from "./rows.ts";
 import { winogradConv2d, winogradInputGrad, winogradWeightGrad } from "./winograd.ts";
 
 function channelsOf(x: Emitted): number {
   return x.shape[1] as number;
-}
-
-/** [O,C,K,K] to MLAS's OIHWBiBo: blocks of output channels, blocks of input channels, taps, then both within a block. */
-function blockWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
-  const [o, c, k] = weight.shape as Map4;
-  const b = builder.blockSize;
-  return builder.once(`weight ${weight.name}`, () => {
-    const inputsLast = k === 1 ? weight : rowsInward(builder, weight, (o * c) / b, k * k);
-    return builder.reshape(rowsInward(builder, inputsLast, o / b, c * k * k), weight.shape);
-  });
-}
-
-/** The same for a convolution the other way: output and input channels exchanged, taps reversed. */
-function blockTurnedWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
-  const [o, c, k] = weight.shape as Map4;
-  const b = builder.blockSize;
-  const [outBlocks, inBlocks, taps] = [o / b, c / b, k * k];
-  const squares = outBlocks * inBlocks * taps;
-  const exchanged = rowsInward(builder, blockWeight(builder, weight), squares, b);
-  const order = new Int32Array(squares);
-  let at = 0;
-  for (let inBlock = 0; inBlock < inBlocks; inBlock++)
-    for (let outBlock = 0; outBlock < outBlocks; outBlock++)
-      for (let tap = taps - 1; tap >= 0; tap--) order[at++] = (outBlock * inBlocks + inBlock) * taps + tap;
-  return builder.reshape(gatherRows(builder, exchanged, [1, squares, b * b], order), [c, o, k, k]);
-}
-
-/** [O,C,K,K] to OIHWBo: for a first layer that reads plain NCHW pictures (C below the block size), and for depthwise kernels (C = 1). */
-function blockFirstWeight(builder: OnnxBuilder, weight: Emitted): Emitted {
-  const [o, c, k] = weight.shape as Map4;
-  return builder.reshape(rowsInward(builder, weight, o / builder.blockSize, c * k * k), weight.shape);
 }
 
 /** With fewer channels, moving the tiles takes more time than fewer products save. */
@@ -94,12 +65,6 @@ function depthwiseConv2d(
   if (!fits(builder, c)) return portable.depthwiseConv2d(builder, x, weight, bias, attributes, shape);
   const inputs = [builder.blocked(x), blockFirstWeight(builder, weight), ...(bias ? [bias] : [])];
   return emit(builder, "Conv", inputs, shape, { ...convAttributes(attributes), ...activated(attributes.activation), group: c });
-}
-
-/** An activation that MLAS's convolution applies to what it writes. */
-function activated(activation: Activation = "none"): Record<string, AttributeValue> {
-  if (activation === "none") return {};
-  return activation === "relu" ? { activation: "Relu" } : { activation: "Clip", activation_params: { floats: [0, 6] } };
 }
 
 function depthwiseInputGrad(
@@ -281,6 +246,9 @@ export const blocked: Lowering = {
   depthwiseConv2d,
   depthwiseInputGrad,
   depthwiseWeightGrad,
+  pointwiseConv2d,
+  pointwiseInputGrad,
+  pointwiseWeightGrad,
   conv2dInputGrad,
   conv2dWeightGrad,
   maxPool,

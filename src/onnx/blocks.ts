@@ -1,4 +1,5 @@
 import { NCHWC_DOMAIN, type AttributeValue, type Emitted, type OnnxBuilder } from "./builder.ts";
+import type { Activation } from "./lowering.ts";
 
 /** The blocked layout holds whole blocks only; other channel counts take the portable way. */
 export function fits(builder: OnnxBuilder, ...channels: number[]): boolean {
@@ -14,4 +15,19 @@ export function emit(
   attributes: Record<string, AttributeValue>,
 ): Emitted {
   return builder.node(op, inputs, shape, { domain: NCHWC_DOMAIN, layout: "blocked", attributes });
+}
+
+/** An activation that MLAS's convolution applies to what it writes. */
+export function activated(activation: Activation = "none"): Record<string, AttributeValue> {
+  if (activation === "none") return {};
+  return activation === "relu" ? { activation: "Relu" } : { activation: "Clip", activation_params: { floats: [0, 6] } };
+}
+
+/** In ascending order. */
+export function divisors(count: number): number[] {
+  return Array.from({ length: count }, (_, k) => k + 1).filter((k) => count % k === 0);
+}
+
+export function greatestDivisor(a: number, b: number): number {
+  return divisors(a).findLast((k) => b % k === 0) as number;
 }

@@ -56,6 +56,19 @@ export interface Lowering {
   depthwiseInputGrad(builder: OnnxBuilder, dy: Emitted, weight: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted;
   /** Gradient for the weight of shape `shape`. */
   depthwiseWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted;
+  /** Each pixel by the same matrix: weight [O,C,1,1]. */
+  pointwiseConv2d(
+    builder: OnnxBuilder,
+    x: Emitted,
+    weight: Emitted,
+    bias: Emitted | null,
+    activation: Activation,
+    shape: readonly number[],
+  ): Emitted;
+  /** Gradient for the input of shape `shape`. */
+  pointwiseInputGrad(builder: OnnxBuilder, dy: Emitted, weight: Emitted, shape: readonly number[]): Emitted;
+  /** Gradient for the weight of shape `shape`. */
+  pointwiseWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitted, shape: readonly number[]): Emitted;
   /** Gradient for the input of shape `shape`. */
   conv2dInputGrad(builder: OnnxBuilder, dy: Emitted, weight: Emitted, attributes: ConvAttributes, shape: readonly number[]): Emitted;
   /** Gradient for the weight of shape `shape`. */

@@ -137,6 +137,8 @@ export function firstTaps(builder: OnnxBuilder, sums: Emitted, kernel: number, s
   return builder.reshape(builder.node("Slice", [sums, starts, ends, axes], [c, kernel, kernel]), shape);
 }
 
+const onePixel: ConvAttributes = { kernel: 1, stride: 1, padding: 0 };
+
 function conv2dInputGrad(
   builder: OnnxBuilder,
   dy: Emitted,
@@ -277,6 +279,9 @@ export const portable: Lowering = {
   depthwiseConv2d,
   depthwiseInputGrad,
   depthwiseWeightGrad,
+  pointwiseConv2d: (builder, x, weight, bias, activation, shape) => conv2d(builder, x, weight, bias, { ...onePixel, activation }, shape),
+  pointwiseInputGrad: (builder, dy, weight, shape) => conv2dInputGrad(builder, dy, weight, onePixel, shape),
+  pointwiseWeightGrad: (builder, x, dy, shape) => conv2dWeightGrad(builder, x, dy, onePixel, shape),
   conv2dInputGrad,
   conv2dWeightGrad,
   maxPool,

@@ -36,7 +36,7 @@ function same(kernel: number, stride: number): ConvAttributes {
 
 /** A layer under timm's names; the stem's and the head's stand outside of the blocks. */
 function layer(conv: string, norm: string, channels: number, geometry: ConvAttributes, after: ConvNorm["after"]): ConvNorm {
-  return { conv, norm, channels, geometry, after, epsilon };
+  return { conv, norm, channels, geometry, pointwise: geometry === conv1x1, after, epsilon };
 }
 
 /** A 1x1 convolution to more channels, a filter of its own for each of them, and a 1x1 convolution back: to which x is added where it fits. */

@@ -22,6 +22,8 @@ export interface ConvNorm {
   readonly geometry: ConvAttributes;
   /** Whether each channel has a kernel of its own; default false. */
   readonly depthwise?: boolean;
+  /** Whether the geometry, of one pixel, is to be applied as pointwiseConv2d; default false. */
+  readonly pointwise?: boolean;
   /** `relu+maxpool` halves the maps. */
   readonly after: "nothing" | "relu" | "relu6" | "relu+maxpool";
   /** First value of gamma; default 1. */
@@ -109,8 +111,10 @@ function withRunningStatistics(graph: Graph, x: Value, weight: Value, norm: Norm
   return pooled(graph, activate(graph, graph.add(convolve(graph, inputs, layer, "none"), addend), layer), layer);
 }
 
-function convolve(graph: Graph, inputs: readonly Value[], { geometry, depthwise = false }: ConvNorm, activation: Activation): Value {
-  return graph.apply(depthwise ? "depthwiseConv2d" : "conv2d", inputs, activation === "none" ? geometry : { ...geometry, activation });
+function convolve(graph: Graph, inputs: readonly Value[], { geometry, depthwise, pointwise }: ConvNorm, activation: Activation): Value {
+  const behind = activation === "none" ? {} : { activation };
+  if (pointwise) return graph.apply("pointwiseConv2d", inputs, behind);
+  return graph.apply(depthwise ? "depthwiseConv2d" : "conv2d", inputs, { ...geometry, ...behind });
 }
 
 function activate(graph: Graph, x: Value, layer: ConvNorm): Value {

@@ -5,6 +5,7 @@ import * as images from "./images.ts";
 import * as normalization from "./normalization.ts";
 import type { OpAttributes } from "./op-attributes.ts";
 import type { AnyOpSpec } from "./op-spec.ts";
+import * as pointwise from "./pointwise-convolution.ts";
 import * as pooling from "./pooling.ts";
 import * as shape from "./shape.ts";
 import * as softmax from "./softmax.ts";
@@ -29,6 +30,9 @@ export const OPS: { readonly [K in keyof OpAttributes]: AnyOpSpec<OpAttributes[K
   depthwiseConv2d: depthwise.depthwiseConv2d,
   depthwiseInputGrad: depthwise.depthwiseInputGrad,
   depthwiseWeightGrad: depthwise.depthwiseWeightGrad,
+  pointwiseConv2d: pointwise.pointwiseConv2d,
+  pointwiseInputGrad: pointwise.pointwiseInputGrad,
+  pointwiseWeightGrad: pointwise.pointwiseWeightGrad,
   conv2dInputGrad: convolution.conv2dInputGrad,
   conv2dWeightGrad: convolution.conv2dWeightGrad,
   maxPool: pooling.maxPool,

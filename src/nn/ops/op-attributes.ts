@@ -15,6 +15,10 @@ export interface ConvInputGradAttributes extends ConvAttributes {
   readonly inputShape: readonly number[];
 }
 
+export interface PointwiseAttributes {
+  readonly activation?: Activation;
+}
+
 export interface BatchNormAttributes {
   /** Added to the variance before the square root. */
   readonly epsilon: number;
@@ -50,6 +54,9 @@ export interface OpAttributes {
   depthwiseConv2d: ConvLayerAttributes;
   depthwiseInputGrad: ConvInputGradAttributes;
   depthwiseWeightGrad: ConvAttributes;
+  pointwiseConv2d: PointwiseAttributes;
+  pointwiseInputGrad: NoAttributes;
+  pointwiseWeightGrad: NoAttributes;
   conv2dInputGrad: ConvInputGradAttributes;
   conv2dWeightGrad: ConvAttributes;
   maxPool: ConvAttributes;

@@ -154,6 +154,26 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
       attributes: { kernel: 3, stride: 1, padding: 1, activation: "relu6" },
     },
   ],
+  pointwiseConv2d: [
+    // Whole blocks; channels that zeros fill up to whole blocks; channels too few for that.
+    { inputs: [of(2, 16, 4, 4), of(32, 16, 1, 1), of(32)], attributes: {} },
+    { inputs: [within(-3, 3, 16, 24, 3, 4), of(40, 24, 1, 1), within(0, 6, 40)], attributes: { activation: "relu6" } },
+    { inputs: [of(16, 40, 3, 3), of(16, 40, 1, 1)], attributes: {} },
+    { inputs: [of(4, 16, 4, 4), of(20, 16, 1, 1), of(20)], attributes: {} },
+    { inputs: [within(-3, 3, 2, 5, 3, 4), of(12, 5, 1, 1), of(12)], attributes: { activation: "relu" } },
+    { inputs: [of(2, 18, 3, 4), of(16, 18, 1, 1), of(16)], attributes: {} },
+  ],
+  pointwiseInputGrad: [{ inputs: [of(3, 24, 3, 5), of(24, 40, 1, 1)], attributes: {} }],
+  pointwiseWeightGrad: [
+    // Pictures of whole blocks of pixels; several side by side that fill a block; and too few for that.
+    { inputs: [of(2, 24, 4, 8), of(2, 40, 4, 8)], attributes: {} },
+    { inputs: [of(8, 32, 6, 6), of(8, 24, 6, 6)], attributes: {} },
+    { inputs: [of(32, 24, 5, 5), of(32, 16, 5, 5)], attributes: {} },
+    { inputs: [of(3, 16, 5, 5), of(3, 16, 5, 5)], attributes: {} },
+    // Pictures whose pixels are worked on in parts.
+    { inputs: [of(2, 16, 80, 80), of(2, 96, 80, 80)], attributes: {} },
+    { inputs: [of(4, 16, 102, 102), of(4, 32, 102, 102)], attributes: {} },
+  ],
   conv2dInputGrad: [
     { inputs: [of(2, 16, 3, 3), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1, inputShape: [2, 16, 5, 6] } },
     { inputs: [of(3, 128, 9, 6), of(128, 64, 3, 3)], attributes: { kernel: 3, stride: 1, padding: 1, inputShape: [3, 64, 9, 6] } },
