@@ -44,9 +44,15 @@ export function readBlocks(page: string): Block[] {
 
 export const placeOf = ({ page, line }: Block): string => `${page}:${line}`;
 
-/** The block of a page whose first line begins so. */
+/** Several blanks count as one. */
+export function beginsWith({ lines }: Block, begins: string): boolean {
+  const plain = (text: string): string => text.replaceAll(/ +/g, " ");
+  return plain(lines.join("\n")).startsWith(plain(begins));
+}
+
+/** The one block of a page that begins so. */
 export function findBlock(page: string, begins: string): Block {
-  const found = readBlocks(page).filter(({ lines }) => lines[0]?.startsWith(begins) === true);
+  const found = readBlocks(page).filter((block) => beginsWith(block, begins));
   if (found.length === 1) return found[0]!;
   throw new Error(`${page} has ${found.length} blocks that begin with ${JSON.stringify(begins)}; a test follows one of them`);
 }

@@ -14,6 +14,6 @@ test("README.md: in a clone, `npm run docs` finds every generated file up to dat
   const before = await reader.do("git diff");
   // .ci/run runs the suites and the check.
   const elsewhere = ["npm test ", "npm run test:cases", "npm run test:docs", "npm run test:hostile", "npm run check"];
-  await reader.follow("README.md", "npm test   ", { put: Object.fromEntries(elsewhere.map((command) => [command, ": "])) });
+  await reader.follow("README.md", "npm test ", { put: Object.fromEntries(elsewhere.map((command) => [command, ": "])) });
   expect(await reader.do("git diff")).toBe(before);
 });

@@ -3,7 +3,7 @@ export type Reason = "network" | "account" | "hours" | "python" | "containers";
 
 export interface NotRun {
   readonly page: string;
-  /** How its first line begins. */
+  /** How it begins. */
   readonly begins: string;
   readonly reason: Reason;
   readonly because: string;
@@ -37,4 +37,16 @@ export const notRun: readonly NotRun[] = [
     because: "it logs in on another host; tests/containers/stack.test.ts runs the script",
   },
   { page: "docs/deployment.md", begins: 'echo "NODE_IMAGE=', reason: "network", because: "it asks Docker Hub for the digests of images" },
+  {
+    page: "docs/deployment.md",
+    begins: "npm run serval -- deploy --target stack",
+    reason: "containers",
+    because: "two updates of a stack take two minutes; tests/unit/deploy/stack-target.test.ts has its steps",
+  },
+  {
+    page: "docs/operations.md",
+    begins: "scripts/backup.sh # before",
+    reason: "account",
+    because: "git pull asks the host of the repository; the other commands are in blocks that are run",
+  },
 ];

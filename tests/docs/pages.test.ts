@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { commandsOf, findBlock, isCommands, pages, placeOf, readBlocks, readSpans, root, type Block } from "./blocks.ts";
+import { beginsWith, commandsOf, findBlock, isCommands, pages, placeOf, readBlocks, readSpans, root, type Block } from "./blocks.ts";
 import { notRun } from "./not-run.ts";
 
 interface Followed {
@@ -19,7 +19,7 @@ const followed: readonly Followed[] = ["docs", "containers"].flatMap((folder) =>
       return [...text.matchAll(/\bfollow\(\s*"([^"]+)",\s*("(?:[^"\\]|\\.)*"|'[^']*')/g)].map(([, page = "", begins = ""]) => ({
         test: `tests/${folder}/${name}`,
         page,
-        begins: begins.slice(1, -1),
+        begins: begins.startsWith("'") ? begins.slice(1, -1) : (JSON.parse(begins) as string),
       }));
     }),
 );
@@ -27,7 +27,7 @@ const commands = pages.flatMap(readBlocks).filter(isCommands);
 const isOf =
   (block: Block) =>
   ({ page, begins }: { readonly page: string; readonly begins: string }): boolean =>
-    page === block.page && block.lines[0]?.startsWith(begins) === true;
+    page === block.page && beginsWith(block, begins);
 
 test("every block of commands is run by a test, or is on the list with its reason, and not both", () => {
   const wrong = commands.flatMap((block) => {

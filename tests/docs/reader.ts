@@ -31,22 +31,28 @@ export class Reader {
   readonly dir: string;
   readonly #ports: Ports;
   readonly #env: NodeJS.ProcessEnv;
+  /** What is written here in place of what the pages write. */
+  readonly #rewrite: (text: string) => string;
 
-  private constructor(dir: string, ports: Ports, env: NodeJS.ProcessEnv) {
+  private constructor(dir: string, ports: Ports, env: NodeJS.ProcessEnv, rewrite: (text: string) => string) {
     this.dir = dir;
     this.#ports = ports;
     this.#env = env;
+    this.#rewrite = rewrite;
   }
 
   /** The services of the pages get free ports, in place of 8000 and 5001. */
   static async in(dir: string): Promise<Reader> {
     const ports = { service: String(await freePort()), tracking: String(await freePort()) };
-    return new Reader(dir, ports, { ...readersEnvironment(), SERVAL_PORT: ports.service });
+    const rewrite = (text: string): string => text.replaceAll(/\b8000\b/g, ports.service).replaceAll(/\b5001\b/g, ports.tracking);
+    return new Reader(dir, ports, { ...readersEnvironment(), SERVAL_PORT: ports.service }, rewrite);
   }
 
-  /** Has a container engine, whose services listen where the pages say. */
+  /** Has a container engine, whose services listen where the pages say, and docker-compose 1, which wants to be told that there is no terminal. */
   static withEngine(dir: string, env: Readonly<Record<string, string>>): Reader {
-    return new Reader(dir, documentedPorts, { ...readersEnvironment(), ...env });
+    const rewrite = (text: string): string =>
+      text.replaceAll("docker compose exec", "docker-compose exec -T").replaceAll("docker compose", "docker-compose");
+    return new Reader(dir, documentedPorts, { ...readersEnvironment(), ...env }, rewrite);
   }
 
   /** Runs the block of a page whose first line begins so, to its end, and gives what it printed. Throws where a command fails. */
@@ -69,7 +75,7 @@ export class Reader {
     if (/\bnpm ci\b/.test(text)) throw new Error("npm ci is run by .ci/run; the test has to leave it out");
     const notes = await mkdtemp(join(tmpdir(), "serval-reader-"));
     const groups = join(notes, "groups");
-    const script = scriptOf(text.replaceAll(/\b8000\b/g, this.#ports.service).replaceAll(/\b5001\b/g, this.#ports.tracking), this.#ports);
+    const script = scriptOf(this.#rewrite(text), this.#ports);
     const child = spawn("bash", ["-c", script], {
       cwd: this.dir,
       env: { ...this.#env, ...env, READER_GROUPS: groups },

@@ -1,13 +1,9 @@
-import { execFile } from "node:child_process";
-import { mkdir, mkdtemp, rm, symlink } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { TestProject } from "vitest/node";
-import { root } from "./blocks.ts";
+import { cloneAsItIs } from "./clone-as-it-is.ts";
 import { Reader } from "./reader.ts";
-
-const run = promisify(execFile);
 
 declare module "vitest" {
   export interface ProvidedContext {
@@ -29,15 +25,4 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   project.provide("clone", clone);
   project.provide("installed", installed);
   return async () => await rm(folder, { recursive: true });
-}
-
-async function cloneAsItIs(clone: string): Promise<void> {
-  await run("git", ["clone", "--quiet", root, clone]);
-  const { stdout: names } = await run("git", ["ls-files", "-z", "--modified", "--others", "--exclude-standard"], { cwd: root });
-  const changed = names.split("\0").filter(Boolean);
-  // What was removed here stays there: no page speaks of it.
-  if (changed.length > 0)
-    await run("cp", ["--parents", "--no-dereference", "--target-directory", clone, ...changed], { cwd: root }).catch(() => undefined);
-  // .ci/run begins with npm ci, so the tests do not repeat it.
-  await symlink(join(root, "node_modules"), join(clone, "node_modules"));
 }
