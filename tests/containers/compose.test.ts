@@ -76,7 +76,7 @@ const promtool = async (...args: string[]): Promise<Finished> =>
   await run("docker", ["exec", "--env", "TMPDIR=/prometheus", await container("prometheus"), "/bin/promtool", ...args]);
 
 test("promtool passes the configuration and the rules, which Prometheus has loaded", async () => {
-  const output = await operator.reader.follow("docs/deployment.md", "docker compose exec prometheus");
+  const output = await operator.reader.follow("docs/deployment.md", "cd deployment\ndocker compose exec");
   expect(output).toMatch(/is valid prometheus config file syntax[\s\S]*SUCCESS: 7 rules found/);
   const { data } = await getJson<{ data: { groups: { rules: { name: string; health: string }[] }[] } }>(`${prometheus}/api/v1/rules`);
   expect(data.groups.flatMap(({ rules }) => rules.map(({ name }) => name))).toEqual([
@@ -125,7 +125,7 @@ test("each query of the dashboard gives a number after good and bad traffic", as
   // Rates fall behind while Prometheus scrapes, so these are bounds: what must be there, and what must not.
   expect(await value("Service")).toBe(1);
   expect(await value("Predictions by label", { label: "cat" })).toBeGreaterThan(0);
-  expect(await value("Predictions by label", { label: "dog" })).toBe(0);
+  expect(await value("Predictions by label", { label: "bird" })).toBeNaN();
   expect(await value("Predictions in an hour")).toBeGreaterThan(0);
   expect(await value("Requests by status", { status: "415" })).toBeGreaterThan(0);
   expect(await value("Errors by code", { code: "E_IMAGE_FORMAT" })).toBeGreaterThan(0);
@@ -136,8 +136,8 @@ test("the log in its volume has a line for each request, with class and confiden
   const log = await docker("exec", await container("cats-dogs-classifier"), "cat", "/app/logs/service.log");
   const lines = log.split("\n").map((line) => JSON.parse(line) as Record<string, unknown>);
   const requests = lines.filter((line) => line["msg"] === "request");
-  const answered = requests.find((line) => line["route"] === "/predict" && line["status"] === 200);
-  expect(answered).toMatchObject({ level: "info", method: "POST", label: "cat", confidence: expect.any(Number) as number });
+  const answered = requests.find((line) => line["route"] === "/predict" && line["label"] === "cat");
+  expect(answered).toMatchObject({ level: "info", method: "POST", status: 200, confidence: expect.any(Number) as number });
   expect(requests.find((line) => line["status"] === 415)).toMatchObject({ code: "E_IMAGE_FORMAT" });
   const allowed = "level time request_id route method status duration_ms label confidence code msg".split(" ");
   expect([...new Set(requests.flatMap(Object.keys))].filter((key) => !allowed.includes(key))).toEqual([]);
@@ -210,7 +210,7 @@ test("no service has rights that it does not need, and only the proxy listens be
       PidsLimit: expect.any(Number) as number,
     });
     expect(host["Memory"], name).toBeGreaterThan(0);
-    ports[name] = (await docker("port", id)).split("\n")[0] ?? "";
+    ports[name] = (await docker("port", id)).split("\n").sort()[0] ?? "";
   }
   expect(ports).toEqual({
     "cats-dogs-classifier": expect.stringMatching(/^8000\/tcp -> 127\.0\.0\.1:\d+$/) as string,
@@ -236,7 +236,7 @@ test("docs/operations.md: a key is changed while both are valid, and who comes w
   const hash = createHash("sha256").update(old).digest("hex");
   await mkdir(join(operator.dir, "deployment/keys"), { recursive: true });
   await writeFile(join(operator.dir, "deployment/keys/keys.txt"), `alice ${hash}\n`);
-  await appendFile(join(operator.dir, "deployment/.env"), "GRAFANA_ADMIN_PASSWORD=unused\nSERVAL_API_KEYS_FILE=/keys/keys.txt\n");
+  await appendFile(join(operator.dir, "deployment/.env"), "SERVAL_API_KEYS_FILE=/keys/keys.txt\n");
   await compose("up", "-d");
   await healthy("cats-dogs-classifier", "proxy");
   const image = "cats-dogs-classifier:latest --watch 1";
@@ -254,7 +254,7 @@ test("docs/operations.md: a key is changed while both are valid, and who comes w
   expect(output).toContain('"status":401');
 });
 
-test("docs/operations.md: a backup made while MLflow answers holds its finished run with its files, and is put back", async () => {
+test("docs/operations.md: a backup made while MLflow answers holds its finished run, with its files", async () => {
   const folder = join(dir, "backup");
   await mkdir(folder);
   const printed = await operator.reader.follow("docs/operations.md", "scripts/backup.sh # into");
@@ -265,9 +265,4 @@ test("docs/operations.md: a backup made while MLflow answers holds its finished 
   const db = new DatabaseSync(join(folder, "databases/tracking/mlflow.db"), { readOnly: true });
   expect(db.prepare("SELECT status FROM runs").all()).toEqual([{ status: "FINISHED" }]);
   db.close();
-
-  await operator.reader.follow("docs/operations.md", "cd deployment && docker compose stop", { put: { ARCHIVE: `${archive} --replace` } });
-  await healthy("cats-dogs-classifier", "mlflow");
-  const { experiments } = await getJson<{ experiments: { name: string }[] }>(`${mlflow}/api/2.0/mlflow/experiments/search?max_results=5`);
-  expect(experiments.map(({ name }) => name)).toContain("patterns");
 });

@@ -18,6 +18,7 @@ const grafana = `services:
   grafana:
     image: python:3.11-slim-bookworm
     command: [sleep, infinity]
+    stop_signal: SIGKILL
     healthcheck: { test: [CMD, "true"], interval: 5s }
 `;
 
