@@ -37,6 +37,18 @@ const config: ViteUserConfig = defineConfig({
       },
       {
         extends: true,
+        // They follow the pages for users; all share one package, packed and installed.
+        test: {
+          name: "docs",
+          include: ["tests/docs/**/*.test.ts"],
+          globalSetup: ["tests/docs/shared-package.ts"],
+          testTimeout: 200_000,
+          hookTimeout: 200_000,
+          maxWorkers: 2,
+        },
+      },
+      {
+        extends: true,
         // Attacks measure how long others wait, so they run one file at a time.
         test: {
           name: "hostile",

@@ -277,7 +277,7 @@ function usage({ name, preprocess }: ModelCardInput): string {
   const { width, height } = preprocess.crop ?? preprocess;
   return [
     "From the shell, and as a service:",
-    "```sh\nserval predict picture.jpg --model .\nserval serve --model . &\ncurl -F file=@picture.jpg localhost:8000/predict\n```",
+    "```sh\nnpx serval predict picture.jpg --model .\nnpx serval serve --model . &\ncurl -F file=@picture.jpg localhost:8000/predict\n```",
     "With onnxruntime alone (Python here; any language works the same). Serval's own preprocessing is the exact one; PIL's is close:",
     [
       "```python",

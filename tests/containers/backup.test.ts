@@ -3,6 +3,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, truncate } from "node:fs/p
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Reader } from "../docs/reader.ts";
 import {
   buildServiceImage,
   composeProjects,
@@ -178,7 +179,12 @@ test("a name of a tool's folder in a volume is told by the backup, refused by th
     expect.stringContaining('The archive holds "files/models/.git": that path holds ".git"'),
   ]);
   expect(await read()).toBe(before);
-  const restored = await script("restore.sh", "--replace", "--any-name", archive);
-  expect(restored.code, restored.output).toBe(0);
+  await Reader.withEngine(root, env).follow("docs/operations.md", "cd deployment && docker compose stop", {
+    put: {
+      "stop cats-dogs-classifier mlflow grafana": "stop cats-dogs-classifier tracking",
+      ARCHIVE: `--replace --any-name ${archive}`,
+      "up -d": "up -d cats-dogs-classifier tracking",
+    },
+  });
   expect(await read()).toBe(before.replace("newer", "kept"));
 });

@@ -5,8 +5,19 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { Reader } from "../docs/reader.ts";
 import { startCutRegistry } from "./cut-registry.ts";
-import { buildServiceImage, composeProjects, docker, eventually, removeComposeProjects, report, run, serviceImage } from "./engine.ts";
+import {
+  buildServiceImage,
+  composeProjects,
+  docker,
+  eventually,
+  removeComposeProjects,
+  report,
+  root,
+  run,
+  serviceImage,
+} from "./engine.ts";
 import { openRolloutLab, type Deployed, type RolloutLab } from "./rollout-lab.ts";
 import type { LoadResult } from "./steady-load.ts";
 
@@ -219,6 +230,13 @@ test("a deploy of another model in the same image that was killed when only the 
   const undone = await lab.deploy("--undo");
   expect([undone.code, await models()], undone.output).toEqual([0, [""]]);
   expect(undone.report?.steps[0]?.message).toContain("the version before serves again");
+});
+
+test("docs/deployment.md: a version is deployed, and taken back", async () => {
+  const operator = Reader.withEngine(root, lab.env);
+  const put = { "ACCOUNT/cats-dogs-classifier:COMMIT": `--no-pull ${lab.versions.v1} --watch 1` };
+  await operator.follow("docs/deployment.md", "npm run serval -- deploy ACCOUNT", { put });
+  expect(await lab.serving()).toEqual(["v2"]);
 });
 
 test("--undo goes back to the version before, and says so where its image was pruned", async () => {

@@ -1,18 +1,35 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { buildServiceImage, docker, eventually, report, root, run, serviceImage } from "./engine.ts";
+import { docker, eventually, report, root, run, serviceImage } from "./engine.ts";
+import { hireOperator } from "./operator.ts";
 
 let container: string;
 let started: number;
+/** What the blocks of the pages print that run the image. */
+const printed = { readme: "", deployment: "" };
 beforeAll(async () => {
-  await buildServiceImage();
-  // As docs/deployment.md writes it, in the background.
+  const operator = await hireOperator({});
+  await operator.reader.follow("docs/deployment.md", "docker build -t cats-dogs-classifier:latest --build-arg");
+  const others = await containers();
+  printed.readme = await operator.reader.follow("README.md", "docker build");
+  printed.deployment = await operator.reader.follow("docs/deployment.md", "docker build -t cats-dogs-classifier:latest .");
+  for (const id of await containers()) if (!others.includes(id)) await docker("rm", "--force", "--volumes", id);
+  await operator.remove();
   started = performance.now();
   container = await docker("run", "--detach", "-p", "8000:8000", serviceImage);
 });
 afterAll(async () => {
   await run("docker", ["rm", "--force", "--volumes", container]);
+});
+
+async function containers(): Promise<string[]> {
+  return (await docker("ps", "--all", "--quiet")).split("\n").filter(Boolean);
+}
+
+test("README.md, docs/deployment.md: the image is built, run and asked as the pages say", () => {
+  expect(printed.readme).toContain("7 passed, 0 failed");
+  expect(printed.deployment).toMatch(/"status":"ok"[^]*"label":"cat"/);
 });
 
 const inside = async (...command: string[]): Promise<string> => await docker("exec", container, ...command);

@@ -1,7 +1,7 @@
-import { readFile, rm, writeFile, mkdtemp } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { formRequest } from "../../bench/load.ts";
+import { Reader } from "../docs/reader.ts";
 import { buildImage, docker, eventually, root, run } from "./engine.ts";
 import { startLoad, type SteadyLoad } from "./steady-load.ts";
 
@@ -42,28 +42,27 @@ const classifier = "cats-dogs-classifier";
 
 export async function openStackLab({ stack, port, replicas, base }: StackLabOptions): Promise<StackLab> {
   const service = `${stack}_${classifier}`;
-  const folder = await mkdtemp(join(tmpdir(), "serval-stack-"));
   const versions = { v1: `${stack}:v1`, v2: `${stack}:v2`, empty: `${stack}:empty` };
   await buildImage(versions.v1, `FROM ${base}\nENV RELEASE=1`);
   await buildImage(versions.v2, `FROM ${base}\nENV RELEASE=2`);
   await buildImage(versions.empty, `FROM ${base}\nUSER root\nRUN rm -r models/*\nUSER node`);
   await leaveSwarm(stack);
-  await docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377");
-  const password = join(folder, "password");
-  await writeFile(password, "unused");
-  await docker("secret", "create", "serval-grafana-password", password);
-  // Grafana's image is pulled from Docker Hub, which these tests do without.
-  const env = {
+  const settings = {
     SERVAL_IMAGE: versions.v1,
     SERVAL_REPLICAS: String(replicas),
     SERVAL_PUBLISH: String(port),
+    // Grafana's image is pulled from Docker Hub, which these tests do without.
     GRAFANA_REPLICAS: "0",
   };
-  const up = await run("docker", ["stack", "deploy", "--resolve-image", "never", "--compose-file", "stack.yaml", stack], {
-    cwd: join(root, "deployment"),
-    env,
+  await Reader.withEngine(join(root, "deployment"), settings).follow("docs/deployment.md", "docker swarm init", {
+    put: {
+      "docker swarm init ": "docker swarm init --advertise-addr 127.0.0.1 --listen-addr 127.0.0.1:2377 ",
+      "docker stack deploy": "docker stack deploy --resolve-image never",
+      "stack.yaml serval\n": `stack.yaml ${stack}\n`,
+      "docker service ls ": `timeout 280 bash -c 'until curl -fs localhost:${port}/health; do sleep 0.5; done'; docker service ls `,
+      "localhost:8000": `localhost:${port}`,
+    },
   });
-  if (up.code !== 0) throw new Error(`docker stack deploy ended with ${up.code}:\n${up.output}`);
 
   const running = async (name: string): Promise<string[]> => {
     const ids = await docker("ps", "--quiet", "--filter", `label=com.docker.swarm.service.name=${stack}_${name}`);
@@ -129,7 +128,6 @@ export async function openStackLab({ stack, port, replicas, base }: StackLabOpti
     async close() {
       await leaveSwarm(stack);
       for (const tag of Object.values(versions)) await run("docker", ["rmi", "--force", tag]);
-      await rm(folder, { recursive: true, force: true });
     },
   };
 }

@@ -9,6 +9,7 @@ import { registerBundle } from "../../src/registry/register.ts";
 import { createTrackingClient } from "../../src/tracking/client/tracking-client.ts";
 import { createRegistryClient } from "../../src/tracking/client/registry-client.ts";
 import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
+import { Reader } from "../docs/reader.ts";
 import { buildServiceImage, docker, eventually, report, root, run, serviceImage, type Finished } from "./engine.ts";
 import { openStackLab, type StackLab } from "./stack-lab.ts";
 
@@ -63,6 +64,13 @@ test("only the proxy listens on this host, and scripts/reach_stack.sh opens Prom
   reach.kill();
   await ended;
   await expect(ask()).rejects.toThrow("fetch failed");
+});
+
+test("docs/deployment.md: the Swarm says which version serves, and with which model", async () => {
+  const output = await Reader.withEngine(root, {}).follow("docs/deployment.md", "docker service inspect", {
+    put: { "serval_cats-dogs-classifier": `${stack}_cats-dogs-classifier` },
+  });
+  expect(output).toBe(`${lab.versions.v1}\nSERVAL_MODEL=\n`);
 });
 
 test("a rolling update loses no request", async () => {

@@ -9,9 +9,10 @@ import { loadParams } from "../../src/config/params.ts";
 import { openShards } from "../../src/data/shards.ts";
 import { sha256File } from "../../src/files.ts";
 import { readResults, type EpochResult } from "../../src/train/results.ts";
+import { freePort } from "../helpers/free-port.ts";
 import { preparePatterns } from "../helpers/pattern-project.ts";
 import { runServal, type ProcessResult } from "../helpers/serval-process.ts";
-import { freePort, startMlflowServer, type MlflowServer } from "./mlflow-server.ts";
+import { startMlflowServer, type MlflowServer } from "./mlflow-server.ts";
 import { python } from "./python.ts";
 
 interface LoggedRun {

@@ -1,13 +1,14 @@
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { sha256 } from "../../src/files.ts";
 import { readApiKeys } from "../../src/serve/http/api-keys.ts";
+import { freePort } from "../helpers/free-port.ts";
 import { sendRequest, type RawReply, type RawRequest } from "../helpers/raw-request.ts";
 import { startTestService, type TestService } from "../helpers/service.ts";
 import { colourPicture } from "../helpers/tiny-bundle.ts";
@@ -74,15 +75,6 @@ async function snippet(language: string, port: number, upstream: number): Promis
     .replace("listen 443", `listen 127.0.0.1:${port}`)
     .replace("bind :443", `bind 127.0.0.1:${port}`)
     .replace(`${name} {`, `https://${name}:${port} {\n\tbind 127.0.0.1\n\ttls ${root}/serval.pem ${root}/serval.key`);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** Starts a proxy and waits until it listens. */

@@ -1,29 +1,24 @@
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, inject, test } from "vitest";
 import { startServal } from "../helpers/serval-process.ts";
 import { writeTinyBundle } from "../helpers/tiny-bundle.ts";
+import { root } from "./blocks.ts";
 
 const run = promisify(execFile);
-const root = join(import.meta.dirname, "../..");
-const built = join(root, "build/package");
+const built = join(inject("clone"), "build/package");
 let dir: string;
 
-/** Makes the package as release.yml does, and installs it in an empty project. */
 beforeAll(async () => {
-  dir = await mkdtemp(join(tmpdir(), "serval-package-"));
-  await run("npm", ["run", "--silent", "build:package"], { cwd: root });
-  const { stdout } = await run("npm", ["pack", "--silent", "--pack-destination", dir], { cwd: built });
-  await writeFile(join(dir, "package.json"), '{ "private": true, "type": "module" }\n');
-  const env = { ...process.env, ONNXRUNTIME_NODE_INSTALL: "skip" };
-  await run("npm", ["install", "--no-audit", "--no-fund", join(dir, stdout.trim())], { cwd: dir, env });
+  dir = join(await mkdtemp(join(tmpdir(), "serval-package-")), "program");
+  await run("cp", ["--archive", "--link", inject("installed"), dir]);
   await writeTinyBundle(join(dir, "bundle"));
-}, 300_000);
+});
 afterAll(async () => {
-  await rm(dir, { recursive: true, force: true });
+  await rm(dirname(dir), { recursive: true, force: true });
 });
 
 test("publint and attw find nothing wrong with the package", async () => {
@@ -38,8 +33,8 @@ test("`serval up` of the installed package trains on the drawn sample and serves
   expect(health).toMatchObject({ status: "ok", model: { name: "drawn-sample" } });
   expect((await service.stop("SIGTERM")).code).toBe(0);
   const program = `import { loadBundle, ServalError } from "serval"; console.log(typeof loadBundle, ServalError.name);`;
-  await writeFile(join(dir, "import.js"), program);
-  expect((await run(process.execPath, ["import.js"], { cwd: dir })).stdout.trim()).toBe("function ServalError");
+  await writeFile(join(dir, "import.mjs"), program);
+  expect((await run(process.execPath, ["import.mjs"], { cwd: dir })).stdout.trim()).toBe("function ServalError");
 });
 
 /** Runs a program of the project that the package is installed in, and gives what it printed. */
@@ -81,6 +76,7 @@ const strict = {
 test("a strict TypeScript project compiles against the package, without skipLibCheck, and misuse does not", async () => {
   const project = join(dir, "strict");
   await mkdir(project, { recursive: true });
+  await writeFile(join(project, "package.json"), '{ "type": "module" }');
   const lines = [
     'import { readFile } from "node:fs/promises";',
     'import { loadClassifier, ServalError, type Classification, type LoadedClassifier } from "serval";',

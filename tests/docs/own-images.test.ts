@@ -1,0 +1,63 @@
+import { appendFile, cp, mkdir, rename, symlink } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { findBlock } from "./blocks.ts";
+import { Reader, shows } from "./reader.ts";
+import { makeUserFolder } from "./user-folder.ts";
+
+// A folder of images that becomes a project by one command. Each test follows a page in the folder as the tests before left it.
+
+let folder: Awaited<ReturnType<typeof makeUserFolder>>;
+let reader: Reader;
+const at = (...parts: string[]): string => join(folder.dir, ...parts);
+beforeAll(async () => {
+  folder = await makeUserFolder("own");
+  reader = await Reader.in(folder.dir);
+});
+afterAll(async () => await folder.remove());
+
+test("README.md, docs/fine-tuning.md: `serval up --data images` prints what the pages show", async () => {
+  const output = await reader.follow("README.md", "npx serval up --data images");
+  expect(shows(output, findBlock("README.md", "[2/5] Import"))).toBeUndefined();
+  expect(shows(output, findBlock("docs/fine-tuning.md", "[1/5] Settings"))).toBeUndefined();
+  // One command and one kind of folder: it runs once.
+  expect(findBlock("docs/fine-tuning.md", "npx serval up --data images").lines).toHaveLength(1);
+});
+
+test("docs/tracking.md: the tracking server", async () => {
+  expect(await reader.follow("docs/tracking.md", "npx serval track")).toMatch(/^Tracking at http/m);
+});
+
+test("docs/registry.md: a first champion, a second one, and back", async () => {
+  await reader.follow("docs/registry.md", "npx serval train", { put: { "cats-dogs": "own" } });
+  await reader.do("npx serval train --set train.seed=2 && npx serval models register");
+  const promotion = await reader.do("npx serval models promote");
+  expect(shows(promotion, findBlock("docs/registry.md", " version"))).toBeUndefined();
+  await reader.follow("docs/registry.md", "npx serval models rollback", { put: { "cats-dogs": "own" } });
+});
+
+test("docs/pipeline.md: the pipeline, data under version control, and a remote that a team shares", async () => {
+  await reader.do("git init --quiet && git add . && git commit --quiet --message Start");
+  await reader.follow("docs/pipeline.md", "npx serval repro");
+
+  await mkdir(at("photos"));
+  await cp(at("images/cat/2.jpg"), at("photos/2.jpg"));
+  await reader.follow("docs/pipeline.md", "npx serval add photos # photos goes");
+
+  const settings = findBlock("docs/pipeline.md", "[core]").lines.filter((line) => !line.includes("region"));
+  await appendFile(at(".dvc/config"), `${settings.join("\n").replace("s3://BUCKET/some/prefix", "../../remote")}\n`);
+  await reader.do(
+    "git add . && git commit --quiet --message Photos && git init --quiet --bare ../team.git && git remote add origin ../team.git",
+  );
+  await reader.do("git push --quiet --set-upstream origin HEAD && git clone --quiet ../team.git ../other && cp -al node_modules ../other");
+  await cp(at("images/cat/3.jpg"), at("photos/3.jpg"));
+  const output = await reader.follow("docs/pipeline.md", "npx serval add photos # a folder", {
+    put: { "# On another machine:": "cd ../other" },
+  });
+  expect(output).toContain("outs are in the workspace");
+
+  const other = await Reader.in(join(dirname(folder.dir), "other"));
+  await rename(join(other.dir, "data"), join(dirname(folder.dir), "disk"));
+  await symlink("../disk", join(other.dir, "data"));
+  await other.follow("docs/pipeline.md", "npx serval pull");
+});

@@ -1,0 +1,104 @@
+import { execFile } from "node:child_process";
+import { cp, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { parse } from "yaml";
+import { startModelHub } from "../helpers/model-hub.ts";
+import { foreignFile } from "../helpers/onnx-backbone.ts";
+import { findBlock } from "./blocks.ts";
+import { Reader, shows } from "./reader.ts";
+import { makeUserFolder } from "./user-folder.ts";
+
+// A project that is set up and trained step by step. Each test follows a page in the folder as the tests before left it.
+
+const run = promisify(execFile);
+let folder: Awaited<ReturnType<typeof makeUserFolder>>;
+let reader: Reader;
+const at = (...parts: string[]): string => join(folder.dir, ...parts);
+beforeAll(async () => {
+  folder = await makeUserFolder("cats-dogs");
+  reader = await Reader.in(folder.dir);
+  for (const name of ["photo.jpg", "picture.jpg", "test_image.jpg", "a.jpg", "b.jpg"]) await cp(at("images/cat/1.jpg"), at(name));
+});
+afterAll(async () => await folder.remove());
+
+const textOf = (page: string, begins: string): string => `${findBlock(page, begins).lines.join("\n")}\n`;
+/** Runs a program of the project with this Node, and gives what it printed. */
+async function runProgram(name: string, text: string): Promise<string> {
+  await writeFile(at(name), text);
+  return (await run(process.execPath, [name], { cwd: folder.dir })).stdout;
+}
+
+test("README.md: each step alone, from `serval init` to `serval serve`", async () => {
+  const output = await reader.follow("README.md", "npx serval init");
+  expect(output).toContain("Released version");
+  expect(output).toMatch(/^Serving cats-dogs /m);
+});
+
+test("docs/fine-tuning.md: `serval init` writes the settings that the page shows", async () => {
+  const shown = parse(textOf("docs/fine-tuning.md", "prepare:")) as object;
+  expect(parse(await readFile(at("params.yaml"), "utf8"))).toMatchObject(shown);
+});
+
+test("README.md: a program classifies with the released model, and a route of Fastify does", async () => {
+  const sample = textOf("README.md", "import { loadClassifier }").replace("models/roses", "models/cats-dogs");
+  const before = 'import { readFile } from "node:fs/promises";\nconst buffer = await readFile("photo.jpg");\n';
+  expect(await runProgram("classify.ts", `${before}${sample}console.log(label, confidence > 0.5);\n`)).toBe("cat true\n");
+  const route = textOf("README.md", "app.addContentTypeParser");
+  const around = sample.replace(
+    /^const \{ label.*$/m,
+    () => `const app = fastify();\n${route}
+const answer = await app.inject({ method: "POST", url: "/classify", headers: { "content-type": "image/jpeg" }, payload: buffer });
+console.log(answer.json().label);`,
+  );
+  expect(await runProgram("route.ts", `import { fastify } from "fastify";\n${before}${around}`)).toBe("cat\n");
+});
+
+test("docs/service.md: curl asks the service for answers, a map and a batch", async () => {
+  await reader.follow("docs/service.md", "curl -F", { before: "npx serval serve" });
+  expect((await readFile(at("where.png"))).subarray(1, 4).toString()).toBe("PNG");
+});
+
+test("docs/service.md, docs/operations.md: a service with keys", async () => {
+  const restart = "# for the service\nSERVAL_API_KEYS_FILE=keys.txt npx serval serve";
+  const output = await reader.follow("docs/service.md", "key=$(openssl", { put: { "# for the service; restart it": restart } });
+  expect(output).toContain('"label":"cat"');
+  await reader.follow("docs/operations.md", "SERVAL_HOSTS=");
+});
+
+test("the model card's commands, in the folder of the model", async () => {
+  await cp(at("picture.jpg"), at("models/cats-dogs/picture.jpg"));
+  const inModel = await Reader.in(at("models/cats-dogs"));
+  expect(await inModel.follow("models/cats-dogs/README.md", "npx serval predict")).toContain('"label":"cat"');
+  await rm(at("models/cats-dogs/picture.jpg"));
+});
+
+test("docs/backbones.md: the list, weights from a file, a model and a hub, and an ONNX file", async () => {
+  const list = await reader.follow("docs/backbones.md", "npx serval backbones list");
+  expect(shows(list, findBlock("docs/backbones.md", "name "))).toBeUndefined();
+
+  const weights = at("node_modules/serval/models/backbones/efficientnet-lite0/weights.safetensors");
+  await cp(weights, at("weights.safetensors"));
+  await cp(at("models/cats-dogs"), at("models/flowers"), { recursive: true });
+  const hub = await startModelHub();
+  const repository = "timm/tf_efficientnet_lite0.in1k/main";
+  hub.files.set(`${repository}/model.safetensors`, await readFile(weights));
+  hub.files.set(
+    `${repository}/config.json`,
+    Buffer.from(JSON.stringify({ architecture: "tf_efficientnet_lite0", pretrained_cfg: { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } })),
+  );
+  await reader.follow("docs/backbones.md", "npx serval backbones add weights", { env: { HF_ENDPOINT: hub.endpoint } });
+  await hub.close();
+
+  const names = { input: "pixel_values", output: "last_hidden_state", between: "maps" };
+  await writeFile(at("dinov2.onnx"), foreignFile({ kind: "tokens", layout: "NCHW", side: 224, channels: 384, names }));
+  const added = await reader.follow("docs/backbones.md", "npx serval backbones add dinov2");
+  expect(shows(added, findBlock("docs/backbones.md", "Added dinov2"))).toBeUndefined();
+  for (const path of ["models/backbones", "dinov2.onnx", "weights.safetensors"]) await rm(at(path), { recursive: true });
+});
+
+test("docs/api.md: the program imports, trains, evaluates and serves", async () => {
+  const { answer } = JSON.parse(await runProgram("program.mjs", textOf("docs/api.md", "import { openAsBlob }"))) as { answer: object };
+  expect(answer).toMatchObject({ label: "cat" });
+});
