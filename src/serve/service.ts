@@ -5,7 +5,7 @@ import { ServalError, toServalError } from "../errors/serval-error.ts";
 import { DecoderProcesses } from "../image/decoder-processes.ts";
 import { decoderProcessCount } from "../image/shared-decoder.ts";
 import { createServiceMetrics } from "../monitor/metrics.ts";
-import { PredictionLog } from "../monitor/prediction-log.ts";
+import { PredictionLog } from "../predictions/prediction-log.ts";
 import type { LogLevel } from "./http/app.ts";
 import type { ServeApp } from "./http/context.ts";
 import { defaultHangMs } from "./inference/limits.ts";

@@ -3,7 +3,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, LogController, type FastifyServerOptions } from "fastify";
 import { lazySchemas } from "../../http/lazy-schemas.ts";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
-import type { PredictionLog } from "../../monitor/prediction-log.ts";
+import type { PredictionLog } from "../../predictions/prediction-log.ts";
 import { BodyBudget } from "./body-budget.ts";
 import type { ServeApp, ServeContext } from "./context.ts";
 import { createHttpServer } from "./http-server.ts";

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Worker } from "node:worker_threads";
 import { expect, onTestFinished, test } from "vitest";
-import { PredictionLog, type LoggedPrediction } from "../../../src/monitor/prediction-log.ts";
+import { PredictionLog, type LoggedPrediction } from "../../../src/predictions/prediction-log.ts";
 
 const prediction = (requestId: string): LoggedPrediction => ({
   requestId,
