@@ -25,6 +25,7 @@ import { registerInferenceProtocol } from "./routes/inference-protocol.ts";
 import { registerMetrics } from "./routes/metrics.ts";
 import { registerModel } from "./routes/model.ts";
 import { registerPredict } from "./routes/predict.ts";
+import { registerPredictions } from "./routes/predictions.ts";
 import type { ServeRules } from "./rules.ts";
 import { registerUploads } from "./upload.ts";
 
@@ -105,6 +106,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
     registerExplain(scope, context);
   });
   await registerFeedback(app, context);
+  registerPredictions(app, context);
   registerModel(app, context);
   registerMetrics(app, context);
   await registerInferenceProtocol(app, context, version);

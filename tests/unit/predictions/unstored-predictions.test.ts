@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import type { LoggedPrediction } from "../../../src/predictions/prediction-log.ts";
+import type { LoggedPrediction } from "../../../src/predictions/prediction-store.ts";
 import { UnstoredPredictions } from "../../../src/predictions/unstored-predictions.ts";
 
 const row = (i: number, labels = 2): LoggedPrediction => ({
