@@ -41,6 +41,8 @@ export interface Settings {
   readonly abstain: boolean;
   readonly drainMs: number;
   readonly modelPollMs: number;
+  readonly predictionsKeepDays: number;
+  readonly predictionsMaxBytes: number;
   readonly trackMaxFileBytes: number;
   readonly trackMaxRunBytes: number;
   readonly trackMinFreeBytes: number;
@@ -258,6 +260,24 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       minimum: 0,
       maximum: 86_400_000,
       description: "How often the service looks for a new version of its model, in milliseconds; 0 for never.",
+    }),
+  },
+  predictionsKeepDays: {
+    name: "SERVAL_PREDICTIONS_KEEP_DAYS",
+    schema: Type.Integer({
+      default: 0,
+      minimum: 0,
+      maximum: 36_500,
+      description: "Days after which the service removes a prediction and its feedback; 0 for no limit of age.",
+    }),
+  },
+  predictionsMaxBytes: {
+    name: "SERVAL_PREDICTIONS_MAX_BYTES",
+    schema: Type.Integer({
+      default: 1_073_741_824,
+      minimum: 1_048_576,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: "Bytes that stored predictions and their feedback may take, roughly; beyond that the oldest are removed.",
     }),
   },
   trackMaxFileBytes: {

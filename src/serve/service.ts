@@ -5,7 +5,8 @@ import { ServalError, toServalError } from "../errors/serval-error.ts";
 import { DecoderProcesses } from "../image/decoder-processes.ts";
 import { decoderProcessCount } from "../image/shared-decoder.ts";
 import { createServiceMetrics } from "../monitor/metrics.ts";
-import { PredictionLog } from "../monitor/prediction-log.ts";
+import { PredictionLog } from "../predictions/prediction-log.ts";
+import type { Retention } from "../predictions/prediction-store.ts";
 import type { LogLevel } from "./http/app.ts";
 import type { ServeApp } from "./http/context.ts";
 import { defaultHangMs } from "./inference/limits.ts";
@@ -32,6 +33,8 @@ export interface ServiceOptions
   readonly port: number;
   /** SQLite file of predictions and feedback; without it there is no feedback. */
   readonly predictionLogFile?: string | undefined;
+  /** How long predictions are kept; default: without a limit of age, up to a GiB. */
+  readonly retention?: Retention | undefined;
   /** How long readiness fails before connections are refused, for load balancers to notice. */
   readonly drainMs?: number | undefined;
   readonly version?: string | undefined;
@@ -90,7 +93,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     onSwap: (now, before) => events.modelSwapped(now, before),
     onRefused: (refusal) => events.modelRefused(refusal, slot.current.version),
   });
-  const predictionLog = predictionLogFile === undefined ? undefined : openLog(predictionLogFile, events, settled);
+  const predictionLog = predictionLogFile === undefined ? undefined : openLog(predictionLogFile, options.retention, events, settled);
   const parts: ServiceParts = { slot, decoder, predictionLog, following: new AbortController(), draining: false };
   try {
     if (imported.status === "rejected") throw imported.reason;
@@ -163,8 +166,9 @@ function startDecoder(workers: number | undefined, events: ServiceEvents): Decod
   });
 }
 
-function openLog(file: string, events: ServiceEvents, after: Promise<unknown>): PredictionLog {
+function openLog(file: string, retention: Retention | undefined, events: ServiceEvents, after: Promise<unknown>): PredictionLog {
   return new PredictionLog(file, {
+    retention,
     onTrouble: (message) => events.logTrouble(message),
     onRecovered: (message) => events.logRecovered(message),
     after,

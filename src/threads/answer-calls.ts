@@ -17,7 +17,9 @@ type Result<T> = T | Moved<T>;
 
 export interface Answers<P extends Protocol> {
   readonly call: (call: P["call"]) => Result<P["answer"]> | Promise<Result<P["answer"]>>;
-  readonly note?: (note: P["note"]) => void;
+  readonly note?: (note: P["note"]) => void | Promise<void>;
+  /** What nobody asks for, a small piece at a time between the calls. True: there is more. */
+  readonly idle?: { readonly everyMs: number; readonly work: () => Promise<boolean> };
   /** After all that came before. */
   readonly close?: () => void | Promise<void>;
 }
@@ -49,14 +51,25 @@ export async function answerCalls<P extends Protocol>(
   };
   let turn: Promise<void> = Promise.resolve();
   const inTurn = (work: () => void | Promise<void>): void => void (turn = turn.then(work));
+  let closed = false;
+  const { idle } = answers;
+  const idleAfter = (ms: number): void => {
+    if (idle === undefined || closed) return;
+    const work = async (): Promise<void> => {
+      if (!closed) idleAfter((await idle.work()) ? 0 : idle.everyMs);
+    };
+    setTimeout(() => inTurn(work), ms).unref();
+  };
   calls.listen({
     calls: (numbered) => numbered.forEach(({ id, call }) => inTurn(async () => await answer(id, call))),
     note: (note) => inTurn(() => answers.note?.(note)),
     close: () =>
       inTurn(async () => {
+        closed = true;
         await answers.close?.();
         calls.close();
       }),
   });
+  idleAfter(idle?.everyMs ?? 0);
   calls.ready();
 }

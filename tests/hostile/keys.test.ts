@@ -130,6 +130,25 @@ describe("feedback where the service has keys", () => {
     expect((await send(service, "c", id, "purple")).status).toBe(400);
   });
 
+  it("holds for removing predictions as well: the owner's keys and reviewers may, to others they are unknown", async () => {
+    const service = await start({ keys: await keysOf(lines) });
+    const remove = async (key: string, id: string): Promise<number> =>
+      (
+        await sendRequest({
+          port: service.port,
+          method: "DELETE",
+          path: `/predictions/${id}`,
+          headers: key === "" ? {} : { "x-api-key": key },
+        })
+      ).status;
+    const [first, second] = [await predict(service, "a"), await predict(service, "a")];
+    expect([await remove("", first), await remove("b", first), await remove("a2", first), await remove("a2", first)]).toEqual([
+      401, 404, 204, 404,
+    ]);
+    expect((await send(service, "a", second, "blue")).status).toBe(202);
+    expect([await remove("c", second), (await send(service, "a", second, "blue")).status]).toEqual([204, 404]);
+  });
+
   it("keeps that promise for every prediction: of a batch, of an explanation, and of another replica", async () => {
     const peers: string[] = [];
     const keys = await keysOf(lines);

@@ -37,11 +37,11 @@ export const serviceErrors = {
     hint: "GET /model lists the labels.",
   },
   E_FEEDBACK_UNKNOWN: {
-    title: "Feedback refers to a prediction that is not stored.",
+    title: "The request refers to a prediction that is not stored.",
     hint: "Send the `request_id` of an answer of this service, with a key of the same name where there are keys, and a quarter of a second after it at the earliest where several services share the work.",
   },
   E_PREDICTION_LOG: {
-    title: "The predictions cannot be stored, so there can be no feedback to them.",
+    title: "The store of predictions cannot be used, so there can be no feedback.",
     hint: "Give the service a state folder that it may write to (SERVAL_STATE_DIR), and room on the disk; then send the feedback again.",
   },
   E_API_KEYS: {

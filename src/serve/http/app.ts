@@ -3,7 +3,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, LogController, type FastifyServerOptions } from "fastify";
 import { lazySchemas } from "../../http/lazy-schemas.ts";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
-import type { PredictionLog } from "../../monitor/prediction-log.ts";
+import type { PredictionLog } from "../../predictions/prediction-log.ts";
 import { BodyBudget } from "./body-budget.ts";
 import type { ServeApp, ServeContext } from "./context.ts";
 import { createHttpServer } from "./http-server.ts";
@@ -25,6 +25,7 @@ import { registerInferenceProtocol } from "./routes/inference-protocol.ts";
 import { registerMetrics } from "./routes/metrics.ts";
 import { registerModel } from "./routes/model.ts";
 import { registerPredict } from "./routes/predict.ts";
+import { registerPredictions } from "./routes/predictions.ts";
 import type { ServeRules } from "./rules.ts";
 import { registerUploads } from "./upload.ts";
 
@@ -105,6 +106,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
     registerExplain(scope, context);
   });
   await registerFeedback(app, context);
+  registerPredictions(app, context);
   registerModel(app, context);
   registerMetrics(app, context);
   await registerInferenceProtocol(app, context, version);

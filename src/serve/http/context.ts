@@ -2,7 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
-import type { PredictionLog } from "../../monitor/prediction-log.ts";
+import type { PredictionLog } from "../../predictions/prediction-log.ts";
 import type { BodyBudget } from "./body-budget.ts";
 import type { ModelSlot } from "../model/model-slot.ts";
 import type { Predictor } from "../model/predictor.ts";

@@ -69,6 +69,7 @@ export async function serveModel({
     basePath,
     drainMs,
     predictionLogFile: join(resolve(cwd, settings.stateDir), "predictions.db"),
+    retention: { keepDays: settings.predictionsKeepDays, maxBytes: settings.predictionsMaxBytes },
     log: { level: settings.logLevel, stream },
   });
   const { manifest } = service.model.bundle;

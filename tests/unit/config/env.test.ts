@@ -35,6 +35,8 @@ describe("the environment", () => {
       abstain: false,
       drainMs: 1000,
       modelPollMs: 10_000,
+      predictionsKeepDays: 0,
+      predictionsMaxBytes: 1_073_741_824,
       mlflowTrackingUri: null,
       s3EndpointUrl: null,
       awsEndpointUrl: null,

@@ -248,6 +248,7 @@ describe("the API description", () => {
       "/model/rollback",
       "/predict",
       "/predict/batch",
+      "/predictions/{request_id}",
       "/v2",
       "/v2/health/live",
       "/v2/health/ready",

@@ -6,7 +6,7 @@ import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
 import { loadParams, paramsHash } from "../../../src/config/params.ts";
 import { loadBundle } from "../../../src/model/bundle.ts";
-import { PredictionLog } from "../../../src/monitor/prediction-log.ts";
+import { PredictionLog } from "../../../src/predictions/prediction-log.ts";
 import { parseLock } from "../../../src/pipeline/dvc-files/lock-file.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 

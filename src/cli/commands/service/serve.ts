@@ -26,6 +26,8 @@ const serveSettings = [
   "drainMs",
   "modelPollMs",
   "stateDir",
+  "predictionsKeepDays",
+  "predictionsMaxBytes",
   "logLevel",
   "logFile",
 ] as const satisfies readonly (keyof Settings)[];

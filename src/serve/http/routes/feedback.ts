@@ -4,6 +4,7 @@ import Type from "typebox";
 import { ServalError } from "../../../errors/serval-error.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
 import { askPeers, peerHeader } from "../peers.ts";
+import { changeableBy } from "./predictions.ts";
 import { withErrors } from "../schemas.ts";
 
 const maxBodyBytes = 4096;
@@ -44,8 +45,7 @@ export async function registerFeedback(app: ServeApp, { predictionLog, peers }: 
       async (request, reply) => {
         if (predictionLog === undefined) throw new ServalError("E_PREDICTION_LOG", "This service stores no predictions.");
         const { request_id: id, label } = request.body;
-        // A key labels its own predictions, a reviewer's labels all; without keys everybody may label all.
-        const ofKey = request.keyOwner === null || request.keyOwner.reviewer ? null : request.keyOwner.name;
+        const ofKey = changeableBy(request);
         const stored = await predictionLog.addFeedback(id, label, ofKey).catch(async (error: unknown) => {
           const unknown = error instanceof ServalError && error.code === "E_FEEDBACK_UNKNOWN";
           if (!unknown || peers.length === 0 || request.headers[peerHeader] !== undefined) throw error;

@@ -3,18 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Worker } from "node:worker_threads";
 import { expect, onTestFinished, test } from "vitest";
-import { PredictionLog, type LoggedPrediction } from "../../../src/monitor/prediction-log.ts";
-
-const prediction = (requestId: string): LoggedPrediction => ({
-  requestId,
-  atMs: 1_800_000_000_000,
-  modelName: "colours",
-  modelVersion: "1",
-  label: "red",
-  confidence: 0.9,
-  probabilities: { blue: 0.1, red: 0.9 },
-  keyName: null,
-});
+import { PredictionLog } from "../../../src/predictions/prediction-log.ts";
+import { loggedPrediction as prediction } from "../../helpers/logged-prediction.ts";
 
 test("a log whose thread has died refuses labels while there is none, and stores what was predicted meanwhile", async () => {
   const workers: Worker[] = [];

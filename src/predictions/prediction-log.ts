@@ -4,27 +4,13 @@ import { startWorker } from "../threads/carrier.ts";
 import { KeptThread } from "../threads/kept-thread.ts";
 import { describeLoss } from "../threads/loss.ts";
 import { Thread } from "../threads/thread.ts";
-
-/** One answer of the service: what feedback refers to later. Never the image, its name or an address. */
-export interface LoggedPrediction {
-  readonly requestId: string;
-  readonly atMs: number;
-  readonly modelName: string;
-  readonly modelVersion: string;
-  /** The most probable label, also where the service abstained. */
-  readonly label: string;
-  readonly confidence: number;
-  readonly probabilities: Readonly<Record<string, number>>;
-  /** Name of the API key that asked; null where the service has no keys. */
-  readonly keyName: string | null;
-}
-
-/** New: stored now. Same: that label was stored for this request before. */
-export type FeedbackResult = "new" | "same";
+import type { FeedbackResult, LoggedPrediction, Retention } from "./prediction-store.ts";
 
 export interface LogProtocol {
-  readonly call: { readonly requestId: string; readonly label: string; readonly ofKey: string | null; readonly atMs: number };
-  readonly answer: FeedbackResult;
+  readonly call:
+    | { readonly kind: "label"; readonly requestId: string; readonly label: string; readonly ofKey: string | null; readonly atMs: number }
+    | { readonly kind: "erase"; readonly requestId: string; readonly ofKey: string | null };
+  readonly answer: FeedbackResult | "erased";
   /** Predictions. */
   readonly note: readonly LoggedPrediction[];
   readonly event: LogEvent;
@@ -38,13 +24,23 @@ export type LogEvent =
   /** So many predictions will never be stored: there was no more memory for those that wait, or the service stops. */
   | { readonly kind: "lost"; readonly count: number };
 
+/** What the thread is started with. */
+export interface LogSetup {
+  readonly path: string;
+  readonly retention: Retention;
+}
+
 export interface PredictionLogOptions {
+  readonly retention?: Retention | undefined;
   /** Hears why predictions cannot be stored: a service does not stop over its log. */
   readonly onTrouble: (message: string) => void;
   readonly onRecovered?: (message: string) => void;
   /** When the thread is started; default: at once. What is added before waits. */
   readonly after?: Promise<unknown> | undefined;
 }
+
+/** Without a limit of age, and no more than any disk has room for. */
+export const defaultRetention: Retention = { keepDays: 0, maxBytes: 2 ** 30 };
 
 const flushEveryMs = 250;
 const flushRows = 256;
@@ -53,7 +49,7 @@ const maxRows = 4096;
 /** How long no thread is started after one has failed. */
 const restartMs = 1000;
 
-/** Predictions and what people said about them, in SQLite, written by a separate thread. */
+/** Predictions and what people said about them, written to the store by a separate thread. */
 export class PredictionLog {
   readonly #path: string;
   readonly #options: PredictionLogOptions;
@@ -89,16 +85,28 @@ export class PredictionLog {
    * prediction or the label could not be stored.
    */
   async addFeedback(requestId: string, label: string, ofKey: string | null): Promise<FeedbackResult> {
-    // The prediction that it is about may have been made a moment ago.
-    this.#flush();
-    const thread = this.#thread();
-    if (thread === undefined) throw stopped(this.#kept.state === "closed");
-    return await thread.ask({ requestId, label, ofKey, atMs: Date.now() });
+    return (await this.#ask({ kind: "label", requestId, label, ofKey, atMs: Date.now() })) as FeedbackResult;
+  }
+
+  /**
+   * Resolves when a prediction, its feedback and all that belongs to it are gone. `ofKey` and errors are as for feedback, without
+   * E_LABEL_UNKNOWN.
+   */
+  async erase(requestId: string, ofKey: string | null): Promise<void> {
+    await this.#ask({ kind: "erase", requestId, ofKey });
   }
 
   async close(): Promise<void> {
     this.#flush();
     await this.#kept.close();
+  }
+
+  async #ask(call: LogProtocol["call"]): Promise<LogProtocol["answer"]> {
+    // The prediction that it is about may have been made a moment ago.
+    this.#flush();
+    const thread = this.#thread();
+    if (thread === undefined) throw stopped(this.#kept.state === "closed");
+    return await thread.ask(call);
   }
 
   #flush(): void {
@@ -120,7 +128,7 @@ export class PredictionLog {
   #startThread(): Thread<LogProtocol> {
     const carrier = startWorker({
       file: new URL(`./prediction-log-worker${extname(import.meta.url)}`, import.meta.url),
-      data: this.#path,
+      data: { path: this.#path, retention: this.#options.retention ?? defaultRetention } satisfies LogSetup,
       name: "serval-prediction-log",
       // Short-lived rows: no need for the large young heap of a program.
       resourceLimits: { maxYoungGenerationSizeMb: 4 },

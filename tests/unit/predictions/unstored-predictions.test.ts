@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
-import type { LoggedPrediction } from "../../../src/monitor/prediction-log.ts";
-import { UnstoredPredictions } from "../../../src/monitor/unstored-predictions.ts";
+import type { LoggedPrediction } from "../../../src/predictions/prediction-store.ts";
+import { UnstoredPredictions } from "../../../src/predictions/unstored-predictions.ts";
 
 const row = (i: number, labels = 2): LoggedPrediction => ({
   requestId: `id-${i}`,

@@ -1,4 +1,4 @@
-import type { LoggedPrediction } from "./prediction-log.ts";
+import type { LoggedPrediction } from "./prediction-store.ts";
 
 /** Memory for rows that wait, counted as the characters of their texts. */
 const maxCharacters = 8 * 1024 * 1024;
@@ -49,6 +49,13 @@ export class UnstoredPredictions {
   keyOf(requestId: string): string | null | undefined {
     const row = this.#waiting.get(requestId);
     return row === undefined ? this.#lost.get(requestId) : row.keyName;
+  }
+
+  /** Forgets a waiting or lost prediction. */
+  erase(requestId: string): void {
+    const row = this.#waiting.get(requestId);
+    if (row !== undefined) this.#remove(row);
+    this.#lost.delete(requestId);
   }
 
   /** How many were lost since the last call. */

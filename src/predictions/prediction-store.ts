@@ -1,0 +1,65 @@
+import { ServalError } from "../errors/serval-error.ts";
+
+/** One answer of the service: what feedback refers to later. Never the image, its name or an address. */
+export interface LoggedPrediction {
+  readonly requestId: string;
+  readonly atMs: number;
+  readonly modelName: string;
+  readonly modelVersion: string;
+  /** The most probable label, also where the service abstained. */
+  readonly label: string;
+  readonly confidence: number;
+  readonly probabilities: Readonly<Record<string, number>>;
+  /** Name of the API key that asked; null where the service has no keys. */
+  readonly keyName: string | null;
+}
+
+/** New: stored now. Same: that label was stored for this request before. */
+export type FeedbackResult = "new" | "same";
+
+/** How long predictions are kept, with what belongs to them. */
+export interface Retention {
+  /** 0: without a limit of age. */
+  readonly keepDays: number;
+  /** What all predictions may take on the disk, roughly: beyond it the oldest are removed. */
+  readonly maxBytes: number;
+}
+
+/**
+ * Where predictions and feedback are kept. Every method throws what the disk or the database throws, so that the caller can
+ * try again later; what the caller asked for in vain is a ServalError.
+ */
+export interface PredictionStore {
+  /** All of them or none. What has an id that is stored changes nothing. */
+  addPredictions(rows: readonly LoggedPrediction[]): Promise<void>;
+  /**
+   * Resolves to what it did when the label is on the disk. `ofKey` bounds it to predictions of that key, and to those without
+   * one, which an older service or a service without keys stored. Throws E_FEEDBACK_UNKNOWN or E_LABEL_UNKNOWN.
+   */
+  addFeedback(requestId: string, label: string, ofKey: string | null, atMs: number): Promise<FeedbackResult>;
+  /** Removes a prediction, its feedback and all that belongs to it, also from the bytes on the disk. Throws E_FEEDBACK_UNKNOWN. */
+  erase(requestId: string, ofKey: string | null): Promise<void>;
+  /** Time before which predictions are to be removed at `nowMs`; undefined where all may stay. */
+  expiry(retention: Retention, nowMs: number): Promise<number | undefined>;
+  /** Removes the oldest predictions from before `beforeMs`, at most `most` of them; resolves to how many it were. */
+  removeBefore(beforeMs: number, most: number): Promise<number>;
+  /** Whether it is still good after it threw this; where not, it is to be opened again. */
+  survives(error: unknown): boolean;
+  close(): Promise<void>;
+}
+
+/** Whether a key may label or remove a prediction of `keyName`. */
+export function mayChange(keyName: string | null, ofKey: string | null): boolean {
+  return keyName === null || ofKey === null || keyName === ofKey;
+}
+
+/** A prediction of another key answers as if there were none: no client learns which ids exist. */
+export function unknownPrediction(requestId: string): ServalError {
+  return new ServalError("E_FEEDBACK_UNKNOWN", `No prediction with the request id ${JSON.stringify(requestId)} is stored.`);
+}
+
+/** Throws E_LABEL_UNKNOWN where the model that answered has no such label. */
+export function assertLabel(label: string, labels: readonly string[]): void {
+  if (labels.includes(label)) return;
+  throw new ServalError("E_LABEL_UNKNOWN", `${JSON.stringify(label)} is not one of the model's labels: ${labels.join(", ")}.`);
+}
