@@ -14,7 +14,7 @@ const smallSetParams: Readonly<Record<string, unknown>> = {
   "prepare.width": 224,
   "prepare.height": 224,
   "train.backbone": "efficientnet-lite0",
-  "train.strategy": "auto",
+  "train.strategy": "head",
   "train.cropSize": 224,
   "model.precision": "float16",
 };

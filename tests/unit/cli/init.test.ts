@@ -36,7 +36,7 @@ describe("serval init", () => {
     expect(params.model.name).toBe("rose-tulip");
     expect(params.data).toEqual({ source: "images", dedupe: true });
     const { prepare } = await loadParams(dir);
-    const { train: defaults } = await loadParams(dir, ["train.backbone=efficientnet-lite0", "train.strategy=auto"]);
+    const { train: defaults } = await loadParams(dir, ["train.backbone=efficientnet-lite0", "train.strategy=head"]);
     expect(params.train).toEqual({ ...defaults, cropSize: 224 });
     expect(params.prepare).toEqual({ ...prepare, width: 224, height: 224 });
     // What has no meaning beside a backbone is not there to confuse.
