@@ -9,6 +9,7 @@ export const exitCodes: Readonly<Record<ErrorCode, ExitCode>> = {
   E_USAGE: 2,
   E_PARAMS: 2,
   E_ENV: 2,
+  E_NODE_VERSION: 2,
   E_FILE_NOT_FOUND: 2,
   E_PATH_LINK: 2,
   E_TEXT_FILE: 2,

@@ -7,6 +7,7 @@ import { debugWanted, keepCompiledModules } from "../config/env.ts";
 import { ServalError, toServalError } from "../errors/serval-error.ts";
 import type { CommandContext, Configure } from "./command.ts";
 import { exitCodes } from "./exit-codes.ts";
+import { requireNode } from "./node-version.ts";
 import { createOutput } from "./output.ts";
 import { stopSignal, type OnStop } from "./stop-signals.ts";
 
@@ -134,6 +135,7 @@ export async function buildProgram(context: CommandContext, verbs: readonly stri
 /** Runs one command line and returns its exit code; never exits the process itself. */
 export async function runCli(argv: readonly string[], context: CommandContext): Promise<number> {
   try {
+    requireNode();
     const program = await buildProgram(context, argv[0] === "help" ? argv.slice(1, 2) : argv.slice(0, 1));
     if (argv.length === 0) {
       program.outputHelp();

@@ -1,5 +1,5 @@
 import { lstatSync, mkdirSync } from "node:fs";
-import { enableCompileCache } from "node:module";
+import nodeModule from "node:module";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { isMainThread } from "node:worker_threads";
@@ -22,7 +22,8 @@ export function keepCompiledModules(): void {
   const dir = process.env["NODE_COMPILE_CACHE"] || privateCacheFolder();
   if (dir === undefined) return;
   process.env["NODE_COMPILE_CACHE"] = dir;
-  enableCompileCache(dir);
+  // Node 20 has none, and is told later that it is too old.
+  if ("enableCompileCache" in nodeModule) nodeModule.enableCompileCache(dir);
 }
 
 /** $XDG_CACHE_HOME/serval/compiled, or the same below ~/.cache; undefined where this user alone cannot write it. */

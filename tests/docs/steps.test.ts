@@ -3,7 +3,7 @@ import { cp, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { parse } from "yaml";
+import { parse, parseDocument } from "yaml";
 import { startModelHub } from "../helpers/model-hub.ts";
 import { foreignFile } from "../helpers/onnx-backbone.ts";
 import { findBlock } from "./blocks.ts";
@@ -101,4 +101,30 @@ test("docs/backbones.md: the list, weights from a file, a model and a hub, and a
 test("docs/api.md: the program imports, trains, evaluates and serves", async () => {
   const { answer } = JSON.parse(await runProgram("program.mjs", textOf("docs/api.md", "import { openAsBlob }"))) as { answer: object };
   expect(answer).toMatchObject({ label: "cat" });
+});
+
+test("docs/fine-tuning.md: a training begins with a model of one's own by the lines that the page shows", async () => {
+  const shown = parse(textOf("docs/fine-tuning.md", "train:\n  init")) as { train: { init: string; freezeEpochs: number } };
+  const settings = parseDocument(await readFile(at("params.yaml"), "utf8"));
+  for (const key of ["backbone", "strategy"]) settings.deleteIn(["train", key]);
+  for (const key of ["prepare.width", "prepare.height", "train.cropSize"]) settings.setIn(key.split("."), 64);
+  settings.setIn(["train", "epochs"], 2);
+  const { init, freezeEpochs, ...network } = shown.train;
+  for (const [key, value] of Object.entries(network)) settings.setIn(["train", key], value);
+  await writeFile(at("params.yaml"), settings.toString());
+  await reader.do(`rm -r ${init} && npx serval prepare && npx serval train && cp -r artifacts/best ${init}`);
+
+  for (const [key, value] of Object.entries({ init, freezeEpochs })) settings.setIn(["train", key], value);
+  await writeFile(at("params.yaml"), settings.toString());
+  await reader.do("npx serval train");
+  expect(JSON.parse(await readFile(at("artifacts/best/bundle.json"), "utf8"))).toMatchObject({
+    init: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+  });
+
+  const pipeline = parseDocument(await readFile(at("dvc.yaml"), "utf8"));
+  const { train_model: stage } = parse(textOf("docs/fine-tuning.md", "  train_model:")) as { train_model: { cmd: string; deps: string[] } };
+  expect(pipeline.getIn(["stages", "train_model", "cmd"])).toBe(stage.cmd);
+  pipeline.setIn(["stages", "train_model", "deps"], stage.deps);
+  await writeFile(at("dvc.yaml"), pipeline.toString());
+  expect(await reader.do("npx serval repro --dry")).toContain("train_model");
 });

@@ -8,9 +8,9 @@ import { openSource } from "../../src/data/sources/open-source.ts";
 import { readEntry } from "../../src/data/sources/source.ts";
 
 const run = promisify(execFile);
-const perClass = 50;
+const perClass = 30;
 
-/** A new folder of a user with that name, the package installed in it, and 50 pictures of each of two classes in images/. */
+/** A new folder of a user with that name, the package installed in it, and 30 pictures of each of two classes in images/. */
 export async function makeUserFolder(name: string): Promise<{ readonly dir: string; remove(): Promise<void> }> {
   const above = await mkdtemp(join(tmpdir(), "serval-user-"));
   const dir = join(above, name);

@@ -13,6 +13,10 @@ export const generalErrors = {
     title: "An environment variable has a value that is not valid.",
     hint: "Correct or unset the variable that the message names.",
   },
+  E_NODE_VERSION: {
+    title: "Serval runs with a Node that is older than it needs.",
+    hint: "Install Node 24, or run `npm install node@24` in your project: `npx serval` takes that one.",
+  },
   E_FILE_NOT_FOUND: { title: "A file or folder does not exist.", hint: "Check the path." },
   E_PATH_LINK: {
     title: "A link leads to a place that you did not allow.",

@@ -9,6 +9,7 @@ export const errorStatus: Readonly<Record<ErrorCode, number>> = {
   E_USAGE: 400,
   E_PARAMS: 400,
   E_ENV: 500,
+  E_NODE_VERSION: 500,
   E_FILE_NOT_FOUND: 404,
   E_PATH_LINK: 409,
   E_TEXT_FILE: 500,

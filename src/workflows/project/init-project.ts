@@ -44,6 +44,8 @@ export interface InitResult {
   readonly kept: readonly string[];
   /** The value of data.source. */
   readonly source: string;
+  /** Whether `dir` holds labelled images already, at that place. */
+  readonly found: boolean;
 }
 
 /**
@@ -51,7 +53,7 @@ export interface InitResult {
  * exists is left alone. Throws E_PARAMS for a name that no model may have.
  */
 export async function initProject(options: InitOptions): Promise<InitResult> {
-  const source = await chooseSource(options);
+  const { source, found } = await chooseSource(options);
   const name = options.name ?? modelName(options.dir);
   const params = `${paramsIntroduction}\n${renderParams({ ...smallSetParams, "data.source": source, "model.name": name }, isForSmallSets)}`;
   parseParams(params);
@@ -74,7 +76,7 @@ export async function initProject(options: InitOptions): Promise<InitResult> {
       kept.push(file);
     }
   }
-  return { created, kept, source };
+  return { created, kept, source, found };
 }
 
 /** The path in a data.source, relative to the working folder; undefined where it names nothing on this disk. */
@@ -87,10 +89,13 @@ export function isRemote(source: string): boolean {
   return source === "sample" || /^(preset:|https?:\/\/)/.test(source);
 }
 
-async function chooseSource({ dir, images }: InitOptions): Promise<string> {
-  if (images !== undefined) return isRemote(images) ? images : relative(dir, resolve(dir, images)).replaceAll("\\", "/") || ".";
-  const found = await findImageFolders(dir);
-  return found.length === 1 ? (found[0] ?? defaultImages) : defaultImages;
+async function chooseSource({ dir, images }: InitOptions): Promise<Pick<InitResult, "source" | "found">> {
+  if (images !== undefined) {
+    const source = isRemote(images) ? images : relative(dir, resolve(dir, images)).replaceAll("\\", "/") || ".";
+    return { source, found: false };
+  }
+  const [one, ...others] = await findImageFolders(dir);
+  return one !== undefined && others.length === 0 ? { source: one, found: true } : { source: defaultImages, found: false };
 }
 
 /** The folders directly in `dir` that hold at least two folders with an image in each. */

@@ -30,7 +30,7 @@ async function runInit(...args: string[]): Promise<{ code: number; stdout: strin
 describe("serval init", () => {
   test("writes params.yaml with a backbone and pictures of its size, dvc.yaml with four stages and .gitignore", async () => {
     const result = await initProject({ dir: join(dir, "Rose & Tulip") });
-    expect(result).toEqual({ created: written, kept: [], source: "images" });
+    expect(result).toEqual({ created: written, kept: [], source: "images", found: false });
     const made = join(dir, "Rose & Tulip");
     const params = await loadParams(made);
     expect(params.model.name).toBe("rose-tulip");
@@ -68,7 +68,15 @@ describe("serval init", () => {
     await put("photos/tulip/1.png");
     await put("notes/a/readme.txt");
     await put("notes/b/1.jpg");
-    expect((await initProject({ dir })).source).toBe("photos");
+    expect(await initProject({ dir })).toMatchObject({ source: "photos", found: true });
+  });
+
+  test("tells how to lay images out where there are none, and not where images/ has them", async () => {
+    const hint = "make one folder for each class";
+    expect((await runInit()).stdout).toContain(hint);
+    await put("set/images/rose/1.jpg");
+    await put("set/images/tulip/1.jpg");
+    expect((await runInit("set")).stdout).not.toContain(hint);
   });
 
   test("does not guess between two such folders", async () => {
@@ -82,6 +90,7 @@ describe("serval init", () => {
       created: written,
       kept: [],
       source: "../photos",
+      found: false,
     });
     expect((await loadParams(join(dir, "work"))).data.source).toBe("../photos");
     await runInit("remote", "--images", "https://example.org/set.zip");

@@ -51,6 +51,13 @@ describe("the command line", () => {
     expect(context.stdout.text).toBe("");
   });
 
+  test("says which Node it needs where an older one runs it", async () => {
+    const older = "data:text/javascript,Object.defineProperty(process.versions,'node',{value:'20.20.2'})";
+    const { code, stderr } = await runProcess(["status"], { NODE_OPTIONS: `--import=${older}` });
+    expect([code, stderr]).toEqual([2, expect.stringContaining("E_NODE_VERSION: Serval needs Node 24.12 or newer; this is Node 20.20.2,")]);
+    expect(stderr).toContain("npm install node@24");
+  });
+
   test("prints an error's code, message and hint, and the stack only when SERVAL_LOG_LEVEL=debug asks for it", async () => {
     const plain = await runProcess(["init", join(tmpdir(), "serval-never-made"), "--name", "My Model"]);
     expect(plain.code).toBe(2);

@@ -15,7 +15,7 @@ export const configure: Configure = (command, context) => {
     });
 };
 
-function describe({ created, kept, source }: InitResult, dir: string): string {
+function describe({ created, kept, source, found }: InitResult, dir: string): string {
   const lines = [
     ...created.map((file) => `wrote ${join(dir, file)}`),
     ...kept.map((file) => `left ${join(dir, file)} alone: it exists already`),
@@ -23,7 +23,8 @@ function describe({ created, kept, source }: InitResult, dir: string): string {
     "Next:",
   ];
   if (dir !== ".") lines.push(`  cd ${dir}`);
-  if (source === defaultImages) lines.push(`  make one folder for each class, and put its images there: ${join(source, "CLASS")}`);
+  if (source === defaultImages && !found)
+    lines.push(`  make one folder for each class, and put its images there: ${join(source, "CLASS")}`);
   lines.push("  npx serval data import", "  npx serval prepare", "  npx serval train", "  npx serval serve");
   return lines.join("\n");
 }
