@@ -20,12 +20,12 @@ function pixelRows(builder: OnnxBuilder, maps: Emitted, layout: Emitted["layout"
   return { value: builder.reshape(value, [rows, pixels, lanes]), rows, pixels, lanes };
 }
 
-function asMaps(builder: OnnxBuilder, value: Emitted, shape: readonly number[], layout: Emitted["layout"]): Emitted {
+export function asMaps(builder: OnnxBuilder, value: Emitted, shape: readonly number[], layout: Emitted["layout"]): Emitted {
   return layout === "blocked" ? builder.asBlocked(value, shape) : builder.reshape(value, shape);
 }
 
 /** The pixels with these indices; `fill` where the index is negative. */
-function pick(builder: OnnxBuilder, { value, rows, pixels, lanes }: PixelRows, order: Int32Array, fill: number): Emitted {
+export function pick(builder: OnnxBuilder, { value, rows, pixels, lanes }: PixelRows, order: Int32Array, fill: number): Emitted {
   const missing = order.some((index) => index < 0);
   const source = missing
     ? builder.node("Pad", [value, builder.ints(0, 0, 0, 0, 1, 0), builder.scalar(fill)], [rows, pixels + 1, lanes])
