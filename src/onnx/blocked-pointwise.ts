@@ -1,4 +1,4 @@
-import { activated, divisors, emit, fits, greatestDivisor } from "./blocks.ts";
+import { activated, cachedParts, emit, fits, greatestDivisor } from "./blocks.ts";
 import { blockTurnedWeight, blockWeight } from "./blocked-weights.ts";
 import type { Emitted, Map4, OnnxBuilder } from "./builder.ts";
 import { sumFirstAxis, type Activation } from "./lowering.ts";
@@ -64,11 +64,6 @@ export function pointwiseInputGrad(builder: OnnxBuilder, dy: Emitted, weight: Em
   return firstChannels(builder, dx, shape);
 }
 
-/** What a product of filters reads again and again should stay in a core's cache of the second level. */
-const CACHED_BYTES = 1.25 * 2 ** 20;
-/** MLAS computes this many blocks of output channels together. */
-const FILTER_SET = 4;
-
 /**
  * A convolution of x by dy, or of dy by x, as in `blockedWeightGrad`: pixels take the place of the input channels. Because they have no
  * neighbours here, a block is any B pixels of a picture that follow each other ("lanes"; where a picture is no multiple of B, of several
@@ -86,8 +81,7 @@ export function pointwiseWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitte
   const [wide, narrow] = o >= c ? [dy, x] : [x, dy];
   const [wides, narrows] = [whole(builder, Math.max(o, c)), whole(builder, Math.min(o, c))];
   const blocks = (together * pixels) / b;
-  const filterBytes = Math.min(wides, FILTER_SET * b) * blocks * b * 4;
-  const parts = divisors(blocks).find((count) => filterBytes / count <= CACHED_BYTES) ?? blocks;
+  const parts = cachedParts(builder, wides, together * pixels, blocks);
   const [groups, length] = [(n / together) * parts, blocks / parts];
   const lanes = rowsInward(builder, runsOfPixels(builder, narrow, together, parts), (groups * narrows * length) / b, b);
   const pictures = builder.asBlocked(lanes, [1, groups * b, narrows / b, length * b]);

@@ -1,13 +1,8 @@
-import { divisors, emit, fits, greatestDivisor } from "./blocks.ts";
+import { cachedParts, emit, fits, greatestDivisor } from "./blocks.ts";
 import type { Emitted, OnnxBuilder, Map4 } from "./builder.ts";
 import { paddingOf, sumFirstAxis, type ConvAttributes } from "./lowering.ts";
 import { portable } from "./portable.ts";
 import { gatherRows, paddedLast, rowsInward } from "./rows.ts";
-
-/** What a product of filters reads again and again should stay in a core's cache of the second level. */
-const CACHED_BYTES = 1.25 * 2 ** 20;
-/** MLAS computes this many blocks of output channels together. */
-const FILTER_SET = 4;
 
 /**
  * Also a convolution, of x by dy, so that MLAS's fastest kernel does it: the sum runs over pictures and pixels, which take the
@@ -33,8 +28,7 @@ export function blockedWeightGrad(
   const together = b / greatestDivisor(b, outWidth);
   if (!fits(builder, o) || n % together !== 0) return portable.conv2dWeightGrad(builder, x, dy, attributes, shape);
   const blocks = (together * outWidth) / b;
-  const filterBytes = Math.min(o, FILTER_SET * b) * together * outHeight * outWidth * 4;
-  const bands = divisors(outHeight).find((count) => filterBytes / count <= CACHED_BYTES) ?? outHeight;
+  const bands = cachedParts(builder, o, together * outHeight * outWidth, outHeight);
   const bandHeight = outHeight / bands;
   const groups = (n / together) * bands;
 

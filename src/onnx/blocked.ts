@@ -1,6 +1,7 @@
 import { blockedWeightGrad } from "./blocked-weight-gradient.ts";
 import { pointwiseConv2d, pointwiseInputGrad, pointwiseWeightGrad } from "./blocked-pointwise.ts";
 import { blockFirstWeight, blockTurnedWeight, blockWeight } from "./blocked-weights.ts";
+import { stridedInputGrad } from "./blocked-strided.ts";
 import { activated, emit, fits } from "./blocks.ts";
 import type { AttributeValue, Emitted, OnnxBuilder, Map4 } from "./builder.ts";
 import {
@@ -110,7 +111,9 @@ function conv2dInputGrad(
 ): Emitted {
   const [o, c] = weight.shape as Map4;
   if (tiled(builder, weight.shape, attributes)) return winogradInputGrad(builder, dy, weight, shape);
-  if (!fits(builder, o, c) || attributes.stride !== 1) return portable.conv2dInputGrad(builder, dy, weight, attributes, shape);
+  const strided = fits(builder, o, c) && attributes.stride > 1 ? stridedInputGrad(builder, dy, weight, attributes, shape) : undefined;
+  if (strided) return strided;
+  if (!fits(builder, o, c) || attributes.stride > 1) return portable.conv2dInputGrad(builder, dy, weight, attributes, shape);
   return emit(
     builder,
     "Conv",

@@ -24,10 +24,21 @@ export function activated(activation: Activation = "none"): Record<string, Attri
 }
 
 /** In ascending order. */
-export function divisors(count: number): number[] {
+function divisors(count: number): number[] {
   return Array.from({ length: count }, (_, k) => k + 1).filter((k) => count % k === 0);
 }
 
 export function greatestDivisor(a: number, b: number): number {
   return divisors(a).findLast((k) => b % k === 0) as number;
+}
+
+/** What a product of filters reads again and again should stay in a core's cache of the second level. */
+const CACHED_BYTES = 1.25 * 2 ** 20;
+/** MLAS computes this many blocks of output channels together. */
+const FILTER_SET = 4;
+
+/** Into how many parts, a divisor of `count`, filters of so many channels and taps are to be cut so that what is read together stays in the cache. */
+export function cachedParts(builder: OnnxBuilder, channels: number, taps: number, count: number): number {
+  const bytes = Math.min(channels, FILTER_SET * builder.blockSize) * taps * 4;
+  return divisors(count).find((parts) => bytes / parts <= CACHED_BYTES) ?? count;
 }

@@ -20,12 +20,12 @@ function pixelRows(builder: OnnxBuilder, maps: Emitted, layout: Emitted["layout"
   return { value: builder.reshape(value, [rows, pixels, lanes]), rows, pixels, lanes };
 }
 
-function asMaps(builder: OnnxBuilder, value: Emitted, shape: readonly number[], layout: Emitted["layout"]): Emitted {
+export function asMaps(builder: OnnxBuilder, value: Emitted, shape: readonly number[], layout: Emitted["layout"]): Emitted {
   return layout === "blocked" ? builder.asBlocked(value, shape) : builder.reshape(value, shape);
 }
 
 /** The pixels with these indices; `fill` where the index is negative. */
-function pick(builder: OnnxBuilder, { value, rows, pixels, lanes }: PixelRows, order: Int32Array, fill: number): Emitted {
+export function pick(builder: OnnxBuilder, { value, rows, pixels, lanes }: PixelRows, order: Int32Array, fill: number): Emitted {
   const missing = order.some((index) => index < 0);
   const source = missing
     ? builder.node("Pad", [value, builder.ints(0, 0, 0, 0, 1, 0), builder.scalar(fill)], [rows, pixels + 1, lanes])
@@ -85,20 +85,35 @@ export function windowMaximaGrad(
   const maxima = builder.node("ReduceSum", [mask, builder.ints(1)], [rows, 1, windows * lanes], { attributes: { keepdims: 1 } });
   const parts = builder.node("Mul", [mask, builder.node("Div", [once(d), maxima], maxima.shape)], shape);
   const collected = { value: builder.reshape(parts, [rows, taps * windows, lanes]), rows, pixels: taps * windows, lanes };
-  const sums = windowsOver(under, h * w).map((order) => pick(builder, collected, order, 0));
-  const sum = sums.reduce((total, part) => builder.node("Add", [total, part], part.shape));
-  return asMaps(builder, sum, x.shape, layout);
+  return asMaps(builder, sumOver(builder, collected, windowsOver(under, h * w)), x.shape, layout);
 }
 
-/** For each pixel the first, second, ... place in `under` that names it, or -1: as many lists as the most that a pixel has. */
-function windowsOver(under: Int32Array, pixels: number): Int32Array[] {
-  const lists: Int32Array[] = [];
-  const found = new Int32Array(pixels);
-  under.forEach((pixel, at) => {
-    if (pixel < 0) return;
-    const count = (found[pixel] as number)++;
-    lists[count] ??= new Int32Array(pixels).fill(-1);
-    lists[count][pixel] = at;
-  });
+/** For each list the sum of the pixels that it names. Lists of equal length are summed together. */
+function sumOver(builder: OnnxBuilder, source: PixelRows, lists: readonly (readonly number[])[]): Emitted {
+  const { rows, lanes } = source;
+  const order = new Int32Array(lists.length).fill(-1);
+  let pixels = 0;
+  const sums: Emitted[] = [];
+  for (const [length, group] of Map.groupBy(lists.keys(), (pixel) => (lists[pixel] as number[]).length)) {
+    if (length === 0) continue;
+    const terms = Array.from({ length }, (_, k) =>
+      pick(
+        builder,
+        source,
+        Int32Array.from(group, (pixel) => (lists[pixel] as number[])[k] as number),
+        0,
+      ),
+    );
+    sums.push(terms.reduce((total, term) => builder.node("Add", [total, term], term.shape)));
+    for (const pixel of group) order[pixel] = pixels++;
+  }
+  const value = builder.node("Concat", sums, [rows, pixels, lanes], { attributes: { axis: 1 } });
+  return pick(builder, { value, rows, pixels, lanes }, order, 0);
+}
+
+/** For each pixel the places in `under` that name it. */
+function windowsOver(under: Int32Array, pixels: number): number[][] {
+  const lists = Array.from({ length: pixels }, (): number[] => []);
+  under.forEach((pixel, at) => lists[pixel]?.push(at));
   return lists;
 }

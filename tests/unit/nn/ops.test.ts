@@ -157,7 +157,7 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
   pointwiseConv2d: [
     // Whole blocks; channels that zeros fill up to whole blocks; channels too few for that.
     { inputs: [of(2, 16, 4, 4), of(32, 16, 1, 1), of(32)], attributes: {} },
-    { inputs: [within(-3, 3, 16, 24, 3, 4), of(40, 24, 1, 1), within(0, 6, 40)], attributes: { activation: "relu6" } },
+    { inputs: [within(-3, 3, 4, 24, 3, 4), of(40, 24, 1, 1), within(0, 6, 40)], attributes: { activation: "relu6" } },
     { inputs: [of(16, 40, 3, 3), of(16, 40, 1, 1)], attributes: {} },
     { inputs: [of(4, 16, 4, 4), of(20, 16, 1, 1), of(20)], attributes: {} },
     { inputs: [within(-3, 3, 2, 5, 3, 4), of(12, 5, 1, 1), of(12)], attributes: { activation: "relu" } },
@@ -176,6 +176,14 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
   ],
   conv2dInputGrad: [
     { inputs: [of(2, 16, 3, 3), of(16, 16, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1, inputShape: [2, 16, 5, 6] } },
+    // Shortcuts of residual networks; more zeros below and to the right; a stride of three; taps beyond the first pixels that dy does not have.
+    { inputs: [of(2, 32, 3, 2), of(32, 16, 1, 1)], attributes: { kernel: 1, stride: 2, padding: 0, inputShape: [2, 16, 6, 4] } },
+    {
+      inputs: [of(2, 16, 3, 4), of(16, 32, 5, 5)],
+      attributes: { kernel: 5, stride: 2, padding: 1, paddingAfter: 2, inputShape: [2, 32, 6, 8] },
+    },
+    { inputs: [of(1, 16, 3, 2), of(16, 16, 4, 4)], attributes: { kernel: 4, stride: 3, padding: 1, inputShape: [1, 16, 8, 7] } },
+    { inputs: [of(1, 16, 4, 4), of(16, 16, 1, 1)], attributes: { kernel: 1, stride: 2, padding: 1, inputShape: [1, 16, 5, 6] } },
     { inputs: [of(3, 128, 9, 6), of(128, 64, 3, 3)], attributes: { kernel: 3, stride: 1, padding: 1, inputShape: [3, 64, 9, 6] } },
   ],
   conv2dWeightGrad: [
