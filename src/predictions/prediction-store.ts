@@ -1,3 +1,4 @@
+import type { ImageStatistics } from "../image/statistics.ts";
 import { ServalError } from "../errors/serval-error.ts";
 
 /** One answer of the service: what feedback refers to later. Never the image, its name or an address. */
@@ -12,6 +13,21 @@ export interface LoggedPrediction {
   readonly probabilities: Readonly<Record<string, number>>;
   /** Name of the API key that asked; null where the service has no keys. */
   readonly keyName: string | null;
+  readonly facts: PredictionFacts;
+}
+
+/** How an answer came about. Version 0.1 stored none of it, so each has a place of its own where it may be missing. */
+export interface PredictionFacts {
+  /** The address that was asked, such as /predict or /v2/models/:model/infer. */
+  readonly route: string;
+  /** Why the answer had no label; null where it had one. */
+  readonly reason: "low_confidence" | null;
+  /** Null: that phase did not take place. */
+  readonly latencyMs: { readonly preprocess: number | null; readonly queue: number; readonly model: number; readonly total: number };
+  /** Of the picture as it was sent; null where it came as pixels, or its header does not say. */
+  readonly size: { readonly width: number; readonly height: number } | null;
+  /** Of the pixels that the model took. */
+  readonly statistics: ImageStatistics;
 }
 
 /** New: stored now. Same: that label was stored for this request before. */
@@ -46,6 +62,13 @@ export interface PredictionStore {
   /** Whether it is still good after it threw this; where not, it is to be opened again. */
   survives(error: unknown): boolean;
   close(): Promise<void>;
+}
+
+/** Route, reason, four latencies, width, height, four statistics: the columns of the facts, in their order. */
+export function factValues({ route, reason, latencyMs, size, statistics }: PredictionFacts): (string | number | null)[] {
+  const latencies = [latencyMs.preprocess, latencyMs.queue, latencyMs.model, latencyMs.total];
+  const { brightness, contrast, sharpness, saturation } = statistics;
+  return [route, reason, ...latencies, size?.width ?? null, size?.height ?? null, brightness, contrast, sharpness, saturation];
 }
 
 /** Whether a key may label or remove a prediction of `keyName`. */

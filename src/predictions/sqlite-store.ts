@@ -4,6 +4,7 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { ServalError } from "../errors/serval-error.ts";
 import {
   assertLabel,
+  factValues,
   mayChange,
   unknownPrediction,
   type FeedbackResult,
@@ -12,7 +13,7 @@ import {
   type Retention,
 } from "./prediction-store.ts";
 
-/** Goes up when a table changes that older services write. During a deploy an old and a new one share the file. */
+/** Goes up when a table changes that older services write. During a deploy an old and a new one share the file: what is new goes into new tables. */
 const schemaVersion = 1;
 
 const schema = `
@@ -27,13 +28,19 @@ const schema = `
   CREATE TABLE IF NOT EXISTS prediction_keys (
     request_id TEXT PRIMARY KEY REFERENCES predictions (request_id) ON DELETE CASCADE, key_name TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS prediction_facts (
+    request_id TEXT PRIMARY KEY REFERENCES predictions (request_id) ON DELETE CASCADE,
+    route TEXT NOT NULL, reason TEXT, preprocess_ms REAL, queue_ms REAL NOT NULL, model_ms REAL NOT NULL, total_ms REAL NOT NULL,
+    width INTEGER, height INTEGER, brightness REAL NOT NULL, contrast REAL NOT NULL, sharpness REAL NOT NULL, saturation REAL NOT NULL,
+    outlier_score REAL, embedding BLOB
+  ) STRICT, WITHOUT ROWID;
   PRAGMA user_version = ${schemaVersion};
 `;
 
 /** Rows that tell how many bytes one takes. */
 const sampleRows = 256;
-/** Bytes of a row beside its texts: its id in the index, times, numbers, lengths. */
-const rowBytes = 120;
+/** Bytes of a row beside its texts, in all tables: times, numbers, lengths. */
+const rowBytes = 240;
 const pageBytes = 4096;
 const mostInPage = pageBytes / 4;
 /** How full the pages of a table are whose keys come in no order. */
@@ -49,6 +56,7 @@ export class SqliteStore implements PredictionStore {
   readonly #db: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #insertKey: StatementSync;
+  readonly #insertFacts: StatementSync;
   readonly #find: StatementSync;
   readonly #known: StatementSync;
   readonly #label: StatementSync;
@@ -75,6 +83,7 @@ export class SqliteStore implements PredictionStore {
       db.exec(schema);
       this.#insert = db.prepare("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?)");
       this.#insertKey = db.prepare("INSERT OR IGNORE INTO prediction_keys VALUES (?, ?)");
+      this.#insertFacts = db.prepare("INSERT OR IGNORE INTO prediction_facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)");
       this.#find = db.prepare(
         "SELECT probabilities, key_name FROM predictions LEFT JOIN prediction_keys USING (request_id) WHERE request_id = ?",
       );
@@ -92,9 +101,10 @@ export class SqliteStore implements PredictionStore {
     // In the file system's hands after each commit, on the disk a little later: enough for a crash of this process.
     this.#db.exec("PRAGMA synchronous = NORMAL");
     this.#transact(() => {
-      for (const { requestId, atMs, modelName, modelVersion, label, confidence, probabilities, keyName } of rows) {
+      for (const { requestId, atMs, modelName, modelVersion, label, confidence, probabilities, keyName, facts } of rows) {
         this.#insert.run(requestId, atMs, modelName, modelVersion, label, confidence, JSON.stringify(probabilities));
         if (keyName !== null) this.#insertKey.run(requestId, keyName);
+        this.#insertFacts.run(requestId, ...factValues(facts));
       }
     });
   }
@@ -173,7 +183,7 @@ export class SqliteStore implements PredictionStore {
     const { long, short } = this.#db
       .prepare(
         `SELECT coalesce(avg(length(label) + length(model_name) + length(model_version) + length(probabilities)), 0) AS long,
-                coalesce(avg(3 * length(request_id)), 0) AS short
+                coalesce(avg(4 * length(request_id)), 0) AS short
            FROM (SELECT * FROM predictions ORDER BY at_ms DESC LIMIT ${sampleRows})`,
       )
       .get() as { long: number; short: number };

@@ -20,7 +20,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   train: ["config/params-schema", "evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts", "threads"],
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image"],
   registry: ["tracking/client", "model"],
-  predictions: ["threads"],
+  predictions: ["image", "threads"],
   monitor: ["image"],
   serve: ["model", "runtime", "image", "registry", "predictions", "monitor", "http", "threads"],
   deploy: ["config/yaml", "http"],
