@@ -13,10 +13,16 @@ export interface LoggedPrediction {
   readonly probabilities: Readonly<Record<string, number>>;
   /** Name of the API key that asked; null where the service has no keys. */
   readonly keyName: string | null;
-  readonly facts: PredictionFacts;
+  /** Null: version 0.1 stored it, which knew none of them. */
+  readonly facts: PredictionFacts | null;
 }
 
-/** How an answer came about. Version 0.1 stored none of it, so each has a place of its own where it may be missing. */
+/** A prediction as it comes back, with the label that clients gave it. */
+export interface StoredPrediction extends LoggedPrediction {
+  readonly feedback: { readonly label: string; readonly atMs: number } | null;
+}
+
+/** How an answer came about. */
 export interface PredictionFacts {
   /** The address that was asked, such as /predict or /v2/models/:model/infer. */
   readonly route: string;
@@ -59,6 +65,8 @@ export interface PredictionStore {
   expiry(retention: Retention, nowMs: number): Promise<number | undefined>;
   /** Removes the oldest predictions from before `beforeMs`, at most `most` of them; resolves to how many it were. */
   removeBefore(beforeMs: number, most: number): Promise<number>;
+  /** What was predicted from `sinceMs` on, with its feedback: the oldest first, some at a time. */
+  read(sinceMs: number): AsyncIterable<readonly StoredPrediction[]>;
   /** Whether it is still good after it threw this; where not, it is to be opened again. */
   survives(error: unknown): boolean;
   close(): Promise<void>;
@@ -70,6 +78,50 @@ export function factValues({ route, reason, latencyMs, size, statistics }: Predi
   const { brightness, contrast, sharpness, saturation } = statistics;
   return [route, reason, ...latencies, size?.width ?? null, size?.height ?? null, brightness, contrast, sharpness, saturation];
 }
+
+/** A row of predictions with the columns of keys, facts and feedback beside it (`truth`, `truth_at_ms`), as either database gives it. */
+export function storedPrediction(row: Readonly<Record<string, unknown>>): StoredPrediction {
+  const text = (name: string): string => String(row[name]);
+  const number = (name: string): number => Number(row[name]);
+  const orNull = <T>(name: string, read: (name: string) => T): T | null => (row[name] === null ? null : read(name));
+  const facts = (): PredictionFacts => ({
+    route: text("route"),
+    reason: orNull("reason", text) as PredictionFacts["reason"],
+    latencyMs: {
+      preprocess: orNull("preprocess_ms", number),
+      queue: number("queue_ms"),
+      model: number("model_ms"),
+      total: number("total_ms"),
+    },
+    size: orNull("width", (name) => ({ width: number(name), height: number("height") })),
+    statistics: {
+      brightness: number("brightness"),
+      contrast: number("contrast"),
+      sharpness: number("sharpness"),
+      saturation: number("saturation"),
+    },
+  });
+  return {
+    requestId: text("request_id"),
+    atMs: number("at_ms"),
+    modelName: text("model_name"),
+    modelVersion: text("model_version"),
+    label: text("label"),
+    confidence: number("confidence"),
+    probabilities: JSON.parse(text("probabilities")) as Record<string, number>,
+    keyName: orNull("key_name", text),
+    facts: orNull("route", facts),
+    feedback: orNull("truth", (name) => ({ label: text(name), atMs: number("truth_at_ms") })),
+  };
+}
+
+/** The columns that `storedPrediction` reads. */
+export const storedColumns = `
+  p.request_id, p.at_ms, model_name, model_version, p.label, confidence, probabilities, key_name,
+  route, reason, preprocess_ms, queue_ms, model_ms, total_ms, width, height, brightness, contrast, sharpness, saturation,
+  f.label AS truth, f.at_ms AS truth_at_ms
+  FROM predictions p LEFT JOIN prediction_keys k ON k.request_id = p.request_id
+  LEFT JOIN prediction_facts d ON d.request_id = p.request_id LEFT JOIN feedback f ON f.request_id = p.request_id`;
 
 /** Whether a key may label or remove a prediction of `keyName`. */
 export function mayChange(keyName: string | null, ofKey: string | null): boolean {

@@ -5,12 +5,15 @@ import { ServalError } from "../errors/serval-error.ts";
 import {
   assertLabel,
   factValues,
+  storedColumns,
+  storedPrediction,
   mayChange,
   unknownPrediction,
   type FeedbackResult,
   type LoggedPrediction,
   type PredictionStore,
   type Retention,
+  type StoredPrediction,
 } from "./prediction-store.ts";
 
 /** Goes up when a table changes that older services write. During a deploy an old and a new one share the file: what is new goes into new tables. */
@@ -37,6 +40,8 @@ const schema = `
   PRAGMA user_version = ${schemaVersion};
 `;
 
+/** Rows that are read at a time. */
+const pageRows = 1000;
 /** Rows that tell how many bytes one takes. */
 const sampleRows = 256;
 /** Bytes of a row beside its texts, in all tables: times, numbers, lengths. */
@@ -104,7 +109,7 @@ export class SqliteStore implements PredictionStore {
       for (const { requestId, atMs, modelName, modelVersion, label, confidence, probabilities, keyName, facts } of rows) {
         this.#insert.run(requestId, atMs, modelName, modelVersion, label, confidence, JSON.stringify(probabilities));
         if (keyName !== null) this.#insertKey.run(requestId, keyName);
-        this.#insertFacts.run(requestId, ...factValues(facts));
+        if (facts !== null) this.#insertFacts.run(requestId, ...factValues(facts));
       }
     });
   }
@@ -140,6 +145,21 @@ export class SqliteStore implements PredictionStore {
     this.#db.exec("PRAGMA synchronous = NORMAL");
     this.#transact(() => ids.forEach((row) => this.#remove(row["request_id"] as string)));
     return ids.length;
+  }
+
+  async *read(sinceMs: number): AsyncIterable<readonly StoredPrediction[]> {
+    // A page at a time instead of one long reading, which would keep the write-ahead log growing.
+    const page = this.#db.prepare(
+      `SELECT ${storedColumns} WHERE (p.at_ms, p.request_id) > (?, ?) ORDER BY p.at_ms, p.request_id LIMIT ${pageRows}`,
+    );
+    let last = { atMs: sinceMs - 1, requestId: "\u{10ffff}" };
+    for (;;) {
+      const rows = page.all(last.atMs, last.requestId).map((row) => storedPrediction(row));
+      const end = rows.at(-1);
+      if (end === undefined) return;
+      yield rows;
+      last = end;
+    }
   }
 
   survives(error: unknown): boolean {

@@ -4,7 +4,7 @@ import { loadSettings, type Settings } from "../../config/settings.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { cardFile } from "../../model/manifest.ts";
 import { releasedModels } from "../../model/resolve-model.ts";
-import { finalModelDir, trainedModelDir } from "../../paths.ts";
+import { finalModelDir, predictionsFile, trainedModelDir } from "../../paths.ts";
 import { readApiKeys } from "../../serve/http/api-keys.ts";
 import { ServiceLog } from "../../serve/log/log-stream.ts";
 import { followFolder } from "../../serve/model/folder-source.ts";
@@ -68,7 +68,7 @@ export async function serveModel({
     peers: listed(peers),
     basePath,
     drainMs,
-    predictionLogFile: join(resolve(cwd, settings.stateDir), "predictions.db"),
+    predictionLogFile: join(resolve(cwd, settings.stateDir), predictionsFile),
     retention: { keepDays: settings.predictionsKeepDays, maxBytes: settings.predictionsMaxBytes },
     log: { level: settings.logLevel, stream },
   });

@@ -35,6 +35,7 @@ const packageOwners: Readonly<Record<string, readonly string[]>> = {
   "onnxruntime-node": ["runtime/onnxruntime.ts"],
   commander: ["cli/"],
   "@aws-sdk/client-s3": ["pipeline/remote/"],
+  "hyparquet-writer": ["predictions/export-format.ts"],
 };
 
 /** Files over 400 lines, each with the reason why it is not split. */
