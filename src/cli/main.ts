@@ -104,7 +104,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
   },
   serve: { summary: "Serve a model over HTTP.", onStop: "finish", load: () => import("./commands/service/serve.ts") },
   predictions: {
-    summary: "Export what the service answered, and the feedback.",
+    summary: "Export and move what the service answered, and the feedback.",
     onStop: "tidy",
     load: () => import("./commands/service/predictions.ts"),
   },

@@ -52,8 +52,8 @@ export interface Retention {
  * try again later; what the caller asked for in vain is a ServalError.
  */
 export interface PredictionStore {
-  /** All of them or none. What has an id that is stored changes nothing. */
-  addPredictions(rows: readonly LoggedPrediction[]): Promise<void>;
+  /** All of them or none. What has an id that is stored changes nothing, but for feedback that is newer. */
+  addPredictions(rows: readonly (LoggedPrediction | StoredPrediction)[]): Promise<void>;
   /**
    * Resolves to what it did when the label is on the disk. `ofKey` bounds it to predictions of that key, and to those without
    * one, which an older service or a service without keys stored. Throws E_FEEDBACK_UNKNOWN or E_LABEL_UNKNOWN.
@@ -122,6 +122,13 @@ export const storedColumns = `
   f.label AS truth, f.at_ms AS truth_at_ms
   FROM predictions p LEFT JOIN prediction_keys k ON k.request_id = p.request_id
   LEFT JOIN prediction_facts d ON d.request_id = p.request_id LEFT JOIN feedback f ON f.request_id = p.request_id`;
+
+/** The rows that bring feedback along: id, label, time. */
+export function feedbackOf(rows: readonly (LoggedPrediction | StoredPrediction)[]): [requestId: string, label: string, atMs: number][] {
+  return rows.flatMap((row) =>
+    "feedback" in row && row.feedback !== null ? [[row.requestId, row.feedback.label, row.feedback.atMs]] : [],
+  );
+}
 
 /** Whether a key may label or remove a prediction of `keyName`. */
 export function mayChange(keyName: string | null, ofKey: string | null): boolean {

@@ -5,6 +5,7 @@ import { ServalError } from "../errors/serval-error.ts";
 import {
   assertLabel,
   factValues,
+  feedbackOf,
   storedColumns,
   storedPrediction,
   mayChange,
@@ -45,11 +46,11 @@ const pageRows = 1000;
 /** Rows that tell how many bytes one takes. */
 const sampleRows = 256;
 /** Bytes of a row beside its texts, in all tables: times, numbers, lengths. */
-const rowBytes = 240;
+const rowBytes = 140;
 const pageBytes = 4096;
 const mostInPage = pageBytes / 4;
 /** How full the pages of a table are whose keys come in no order. */
-const pageFill = 0.69;
+const pageFill = 0.85;
 /** Removing goes down to this share of the limit, so that it has to be done seldom. */
 const keptShare = 0.95;
 
@@ -65,6 +66,7 @@ export class SqliteStore implements PredictionStore {
   readonly #find: StatementSync;
   readonly #known: StatementSync;
   readonly #label: StatementSync;
+  readonly #bringLabel: StatementSync;
   readonly #removeLabel: StatementSync;
   readonly #removeRow: StatementSync;
   /** Whether what was erased may still be in the write-ahead log, because somebody was reading it. */
@@ -94,6 +96,10 @@ export class SqliteStore implements PredictionStore {
       );
       this.#known = db.prepare("SELECT label FROM feedback WHERE request_id = ?");
       this.#label = db.prepare("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)");
+      this.#bringLabel = db.prepare(
+        `INSERT INTO feedback VALUES (?, ?, ?)
+           ON CONFLICT DO UPDATE SET label = excluded.label, at_ms = excluded.at_ms WHERE feedback.at_ms < excluded.at_ms`,
+      );
       this.#removeLabel = db.prepare("DELETE FROM feedback WHERE request_id = ?");
       this.#removeRow = db.prepare("DELETE FROM predictions WHERE request_id = ?");
     } catch (error) {
@@ -102,7 +108,7 @@ export class SqliteStore implements PredictionStore {
     }
   }
 
-  async addPredictions(rows: readonly LoggedPrediction[]): Promise<void> {
+  async addPredictions(rows: readonly (LoggedPrediction | StoredPrediction)[]): Promise<void> {
     // In the file system's hands after each commit, on the disk a little later: enough for a crash of this process.
     this.#db.exec("PRAGMA synchronous = NORMAL");
     this.#transact(() => {
@@ -111,6 +117,7 @@ export class SqliteStore implements PredictionStore {
         if (keyName !== null) this.#insertKey.run(requestId, keyName);
         if (facts !== null) this.#insertFacts.run(requestId, ...factValues(facts));
       }
+      for (const feedback of feedbackOf(rows)) this.#bringLabel.run(...feedback);
     });
   }
 
@@ -143,8 +150,17 @@ export class SqliteStore implements PredictionStore {
   async removeBefore(beforeMs: number, most: number): Promise<number> {
     const ids = this.#db.prepare("SELECT request_id FROM predictions WHERE at_ms < ? ORDER BY at_ms LIMIT ?").all(beforeMs, most);
     this.#db.exec("PRAGMA synchronous = NORMAL");
-    this.#transact(() => ids.forEach((row) => this.#remove(row["request_id"] as string)));
+    this.remove(ids.map((row) => row["request_id"] as string));
     return ids.length;
+  }
+
+  /** All of them or none. */
+  remove(requestIds: readonly string[]): void {
+    this.#transact(() => requestIds.forEach((id) => this.#remove(id)));
+  }
+
+  count(): number {
+    return (this.#db.prepare("SELECT count(*) AS n FROM predictions").get() as { n: number }).n;
   }
 
   async *read(sinceMs: number): AsyncIterable<readonly StoredPrediction[]> {

@@ -1,11 +1,9 @@
-import { join, resolve } from "node:path";
-import { loadSettings } from "../../config/settings.ts";
+import { resolve } from "node:path";
 import { writeFileAtomic } from "../../files.ts";
-import { predictionsFile } from "../../paths.ts";
 import { encodePredictions, type ExportFormat } from "../../predictions/export-format.ts";
-import { openExistingStore } from "../../predictions/open-store.ts";
 import type { StoredPrediction } from "../../predictions/prediction-store.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
+import { openPredictions } from "./prediction-place.ts";
 
 export interface ExportPredictionsOptions extends UseCaseOptions {
   readonly format: ExportFormat;
@@ -25,7 +23,7 @@ export interface ExportedPredictions {
 export async function exportPredictions(options: ExportPredictionsOptions): Promise<ExportedPredictions> {
   const { cwd, format, out = `predictions.${format}`, since, reporter = silentReporter, signal } = options;
   const file = resolve(cwd, out);
-  const store = openExistingStore(join(resolve(cwd, loadSettings().stateDir), predictionsFile));
+  const store = await openPredictions(cwd);
   const progress = reporter.progress("exporting", 0, "predictions");
   let [predictions, withFeedback] = [0, 0];
   const counted = async function* (): AsyncIterable<readonly StoredPrediction[]> {

@@ -35,6 +35,7 @@ const packageOwners: Readonly<Record<string, readonly string[]>> = {
   "onnxruntime-node": ["runtime/onnxruntime.ts"],
   commander: ["cli/"],
   "@aws-sdk/client-s3": ["pipeline/remote/"],
+  pg: ["predictions/postgres-store.ts"],
   "hyparquet-writer": ["predictions/export-format.ts"],
 };
 

@@ -5,8 +5,22 @@ import type { CommandContext, Configure } from "../../command.ts";
 import { parseSince } from "../../options/parse-since.ts";
 
 export const configure: Configure = (command, context) => {
+  configureImport(command.command("import").description("Bring an SQLite file of predictions into PostgreSQL."), context);
   configureExport(command.command("export").description("Write what the service stored into one file."), context);
 };
+
+function configureImport(command: Command, context: CommandContext): void {
+  command
+    .argument("[FILE]", "the SQLite file (default: predictions.db of the state folder)")
+    .option("--json", "print the result as JSON")
+    .addHelpText("after", "\nSERVAL_PREDICTIONS_URL says which PostgreSQL. What is there already stays as it is.")
+    .action(async (file: string | undefined, { json }: { json?: boolean }) => {
+      const output = context.output({ json });
+      const { importPredictions } = await import("../../../workflows/service/import-predictions.ts");
+      const result = await importPredictions({ cwd: context.cwd, file, reporter: output, signal: context.signal });
+      output.result(result, `Brought ${result.predictions} predictions, ${result.withFeedback} of them with feedback, into PostgreSQL.`);
+    });
+}
 
 interface ExportFlags {
   readonly format: ExportFormat;
