@@ -5,12 +5,14 @@ import { dirname } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { ServalError } from "./errors/serval-error.ts";
 
+type Content = string | Uint8Array | Iterable<string> | AsyncIterable<string | Uint8Array>;
+
 /**
  * Replaces a file so that a reader, or a machine that loses power, sees either the old bytes or the new ones: temporary
  * in the same folder, fsync, rename. Makes the folder when it is missing; removes the temporary when anything fails. `mode` is
- * that of the new file; texts of an iterable are written one after the other.
+ * that of the new file; the pieces of an iterable are written one after the other.
  */
-export async function writeFileAtomic(path: string, data: string | Uint8Array | Iterable<string>, mode = 0o666): Promise<void> {
+export async function writeFileAtomic(path: string, data: Content, mode = 0o666): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {

@@ -36,6 +36,8 @@ export { rollbackModel, type RollbackModelOptions, type RollbackReport } from ".
 export { traceModel, type Lineage, type TraceModelOptions } from "./workflows/registry/trace-model.ts";
 export { silentReporter, type Progress, type Reporter, type UseCaseOptions } from "./workflows/reporter.ts";
 export { deployService, type DeployServiceOptions } from "./workflows/service/deploy-service.ts";
+export { exportPredictions, type ExportedPredictions, type ExportPredictionsOptions } from "./workflows/service/export-predictions.ts";
+export { importPredictions, type ImportedPredictions, type ImportPredictionsOptions } from "./workflows/service/import-predictions.ts";
 export { serveModel, type ServeModelOptions } from "./workflows/service/serve-model.ts";
 export { smokeService, type SmokeServiceOptions } from "./workflows/service/smoke-service.ts";
 

@@ -5,6 +5,10 @@ export const paramsFile = "params.yaml";
 
 /** State of Serval that can be removed, unless SERVAL_STATE_DIR names another folder. */
 export const defaultStateDir = ".serval";
+/** In the state folder: what the service answered, and the feedback. */
+export const predictionsFile = "predictions.db";
+/** In the state folder: what waits for a PostgreSQL that does not answer. */
+export const predictionSpoolFile = "predictions-spool.db";
 /** In the state folder: one folder a training run. */
 export const runsFolder = "runs";
 

@@ -104,6 +104,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import("./commands/registry/models.ts"),
   },
   serve: { summary: "Serve a model over HTTP.", onStop: "finish", load: () => import("./commands/service/serve.ts") },
+  predictions: {
+    summary: "Export and move what the service answered, and the feedback.",
+    onStop: "tidy",
+    load: () => import("./commands/service/predictions.ts"),
+  },
   deploy: {
     summary: "Replace the version that serves without a lost request, and go back by itself when the new one is worse.",
     onStop: "tidy",

@@ -41,6 +41,7 @@ export interface Settings {
   readonly abstain: boolean;
   readonly drainMs: number;
   readonly modelPollMs: number;
+  readonly predictionsUrl: string | null;
   readonly predictionsKeepDays: number;
   readonly predictionsMaxBytes: number;
   readonly trackMaxFileBytes: number;
@@ -260,6 +261,13 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       minimum: 0,
       maximum: 86_400_000,
       description: "How often the service looks for a new version of its model, in milliseconds; 0 for never.",
+    }),
+  },
+  predictionsUrl: {
+    name: "SERVAL_PREDICTIONS_URL",
+    schema: Type.String({
+      description:
+        "Where predictions and feedback are kept: postgres://USER:PASSWORD@HOST/DATABASE, which replicas share, or the path of an SQLite file; predictions.db in the state folder if not set.",
     }),
   },
   predictionsKeepDays: {

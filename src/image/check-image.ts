@@ -34,6 +34,8 @@ const costlyWork = 32_000_000;
 
 export interface CheckedImage {
   readonly format: ImageFormat;
+  /** As stored, before EXIF orientation; undefined where the header is not understood. */
+  readonly size?: { readonly width: number; readonly height: number } | undefined;
   /** What decoding costs at most, as in `ImageHeader`. Infinity where the header does not say. */
   readonly work: number;
   /** Whether decoding may take so long that it must be possible to end it. */
@@ -73,7 +75,8 @@ export function checkImage(bytes: Uint8Array, limits: ImageLimits): CheckedImage
   const header = readHeader[format](bytes);
   if (header === undefined) return { format, work: Infinity, costly: true };
   checkHeader(header, limits);
-  return { format, work: header.work, costly: header.work > costlyWork, deepProfile: header.deepProfile };
+  const { width, height, work, deepProfile } = header;
+  return { format, size: { width, height }, work, costly: work > costlyWork, deepProfile };
 }
 
 function checkBytes(bytes: Uint8Array, limits: ImageLimits): ImageFormat {

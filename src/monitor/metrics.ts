@@ -21,6 +21,9 @@ export interface ServiceMetrics {
   countError(code: string): void;
   /** A decoder process was started, for an image that is costly to decode. */
   countDecoderStart(): void;
+  /** Predictions that wait to be stored, and that never will be. */
+  setWaitingPredictions(count: number): void;
+  countLostPredictions(count: number): void;
   /** Such a process was ended by its image. */
   countDecoderEnd(reason: DecoderEnd): void;
 }
@@ -47,6 +50,7 @@ export function createServiceMetrics(queueDepth: () => number, decoderProcesses:
     render: async () => await registry.metrics(),
     ...requestMetrics(registers),
     ...predictionMetrics(registers, queueDepth),
+    ...storeMetrics(registers),
     ...swapMetrics(registers),
     ...decoderMetrics(registers, decoderProcesses),
   };
@@ -120,6 +124,21 @@ function predictionMetrics(
       for (const label of labels) predictions.inc({ label, model_version: version }, 0);
     },
   };
+}
+
+function storeMetrics(registers: Registry[]): Pick<ServiceMetrics, "setWaitingPredictions" | "countLostPredictions"> {
+  const waiting = new Gauge({
+    name: "serval_predictions_waiting",
+    help: "Predictions that could not be stored yet, and will be.",
+    registers,
+  });
+  waiting.set(0);
+  const lost = new Counter({
+    name: "serval_predictions_lost_total",
+    help: "Predictions that were answered and could not be stored.",
+    registers,
+  });
+  return { setWaitingPredictions: (count) => waiting.set(count), countLostPredictions: (count) => lost.inc(count) };
 }
 
 function swapMetrics(registers: Registry[]): Pick<ServiceMetrics, "countSwap"> {

@@ -1,6 +1,9 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { answerCalls } from "../threads/answer-calls.ts";
 import type { LogProtocol, LogSetup } from "./prediction-log.ts";
+import { openPostgres } from "./open-store.ts";
+import { PredictionSpool } from "./prediction-spool.ts";
+import type { PredictionStore } from "./prediction-store.ts";
 import { PredictionWriter } from "./prediction-writer.ts";
 import { SqliteStore } from "./sqlite-store.ts";
 
@@ -16,8 +19,10 @@ async function answer(writer: PredictionWriter, call: LogProtocol["call"]): Prom
 /** The thread behind `PredictionLog`: writes to disk, so that nothing else has to wait for one. */
 if (parentPort) {
   await answerCalls<LogProtocol>(parentPort, async (tell) => {
-    const { path, retention } = workerData as LogSetup;
-    const writer = new PredictionWriter({ open: () => new SqliteStore(path), retention, tell });
+    const { path, url, retention } = workerData as LogSetup;
+    const open = async (): Promise<PredictionStore> => (url === undefined ? new SqliteStore(path) : await openPostgres(url));
+    const spool = url === undefined ? undefined : new PredictionSpool(path);
+    const writer = new PredictionWriter({ open, spool, retention, tell });
     await writer.write();
     return {
       call: async (call) => await answer(writer, call),

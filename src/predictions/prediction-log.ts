@@ -4,6 +4,7 @@ import { startWorker } from "../threads/carrier.ts";
 import { KeptThread } from "../threads/kept-thread.ts";
 import { describeLoss } from "../threads/loss.ts";
 import { Thread } from "../threads/thread.ts";
+import { describeUrl } from "./open-store.ts";
 import type { FeedbackResult, LoggedPrediction, Retention } from "./prediction-store.ts";
 
 export interface LogProtocol {
@@ -22,19 +23,29 @@ export type LogEvent =
   /** All that waited is stored. */
   | { readonly kind: "recovered" }
   /** So many predictions will never be stored: there was no more memory for those that wait, or the service stops. */
-  | { readonly kind: "lost"; readonly count: number };
+  | { readonly kind: "lost"; readonly count: number }
+  /** So many predictions wait for the store now. */
+  | { readonly kind: "waiting"; readonly count: number };
 
 /** What the thread is started with. */
 export interface LogSetup {
+  /** The SQLite file; with a `url` the place where predictions wait while that cannot take them. */
   readonly path: string;
+  /** PostgreSQL. */
+  readonly url: string | undefined;
   readonly retention: Retention;
 }
 
 export interface PredictionLogOptions {
+  /** PostgreSQL, as postgres://USER:PASSWORD@HOST/DATABASE, in place of the file. */
+  readonly url?: string | undefined;
   readonly retention?: Retention | undefined;
   /** Hears why predictions cannot be stored: a service does not stop over its log. */
   readonly onTrouble: (message: string) => void;
   readonly onRecovered?: (message: string) => void;
+  /** Hears how many predictions wait to be stored, whenever that changes, and how many were lost. */
+  readonly onWaiting?: (count: number) => void;
+  readonly onLost?: (count: number) => void;
   /** When the thread is started; default: at once. What is added before waits. */
   readonly after?: Promise<unknown> | undefined;
 }
@@ -52,6 +63,8 @@ const restartMs = 1000;
 /** Predictions and what people said about them, written to the store by a separate thread. */
 export class PredictionLog {
   readonly #path: string;
+  /** For messages: without a password. */
+  readonly #place: string;
   readonly #options: PredictionLogOptions;
   readonly #kept: KeptThread<LogProtocol>;
   #rows: LoggedPrediction[] = [];
@@ -60,12 +73,13 @@ export class PredictionLog {
   /** Makes the file, where it is not there. */
   constructor(path: string, options: PredictionLogOptions) {
     this.#path = path;
+    this.#place = options.url === undefined ? path : describeUrl(options.url);
     this.#options = options;
     this.#kept = new KeptThread<LogProtocol>({
       start: () => this.#startThread(),
       pauseMs: () => restartMs,
       onReady: () => this.#flush(),
-      onLost: ({ cause }) => options.onTrouble(`Predictions cannot be stored in ${path}: ${String(cause)}.`),
+      onLost: ({ cause }) => options.onTrouble(`Predictions cannot be stored in ${this.#place}: ${String(cause)}.`),
     });
     void (options.after ?? Promise.resolve()).then(() => this.#thread());
   }
@@ -128,7 +142,7 @@ export class PredictionLog {
   #startThread(): Thread<LogProtocol> {
     const carrier = startWorker({
       file: new URL(`./prediction-log-worker${extname(import.meta.url)}`, import.meta.url),
-      data: { path: this.#path, retention: this.#options.retention ?? defaultRetention } satisfies LogSetup,
+      data: { path: this.#path, url: this.#options.url, retention: this.#options.retention ?? defaultRetention } satisfies LogSetup,
       name: "serval-prediction-log",
       // Short-lived rows: no need for the large young heap of a program.
       resourceLimits: { maxYoungGenerationSizeMb: 4 },
@@ -140,10 +154,15 @@ export class PredictionLog {
   }
 
   #hear(event: LogEvent): void {
-    const { onTrouble, onRecovered } = this.#options;
-    if (event.kind === "trouble") onTrouble(`Predictions cannot be stored in ${this.#path}, and wait in memory: ${event.reason}.`);
-    else if (event.kind === "lost") onTrouble(`${event.count} predictions were lost: they could not be stored in ${this.#path}.`);
-    else onRecovered?.(`Predictions are stored in ${this.#path} again.`);
+    const { url, onTrouble, onRecovered, onWaiting, onLost } = this.#options;
+    const where = url === undefined ? "in memory" : `in ${this.#path}`;
+    if (event.kind === "trouble") onTrouble(`Predictions cannot be stored in ${this.#place}, and wait ${where}: ${event.reason}.`);
+    else if (event.kind === "recovered") onRecovered?.(`Predictions are stored in ${this.#place} again.`);
+    else if (event.kind === "waiting") onWaiting?.(event.count);
+    else {
+      onLost?.(event.count);
+      onTrouble(`${event.count} predictions were lost: they could not be stored in ${this.#place}.`);
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import type { ImageStatistics } from "../image/statistics.ts";
 import { ServalError } from "../errors/serval-error.ts";
 
 /** One answer of the service: what feedback refers to later. Never the image, its name or an address. */
@@ -12,6 +13,27 @@ export interface LoggedPrediction {
   readonly probabilities: Readonly<Record<string, number>>;
   /** Name of the API key that asked; null where the service has no keys. */
   readonly keyName: string | null;
+  /** Null: version 0.1 stored it, which knew none of them. */
+  readonly facts: PredictionFacts | null;
+}
+
+/** A prediction as it comes back, with the label that clients gave it. */
+export interface StoredPrediction extends LoggedPrediction {
+  readonly feedback: { readonly label: string; readonly atMs: number } | null;
+}
+
+/** How an answer came about. */
+export interface PredictionFacts {
+  /** The address that was asked, such as /predict or /v2/models/:model/infer. */
+  readonly route: string;
+  /** Why the answer had no label; null where it had one. */
+  readonly reason: "low_confidence" | null;
+  /** Null: that phase did not take place. */
+  readonly latencyMs: { readonly preprocess: number | null; readonly queue: number; readonly model: number; readonly total: number };
+  /** Of the picture as it was sent; null where it came as pixels, or its header does not say. */
+  readonly size: { readonly width: number; readonly height: number } | null;
+  /** Of the pixels that the model took. */
+  readonly statistics: ImageStatistics;
 }
 
 /** New: stored now. Same: that label was stored for this request before. */
@@ -30,8 +52,8 @@ export interface Retention {
  * try again later; what the caller asked for in vain is a ServalError.
  */
 export interface PredictionStore {
-  /** All of them or none. What has an id that is stored changes nothing. */
-  addPredictions(rows: readonly LoggedPrediction[]): Promise<void>;
+  /** All of them or none. What has an id that is stored changes nothing, but for feedback that is newer. */
+  addPredictions(rows: readonly (LoggedPrediction | StoredPrediction)[]): Promise<void>;
   /**
    * Resolves to what it did when the label is on the disk. `ofKey` bounds it to predictions of that key, and to those without
    * one, which an older service or a service without keys stored. Throws E_FEEDBACK_UNKNOWN or E_LABEL_UNKNOWN.
@@ -43,9 +65,69 @@ export interface PredictionStore {
   expiry(retention: Retention, nowMs: number): Promise<number | undefined>;
   /** Removes the oldest predictions from before `beforeMs`, at most `most` of them; resolves to how many it were. */
   removeBefore(beforeMs: number, most: number): Promise<number>;
+  /** What was predicted from `sinceMs` on, with its feedback: the oldest first, some at a time. */
+  read(sinceMs: number): AsyncIterable<readonly StoredPrediction[]>;
   /** Whether it is still good after it threw this; where not, it is to be opened again. */
   survives(error: unknown): boolean;
   close(): Promise<void>;
+}
+
+/** Route, reason, four latencies, width, height, four statistics: the columns of the facts, in their order. */
+export function factValues({ route, reason, latencyMs, size, statistics }: PredictionFacts): (string | number | null)[] {
+  const latencies = [latencyMs.preprocess, latencyMs.queue, latencyMs.model, latencyMs.total];
+  const { brightness, contrast, sharpness, saturation } = statistics;
+  return [route, reason, ...latencies, size?.width ?? null, size?.height ?? null, brightness, contrast, sharpness, saturation];
+}
+
+/** A row of predictions with the columns of keys, facts and feedback beside it (`truth`, `truth_at_ms`), as either database gives it. */
+export function storedPrediction(row: Readonly<Record<string, unknown>>): StoredPrediction {
+  const text = (name: string): string => String(row[name]);
+  const number = (name: string): number => Number(row[name]);
+  const orNull = <T>(name: string, read: (name: string) => T): T | null => (row[name] === null ? null : read(name));
+  const facts = (): PredictionFacts => ({
+    route: text("route"),
+    reason: orNull("reason", text) as PredictionFacts["reason"],
+    latencyMs: {
+      preprocess: orNull("preprocess_ms", number),
+      queue: number("queue_ms"),
+      model: number("model_ms"),
+      total: number("total_ms"),
+    },
+    size: orNull("width", (name) => ({ width: number(name), height: number("height") })),
+    statistics: {
+      brightness: number("brightness"),
+      contrast: number("contrast"),
+      sharpness: number("sharpness"),
+      saturation: number("saturation"),
+    },
+  });
+  return {
+    requestId: text("request_id"),
+    atMs: number("at_ms"),
+    modelName: text("model_name"),
+    modelVersion: text("model_version"),
+    label: text("label"),
+    confidence: number("confidence"),
+    probabilities: JSON.parse(text("probabilities")) as Record<string, number>,
+    keyName: orNull("key_name", text),
+    facts: orNull("route", facts),
+    feedback: orNull("truth", (name) => ({ label: text(name), atMs: number("truth_at_ms") })),
+  };
+}
+
+/** The columns that `storedPrediction` reads. */
+export const storedColumns = `
+  p.request_id, p.at_ms, model_name, model_version, p.label, confidence, probabilities, key_name,
+  route, reason, preprocess_ms, queue_ms, model_ms, total_ms, width, height, brightness, contrast, sharpness, saturation,
+  f.label AS truth, f.at_ms AS truth_at_ms
+  FROM predictions p LEFT JOIN prediction_keys k ON k.request_id = p.request_id
+  LEFT JOIN prediction_facts d ON d.request_id = p.request_id LEFT JOIN feedback f ON f.request_id = p.request_id`;
+
+/** The rows that bring feedback along: id, label, time. */
+export function feedbackOf(rows: readonly (LoggedPrediction | StoredPrediction)[]): [requestId: string, label: string, atMs: number][] {
+  return rows.flatMap((row) =>
+    "feedback" in row && row.feedback !== null ? [[row.requestId, row.feedback.label, row.feedback.atMs]] : [],
+  );
 }
 
 /** Whether a key may label or remove a prediction of `keyName`. */

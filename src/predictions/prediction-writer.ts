@@ -2,11 +2,14 @@ import { getSystemErrorMap } from "node:util";
 import { ServalError } from "../errors/serval-error.ts";
 import type { LogEvent } from "./prediction-log.ts";
 import { mayChange, type FeedbackResult, type LoggedPrediction, type PredictionStore, type Retention } from "./prediction-store.ts";
+import type { PredictionSpool } from "./prediction-spool.ts";
 import { UnstoredPredictions } from "./unstored-predictions.ts";
 
 export interface WriterOptions {
   /** Called until it succeeds, and again after the store has failed. */
   readonly open: () => PredictionStore | Promise<PredictionStore>;
+  /** Where rows wait that the store cannot take; without one, in memory. */
+  readonly spool?: PredictionSpool | undefined;
   readonly retention: Retention;
   readonly tell: (event: LogEvent) => void;
 }
@@ -29,9 +32,11 @@ export class PredictionWriter {
   readonly #unstored = new UnstoredPredictions();
   readonly #startedAt = { clock: Date.now(), passed: performance.now() };
   #store: PredictionStore | undefined;
-  #failure: { readonly reason: string; readonly at: number } | undefined;
+  #failure: { readonly shown: string; readonly at: number } | undefined;
   #lostReportedAt = -Infinity;
   #tidiedAt = -Infinity;
+  #toldWaiting = 0;
+  #spoolLost = 0;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -44,8 +49,9 @@ export class PredictionWriter {
 
   /** Throws E_FEEDBACK_UNKNOWN, E_LABEL_UNKNOWN, and E_PREDICTION_LOG where the prediction or the label could not be stored. */
   async addFeedback(requestId: string, label: string, ofKey: string | null, atMs: number): Promise<FeedbackResult> {
-    const store = await this.#storeWith(requestId, ofKey);
-    return await reasoned("The label could not be stored", async () => await store.addFeedback(requestId, label, ofKey, atMs));
+    return await this.#change(requestId, ofKey, "The label could not be stored", async (place) => {
+      return await place.addFeedback(requestId, label, ofKey, atMs);
+    });
   }
 
   /** Throws E_FEEDBACK_UNKNOWN, and E_PREDICTION_LOG where it cannot be removed now. */
@@ -53,26 +59,15 @@ export class PredictionWriter {
     await this.write();
     const keyName = this.#unstored.keyOf(requestId);
     if (keyName !== undefined && mayChange(keyName, ofKey)) return this.#unstored.erase(requestId);
-    const store = await this.#storeWith(requestId, ofKey);
-    await reasoned("The prediction could not be removed", async () => await store.erase(requestId, ofKey));
+    await this.#change(requestId, ofKey, "The prediction could not be removed", async (place) => await place.erase(requestId, ofKey));
   }
 
   /** Opens the store where that is left to do, and stores all that waits; not again within a second of a failure. */
   async write(): Promise<void> {
     const now = performance.now();
-    if (this.#failure !== undefined && now - this.#failure.at < retryMs) return;
-    try {
-      this.#store ??= await this.#options.open();
-      for (let rows = this.#unstored.next(); rows.length > 0; rows = this.#unstored.next()) {
-        await this.#store.addPredictions(rows);
-        this.#unstored.stored(rows);
-      }
-      if (this.#failure !== undefined) this.#options.tell({ kind: "recovered" });
-      this.#failure = undefined;
-    } catch (error) {
-      await this.#giveUp(error);
-    }
-    this.#reportLost(now);
+    if (this.#failure === undefined || now - this.#failure.at >= retryMs) await this.#tryStore();
+    if (this.#failure !== undefined) await this.#putAside();
+    this.#report(now);
   }
 
   /** Removes some of what is too old or too much, once a minute; true where there is more. Stores what waits, too. */
@@ -80,6 +75,7 @@ export class PredictionWriter {
     await this.write();
     const now = performance.now();
     const store = this.#store;
+    if (store !== undefined && this.#failure === undefined && (this.#options.spool?.count ?? 0) > 0) return true;
     if (store === undefined || this.#failure !== undefined || now - this.#tidiedAt < tidyEveryMs) return false;
     try {
       const clock = Math.min(Date.now(), this.#startedAt.clock + now - this.#startedAt.passed + clockGainMs);
@@ -93,25 +89,67 @@ export class PredictionWriter {
   }
 
   async close(): Promise<void> {
-    this.#failure = undefined;
+    // Once more, however short it is since the last time.
+    if (this.#failure !== undefined) this.#failure = { ...this.#failure, at: -Infinity };
     await this.write();
     if (this.#unstored.count > 0) this.#options.tell({ kind: "lost", count: this.#unstored.count });
     await this.#closeStore();
+    await this.#options.spool?.close();
   }
 
-  /** Throws E_PREDICTION_LOG where there is no store, or where it does not have that prediction yet. */
-  async #storeWith(requestId: string, ofKey: string | null): Promise<PredictionStore> {
+  async #tryStore(): Promise<void> {
+    const { open, spool, tell } = this.#options;
+    try {
+      this.#store ??= await open();
+      for (let rows = this.#unstored.next(); rows.length > 0; rows = this.#unstored.next()) {
+        await this.#store.addPredictions(rows);
+        this.#unstored.stored(rows);
+      }
+      spool?.open();
+      if (spool !== undefined && spool.count > 0) await spool.deliver(this.#store);
+      if (this.#failure !== undefined) tell({ kind: "recovered" });
+      this.#failure = undefined;
+    } catch (error) {
+      await this.#giveUp(error);
+    }
+  }
+
+  /** What waits in memory goes to the disk, where there is a place for it. */
+  async #putAside(): Promise<void> {
+    const { spool } = this.#options;
+    if (spool === undefined) return;
+    try {
+      for (let rows = this.#unstored.next(); rows.length > 0; rows = this.#unstored.next()) {
+        this.#spoolLost += await spool.add(rows);
+        this.#unstored.stored(rows);
+      }
+    } catch {
+      // It stays in memory, which is bounded as well.
+    }
+  }
+
+  /** Does it in the store, or where the prediction waits for it. */
+  async #change<T>(requestId: string, ofKey: string | null, what: string, work: (place: Changeable) => Promise<T>): Promise<T> {
     await this.write();
     const keyName = this.#unstored.keyOf(requestId);
-    if (this.#store !== undefined && (keyName === undefined || !mayChange(keyName, ofKey))) return this.#store;
-    throw new ServalError("E_PREDICTION_LOG", `The prediction could not be stored: ${this.#failure?.reason ?? "it was lost"}.`);
+    const lost = keyName !== undefined && mayChange(keyName, ofKey);
+    const { spool } = this.#options;
+    const waits = !lost && spool !== undefined && spool.count > 0;
+    const unavailable = (): ServalError =>
+      new ServalError("E_PREDICTION_LOG", `The prediction could not be stored: ${this.#failure?.shown ?? "it was lost"}.`);
+    if (waits) {
+      const done = await reasoned(what, async () => ({ answer: await work(spool) })).catch(unlessUnknown);
+      if (done !== undefined) return done.answer;
+    }
+    if (lost || this.#store === undefined) throw unavailable();
+    const store = this.#store;
+    return await reasoned(what, async () => await work(store));
   }
 
   /** A store that is damaged is opened again: its file may have been replaced. */
   async #giveUp(error: unknown): Promise<void> {
-    const reason = reasonOf(error);
-    if (this.#failure === undefined) this.#options.tell({ kind: "trouble", reason });
-    this.#failure = { reason, at: performance.now() };
+    if (this.#failure === undefined) this.#options.tell({ kind: "trouble", reason: reasonOf(error) });
+    this.#failure = { shown: shownReason(error), at: performance.now() };
     if (this.#store?.survives(error) !== true) await this.#closeStore();
   }
 
@@ -121,13 +159,26 @@ export class PredictionWriter {
     await store?.close();
   }
 
-  #reportLost(now: number): void {
+  #report(now: number): void {
+    const { spool, tell } = this.#options;
+    const waiting = this.#unstored.count + (spool?.count ?? 0);
+    if (waiting !== this.#toldWaiting) tell({ kind: "waiting", count: waiting });
+    this.#toldWaiting = waiting;
     if (now - this.#lostReportedAt < reportLostEveryMs) return;
-    const count = this.#unstored.takeLostCount();
+    const count = this.#unstored.takeLostCount() + this.#spoolLost;
+    this.#spoolLost = 0;
     if (count === 0) return;
     this.#lostReportedAt = now;
-    this.#options.tell({ kind: "lost", count });
+    tell({ kind: "lost", count });
   }
+}
+
+type Changeable = Pick<PredictionStore, "addFeedback" | "erase">;
+
+/** Undefined where the place does not know the prediction; throws everything else. */
+function unlessUnknown(error: unknown): undefined {
+  if (error instanceof ServalError && error.code === "E_FEEDBACK_UNKNOWN") return undefined;
+  throw error;
 }
 
 /** Throws what the store refused as it is, and everything else as E_PREDICTION_LOG: `what` and why. */
@@ -136,12 +187,19 @@ async function reasoned<T>(what: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (error instanceof ServalError) throw error;
-    throw new ServalError("E_PREDICTION_LOG", `${what}: ${reasonOf(error)}.`, { cause: error });
+    throw new ServalError("E_PREDICTION_LOG", `${what}: ${shownReason(error)}.`, { cause: error });
   }
 }
 
-/** Why something failed, without the paths that Node puts into such messages: clients read it. */
+/** Why something failed, for the log: without the paths that Node puts into such messages. */
 function reasonOf(error: unknown): string {
-  const { errno, message } = error as NodeJS.ErrnoException;
+  // A name with several addresses fails with one error for each.
+  const { errno, message } = (error instanceof AggregateError ? error.errors[0] : error) as NodeJS.ErrnoException;
   return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message.replace(/\.$/, "");
+}
+
+/** The same for clients: what a database server says may name its users and tables. */
+function shownReason(error: unknown): string {
+  const { errno, errcode } = error as { errno?: number; errcode?: number };
+  return errno !== undefined || errcode !== undefined || error instanceof ServalError ? reasonOf(error) : "the database does not take it";
 }

@@ -4,15 +4,20 @@ import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { ServalError } from "../errors/serval-error.ts";
 import {
   assertLabel,
+  factValues,
+  feedbackOf,
+  storedColumns,
+  storedPrediction,
   mayChange,
   unknownPrediction,
   type FeedbackResult,
   type LoggedPrediction,
   type PredictionStore,
   type Retention,
+  type StoredPrediction,
 } from "./prediction-store.ts";
 
-/** Goes up when a table changes that older services write. During a deploy an old and a new one share the file. */
+/** Goes up when a table changes that older services write. During a deploy an old and a new one share the file: what is new goes into new tables. */
 const schemaVersion = 1;
 
 const schema = `
@@ -27,17 +32,25 @@ const schema = `
   CREATE TABLE IF NOT EXISTS prediction_keys (
     request_id TEXT PRIMARY KEY REFERENCES predictions (request_id) ON DELETE CASCADE, key_name TEXT NOT NULL
   ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS prediction_facts (
+    request_id TEXT PRIMARY KEY REFERENCES predictions (request_id) ON DELETE CASCADE,
+    route TEXT NOT NULL, reason TEXT, preprocess_ms REAL, queue_ms REAL NOT NULL, model_ms REAL NOT NULL, total_ms REAL NOT NULL,
+    width INTEGER, height INTEGER, brightness REAL NOT NULL, contrast REAL NOT NULL, sharpness REAL NOT NULL, saturation REAL NOT NULL,
+    outlier_score REAL, embedding BLOB
+  ) STRICT, WITHOUT ROWID;
   PRAGMA user_version = ${schemaVersion};
 `;
 
+/** Rows that are read at a time. */
+const pageRows = 1000;
 /** Rows that tell how many bytes one takes. */
 const sampleRows = 256;
-/** Bytes of a row beside its texts: its id in the index, times, numbers, lengths. */
-const rowBytes = 120;
+/** Bytes of a row beside its texts, in all tables: times, numbers, lengths. */
+const rowBytes = 140;
 const pageBytes = 4096;
 const mostInPage = pageBytes / 4;
 /** How full the pages of a table are whose keys come in no order. */
-const pageFill = 0.69;
+const pageFill = 0.85;
 /** Removing goes down to this share of the limit, so that it has to be done seldom. */
 const keptShare = 0.95;
 
@@ -49,9 +62,11 @@ export class SqliteStore implements PredictionStore {
   readonly #db: DatabaseSync;
   readonly #insert: StatementSync;
   readonly #insertKey: StatementSync;
+  readonly #insertFacts: StatementSync;
   readonly #find: StatementSync;
   readonly #known: StatementSync;
   readonly #label: StatementSync;
+  readonly #bringLabel: StatementSync;
   readonly #removeLabel: StatementSync;
   readonly #removeRow: StatementSync;
   /** Whether what was erased may still be in the write-ahead log, because somebody was reading it. */
@@ -75,11 +90,16 @@ export class SqliteStore implements PredictionStore {
       db.exec(schema);
       this.#insert = db.prepare("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?)");
       this.#insertKey = db.prepare("INSERT OR IGNORE INTO prediction_keys VALUES (?, ?)");
+      this.#insertFacts = db.prepare("INSERT OR IGNORE INTO prediction_facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)");
       this.#find = db.prepare(
         "SELECT probabilities, key_name FROM predictions LEFT JOIN prediction_keys USING (request_id) WHERE request_id = ?",
       );
       this.#known = db.prepare("SELECT label FROM feedback WHERE request_id = ?");
       this.#label = db.prepare("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)");
+      this.#bringLabel = db.prepare(
+        `INSERT INTO feedback VALUES (?, ?, ?)
+           ON CONFLICT DO UPDATE SET label = excluded.label, at_ms = excluded.at_ms WHERE feedback.at_ms < excluded.at_ms`,
+      );
       this.#removeLabel = db.prepare("DELETE FROM feedback WHERE request_id = ?");
       this.#removeRow = db.prepare("DELETE FROM predictions WHERE request_id = ?");
     } catch (error) {
@@ -88,14 +108,16 @@ export class SqliteStore implements PredictionStore {
     }
   }
 
-  async addPredictions(rows: readonly LoggedPrediction[]): Promise<void> {
+  async addPredictions(rows: readonly (LoggedPrediction | StoredPrediction)[]): Promise<void> {
     // In the file system's hands after each commit, on the disk a little later: enough for a crash of this process.
     this.#db.exec("PRAGMA synchronous = NORMAL");
     this.#transact(() => {
-      for (const { requestId, atMs, modelName, modelVersion, label, confidence, probabilities, keyName } of rows) {
+      for (const { requestId, atMs, modelName, modelVersion, label, confidence, probabilities, keyName, facts } of rows) {
         this.#insert.run(requestId, atMs, modelName, modelVersion, label, confidence, JSON.stringify(probabilities));
         if (keyName !== null) this.#insertKey.run(requestId, keyName);
+        if (facts !== null) this.#insertFacts.run(requestId, ...factValues(facts));
       }
+      for (const feedback of feedbackOf(rows)) this.#bringLabel.run(...feedback);
     });
   }
 
@@ -128,8 +150,32 @@ export class SqliteStore implements PredictionStore {
   async removeBefore(beforeMs: number, most: number): Promise<number> {
     const ids = this.#db.prepare("SELECT request_id FROM predictions WHERE at_ms < ? ORDER BY at_ms LIMIT ?").all(beforeMs, most);
     this.#db.exec("PRAGMA synchronous = NORMAL");
-    this.#transact(() => ids.forEach((row) => this.#remove(row["request_id"] as string)));
+    this.remove(ids.map((row) => row["request_id"] as string));
     return ids.length;
+  }
+
+  /** All of them or none. */
+  remove(requestIds: readonly string[]): void {
+    this.#transact(() => requestIds.forEach((id) => this.#remove(id)));
+  }
+
+  count(): number {
+    return (this.#db.prepare("SELECT count(*) AS n FROM predictions").get() as { n: number }).n;
+  }
+
+  async *read(sinceMs: number): AsyncIterable<readonly StoredPrediction[]> {
+    // A page at a time instead of one long reading, which would keep the write-ahead log growing.
+    const page = this.#db.prepare(
+      `SELECT ${storedColumns} WHERE (p.at_ms, p.request_id) > (?, ?) ORDER BY p.at_ms, p.request_id LIMIT ${pageRows}`,
+    );
+    let last = { atMs: sinceMs - 1, requestId: "\u{10ffff}" };
+    for (;;) {
+      const rows = page.all(last.atMs, last.requestId).map((row) => storedPrediction(row));
+      const end = rows.at(-1);
+      if (end === undefined) return;
+      yield rows;
+      last = end;
+    }
   }
 
   survives(error: unknown): boolean {
@@ -173,7 +219,7 @@ export class SqliteStore implements PredictionStore {
     const { long, short } = this.#db
       .prepare(
         `SELECT coalesce(avg(length(label) + length(model_name) + length(model_version) + length(probabilities)), 0) AS long,
-                coalesce(avg(3 * length(request_id)), 0) AS short
+                coalesce(avg(4 * length(request_id)), 0) AS short
            FROM (SELECT * FROM predictions ORDER BY at_ms DESC LIMIT ${sampleRows})`,
       )
       .get() as { long: number; short: number };

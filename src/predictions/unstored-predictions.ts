@@ -5,7 +5,7 @@ const maxCharacters = 8 * 1024 * 1024;
 const maxLost = 50_000;
 const chunkRows = 256;
 /** The other columns of a row, roughly. */
-const rowCharacters = 200;
+const rowCharacters = 400;
 
 /**
  * Predictions that could not be stored yet, in the order in which they came. Beyond its memory the oldest are lost; what is

@@ -43,6 +43,14 @@ export class ServiceEvents {
     this.#log?.info(message);
   }
 
+  predictionsWait(count: number): void {
+    this.#metrics?.setWaitingPredictions(count);
+  }
+
+  predictionsLost(count: number): void {
+    this.#metrics?.countLostPredictions(count);
+  }
+
   modelSwapped({ name, version, bundle }: ServedModel, before: ModelRef): void {
     this.#metrics?.countSwap("swapped");
     this.#metrics?.setModel({ name, version, labels: bundle.manifest.labels });

@@ -31,8 +31,10 @@ export interface ServiceOptions
   readonly host: string;
   /** 0 takes a free one. */
   readonly port: number;
-  /** SQLite file of predictions and feedback; without it there is no feedback. */
+  /** SQLite file of predictions and feedback; without it there is no feedback. With `predictionsUrl`, the file where they wait for it. */
   readonly predictionLogFile?: string | undefined;
+  /** PostgreSQL that keeps them in place of the file. */
+  readonly predictionsUrl?: string | undefined;
   /** How long predictions are kept; default: without a limit of age, up to a GiB. */
   readonly retention?: Retention | undefined;
   /** How long readiness fails before connections are refused, for load balancers to notice. */
@@ -93,7 +95,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     onSwap: (now, before) => events.modelSwapped(now, before),
     onRefused: (refusal) => events.modelRefused(refusal, slot.current.version),
   });
-  const predictionLog = predictionLogFile === undefined ? undefined : openLog(predictionLogFile, options.retention, events, settled);
+  const predictionLog = predictionLogFile === undefined ? undefined : openLog(predictionLogFile, options, events, settled);
   const parts: ServiceParts = { slot, decoder, predictionLog, following: new AbortController(), draining: false };
   try {
     if (imported.status === "rejected") throw imported.reason;
@@ -166,9 +168,17 @@ function startDecoder(workers: number | undefined, events: ServiceEvents): Decod
   });
 }
 
-function openLog(file: string, retention: Retention | undefined, events: ServiceEvents, after: Promise<unknown>): PredictionLog {
+function openLog(
+  file: string,
+  { predictionsUrl, retention }: ServiceOptions,
+  events: ServiceEvents,
+  after: Promise<unknown>,
+): PredictionLog {
   return new PredictionLog(file, {
+    url: predictionsUrl,
     retention,
+    onWaiting: (count) => events.predictionsWait(count),
+    onLost: (count) => events.predictionsLost(count),
     onTrouble: (message) => events.logTrouble(message),
     onRecovered: (message) => events.logRecovered(message),
     after,

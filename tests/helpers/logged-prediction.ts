@@ -11,6 +11,13 @@ export function loggedPrediction(requestId: string, other: Partial<LoggedPredict
     confidence: 0.9,
     probabilities: { blue: 0.1, red: 0.9 },
     keyName: null,
+    facts: {
+      route: "/predict",
+      reason: null,
+      latencyMs: { preprocess: 1.5, queue: 0.25, model: 4, total: 6 },
+      size: { width: 640, height: 480 },
+      statistics: { brightness: 0.5, contrast: 0.25, sharpness: 0.125, saturation: 0.75 },
+    },
     ...other,
   };
 }

@@ -1,6 +1,7 @@
 import type { ImageLimits } from "../../image/check-image.ts";
 import type { DecodedPicture } from "../../image/decode-call.ts";
 import type { Preprocess } from "../../image/preprocess.ts";
+import type { ImageStatistics } from "../../image/statistics.ts";
 import type { Classifier } from "./class-activation.ts";
 
 /** What a thread of the pool needs to know. */
@@ -37,7 +38,8 @@ export interface TaskTimings {
 }
 
 export interface PredictAnswers {
-  readonly predict: { readonly probabilities: Float32Array; readonly timings: TaskTimings };
+  /** `statistics`: of the pixels that the model took. */
+  readonly predict: { readonly probabilities: Float32Array; readonly statistics: ImageStatistics; readonly timings: TaskTimings };
   readonly check: { readonly probabilities: Float32Array };
   readonly explain: {
     readonly probabilities: Float32Array;
@@ -47,6 +49,7 @@ export interface PredictAnswers {
     readonly map: { readonly width: number; readonly height: number; readonly values: Float32Array };
     /** PNG of the image as the model saw it, with the map over it. */
     readonly overlay: Uint8Array | null;
+    readonly statistics: ImageStatistics;
     readonly timings: TaskTimings;
   };
   readonly infer: {
@@ -54,6 +57,8 @@ export interface PredictAnswers {
     readonly probabilities: Float32Array;
     /** [count,C,h,w] */
     readonly features?: { readonly shape: readonly number[]; readonly values: Float32Array };
+    /** One for each image. */
+    readonly statistics: readonly ImageStatistics[];
     readonly modelMs: number;
   };
 }

@@ -4,6 +4,7 @@ import type { ImageLimits } from "../../image/check-image.ts";
 import { releasePixels } from "../../image/decode.ts";
 import { decodeForMap, drawHeatMap, type SeenPicture } from "../../image/heat-map.ts";
 import { preprocessHere, type Size } from "../../image/preprocess.ts";
+import { estimateStatistics, type ImageStatistics } from "../../image/statistics.ts";
 import type { Session, Tensor } from "../../runtime/engine.ts";
 import { CallPort } from "../../threads/call-port.ts";
 import type { NumberedCall } from "../../threads/messages.ts";
@@ -13,6 +14,8 @@ import type { Picture, PredictAnswers, PredictProtocol, PredictSetup, PredictTas
 import { pixelTensor, Sessions } from "./sessions.ts";
 
 const scores = ["logits", "probabilities"];
+/** Pixels that the statistics of a picture are taken from: a tenth of a millisecond. */
+const statisticsPixels = 8192;
 
 type TaskOf<Kind extends PredictTask["kind"]> = PredictTask & { readonly kind: Kind };
 
@@ -92,9 +95,9 @@ class PredictServer {
       const modelMs = performance.now() - decodedAt;
       const all = values(outputs, "probabilities");
       const classes = all.length / decoded.length;
-      for (const [i, { id, preprocessMs }] of decoded.entries()) {
+      for (const [i, { id, pixels, preprocessMs }] of decoded.entries()) {
         const timings = { preprocessMs, modelMs };
-        this.#port.done(id, { probabilities: all.slice(i * classes, (i + 1) * classes), timings });
+        this.#port.done(id, { probabilities: all.slice(i * classes, (i + 1) * classes), statistics: this.#describe(pixels), timings });
       }
     } catch (error) {
       for (const { id } of decoded) this.#port.failed(id, error);
@@ -126,7 +129,7 @@ class PredictServer {
     const logit = logits[classIndex] as number;
     const map = { width: w, height: h, values: classActivation(classifier, values(outputs, "features"), h * w, classIndex, logit) };
     const overlay = task.overlay ? await drawHeatMap(await this.#seen(task.picture), preprocess, map) : null;
-    return { probabilities, classIndex, logit, map, overlay, timings: { preprocessMs, modelMs } };
+    return { probabilities, classIndex, logit, map, overlay, statistics: this.#describe(pixels), timings: { preprocessMs, modelMs } };
   }
 
   async #infer(task: TaskOf<"infer">, session: Session): Promise<PredictAnswers["infer"]> {
@@ -136,6 +139,7 @@ class PredictServer {
       logits: values(outputs, "logits"),
       probabilities: values(outputs, "probabilities"),
       modelMs: performance.now() - startedAt,
+      statistics: this.#describeEach(task.images, task.count),
     };
     const features = outputs["features"];
     return features ? { ...result, features: { shape: features.shape, values: values(outputs, "features") } } : result;
@@ -146,6 +150,15 @@ class PredictServer {
     const startedAt = performance.now();
     const pixels = await preprocessHere(picture.encoded, this.#setup.preprocess, limits);
     return { pixels, preprocessMs: performance.now() - startedAt };
+  }
+
+  #describe(pixels: Uint8Array): ImageStatistics {
+    return estimateStatistics(pixels, this.#input.width, this.#input.height, statisticsPixels);
+  }
+
+  #describeEach(images: Uint8Array, count: number): ImageStatistics[] {
+    const bytes = images.length / count;
+    return Array.from({ length: count }, (_, i) => this.#describe(images.subarray(i * bytes, (i + 1) * bytes)));
   }
 
   /** What a map is drawn over. */

@@ -1,7 +1,8 @@
 import { ServalError } from "../../errors/serval-error.ts";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
+import type { ImageStatistics } from "../../image/statistics.ts";
 import type { ServeLimits } from "../inference/limits.ts";
-import type { AnswerOf, PredictTask, TaskTimings } from "../inference/predict-call.ts";
+import type { AnswerOf, PredictAnswers, PredictTask, TaskTimings } from "../inference/predict-call.ts";
 import type { ServedModel } from "./served-model.ts";
 
 export interface Prediction {
@@ -14,6 +15,10 @@ export interface Prediction {
   readonly probabilities: Readonly<Record<string, number>>;
   /** Whether `confidence` is under the threshold that was measured for this model. */
   readonly unsure: boolean;
+  /** Of the picture as it was sent; undefined where its header does not say. */
+  readonly size: { readonly width: number; readonly height: number } | undefined;
+  /** Of the pixels that the model took. */
+  readonly statistics: ImageStatistics;
   readonly timings: PredictionTimings;
 }
 
@@ -21,6 +26,9 @@ export interface PredictionTimings extends TaskTimings {
   /** Waiting for a thread. */
   readonly queueMs: number;
 }
+
+/** The tensors of an inference request, and how long it waited for a thread. */
+export type Inference = AnswerOf<PredictTask & { kind: "infer" }> & { readonly queueMs: number };
 
 export interface Explanation extends Prediction {
   /** The class that is explained, and its logit. */
@@ -97,12 +105,12 @@ export class Predictor {
     this.assertRoom();
     const startedAt = performance.now();
     const model = this.#slot.current;
-    const { costly, work } = model.look(image);
+    const { costly, work, size } = model.look(image);
     // Nothing is awaited otherwise: there is room at this moment.
     const picture = costly ? await model.decode(image, { work, ...this.#rest(signal, startedAt) }) : { encoded: image };
     const options = { ...this.#rest(signal, startedAt), disposable };
-    const { probabilities, timings } = await model.pool.run({ kind: "predict", picture }, options);
-    return this.#conclude(model, probabilities, timings, startedAt);
+    const answer = await model.pool.run({ kind: "predict", picture }, options);
+    return { ...this.#conclude(model, answer, startedAt), size };
   }
 
   /** The same, and where in the image `label` (default: the answer) was seen. Throws E_EXPLAIN or E_LABEL_UNKNOWN too. */
@@ -116,26 +124,20 @@ export class Predictor {
     const { labels } = model.bundle.manifest;
     const classIndex = label === undefined ? undefined : labels.indexOf(label);
     if (classIndex === -1) throw new ServalError("E_LABEL_UNKNOWN", `"${label}" is none of the model's labels: ${labels.join(", ")}.`);
-    const { costly, work } = model.look(image);
+    const { costly, work, size } = model.look(image);
     const picture = costly ? await model.decode(image, { work, forMap: overlay, ...this.#rest(signal, startedAt) }) : { encoded: image };
     const answer = await model.pool.run({ kind: "explain", picture, classIndex, overlay }, this.#rest(signal, startedAt));
-    const { probabilities, timings, logit, map } = answer;
     const explained = labels[answer.classIndex] ?? "";
-    return { ...this.#conclude(model, probabilities, timings, startedAt), explained, logit, map, overlay: answer.overlay };
+    return { ...this.#conclude(model, answer, startedAt), size, explained, logit: answer.logit, map: answer.map, overlay: answer.overlay };
   }
 
   /** Runs a model on pixels uint8 [count,H,W,3] that were checked against it. */
-  async infer(
-    model: ServedModel,
-    images: Uint8Array,
-    count: number,
-    features: boolean,
-    signal?: AbortSignal,
-  ): Promise<AnswerOf<PredictTask & { kind: "infer" }>> {
+  async infer(model: ServedModel, images: Uint8Array, count: number, features: boolean, signal?: AbortSignal): Promise<Inference> {
     this.assertRoom();
-    const answer = await model.pool.run({ kind: "infer", images, count, features }, this.#rest(signal, performance.now()));
+    const startedAt = performance.now();
+    const answer = await model.pool.run({ kind: "infer", images, count, features }, this.#rest(signal, startedAt));
     this.#metrics?.observePhase("model", answer.modelMs / 1000);
-    return answer;
+    return { ...answer, queueMs: Math.max(0, performance.now() - startedAt - answer.modelMs) };
   }
 
   /** What is left of a request's time. */
@@ -143,10 +145,10 @@ export class Predictor {
     return { signal, timeoutMs: Math.max(1, this.#limits.requestTimeoutMs - (performance.now() - startedAt)) };
   }
 
-  #conclude(model: ServedModel, probabilities: Float32Array, timings: TaskTimings, startedAt: number): Prediction {
+  #conclude(model: ServedModel, answer: PredictAnswers["predict"], startedAt: number): Omit<Prediction, "size"> {
     const { labels, abstainBelow } = model.bundle.manifest;
-    const best = bestOf(labels, probabilities);
-    const { preprocessMs, modelMs } = timings;
+    const best = bestOf(labels, answer.probabilities);
+    const { preprocessMs, modelMs } = answer.timings;
     const queueMs = Math.max(0, performance.now() - startedAt - preprocessMs - modelMs);
     this.#metrics?.observePhase("preprocess", preprocessMs / 1000);
     this.#metrics?.observePhase("queue", queueMs / 1000);
@@ -155,13 +157,14 @@ export class Predictor {
       model: { name: model.name, version: model.version },
       ...best,
       unsure: abstainBelow !== null && best.confidence < abstainBelow,
+      statistics: answer.statistics,
       timings: { preprocessMs, modelMs, queueMs },
     };
   }
 }
 
 /** The most probable label; of equal ones the first. Throws E_ENGINE_RUN where the model gave no numbers. */
-function bestOf(labels: readonly string[], probabilities: Float32Array): Pick<Prediction, "label" | "confidence" | "probabilities"> {
+export function bestOf(labels: readonly string[], probabilities: Float32Array): Pick<Prediction, "label" | "confidence" | "probabilities"> {
   let best = 0;
   for (let k = 1; k < probabilities.length; k++) if ((probabilities[k] ?? 0) > (probabilities[best] ?? 0)) best = k;
   const confidence = probabilities[best];

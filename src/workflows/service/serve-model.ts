@@ -12,6 +12,7 @@ import { followRegistry } from "../../serve/model/registry-source.ts";
 import { startService, type Service } from "../../serve/service.ts";
 import { findModel } from "../find-model.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
+import { predictionPlace } from "./prediction-place.ts";
 
 export interface ServeModelOptions extends Omit<UseCaseOptions, "signal"> {
   /** A bundle folder, its model.onnx, a released model's name or a `models:/` address; default: SERVAL_MODEL, else the released model (of several the one of model.name), else artifacts/best. */
@@ -47,6 +48,7 @@ export async function serveModel({
   const queueLimit = settings.queueLimit || queuePerWorker * workers;
   const keys = apiKeysFile === null ? undefined : await readApiKeys(resolve(cwd, apiKeysFile));
   const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);
+  const place = predictionPlace(cwd, settings);
   const stream = new ServiceLog(process.stdout, file, (message) => reporter.warn(message));
   const service = await startService({
     modelDir: dir,
@@ -68,7 +70,8 @@ export async function serveModel({
     peers: listed(peers),
     basePath,
     drainMs,
-    predictionLogFile: join(resolve(cwd, settings.stateDir), "predictions.db"),
+    predictionLogFile: place.file,
+    predictionsUrl: place.url,
     retention: { keepDays: settings.predictionsKeepDays, maxBytes: settings.predictionsMaxBytes },
     log: { level: settings.logLevel, stream },
   });

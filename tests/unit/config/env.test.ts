@@ -35,6 +35,7 @@ describe("the environment", () => {
       abstain: false,
       drainMs: 1000,
       modelPollMs: 10_000,
+      predictionsUrl: null,
       predictionsKeepDays: 0,
       predictionsMaxBytes: 1_073_741_824,
       mlflowTrackingUri: null,

@@ -20,7 +20,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   train: ["config/params-schema", "evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts", "threads"],
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image"],
   registry: ["tracking/client", "model"],
-  predictions: ["threads"],
+  predictions: ["image", "threads"],
   monitor: ["image"],
   serve: ["model", "runtime", "image", "registry", "predictions", "monitor", "http", "threads"],
   deploy: ["config/yaml", "http"],
@@ -35,6 +35,8 @@ const packageOwners: Readonly<Record<string, readonly string[]>> = {
   "onnxruntime-node": ["runtime/onnxruntime.ts"],
   commander: ["cli/"],
   "@aws-sdk/client-s3": ["pipeline/remote/"],
+  pg: ["predictions/postgres-store.ts"],
+  "hyparquet-writer": ["predictions/export-format.ts"],
 };
 
 /** Files over 400 lines, each with the reason why it is not split. */

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { renderPixels, renderSvg } from "../../../src/image/render.ts";
-import { imageStatistics } from "../../../src/image/statistics.ts";
+import { estimateStatistics, imageStatistics } from "../../../src/image/statistics.ts";
 import sharp from "sharp";
 
 function picture(width: number, height: number, color: (x: number, y: number) => readonly number[]): Uint8Array {
@@ -61,4 +61,30 @@ test("renderPixels lets the caller edit the pixels before they are compressed", 
     rgb.fill(0);
   });
   expect(await sharp(bytes).stats()).toMatchObject({ channels: [{ max: 0 }, { max: 0 }, { max: 0 }] });
+});
+
+test("the estimate of a small picture is exact, and that of a large one near, from a sixth of its rows", async () => {
+  const circles = Array.from({ length: 60 }, (_, i) => {
+    const [x, y, r] = [(i * 53) % 224, (i * 97) % 224, 4 + ((i * 7) % 30)];
+    return `<circle cx="${x}" cy="${y}" r="${r}" fill="hsl(${i * 37} 70% ${20 + ((i * 11) % 60)}%)"/>`;
+  });
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="224" height="224"><rect width="224" height="224" fill="#567"/>${circles.join("")}</svg>`;
+  const rgb = (await sharp(Buffer.from(svg)).removeAlpha().raw().toBuffer()) as Uint8Array;
+  const exact = imageStatistics(rgb, 224, 224);
+  expect(estimateStatistics(rgb, 224, 224, 224 * 224)).toEqual(exact);
+  const near = estimateStatistics(rgb, 224, 224, 8192);
+  for (const key of ["brightness", "contrast", "sharpness", "saturation"] as const) {
+    expect(Math.abs(near[key] / exact[key] - 1), key).toBeLessThan(0.1);
+  }
+});
+
+test("the estimate of a picture that is one row high, or wider than all that is looked at, is a number", () => {
+  for (const [width, height] of [
+    [20_000, 1],
+    [20_000, 12],
+    [1, 20_000],
+  ] as const) {
+    const found = estimateStatistics(new Uint8Array(width * height * 3).fill(51), width, height, 8192);
+    expect(found).toEqual({ brightness: expect.closeTo(0.2, 5), contrast: expect.closeTo(0, 3), sharpness: 0, saturation: 0 });
+  }
 });

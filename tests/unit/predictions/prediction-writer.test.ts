@@ -24,9 +24,13 @@ beforeEach(async () => {
 });
 
 function openWriter(retention: Retention = defaultRetention): PredictionWriter {
-  const writer = new PredictionWriter({ open: () => new SqliteStore(path), retention, tell: (event) => void events.push(event) });
+  const writer = new PredictionWriter({ open: () => new SqliteStore(path), retention, tell });
   onTestFinished(async () => await writer.close());
   return writer;
+}
+
+function tell(event: LogEvent): void {
+  if (event.kind !== "waiting") events.push(event);
 }
 
 function storedIds(): unknown[] {

@@ -1,17 +1,14 @@
 import { expect, it } from "vitest";
 import type { LoggedPrediction } from "../../../src/predictions/prediction-store.ts";
+import { loggedPrediction } from "../../helpers/logged-prediction.ts";
 import { UnstoredPredictions } from "../../../src/predictions/unstored-predictions.ts";
 
-const row = (i: number, labels = 2): LoggedPrediction => ({
-  requestId: `id-${i}`,
-  atMs: i,
-  modelName: "colours",
-  modelVersion: "1",
-  label: "red",
-  confidence: 1,
-  probabilities: Object.fromEntries(Array.from({ length: labels }, (_, k) => [`label-${k}`, 1 / labels])),
-  keyName: i % 2 === 0 ? "alice" : null,
-});
+const row = (i: number, labels = 2): LoggedPrediction =>
+  loggedPrediction(`id-${i}`, {
+    atMs: i,
+    probabilities: Object.fromEntries(Array.from({ length: labels }, (_, k) => [`label-${k}`, 1 / labels])),
+    keyName: i % 2 === 0 ? "alice" : null,
+  });
 
 it("gives rows back in their order, a transaction at a time, until they are stored", () => {
   const unstored = new UnstoredPredictions();

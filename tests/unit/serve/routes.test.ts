@@ -165,7 +165,9 @@ describe("GET /metrics", () => {
       "serval_model_info gauge",
       "serval_model_swaps_total counter",
       "serval_prediction_confidence histogram",
+      "serval_predictions_lost_total counter",
       "serval_predictions_total counter",
+      "serval_predictions_waiting gauge",
       "serval_queue_depth gauge",
     ]);
   });

@@ -8,6 +8,7 @@ import { loadParams, paramsHash } from "../../../src/config/params.ts";
 import { loadBundle } from "../../../src/model/bundle.ts";
 import { PredictionLog } from "../../../src/predictions/prediction-log.ts";
 import { parseLock } from "../../../src/pipeline/dvc-files/lock-file.ts";
+import { loggedPrediction } from "../../helpers/logged-prediction.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 
 /** Files that version 0.1.0 wrote, of a project with the drawn sample. Every later version reads them. */
@@ -59,19 +60,34 @@ test("dvc.lock of 0.1 names its four stages with what they read and wrote", asyn
 
 test("predictions.db of 0.1 takes feedback for what it holds, and stays a file that 0.1 can write", async () => {
   const path = join(dir, "predictions.db");
+  const old = new DatabaseSync(path);
+  onTestFinished(() => old.close());
+  const schema = (): unknown =>
+    old.prepare("select name, sql from sqlite_master where tbl_name in ('predictions', 'feedback') order by name").all();
+  const before = schema();
   const warnings: string[] = [];
   const log = new PredictionLog(path, { onTrouble: (message) => warnings.push(message) });
   expect(await log.addFeedback("b18b82ae-0acc-4fff-98b8-e7c997d81244", "cat", null)).toBe("same");
   expect(await log.addFeedback("c36886ae-5e94-472b-9be5-4f4ee46154a2", "dog", null)).toBe("new");
+  log.add(loggedPrediction("new"));
+  expect(await log.addFeedback("new", "red", null)).toBe("new");
+  // 0.1 shares the file during a deploy: what it writes, and what it reads of a prediction that the new version stored.
+  old
+    .prepare("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?)")
+    .run("old", 1, "fixture", "1", "cat", 1, '{"cat":1,"dog":0}');
+  old.prepare("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)").run("new", "blue", 2);
+  expect(old.prepare("SELECT label, probabilities FROM predictions WHERE request_id = ?").get("new")).toMatchObject({ label: "red" });
+  expect(await log.addFeedback("old", "dog", null)).toBe("new");
   await log.close();
   expect(warnings).toEqual([]);
+  expect(schema()).toEqual(before);
   const db = new DatabaseSync(path);
   const columns = (table: string): unknown[] =>
     db
       .prepare(`select name from pragma_table_info('${table}')`)
       .all()
       .map(({ name }) => name);
-  expect(db.prepare("select count(*) as n from predictions").get()).toEqual({ n: 2 });
+  expect(db.prepare("select count(*) as n from predictions").get()).toEqual({ n: 4 });
   expect(db.prepare("pragma user_version").get()).toEqual({ user_version: 1 });
   expect(columns("predictions")).toEqual(["request_id", "at_ms", "model_name", "model_version", "label", "confidence", "probabilities"]);
   expect(columns("feedback")).toEqual(["request_id", "label", "at_ms"]);

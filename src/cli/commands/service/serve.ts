@@ -26,6 +26,7 @@ const serveSettings = [
   "drainMs",
   "modelPollMs",
   "stateDir",
+  "predictionsUrl",
   "predictionsKeepDays",
   "predictionsMaxBytes",
   "logLevel",

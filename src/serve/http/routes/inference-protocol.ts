@@ -4,6 +4,8 @@ import { ServalError } from "../../../errors/serval-error.ts";
 import { countedBody } from "../body-budget.ts";
 import { clientGone, someWait } from "../client-gone.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
+import { unknownRoute } from "../../../monitor/metrics.ts";
+import { bestOf, type Inference } from "../../model/predictor.ts";
 import type { ServedModel } from "../../model/served-model.ts";
 import { largestAnswerBytes, type OutputTensor, type TensorAnswer } from "../tensors/tensor-answer.ts";
 import { inputName, tensorRequestSchema } from "../tensors/tensor-request.ts";
@@ -143,11 +145,12 @@ type InferCall = FastifyRequest<{ Body: Buffer | undefined }>;
 
 async function infer(
   model: ServedModel,
-  { body, headers }: InferCall,
+  call: InferCall,
   context: ServeContext,
   tensors: TensorThread,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
+  const { body, headers } = call;
   if (body === undefined) throw new ServalError("E_TENSOR", "The request has no body; expected JSON with `inputs`.");
   const gone = clientGone(reply, () => someWait(context));
   const jsonBytes = readJsonLength(headers[lengthHeader], body.length);
@@ -161,6 +164,7 @@ async function infer(
     wanted.some(({ name }) => name === "features"),
     gone,
   );
+  logInference(context, model, answer, call, reply.elapsedTime);
   const k = model.bundle.manifest.labels.length;
   const outputs = wanted.map(({ name, binary }): OutputTensor => {
     if (name !== "features") return { name, shape: [count, k], values: answer[name], binary };
@@ -174,6 +178,38 @@ async function infer(
     return await reply.type("application/json; charset=utf-8").send(Buffer.from(json.buffer, json.byteOffset, json.length));
   void reply.header(lengthHeader, json.length).type("application/octet-stream");
   return await reply.send(Buffer.concat([json, ...tail]));
+}
+
+/** Stores each image of a request as a prediction: the id of the request, and its place. */
+function logInference(
+  { predictionLog }: ServeContext,
+  { name, version, bundle }: ServedModel,
+  { probabilities, statistics, queueMs, modelMs }: Inference,
+  { id, keyOwner, routeOptions }: InferCall,
+  totalMs: number,
+): void {
+  const { labels } = bundle.manifest;
+  const atMs = Date.now();
+  for (const [i, seen] of statistics.entries()) {
+    const own = probabilities.subarray(i * labels.length, (i + 1) * labels.length);
+    // A client may send pixels for which a model gives no numbers, and gets those as they are.
+    if (!own.every(Number.isFinite)) continue;
+    predictionLog?.add({
+      requestId: `${id}-${i}`,
+      atMs,
+      modelName: name,
+      modelVersion: version,
+      ...bestOf(labels, own),
+      keyName: keyOwner?.name ?? null,
+      facts: {
+        route: routeOptions.url ?? unknownRoute,
+        reason: null,
+        latencyMs: { preprocess: null, queue: queueMs, model: modelMs, total: totalMs },
+        size: null,
+        statistics: seen,
+      },
+    });
+  }
 }
 
 function readJsonLength(header: string | string[] | undefined, bodyLength: number): number {

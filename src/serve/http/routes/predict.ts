@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import Type from "typebox";
+import { unknownRoute } from "../../../monitor/metrics.ts";
 import { clientGone, someWait } from "../client-gone.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
 import type { Prediction } from "../../model/predictor.ts";
@@ -22,12 +23,12 @@ export interface PredictionBody {
 export function concludePrediction(
   { metrics, predictionLog }: ServeContext,
   prediction: Prediction,
-  { keyOwner }: FastifyRequest,
+  { keyOwner, routeOptions }: FastifyRequest,
   requestId: string,
   abstain: boolean,
   totalMs: number,
 ): PredictionBody {
-  const { label, confidence, model, probabilities, timings } = prediction;
+  const { label, confidence, model, probabilities, size = null, statistics, timings } = prediction;
   const silent = abstain && prediction.unsure;
   metrics.countPrediction({ label: silent ? null : label, confidence, modelVersion: model.version });
   predictionLog?.add({
@@ -39,6 +40,13 @@ export function concludePrediction(
     confidence,
     probabilities,
     keyName: keyOwner?.name ?? null,
+    facts: {
+      route: routeOptions.url ?? unknownRoute,
+      reason: silent ? "low_confidence" : null,
+      latencyMs: { preprocess: timings.preprocessMs, queue: timings.queueMs, model: timings.modelMs, total: totalMs },
+      size,
+      statistics,
+    },
   });
   return {
     label: silent ? null : label,

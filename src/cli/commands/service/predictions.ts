@@ -1,0 +1,45 @@
+import { relative } from "node:path";
+import { Option, type Command } from "commander";
+import type { ExportFormat } from "../../../predictions/export-format.ts";
+import type { CommandContext, Configure } from "../../command.ts";
+import { parseSince } from "../../options/parse-since.ts";
+
+export const configure: Configure = (command, context) => {
+  configureImport(command.command("import").description("Bring an SQLite file of predictions into PostgreSQL."), context);
+  configureExport(command.command("export").description("Write what the service stored into one file."), context);
+};
+
+function configureImport(command: Command, context: CommandContext): void {
+  command
+    .argument("[FILE]", "the SQLite file (default: predictions.db of the state folder)")
+    .option("--json", "print the result as JSON")
+    .addHelpText("after", "\nSERVAL_PREDICTIONS_URL says which PostgreSQL. What is there already stays as it is.")
+    .action(async (file: string | undefined, { json }: { json?: boolean }) => {
+      const output = context.output({ json });
+      const { importPredictions } = await import("../../../workflows/service/import-predictions.ts");
+      const result = await importPredictions({ cwd: context.cwd, file, reporter: output, signal: context.signal });
+      output.result(result, `Brought ${result.predictions} predictions, ${result.withFeedback} of them with feedback, into PostgreSQL.`);
+    });
+}
+
+interface ExportFlags {
+  readonly format: ExportFormat;
+  readonly out?: string;
+  readonly since?: Date;
+  readonly json?: boolean;
+}
+
+function configureExport(command: Command, context: CommandContext): void {
+  command
+    .addOption(new Option("--format <FORMAT>", "format of the file").choices(["jsonl", "csv", "parquet"]).default("jsonl"))
+    .option("--since <TIME>", "only what was predicted since then: 7d, 12h, a date or a time", (text) => parseSince(text))
+    .option("--out <FILE>", "the file (default: predictions.FORMAT)")
+    .option("--json", "print the result as JSON")
+    .action(async ({ json, ...flags }: ExportFlags) => {
+      const output = context.output({ json });
+      const { exportPredictions } = await import("../../../workflows/service/export-predictions.ts");
+      const result = await exportPredictions({ cwd: context.cwd, ...flags, reporter: output, signal: context.signal });
+      const file = relative(context.cwd, result.file);
+      output.result(result, `Wrote ${result.predictions} predictions, ${result.withFeedback} of them with feedback, to ${file}.`);
+    });
+}
