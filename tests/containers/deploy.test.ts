@@ -84,7 +84,7 @@ test.each([
   ["ends at once", "empty", /ready +It does not become ready: its container/, /E_BUNDLE_MISSING/],
   ["is healthy and answers wrong", "wrong", /smoke +known answers: 2 of 2 wrong/, /"\/model\/checks"/],
   ["is healthy and ten times slower", "slow", /latency +median of 15 predictions/, /"\/predict"/],
-] as const)("a version that %s gets no request, and the one before serves on", async (_what, version, failure, logged) => {
+] as const)("a version that %s gets no request, and the previous one still serves", async (_what, version, failure, logged) => {
   const [{ code, report: said }, seen] = await loaded(async () => await deploy(lab.versions[version]));
   expect([code, await lab.serving(), said?.outcome]).toEqual([1, ["v2"], "refused"]);
   const text = said?.steps.filter(({ passed }) => !passed).map(({ name, message }) => `${name} ${message}`) ?? [];
@@ -182,14 +182,14 @@ test("a deploy that was killed while both versions serve is undone and done by r
     return await deploy(v2);
   });
   expect([again.code, await lab.serving()], again.output).toEqual([0, ["v2"]]);
-  expect(again.report?.steps[0]?.message).toContain("the version before serves again");
+  expect(again.report?.steps[0]?.message).toContain("the previous version serves again");
   expect(seen.failed).toEqual({});
 });
 
 test.each([
   ["start", ["v1", "v2"], "was started beside it and gets no requests"],
   ["admit", ["v1", "v2"], "Requests go to "],
-  ["retire", ["v1"], "serves, and was not found good yet"],
+  ["retire", ["v1"], "serves, and has not passed its checks yet"],
 ])(
   "a deploy that is stopped by SIGTERM after %s ends within two seconds, says what serves, and loses no request",
   async (step, running, text) => {
@@ -229,7 +229,7 @@ test("a deploy of another model in the same image that was killed when only the 
   expect(await models()).toEqual([model]);
   const undone = await lab.deploy("--undo");
   expect([undone.code, await models()], undone.output).toEqual([0, [""]]);
-  expect(undone.report?.steps[0]?.message).toContain("the version before serves again");
+  expect(undone.report?.steps[0]?.message).toContain("the previous version serves again");
 });
 
 test("docs/deployment.md: a version is deployed, and taken back", async () => {
@@ -239,14 +239,16 @@ test("docs/deployment.md: a version is deployed, and taken back", async () => {
   expect(await lab.serving()).toEqual(["v2"]);
 });
 
-test("--undo goes back to the version before, and says so where its image was pruned", async () => {
+test("--undo goes back to the previous version, and says so where its image was pruned", async () => {
   const { v1, v2 } = lab.versions;
   const first = printed("--undo", await lab.deploy("--undo"));
   expect([first.code, await lab.serving()], first.output).toEqual([0, ["v1"]]);
   await run("docker", ["rmi", "--force", v2, `serval-deploy/${lab.project}:previous`]);
   const second = await lab.deploy("--undo");
   expect([second.code, await lab.serving()]).toEqual([2, ["v1"]]);
-  expect(second.output).toContain(`The image of ${v2}, the version before, was removed from this machine, and came from no registry.`);
+  expect(second.output).toContain(
+    `The image of ${v2}, the previous version, was removed from this machine, and was not pulled from a registry.`,
+  );
   expect(v1).not.toBe(v2);
 });
 
