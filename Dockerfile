@@ -13,7 +13,7 @@ COPY package.json package-lock.json ./
 RUN --mount=type=cache,target=/tmp/npm npm ci --ignore-scripts --omit=dev --no-audit --no-fund
 
 FROM packages AS dependencies
-# onnxruntime-node ships its library for every platform, and echarts its builds for browsers: 300 MB that nobody loads here.
+# onnxruntime-node ships its library for every platform, and echarts its builds for browsers: 300 MB that are never loaded here.
 RUN for dir in node_modules/onnxruntime-node/bin/napi-v*/*/*; do \
       case "$dir" in */linux/"$(node -p process.arch)") ;; *) rm -r "$dir" ;; esac; \
     done && rm -r node_modules/echarts/dist
@@ -41,7 +41,7 @@ ARG SOURCE_DATE_EPOCH
 RUN mkdir -p /writable/app/logs /writable/models && chmod -R u=rwX,go=rX /program && find /program /writable -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 
 FROM ${NODE_IMAGE}
-# Decoders allocate from many threads: glibc would keep a heap of its own for each. Predictions and feedback lie beside the log.
+# Decoders allocate from many threads: glibc would keep its own heap for each. Predictions and feedback lie beside the log.
 # Serval switches the telemetry of ONNX Runtime off by itself; the variable does so for anything else that is started in here.
 ENV NODE_ENV=production SERVAL_HOST=0.0.0.0 SERVAL_PORT=8000 SERVAL_STATE_DIR=/app/logs/state MALLOC_ARENA_MAX=2 ORT_DISABLE_TELEMETRY=1
 # Where volumes are mounted: a volume takes its owner from the image. /app itself is root's again after the next lines.

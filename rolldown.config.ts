@@ -12,7 +12,7 @@ const threads = globSync("src/**/*-worker.ts").map((path) => [basename(path, ".t
 export default defineConfig({
   platform: "node",
   input: { "cli/main": "src/cli/main.ts", ...Object.fromEntries(threads) },
-  // These have native code or files of their own, or are large and seldom needed.
+  // These have native code or extra files, or are large and seldom needed.
   external: [/^onnxruntime-node/, /^sharp/, /^@fastify\/swagger-ui/, /^echarts/, /^@aws-sdk\//],
   output: { dir: "dist", cleanDir: true },
 });

@@ -86,7 +86,7 @@ try {
       const step = (what: string, prepare: (repository: string, tool: Tool) => void, args: readonly string[]): void => {
         const label = `${what}, ${linkType}`;
         if (round === 0) operations.push(label);
-        // Whoever is first changes from round to round.
+        // The order changes from round to round.
         const order = round % 2 === 0 ? tools : tools.toReversed();
         for (const tool of order) {
           const repository = repositories[tools.indexOf(tool)] as string;

@@ -1,7 +1,7 @@
 /**
  * Bad days of the replicas on Docker Swarm (deployment/stack.yaml): each scenario runs under a steady load of predictions by
  * the proxy and prints how long it took, what became of the requests, and which images run at the end. Fails when one ends
- * otherwise than it should. The engine is a Swarm of its own meanwhile: not on a machine that is part of one.
+ * otherwise than it should. The engine becomes a Swarm meanwhile: do not run it on a machine that is part of one.
  *
  *     npm run long:replicas -- [--only NAME] [--replicas 3] [--stack serval-replicas] [--port 8130] [--base cats-dogs-classifier:latest]
  *
@@ -82,7 +82,7 @@ const scenarios: readonly Scenario[] = [
     async act() {
       const [id = ""] = await lab.replicas();
       await docker("pause", id);
-      // Its health check cannot run either; whoever finds it frozen ends it.
+      // Its health check cannot run either; the engine ends it once it is found frozen.
       await new Promise((resolve) => setTimeout(resolve, 25_000));
       await docker("unpause", id).catch(() => "");
       await lab.settled();

@@ -113,7 +113,7 @@ function good(name: string, version: "v1" | "v2"): Scenario {
   };
 }
 
-/** One that must leave v2, which stood before. */
+/** A rollout that must keep v2, the version before it. */
 function bad(name: string, version: keyof RolloutLab["versions"], mostFailed = 0): Scenario {
   return {
     name,

@@ -1,7 +1,7 @@
 /**
  * The embedded tracking server against a real `mlflow server` on SQLite, over HTTP and in turn: logging a batch of 100
  * metrics, searching 1,000 runs, and reading a metric's 100,000 points. Then our server alone with 10,000 runs of 100 metrics.
- * Both servers are filled through the same requests and run as processes of their own; this one only asks.
+ * Both servers are filled through the same requests and run as separate processes; this process only sends requests.
  *
  *     npm run bench:tracking -- [--seconds N] [--runs N] [--points N] [--many N]
  */
@@ -190,7 +190,7 @@ try {
     const counter = { next: 0 };
     for (const server of servers) await operation.ask(server, runs.get(server) as string, counter.next++);
     for (let round = 0; round < rounds; round++) {
-      // Whoever is first changes from round to round.
+      // The order changes from round to round.
       for (const server of round % 2 === 0 ? servers : servers.toReversed()) {
         const { times, perSecond } = await measure(operation, server, runs.get(server) as string, seconds / rounds, counter);
         found.get(server.name)?.times.push(...times);

@@ -71,7 +71,7 @@ interface Contestant {
   readonly name: string;
   /** Processes whose use of the cores is the contestant's own. */
   readonly pid: number;
-  /** Seconds that so many steps take. */
+  /** Seconds that this number of steps takes. */
   readonly steps: (count: number) => Promise<number>;
   readonly close: () => void;
 }
@@ -177,7 +177,7 @@ async function compete(contestants: readonly Contestant[], { size, batchSize }: 
   for (let round = 0; round < rounds; round++) {
     for (const [i, { pid, steps }] of contestants.entries()) {
       for (let tries = 0; ; tries++) {
-        // Threads of the one before spin for a moment.
+        // Threads of the previous one spin for a moment.
         await delay(150);
         const [others, own] = [ticksOfOthers(), ticksOf(pid)];
         const seconds = await steps(count);

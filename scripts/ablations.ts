@@ -2,7 +2,7 @@
  * What each part of the recipe from scratch brings: `npm run long:ablations [-- SOURCE]`, where SOURCE is a zip or folder in
  * place of the recipe's public download. Trains recipes/from-scratch on small pictures and for few epochs, once as it is and
  * once for each part with that part changed, compares them on the validation split, and prints the table of docs/accuracy.md.
- * Works in artifacts/ablations, one run folder for each try, and goes on there where an earlier start of it was stopped.
+ * Works in artifacts/ablations, one run folder for each try, and continues there where an earlier start of it was stopped.
  * Each try takes about eight minutes on two cores.
  */
 import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
@@ -19,7 +19,7 @@ const [source] = process.argv.slice(2);
 /** In place of the recipe's epochs, which are many, and end on pictures of 128 pixels. */
 const small = ["prepare.width=64", "prepare.height=64", "train.cropSize=64", "train.sizes=[64]", "train.epochs=10"];
 
-/** What is changed, and what stands in the table for it. The first two are both the recipe: by how much chance alone makes them differ. */
+/** What is changed, and its name in the table. The first two are both the recipe: they show how much chance alone changes. */
 const tries: readonly (readonly [name: string, title: string, ...overrides: string[]])[] = [
   ["recipe", "the recipe"],
   ["seed", "another seed", "train.seed=43"],
@@ -95,7 +95,7 @@ interface Prediction {
   readonly probabilities: Readonly<Record<string, number>>;
 }
 
-/** One line of the table. The difference is taken image by image; after it stands its standard error. */
+/** One line of the table. The difference is taken image by image; its standard error follows. */
 function row(title: string, answers: readonly Answer[], reference: readonly Answer[]): string {
   const before = new Map(reference.map(({ sha256, loss }) => [sha256, loss]));
   const differences = answers.map(({ sha256, loss }) => loss - (before.get(sha256) ?? Number.NaN));

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Copies what the services of deployment/docker-compose.yml or stack.yaml keep on this host into one archive, while they go on running.
+# Copies what the services of deployment/docker-compose.yml or stack.yaml keep on this host into one archive, while they keep running.
 #   scripts/backup.sh [FOLDER]      writes FOLDER/serval-YYYYMMDD-HHMMSS.tar.gz (FOLDER: deployment/backups) and prints its path
 # In it: predictions and feedback, models, the runs and models of MLflow and of the embedded tracking server, Grafana's settings.
 # Not in it: request logs, the metrics of Prometheus, deployment/.env and deployment/keys.
@@ -93,7 +93,7 @@ function stop(message) {
 }
 PROGRAM
 
-# 1: a file changed or went while it was read. Stores give files their names when they are whole, so what is half is nobody's.
+# 1: a file changed or went while it was read. Stores give files their names when they are complete, so an incomplete file belongs to nothing.
 tar --create --gzip --file "$work/archive" --warning=no-file-changed --warning=no-file-removed --anchored --no-wildcards \
   --exclude-from "$work/left-out" --directory "$work" databases --directory / files || [[ $? == 1 ]]
 tar --list --gzip --file "$work/archive" > /dev/null

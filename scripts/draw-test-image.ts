@@ -1,4 +1,4 @@
-/** Draws test_image.jpg at the root of the repository anew: `node scripts/draw-test-image.ts`. */
+/** Draws test_image.jpg at the root of the repository again: `node scripts/draw-test-image.ts`. */
 import { join } from "node:path";
 import { drawSampleImage } from "../src/data/sources/sample.ts";
 import { writeFileAtomic } from "../src/files.ts";

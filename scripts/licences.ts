@@ -7,7 +7,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** SPDX names. MPL and LGPL bind changes to those packages themselves; Serval ships them unchanged, as files of their own. */
+/** SPDX names. MPL and LGPL bind changes to those packages themselves; Serval ships them unchanged, as separate files. */
 const permitted = new Set(
   "0BSD Apache-2.0 BlueOak-1.0.0 BSD-2-Clause BSD-3-Clause CC0-1.0 ISC LGPL-3.0-or-later MIT MPL-2.0 Python-2.0 Unlicense".split(" "),
 );

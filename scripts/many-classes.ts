@@ -1,6 +1,6 @@
 /**
- * How long a set of many classes takes from import to evaluation, and how much memory: small drawn pictures, each step as a process of its
- * own, as a user runs it.
+ * How long a set of many classes takes from import to evaluation, and how much memory: small drawn pictures, each step as a separate
+ * process, as a user runs it.
  *
  *     npm run long:many-classes -- [--classes 1000] [--pictures 3] [--keep FOLDER]
  *

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Commits what scripts/retrain.ts made to a branch of its own and opens a pull request with its report; a draft where the
+# Commits what scripts/retrain.ts made to a new branch and opens a pull request with its report; a draft where the
 # released model stays. Does nothing when nothing was due. Wants gh, logged in (GH_TOKEN), and a remote `origin`.
 #   scripts/open_pull_request.sh BRANCH WEB_ADDRESS      such as retrain-42 https://github.com/OWNER/NAME
 set -euo pipefail
@@ -17,7 +17,7 @@ git -c user.name="retraining" -c user.email="retraining@users.noreply.github.com
 # The checkout keeps no token: git asks gh for it, for this one command.
 git -c credential.helper= -c credential.helper='!gh auth git-credential' push --quiet origin "$branch"
 
-# A description knows no files of the branch: pictures need their whole address, which holds for this commit.
+# Paths of the branch do not work in a description: pictures need their whole address, which holds for this commit.
 raw="$address/raw/$(git rev-parse HEAD)/$folder"
 body=$(mktemp)
 trap 'rm -f "$body"' EXIT

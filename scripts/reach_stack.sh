@@ -11,7 +11,7 @@ case ${1:-} in
   *) echo "Usage: scripts/reach_stack.sh grafana | prometheus [PORT]" >&2; exit 2 ;;
 esac
 port=${2:-$inside}
-[[ $port =~ ^[0-9]+$ ]] || { echo "$port is no port." >&2; exit 2; }
+[[ $port =~ ^[0-9]+$ ]] || { echo "$port is not a port." >&2; exit 2; }
 echo "$1 is at http://127.0.0.1:$port until you press Ctrl-C." >&2
 exec docker run --rm --network "${SERVAL_STACK:-serval}_service" --publish "127.0.0.1:$port:$inside" \
   --read-only --cap-drop ALL --security-opt no-new-privileges --memory 128m --pids-limit 64 \

@@ -27,7 +27,7 @@ interface Picture {
   readonly index: number;
 }
 
-/** What is done to a picture, and what stands for it in the table. The first is the ruler. */
+/** What is done to a picture, and its name in the table. The first is the one to compare with. */
 const shifts: readonly (readonly [title: string, alter: (picture: Picture) => Sharp | Promise<Sharp>, quality?: number])[] = [
   ["as they are, stored again", ({ pipeline }) => pipeline],
   ["half as wide and high", ({ pipeline, width, height }) => pipeline.resize(half(width), half(height), { fit: "fill" })],

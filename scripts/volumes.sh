@@ -1,5 +1,5 @@
 # What backup.sh and restore.sh share: the volumes of deployment/docker-compose.yml, and of the replicas of deployment/stack.yaml,
-# that hold what nobody can make again.
+# that hold what cannot be made again.
 project=${COMPOSE_PROJECT_NAME:-deployment}
 image=${SERVAL_IMAGE:-cats-dogs-classifier:latest}
 volumes='logs|models|tracking|embedded-tracking|grafana-data|cats-dogs-classifier-state-[0-9]+' # extended regular expression

@@ -95,7 +95,7 @@ async function renderCli(): Promise<string> {
 The exit code is 0 on success, else that of the [error](errors.md).
 
 \`Ctrl-C\` and SIGTERM end a command within two seconds. Those that only read end at once; those that write first put away what they were
-working on. \`deploy\` says what serves, and the next one removes what was not found good. Four take the time that they need, and end at once at a second signal: \`serve\` answers what came
+working on. \`deploy\` says what serves, and the next one removes what did not pass its checks. Four take the time that they need, and end at once at a second signal: \`serve\` answers what came
 before and exits with 0, \`train\` completes its step and writes a checkpoint, \`up\` does the one or the other, and \`repro\` waits for the command of the stage, which gets the signal too.
 The exit code is 130, or 143 where SIGTERM ended the command at once.
 
@@ -123,7 +123,7 @@ function renderConfiguration(): string {
 
 # Configuration
 
-What an experiment needs stands in \`params.yaml\`, under version control; what a machine needs stands in the environment.
+Settings of an experiment are in \`params.yaml\`, under version control. Settings of a machine are in the environment.
 
 ## Parameters
 

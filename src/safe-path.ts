@@ -3,7 +3,7 @@ import { isAbsolute, join, posix } from "node:path";
 import { ServalError } from "./errors/serval-error.ts";
 import { defaultStateDir } from "./paths.ts";
 
-/** The folders of Git, DVC and Serval. Who can write there can run commands, or allow themselves more. */
+/** The folders of Git, DVC and Serval. A program that can write there can run commands, or give itself more rights. */
 const toolFolders: ReadonlySet<string> = new Set([".git", ".dvc", defaultStateDir]);
 /** What Windows calls the same folders in names of eight letters and three, such as `git~1`. */
 const shortToolFolder = /^(git|dvc|serval)~\d+$/;
@@ -15,7 +15,7 @@ const pathBytes = 3072;
 export interface PathRules {
   /**
    * The path is for a folder of Linux where none of the tools works, such as a container's volume: `.git`, `aux` and a backslash are
-   * names like others there. What leads out of the folder is refused all the same.
+   * names like others there. A path that leads out of the folder is still refused.
    */
   readonly anyName?: boolean;
 }

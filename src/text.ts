@@ -16,7 +16,7 @@ export function firstOf(items: readonly string[], most: number, separator = ", "
 
 const escapes: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
-/** A text inside of HTML, SVG or XML, between tags or in a quoted attribute. */
+/** A text inside HTML, SVG or XML, between tags or in a quoted attribute. */
 export function escapeHtml(text: string): string {
   return text.replaceAll(/[&<>"']/g, (character) => escapes[character] ?? "");
 }

@@ -52,7 +52,7 @@ export async function findBackbone(name: string, cwd: string): Promise<FoundBack
   );
 }
 
-/** An ONNX file does not say how it wants its pictures; the record that was made when it was added does. */
+/** An ONNX file does not say how its pictures are prepared; the record that was made when it was added does. */
 async function findByFile(file: string, cwd: string): Promise<FoundBackbone> {
   const path = resolve(cwd, file);
   if (!(await isThere(path))) throw missing(`${path} does not exist.`);

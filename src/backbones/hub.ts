@@ -31,7 +31,7 @@ export interface HubFiles {
   /** The weights on this machine. */
   readonly path: string;
   readonly config: HubConfig;
-  /** Writes the hashes of the files into the lock. Call it once they were found good. */
+  /** Writes the hashes of the files into the lock. Call it once they were checked. */
   readonly pin: () => Promise<void>;
 }
 

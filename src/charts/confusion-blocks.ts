@@ -52,7 +52,7 @@ export function confusionBlocks(labels: readonly string[], confusion: readonly (
           type: "category",
           gridIndex: 1,
           inverse: true,
-          data: worst.map((pair) => `${shorten(labels[pair.truth] as string)} taken for ${shorten(labels[pair.predicted] as string)}`),
+          data: worst.map((pair) => `${shorten(labels[pair.truth] as string)} mistaken for ${shorten(labels[pair.predicted] as string)}`),
           axisLine: { show: false },
           axisTick: { show: false },
           axisLabel: { color: ink, fontSize: 12, interval: 0 },
@@ -87,7 +87,7 @@ function listBars(worst: readonly Confusion[]): NonNullable<Chart["option"]["ser
 }
 
 function describeList(worst: readonly Confusion[]): string {
-  return worst.length === 0 ? "No class was taken for another." : "images of the first class that were taken for the second";
+  return worst.length === 0 ? "No class was mistaken for another." : "images of the first class that were mistaken for the second";
 }
 
 /** Counts of blocks of `blockSize` classes: [true block][predicted block]. */

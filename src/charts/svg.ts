@@ -34,7 +34,7 @@ export function chartSvg(chart: Chart): string {
   const instance = init(null, null, { renderer: "svg", ssr: true, width: chart.width, height: chart.height });
   try {
     instance.setOption({ backgroundColor: "#ffffff", ...withPlainTexts(chart.option) });
-    // Counters of the whole process stand in ids and in the hover styles; a file has no use for either.
+    // Ids and hover styles contain counters of the whole process; a file needs neither.
     return instance
       .renderToSVGString()
       .replace(/<style\b(?:(?!<style\b)[\s\S])*?<\/style>\s*/g, "")

@@ -1,4 +1,4 @@
-/** A class that was taken for another one. Classes are indices of the labels. */
+/** A class that was mistaken for another one. Classes are indices of the labels. */
 export interface Confusion {
   readonly truth: number;
   readonly predicted: number;

@@ -48,7 +48,7 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     onStop: "tidy",
     load: () => import("./commands/model/evaluate.ts"),
   },
-  predict: { summary: "Ask a model about image files.", onStop: "end", load: () => import("./commands/model/predict.ts") },
+  predict: { summary: "Classify image files with a model.", onStop: "end", load: () => import("./commands/model/predict.ts") },
   export: {
     summary: "Write a model as ONNX, or its weights as safetensors.",
     onStop: "end",
@@ -60,19 +60,19 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import("./commands/pipeline/repro.ts"),
   },
   status: {
-    summary: "Say which stages and data are out of date, and why.",
+    summary: "Show which stages and data are out of date, and why.",
     onStop: "end",
     load: () => import("./commands/pipeline/status.ts"),
   },
   add: { summary: "Version files and folders as data, as DVC does.", onStop: "tidy", load: () => import("./commands/pipeline/add.ts") },
   checkout: {
-    summary: "Bring the recorded version of the data from the cache into the workspace.",
+    summary: "Restore the recorded version of the data from the cache.",
     onStop: "tidy",
     load: () => import("./commands/pipeline/checkout.ts"),
   },
-  push: { summary: "Bring data from the cache to a remote.", onStop: "tidy", load: () => import("./commands/pipeline/push.ts") },
+  push: { summary: "Upload data from the cache to a remote.", onStop: "tidy", load: () => import("./commands/pipeline/push.ts") },
   pull: {
-    summary: "Bring the recorded version of the data from a remote into the workspace.",
+    summary: "Download the recorded version of the data from a remote.",
     onStop: "tidy",
     load: () => import("./commands/pipeline/pull.ts"),
   },
@@ -110,12 +110,12 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import("./commands/service/predictions.ts"),
   },
   deploy: {
-    summary: "Replace the version that serves without a lost request, and go back by itself when the new one is worse.",
+    summary: "Replace the serving version without losing a request, and roll back automatically if the new one is worse.",
     onStop: "tidy",
     load: () => import("./commands/service/deploy.ts"),
   },
   "check-backup": {
-    summary: "Say whether a backup can be restored and stays in its volumes; scripts/restore.sh asks it.",
+    summary: "Check that a backup can be restored and stays in its volumes. scripts/restore.sh runs this.",
     onStop: "end",
     load: () => import("./commands/service/check-backup.ts"),
   },
@@ -149,7 +149,7 @@ export async function runCli(argv: readonly string[], context: CommandContext): 
     await program.parseAsync([...argv], { from: "user" });
     return 0;
   } catch (error) {
-    // Help that was asked for, or that a verb with verbs of its own shows when none is named.
+    // Help that was asked for, or that a verb with subcommands shows when none is named.
     if (error instanceof CommanderError && (error.exitCode === 0 || error.code === "commander.help")) return error.exitCode === 0 ? 0 : 2;
     const failure = toFailure(error, context.signal);
     const output = context.output();
@@ -182,7 +182,7 @@ if (invokedDirectly) {
     output: (options) => createOutput({ json: options?.json ?? false }),
   };
   for (const stream of [process.stdout, process.stderr]) {
-    // A reader that has gone (`| head`) is no reason to end: a training goes on without being watched.
+    // A reader that has gone (`| head`) does not end the command: a training continues unwatched.
     stream.on("error", (error: NodeJS.ErrnoException) => {
       if (error.code !== "EPIPE") throw error;
     });

@@ -21,7 +21,7 @@ export function stopSignal(onStop: OnStop, exit: (code: number) => void): AbortS
     ["SIGINT", 130],
     ["SIGTERM", 143],
   ] as const) {
-    // As if nobody had listened: an exit would wait for threads that are computing or reading.
+    // As if there had been no listener: an exit would wait for threads that are computing or reading.
     const end = (): void => {
       process.removeAllListeners(name);
       process.kill(process.pid, name);

@@ -59,7 +59,7 @@ export function describeGot(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
-/** Nobody mistypes a key of this length; comparing longer ones would take time that grows with their length. */
+/** Longer keys are not compared: the time grows with their length, and a typing mistake is shorter. */
 const longestWord = 100;
 
 /** The candidate that a mistyped word most probably means, or undefined when none is near. Dotted paths compare by their last key too. */

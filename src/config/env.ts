@@ -60,7 +60,7 @@ export function setNativeVariable(name: string, value: string): boolean {
   return environmentVariables[name] === value;
 }
 
-/** Folder for runs and everything else that is nobody's result: what SERVAL_STATE_DIR says. */
+/** Folder for runs and other files that are not results: what SERVAL_STATE_DIR says. */
 export function stateDirectory(env: Environment = environment()): string {
   return env["SERVAL_STATE_DIR"]?.trim() || defaultStateDir;
 }

@@ -151,7 +151,7 @@ const schema = {
         optimizer: {
           enum: ["sgd", "adamw"],
           default: "adamw",
-          description: "adamw, or sgd (with momentum), which wants a learning rate near 0.01 and a weight decay near 0.0005.",
+          description: "adamw, or sgd (with momentum), which needs a learning rate near 0.01 and a weight decay near 0.0005.",
         },
         learningRate: {
           type: "number",

@@ -197,7 +197,7 @@ function findConflicts({ prepare, train }: Params): Problem[] {
   return problems;
 }
 
-/** The line where the path, or the nearest section around it, stands in the file; 0 where nothing of it does. */
+/** The line where the path, or the nearest section around it, is in the file; 0 where the file has no part of it. */
 function lineOf({ document, lines }: CheckedYaml, path: string): number {
   let node: unknown = document.contents;
   let offset: number | undefined;

@@ -84,12 +84,12 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   },
   logLevel: {
     name: "SERVAL_LOG_LEVEL",
-    schema: Type.Enum([...logLevels], { default: "info", description: "Least level that is logged. debug also prints stack traces." }),
+    schema: Type.Enum([...logLevels], { default: "info", description: "Lowest level that is logged. debug also prints stack traces." }),
   },
   logFile: {
     name: "SERVAL_LOG_FILE",
     schema: Type.String({
-      description: "File that the request log is also written to; at 10 MB it is put aside, and five of those are kept.",
+      description: "File that the request log is also written to; at 10 MB it is rotated, and five old files are kept.",
     }),
   },
   workers: {
@@ -116,7 +116,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       default: 10_000,
       minimum: 1,
       maximum: 3_600_000,
-      description: "Time in milliseconds after which a prediction is given up, once its image has arrived.",
+      description: "Time limit of a prediction in milliseconds, counted from the arrival of its image.",
     }),
   },
   maxBodyBytes: {
@@ -156,7 +156,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       default: 1,
       minimum: 1,
       maximum: 256,
-      description: "Images of different requests that go through the model together at most.",
+      description: "Largest number of images from different requests in one batch.",
     }),
   },
   maxDelayMs: {
@@ -165,7 +165,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       default: 0,
       minimum: 0,
       maximum: 10_000,
-      description: "Time in milliseconds that an image waits for others to go through the model with.",
+      description: "Time in milliseconds that an image waits for others to join its batch.",
     }),
   },
   hosts: {
@@ -179,7 +179,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     name: "SERVAL_API_KEYS_FILE",
     schema: Type.String({
       description:
-        "File with a name and the SHA-256 of an API key on each line, and the word reviewer after keys that may label all predictions; without it everybody may ask.",
+        "File with a name and the SHA-256 of an API key on each line, and the word reviewer after keys that may label all predictions; without the file, every client may send requests.",
     }),
   },
   apiKey: {
@@ -218,7 +218,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     name: "SERVAL_PEERS",
     schema: Type.String({
       description:
-        "Where all replicas of the service are reached, as HOST:PORT, separated by commas; a name may stand for several. Feedback is passed on to the one that made the prediction.",
+        "Where all replicas of the service are reached, as HOST:PORT, separated by commas; a name may resolve to several addresses. Feedback is passed on to the one that made the prediction.",
     }),
   },
   basePath: {
@@ -312,7 +312,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
       default: 134_217_728,
       minimum: 0,
       maximum: Number.MAX_SAFE_INTEGER,
-      description: "Bytes that must stay free on the disk of the tracking server; it takes no file that would leave less.",
+      description: "Bytes that must stay free on the disk of the tracking server; it refuses files that would leave less.",
     }),
   },
   mlflowTrackingUri: {

@@ -158,7 +158,7 @@ class ValueCounter {
     const target = this.#anchors.get(alias.source);
     if (target === undefined) return this.#fail(at, `the alias *${alias.source} comes before its anchor &${alias.source}, or has none.`);
     this.#targets.set(alias, target);
-    return this.#counts.get(target) ?? this.#fail(at, `the alias *${alias.source} lies inside of what it stands for.`);
+    return this.#counts.get(target) ?? this.#fail(at, `the alias *${alias.source} is inside its own anchor.`);
   }
 
   #checkKeys(pairs: readonly { readonly key: unknown }[]): void {

@@ -201,7 +201,7 @@ async function keepOthers(
   for await (const { row, there } of checked) if (there !== undefined) rows.set(row.path, row);
 }
 
-/** data/raw has no split folders: what is known of splits stands in its manifest. */
+/** data/raw has no split folders: its manifest says what is known of splits. */
 function keepSplits(before: readonly ManifestRow[], rows: Map<string, ManifestRow>): void {
   const splits = new Map(before.flatMap(({ sha256, split }) => (split === undefined ? [] : [[sha256, split] as const])));
   for (const [path, row] of rows) {
@@ -241,7 +241,7 @@ function folderHint(source: Source, setAside: readonly SetAside[]): string | und
   const unread = setAside.filter(({ path }) => unreadExtension.test(path));
   if (unread.length * 2 <= setAside.length) return source.hint;
   const kind = unreadExtension.exec(unread[0]!.path)![1]!.toUpperCase();
-  const folders = "Then put the pictures of each class into a folder of its own: rose/1.jpg, tulip/1.jpg.";
+  const folders = "Then put the pictures of each class into their own folder: rose/1.jpg, tulip/1.jpg.";
   return `${unread.length} of ${setAside.length} are called like ${kind}, which is not read: convert them to JPEG. ${source.hint ?? folders}`;
 }
 

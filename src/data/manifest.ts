@@ -30,7 +30,7 @@ export const manifestName = "manifest.jsonl";
 
 /** Orders strings as their UTF-8 bytes, the same on every machine and in every locale. */
 export function compareBytes(a: string, b: string): number {
-  // UTF-16 and UTF-8 agree on the order but for surrogates, which sort before U+E000..U+FFFF in UTF-16 only.
+  // UTF-16 and UTF-8 agree on the order except for surrogates, which sort before U+E000..U+FFFF in UTF-16 only.
   return isPlain(a) && isPlain(b) ? (a < b ? -1 : a > b ? 1 : 0) : Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 

@@ -164,7 +164,7 @@ async function readPicture(rawDir: string, row: ManifestRow): Promise<Uint8Array
 }
 
 /**
- * Swaps the new shards in. The index goes first and comes last: whoever looks in between, even after a power cut, finds
+ * Swaps the new shards in. The index is removed first and written last: a reader in between, even after a power cut, finds
  * no index rather than one that speaks of other files.
  */
 async function moveIntoPlace(partial: string, outDir: string, index: ShardIndex): Promise<void> {

@@ -97,8 +97,8 @@ export class Quarantine {
     const unseen = this.#own.filter((row) => !seen.has(row.path) && !left(row));
     for (const row of this.#own) {
       const { path } = row;
-      const mended = !onlyCopy && seen.has(path) && !broken.has(path);
-      if (mended || (left(row) && !this.#othersPaths.has(path.toLowerCase()))) await rm(join(this.#dir, path), { force: true });
+      const repaired = !onlyCopy && seen.has(path) && !broken.has(path);
+      if (repaired || (left(row) && !this.#othersPaths.has(path.toLowerCase()))) await rm(join(this.#dir, path), { force: true });
     }
     const own = setAside.map((row): ReportRow => ({ ...row, source: this.#source }));
     const rows = [...this.#others, ...unseen, ...own].sort((a, b) => compareBytes(a.path, b.path));

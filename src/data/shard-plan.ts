@@ -39,7 +39,7 @@ export function planRows(rows: readonly ManifestRow[], recipe: Pick<ShardRecipe,
       "E_CLASS_TOO_SMALL",
       `A classifier needs at least ${minClasses} classes; the data has ${labels.length}: ${labels.join(", ")}.`,
       {
-        hint: "Give each class a folder of its own: rose/1.jpg, tulip/1.jpg.",
+        hint: "Give each class its own folder: rose/1.jpg, tulip/1.jpg.",
       },
     );
   }

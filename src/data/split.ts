@@ -19,7 +19,7 @@ export interface SplitRecipe {
 
 type Item = Pick<ManifestRow, "sha256" | "dhash" | "label" | "split">;
 
-/** A class has at least so many groups in each split, if its share of them is that large: one picture says nothing about a class. */
+/** A class has at least this many groups in each split, if its share of them is that large: one picture says nothing about a class. */
 const fewestGroups = 5;
 
 interface Group {

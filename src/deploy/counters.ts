@@ -28,7 +28,7 @@ export function parseCounters(text: string): Counters {
   return { requests, failed, durations: [...durations].sort(([a], [b]) => a - b) };
 }
 
-/** What was counted between two looks. A service that was started anew in between counts from nothing. */
+/** What was counted between two looks. A service that was restarted in between counts from 0. */
 export function countersBetween(earlier: Counters | null, later: Counters): Counters {
   if (earlier === null || earlier.requests > later.requests) return later;
   const before = new Map(earlier.durations);

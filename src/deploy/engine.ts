@@ -73,7 +73,7 @@ async function finish(
   options: { readonly cwd: string; readonly env: EngineOptions["env"]; readonly signal: AbortSignal | undefined },
 ): Promise<Finished> {
   return await new Promise((resolve, reject) => {
-    // In a group of its own: Ctrl-C goes to the deploy, which then puts things right with the very commands it would end.
+    // In a separate process group: Ctrl-C reaches the deploy, which then cleans up with the very commands that it would otherwise end.
     const child = spawn(program, args, { cwd: options.cwd, env: options.env, stdio: ["ignore", "pipe", "pipe"], detached: true });
     let [stdout, stderr] = ["", ""];
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => (stdout += chunk));

@@ -34,7 +34,7 @@ async function listen(address: string, name: string): Promise<Server> {
       return server.unref();
     } catch (error) {
       const taken = (error as NodeJS.ErrnoException).code === "EADDRINUSE";
-      // Where it is a file, one may be left of a process that was killed: nobody listens on it.
+      // Where it is a file, a killed process may have left one: nothing listens on it.
       if (taken && tried === 0 && address.endsWith(".socket") && !(await answers(address))) {
         await rm(address, { force: true });
         continue;

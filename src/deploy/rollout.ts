@@ -8,7 +8,7 @@ import type { Observation, PreviousRelease, Release, Standing, Target } from "./
 import { watchRollout, type Seen, type WatchReport } from "./watch.ts";
 
 export interface RolloutOptions {
-  /** An image, or `undo` for the version before. */
+  /** An image, or `undo` for the previous version. */
   readonly version: string | { readonly undo: true };
   /** False: the image is on this engine already. */
   readonly pull: boolean;
@@ -16,11 +16,11 @@ export interface RolloutOptions {
   readonly model?: string | undefined;
   /** How long the new version may take to become ready. */
   readonly waitMs: number;
-  /** How long it is watched beside the one before; a third of it once more when it serves alone. */
+  /** How long it is watched beside the previous one; a third of it once more when it serves alone. */
   readonly watchSeconds: number;
   /** Bound for the median time of a prediction in the smoke test. */
   readonly maxLatencyMs: number;
-  /** Where the service wants one. */
+  /** Where the service requires one. */
   readonly apiKey?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called after each step. */
@@ -35,7 +35,7 @@ export interface RolloutStep {
   readonly seconds: number;
 }
 
-/** deployed: the new version serves; refused: the version before does; down: none does; stopped: the error says what serves. */
+/** deployed: the new version serves; refused: the previous version does; down: none does; stopped: the error says what serves. */
 export type Outcome = "deployed" | "refused" | "down" | "stopped";
 
 export interface RolloutReport {
@@ -55,7 +55,7 @@ export interface RolloutReport {
 
 /**
  * Replaces the version that serves, without a lost request: what a killed deploy left is put right, the new version is
- * started beside the old one and tested, gets requests beside it, and alone. When anything fails, the version before serves as
+ * started beside the old one and tested, gets requests beside it, and alone. When anything fails, the previous version serves as
  * it did. When `signal` aborts, it ends at once, whatever is under way: something serves at each moment, and the next deploy puts
  * the rest right. Throws E_DEPLOY_NOT_READY and E_USAGE, with nothing changed; all else is in the report.
  */
@@ -115,14 +115,14 @@ class Rollout {
     const countersAtFirst = (await observe().catch(() => null))?.before ?? null;
     const url = await this.#step("start", async () => {
       const started = await target.start(release);
-      return [started.url, `beside the version before, at ${started.url}`] as const;
+      return [started.url, `beside the previous version, at ${started.url}`] as const;
     });
     await this.#step(
       "ready",
       async () => [await waitUntilReady(url, { waitMs, brokenBy: () => target.brokenBy(), signal }), "answers"] as const,
     );
     await this.#step("smoke", async () => [undefined, await smoke(url, this.#options)] as const);
-    // Before the next step: what that asks of the version before is quick, and none of its users' requests.
+    // Before the next step: what it asks of the previous version is quick, and does not come from users.
     const earlier = between(countersAtFirst, (await observe()).before);
     await this.#step(
       "latency",
@@ -131,7 +131,7 @@ class Rollout {
     await this.#step("admit", async () => [await target.admit(), "requests reach both versions"] as const);
     await this.#watch("watch", watchSeconds, earlier);
     if (this.#before) {
-      await this.#step("retire", async () => [await target.retire(), "the version before answered what it had, and stopped"] as const);
+      await this.#step("retire", async () => [await target.retire(), "the previous version answered what it had, and stopped"] as const);
       await this.#watch("alone", watchSeconds / 3, earlier);
     }
     await this.#step("public", async () => {
@@ -206,7 +206,7 @@ class Rollout {
     const when = last === undefined ? "" : ` ${last.passed ? "after" : "during"} the step "${last.name}"`;
     const state = describeStopped({ step: last?.name ?? "stand", before: this.#before, version: this.#version });
     return new ServalError("E_INTERRUPTED", `${message.replace(/\.$/, "")}${when}. ${state}`, {
-      hint: "The next `serval deploy VERSION`, or `serval deploy --undo`, removes what was not found good.",
+      hint: "The next `serval deploy VERSION`, or `serval deploy --undo`, removes what did not pass its checks.",
     });
   }
 
@@ -253,7 +253,7 @@ function between(earlier: Counters | null, later: Counters | null): Counters | n
 const deployAnother = "Deploy any other version by its name: `serval deploy VERSION`.";
 
 function imageGone({ version }: PreviousRelease): string {
-  return `The image of ${version}, the version before, was removed from this machine`;
+  return `The image of ${version}, the previous version, was removed from this machine`;
 }
 
 /**
@@ -269,7 +269,7 @@ export function findPrevious(
   if (previous.there) return { previous, origin: null };
   const { origin } = previous;
   if (origin !== null && pull) return { previous, origin };
-  const why = origin === null ? "came from no registry" : "--no-pull says not to get it again";
+  const why = origin === null ? "was not pulled from a registry" : "--no-pull says not to get it again";
   throw new ServalError("E_DEPLOY_NOT_READY", `${imageGone(previous)}, and ${why}.`, { hint: deployAnother });
 }
 
@@ -282,5 +282,5 @@ export function describeRelease(release: Pick<Release, "version" | "model"> | nu
 function describeWatch({ seconds, candidate, beside }: WatchReport): string {
   const one = ({ requests, failed, medianMs }: Seen): string =>
     `${requests} requests, ${failed} failed${medianMs === null ? "" : `, median ${medianMs} ms`}`;
-  return `${seconds.toFixed(0)} s: ${one(candidate)}${beside ? `; the version before ${one(beside)}` : ""}`;
+  return `${seconds.toFixed(0)} s: ${one(candidate)}${beside ? `; the previous version ${one(beside)}` : ""}`;
 }

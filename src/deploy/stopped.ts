@@ -34,8 +34,8 @@ const places: Readonly<Record<string, Place>> = {
  * new version gets requests before the old one stops, and the old one before the new one goes.
  */
 export function describeStopped({ step, before, version }: StoppedAt): string {
-  if (before === undefined) return "What served before goes on serving.";
-  const after = version ?? "the version before";
+  if (before === undefined) return "The version that served before still serves.";
+  const after = version ?? "the previous version";
   const old = before?.version;
   switch (places[step]) {
     case "beside":
@@ -43,9 +43,9 @@ export function describeStopped({ step, before, version }: StoppedAt): string {
         ? `Nothing serves. ${after} was started and gets no requests.`
         : `${old} serves. ${after} was started beside it and gets no requests.`;
     case "both":
-      return old === undefined ? `Requests go to ${after}, which was not found good yet.` : `Requests go to ${old} and ${after}.`;
+      return old === undefined ? `Requests go to ${after}, which has not passed its checks yet.` : `Requests go to ${old} and ${after}.`;
     case "alone":
-      return `${after} serves, and was not found good yet.${old === undefined ? "" : ` ${old} was stopped.`}`;
+      return `${after} serves, and has not passed its checks yet.${old === undefined ? "" : ` ${old} was stopped.`}`;
     case "recorded":
       return `${after} serves, and may not be recorded as the version that passed last.`;
     case "taken back":

@@ -24,11 +24,11 @@ export interface Standing {
   readonly previous: PreviousRelease | null;
   /** What was done about the remains of a deploy that was killed; empty when there were none. */
   readonly repaired: readonly string[];
-  /** Whether a version that was never found good was among them: an undo has nothing more to do then. */
+  /** Whether a version that never passed its checks was among them: an undo has nothing more to do then. */
   readonly undone: boolean;
 }
 
-/** What is asked of the new version, and of the one before, while both serve. Counters grow for as long as a container lives. */
+/** What is asked of the new version, and of the previous one, while both serve. Counters grow for as long as a container lives. */
 export interface Observation {
   /** Why the new version does not run any more; null while it does. */
   readonly broken: string | null;
@@ -58,12 +58,12 @@ export interface Target {
   addressBefore(): Promise<string | null>;
   /** Why the new version does not run any more; null while it does. Cheap. */
   brokenBy(): Promise<string | null>;
-  /** Requests go to the new version as well as to the one before. Returns when the proxy sends them. */
+  /** Requests go to the new version as well as to the previous one. Returns when the proxy sends them. */
   admit(): Promise<void>;
   observe(): Promise<Observation>;
-  /** The version before gets no more requests, answers those that it has, and stops. It can still be taken back. */
+  /** The previous version gets no more requests, answers those that it has, and stops. It can still be taken back. */
   retire(): Promise<void>;
-  /** The new version is the one that serves from now on, the one before is what an undo goes back to. */
+  /** The new version is the one that serves from now on, the previous one is what an undo goes back to. */
   commit(): Promise<void>;
   /** From wherever it stands, back to the version that served before. The new one is removed. Returns what serves. */
   takeBack(): Promise<Release | null>;

@@ -7,7 +7,7 @@ import { percent } from "../text.ts";
 
 export interface WatchOptions {
   readonly seconds: number;
-  /** What the version before answered until now; null where there was none. */
+  /** What the previous version answered until now; null where there was none. */
   readonly before: Counters | null;
   readonly signal?: AbortSignal | undefined;
 }
@@ -23,7 +23,7 @@ export interface Seen {
 export interface WatchReport {
   readonly seconds: number;
   readonly candidate: Seen;
-  /** The version before, in the same time; null where it did not serve any more. */
+  /** The previous version, in the same time; null where it did not serve any more. */
   readonly beside: Seen | null;
 }
 
@@ -33,12 +33,12 @@ const leastFailures = 3;
 const allowedFailureShare = 0.02;
 /** Of fewer requests a median says nothing. */
 const leastRequests = 20;
-/** The service answers so many looks in a row with nothing before it counts as gone. */
+/** So often in a row the service may fail to answer before it counts as gone. */
 const mostUnanswered = 3;
 
 /**
  * Looks at the new version once a second while requests reach it. Throws E_DEPLOY_REFUSED as soon as it does not run any
- * more, fails more often or is much slower than the version before, measured at the same time where that still serves.
+ * more, fails more often or is much slower than the previous version, measured at the same time where that still serves.
  */
 export async function watchRollout(target: Target, { seconds, before, signal }: WatchOptions): Promise<WatchReport> {
   const startedAt = performance.now();
@@ -60,7 +60,7 @@ export async function watchRollout(target: Target, { seconds, before, signal }: 
 }
 
 /**
- * What is wrong with a version that answered like `candidate`, given the version before in the same time (`beside`) and
+ * What is wrong with a version that answered like `candidate`, given the previous version in the same time (`beside`) and
  * until then (`earlier`); null for nothing.
  */
 export function findFault(candidate: Counters, beside: Counters | null, earlier: Counters | null): string | null {

@@ -25,7 +25,7 @@ export interface Look {
 export interface RecordedLook {
   /** Of the log, as a person in the working repository would type it. */
   readonly path: string;
-  /** The line as it stands in the file. */
+  /** The line as it is in the file. */
   readonly line: string;
   /** False where this model had been looked at on this data before: then `line` is the earlier one. */
   readonly added: boolean;
@@ -33,8 +33,8 @@ export interface RecordedLook {
 
 const introduction = `# Looks at the test split
 
-The test split tells how good a model is on images that had no part in making it. That holds only as long as nobody
-chooses by it: each further look makes the figure a little too good. So it is looked at once for each model, and every
+The test split tells how good a model is on images that had no part in making it. That holds only while no choice
+is based on it: each further look makes the figure a little too good. So it is looked at once for each model, and every
 look is written here by \`serval evaluate\`; choices between models are made on the validation split. The same model on
 the same data is not written twice.
 

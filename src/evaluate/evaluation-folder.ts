@@ -19,7 +19,7 @@ import { rocCurve } from "./roc.ts";
 /** What was evaluated: the first lines of metrics.json. */
 export interface EvaluationSubject {
   readonly model: { readonly name: string; readonly digest: string };
-  /** A split of the prepared data, or a source of its own. */
+  /** A split of the prepared data, or a separate source. */
   readonly data: { readonly version: string; readonly split: string } | { readonly source: string };
   /** Below this confidence the service says that it does not know; null never does. */
   readonly abstainBelow: number | null;
@@ -142,7 +142,7 @@ async function mistakesSheet({ labels, metrics, mistakes }: Evaluation): Promise
       height,
       caption: [
         `is ${labels[truth]}`,
-        `taken for ${labels[predicted]}`,
+        `mistaken for ${labels[predicted]}`,
         `confidence ${percent(confidence)}`,
         `sha256 ${sha256.slice(0, 8)}…`,
       ],

@@ -42,7 +42,7 @@ export interface ExportInput {
   readonly init?: Pick<InitialWeights, "name" | "digest" | "keepsHead"> | undefined;
   /** With a fine-tuned backbone: the share of the weights that is fine-tuned; the rest is as before fine-tuning. */
   readonly fineTunedShare?: number | undefined;
-  /** Stands first on the model card: what the pictures are, where they are not photographs. */
+  /** The first paragraph of the model card: what the pictures are, where they are not photographs. */
   readonly notice?: string;
 }
 

@@ -13,7 +13,7 @@ export interface ModelCardInput {
   readonly preprocess: Preprocess;
   /** Name and size of the network. */
   readonly architecture: { readonly name: string; readonly parameterCount: number };
-  /** Training parameters as they stand in params.yaml, by key. */
+  /** Training parameters as they are in params.yaml, by key. */
   readonly parameters: Readonly<Record<string, unknown>>;
   /** Epoch whose weights these are, of how many. */
   readonly epoch: { readonly chosen: number; readonly trained: number };
@@ -30,14 +30,14 @@ export interface ModelCardInput {
   readonly backbone?: { readonly name: string; readonly digest: string; readonly strategy: "head" | "finetune" };
   /** With a fine-tuned backbone: the share of the weights that is fine-tuned, from 0; the rest is as before fine-tuning. */
   readonly fineTunedShare?: number | undefined;
-  /** Says what the images really are, where they are not photographs (a drawn sample): it stands first. */
+  /** Says what the images really are, where they are not photographs (a drawn sample): it comes first. */
   readonly notice?: string;
 }
 
 /** A class this small says little about its own precision and recall. */
 const fewImages = 50;
 
-/** More classes than this make a confusion matrix that nobody reads as a table. */
+/** More classes than this make a confusion matrix that is too large to read as a table. */
 const mostConfusionLabels = 10;
 
 const testHeading = "## Figures on the test split";
@@ -56,7 +56,7 @@ export function buildModelCard(input: ModelCardInput): string {
     "## Intended use",
     `Telling ${listing(labels.map(code))} apart in pictures like those it was trained on, with one of them as the main subject. It ` +
       `answers with one of its labels whatever the picture shows: it has no label for "none of these". Not for decisions about people, ` +
-      `or wherever a wrong answer does harm and nobody looks at it.`,
+      `or wherever a wrong answer does harm and no person checks it.`,
     testHeading,
     "Not measured yet. `serval evaluate` does, and `serval models release` writes them here.",
     "## Figures on the validation split",
@@ -265,7 +265,7 @@ function limits({ labels, images, metrics }: ModelCardInput): string[] {
       : []),
     ...(small.length > 0 ? [`- Few training images (under ${fewImages}) of ${listing(small.map(code))}: their figures mean little.`] : []),
     ...(most > 3 * least
-      ? [`- The classes are unequal: ${thousands(least)} to ${thousands(most)} training images. Rare labels are given too seldom.`]
+      ? [`- The classes are unequal: ${thousands(least)} to ${thousands(most)} training images. Rare labels are predicted too rarely.`]
       : []),
     "- Pictures of another kind than the training images (drawings, night shots, crops, other cameras) may get wrong answers with high confidence.",
     "- Several subjects in one picture get one label.",

@@ -38,7 +38,7 @@ export interface Reference {
 
 export interface ReferenceInput {
   readonly shards: Shards;
-  /** Of the bundle's preprocessing; null is no crop. */
+  /** Of the bundle's preprocessing; null means no crop. */
   readonly crop: Size | null;
   /** Of the validation split, [count, K] row-major, K = shards.labels.length. */
   readonly validationProbabilities: Float32Array;

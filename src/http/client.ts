@@ -60,7 +60,7 @@ export async function request<Result>(
   const ended = new AbortController();
   const expire = (what: string) => (): void => ended.abort(new HttpFailure("timeout", what));
   const total =
-    bounds.totalMs === undefined ? undefined : setTimeout(expire(`no whole answer within ${bounds.totalMs} ms`), bounds.totalMs);
+    bounds.totalMs === undefined ? undefined : setTimeout(expire(`no complete answer within ${bounds.totalMs} ms`), bounds.totalMs);
   const head = setTimeout(expire(`no answer within ${bounds.answerMs} ms`), bounds.answerMs);
   try {
     const response = await follow(url, init, bounds, AbortSignal.any([ended.signal, ...(signal ? [signal] : [])]));

@@ -163,7 +163,7 @@ export function eraseWindow(picture: Uint8Array, offset: number, side: number, w
     for (let k = (y * side + window.left) * 3, end = k + window.width * 3; k < end; k++) picture[offset + k] = colour[k % 3] as number;
 }
 
-/** Blends two pictures of equal size into each other: `share` of its own remains in each (mixup: Zhang et al. 2018, arXiv:1710.09412). */
+/** Blends two pictures of equal size: each keeps the share `share` of its pixels (mixup: Zhang et al. 2018, arXiv:1710.09412). */
 export function blend(pictures: Uint8Array, first: number, second: number, bytes: number, share: number): void {
   for (let k = 0; k < bytes; k++) {
     const [a, b] = [pictures[first + k] as number, pictures[second + k] as number];

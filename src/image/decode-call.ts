@@ -35,6 +35,6 @@ export type DecodeAnswerOf<T extends DecodeTask> = DecodeAnswers[T["kind"]];
 export interface DecodeProtocol {
   readonly call: DecodeTask;
   readonly answer: DecodeAnswers[DecodeTask["kind"]];
-  /** The picture takes more than it may: the one that started the process should end it. */
+  /** The picture exceeds its limits: whichever program started the process should end it. */
   readonly event: { readonly limit: "time" | "memory"; readonly message: string };
 }

@@ -10,7 +10,7 @@ export interface DecoderOptions {
   readonly maxWaiting?: number;
   /** As in nice(1), how far others go first. */
   readonly niceness?: number;
-  /** A process without work for so long is ended. */
+  /** A process without work for this time is ended. */
   readonly idleMs?: number;
   readonly onStart?: () => void;
   /** Called when a process was ended because of its picture, or ended by itself. */
@@ -27,11 +27,11 @@ interface Job {
 }
 
 const defaultIdleMs = 60_000;
-/** A busy machine may take so many times the processor time. */
+/** A busy machine may take this many times the processor time. */
 const patience = 6;
 
 /**
- * Decodes costly pictures in processes of their own, which end when a picture takes too long. What has the least work goes
+ * Decodes costly pictures in separate processes, which are ended when a picture takes too long. The process with the least work goes
  * first: a large photograph does not wait for all pictures that were made to be slow.
  */
 export class DecoderProcesses {
@@ -64,7 +64,10 @@ export class DecoderProcesses {
     if (this.#closed) throw new ServalError("E_DECODER", "The decoder was closed.");
     const { maxWaiting = Infinity, processes } = this.#options;
     if (this.#busy.size >= processes && this.#waiting.length >= maxWaiting) {
-      throw new ServalError("E_QUEUE_FULL", `${this.#waiting.length} costly images are waiting for a decoder, and ${maxWaiting} may.`);
+      throw new ServalError(
+        "E_QUEUE_FULL",
+        `The queue is full: ${this.#waiting.length} costly images waiting for a decoder (limit ${maxWaiting}).`,
+      );
     }
     const { promise, resolve, reject } = Promise.withResolvers<DecodeAnswerOf<T>>();
     const job: Job = { task, work, resolve, reject };

@@ -49,7 +49,7 @@ export function shortDigest(bundle: Pick<Bundle, "digest">): string {
   return bundle.digest.slice(0, 12);
 }
 
-/** Writes a bundle and replaces whatever stood at `dir` as a whole. Equal content gives an equal digest. */
+/** Writes a bundle and replaces whatever was at `dir` as a whole. Equal content gives an equal digest. */
 export async function writeBundle(dir: string, content: BundleContent): Promise<Bundle> {
   const files = Object.fromEntries(Object.entries(content.files).map(([path, data]) => [path, sha256(data)]));
   const text = encodeManifest({ ...content.manifest, formatVersion: formatVersionOf(content.manifest), files });
@@ -89,7 +89,7 @@ async function refuseLink(dir: string, path: string): Promise<void> {
 }
 
 /**
- * Copies a bundle, byte for byte, to `target`, and replaces whatever stood there as a whole. `card` takes the place of its card.
+ * Copies a bundle, byte for byte, to `target`, and replaces whatever was there as a whole. `card` takes the place of its card.
  * What it said about single validation pictures is not copied: a copy travels further than they should.
  */
 export async function copyBundle(bundle: Bundle, target: string, card?: string): Promise<Bundle> {

@@ -57,5 +57,5 @@ export function mlflowModelFiles(
   };
 }
 
-/** What MLflow sets up to serve the model in an environment of its own; loading it takes the Python that is there. */
+/** What MLflow sets up to serve the model in its own environment; loading it takes the Python that is there. */
 const pythonVersion = "3.11";

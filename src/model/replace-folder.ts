@@ -3,7 +3,7 @@ import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { syncFolder } from "../files.ts";
 
-/** Where a folder stands for the moment between the two renames of its replacement, and after a crash in that moment. */
+/** Where a folder is between the two renames of its replacement, and after a crash at that moment. */
 export function setAsideFolder(dir: string): string {
   return join(dirname(dir), `.${basename(dir)}.previous`);
 }

@@ -68,7 +68,7 @@ async function bundleAround(onnx: string): Promise<string> {
   const dir = dirname(onnx);
   if (basename(onnx) === modelFile && (await isBundle(dir))) return dir;
   throw new ServalError("E_BUNDLE_MISSING", `${onnx} has no ${manifestFile} beside it that describes it.`, {
-    hint: `Name the ${modelFile} of a bundle folder; labels and preprocessing stand in its ${manifestFile}.`,
+    hint: `Name the ${modelFile} of a bundle folder; its ${manifestFile} has the labels and the preprocessing.`,
   });
 }
 

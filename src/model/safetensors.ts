@@ -132,7 +132,7 @@ export function float16Safetensor(shape: readonly number[], values: Float32Array
   return { dtype: "F16", shape, data: new Uint8Array(Float16Array.from(values).buffer) };
 }
 
-/** The numbers of a tensor of float32 or float16, in memory of their own. Throws E_SAFETENSORS for another type. */
+/** The numbers of a tensor of float32 or float16, in newly allocated memory. Throws E_SAFETENSORS for another type. */
 export function safetensorNumbers(name: string, { dtype, data }: Safetensor): Float32Array {
   const { buffer } = Uint8Array.from(data);
   if (dtype === "F32") return new Float32Array(buffer);

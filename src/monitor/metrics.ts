@@ -40,7 +40,7 @@ const confidenceBuckets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.
 // Prometheus takes a series that appears with a value for one that was always there: what is counted before the first
 // scrape would be no increase. So all labels that are known beforehand start at 0.
 
-/** Metrics in a registry of their own, so that two services in one process do not add up. The names are a contract. */
+/** Metrics in their own registry, so that two services in one process do not add up. The names are a contract. */
 export function createServiceMetrics(queueDepth: () => number, decoderProcesses: () => number = () => 0): ServiceMetrics {
   const registry = new Registry();
   const registers = [registry];

@@ -13,7 +13,7 @@ import { digestOf, findVersion } from "./versions.ts";
 export interface FetchOptions {
   readonly registry: RegistryClient;
   readonly reference: ModelReference;
-  /** Keeps what was downloaded, by digest, and which version an address last stood for. */
+  /** Keeps what was downloaded, by digest, and which version an address last pointed to. */
   readonly cacheDir: string;
   /**
    * Takes the version that was named last also where the registry refuses, the new one is damaged, or the disk has no room
@@ -34,7 +34,7 @@ export interface FetchedModel {
   readonly trouble: ServalError | null;
 }
 
-/** What an address stood for when the registry last answered. */
+/** What an address pointed to when the registry last answered. */
 interface KnownVersion {
   readonly server: string;
   readonly name: string;

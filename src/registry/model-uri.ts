@@ -1,6 +1,6 @@
 import { ServalError } from "../errors/serval-error.ts";
 
-/** What a `models:/` address names: a version by its number, or the one that an alias stands at. */
+/** What a `models:/` address names: a version by its number, or the one that an alias points to. */
 export type ModelReference = { readonly name: string; readonly alias: string } | { readonly name: string; readonly version: string };
 
 /** `models:/NAME@ALIAS` or `models:/NAME/VERSION`; throws E_USAGE. */

@@ -47,7 +47,7 @@ function parsePrediction(line: string, where: string): Prediction {
  * same labels: a difference in accuracy would then say something about the images.
  */
 export function pairPredictions(champion: readonly Prediction[], challenger: readonly Prediction[]): PairedCounts {
-  // The same picture may stand in a split more than once: each row is one trial, in the order of the file.
+  // The same picture may be in a split more than once: each row is one trial, in the order of the file.
   const waiting = new Map<string, Prediction[]>();
   for (const row of champion) waiting.set(row.sha256, [...(waiting.get(row.sha256) ?? []), row]);
   const counts = { images: 0, bothRight: 0, onlyChampionRight: 0, onlyChallengerRight: 0, bothWrong: 0 };

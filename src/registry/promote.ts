@@ -30,7 +30,7 @@ export async function readStanding(registry: RegistryClient, name: string, signa
 }
 
 /**
- * Makes a version the champion and keeps the one before it as `previous`. What it was judged by is recorded on the version
+ * Makes a version the champion and keeps the old champion as `previous`. What it was judged by is recorded on the version
  * first. The registry has no transactions, so the order is what keeps it consistent: `previous` moves to the champion before
  * `champion` moves on. Cut off in between, the old champion is still the champion, and the same command finishes. Throws
  * E_PROMOTION_OVERTAKEN where the champion is not `over` any more.
@@ -64,7 +64,7 @@ export async function promote({
 
 /**
  * Makes the previous version the champion again; the two aliases change places. The champion moves first, because it is
- * what a service follows: cut off in between, both aliases stand at the version that was wanted. Throws
+ * what a service follows: cut off in between, both aliases point to the wanted version. Throws
  * E_REGISTRY_MISSING where there is nothing to go back to.
  */
 export async function rollback(registry: RegistryClient, name: string, reason?: string, signal?: AbortSignal): Promise<Standing> {

@@ -55,7 +55,7 @@ export async function findVersion(registry: RegistryClient, reference: ModelRefe
 export function digestOf({ name, version, tags }: ModelVersion): string {
   const digest = tags[digestTag];
   if (digest !== undefined && /^[0-9a-f]{64}$/.test(digest)) return digest;
-  throw new ServalError("E_REGISTRY_MISSING", `Version ${version} of "${name}" is no Serval bundle: it has no tag ${digestTag}.`, {
+  throw new ServalError("E_REGISTRY_MISSING", `Version ${version} of "${name}" is not a Serval bundle: it has no tag ${digestTag}.`, {
     hint: "Register a bundle with `serval models register BUNDLE`.",
   });
 }

@@ -57,7 +57,7 @@ export class ServiceEvents {
     this.#log?.info({ model: name, version, before: before.version }, "model swapped");
   }
 
-  /** `serving`: the version that serves on. */
+  /** `serving`: the version that still serves. */
   modelRefused({ name, version, code, message }: Refusal, serving: string): void {
     this.#metrics?.countSwap("refused");
     this.#metrics?.countError(code);

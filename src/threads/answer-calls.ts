@@ -18,7 +18,7 @@ type Result<T> = T | Moved<T>;
 export interface Answers<P extends Protocol> {
   readonly call: (call: P["call"]) => Result<P["answer"]> | Promise<Result<P["answer"]>>;
   readonly note?: (note: P["note"]) => void | Promise<void>;
-  /** What nobody asks for, a small piece at a time between the calls. True: there is more. */
+  /** Background work, a small piece at a time between the calls. True: there is more. */
   readonly idle?: { readonly everyMs: number; readonly work: () => Promise<boolean> };
   /** After all that came before. */
   readonly close?: () => void | Promise<void>;

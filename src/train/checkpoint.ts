@@ -20,7 +20,7 @@ export interface Position {
 }
 
 export interface Checkpoint {
-  /** SHA-256 over configuration, data version and how the data was prepared: a run goes on only with what it began with. */
+  /** SHA-256 over configuration, data version and how the data was prepared: a run can only continue with what it began with. */
   readonly fingerprint: string;
   readonly position: Position;
   /** Parameters, statistics, optimizer slots and, under `ema:NAME`, moving averages. */

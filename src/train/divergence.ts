@@ -10,15 +10,15 @@ const recovering = 0.8;
 
 export interface DivergenceOptions {
   readonly classes: number;
-  /** Steps in which a high loss is no reason to stop. */
+  /** Number of steps in which a high loss does not stop training. */
   readonly warmupSteps: number;
   readonly stepsPerEpoch: number;
 }
 
 /**
- * Watches the training loss for a run that has diverged without becoming infinite. Who answers every picture with equal
- * probabilities has a loss of ln(classes) whatever the targets are, so label smoothing, mixup and unequal classes move
- * no healthy run above it; the limit lies far beyond, and the loss has to stay there for an epoch without falling.
+ * Watches the training loss for a run that has diverged without becoming infinite. A network that answers every picture with equal
+ * probabilities has a loss of ln(classes) whatever the targets are, so label smoothing, mixup and unequal classes never move
+ * a healthy run above it; the limit lies far beyond, and the loss has to stay there for an epoch without falling.
  * The mean is geometric: one loss of a million among good ones moves it little, where it would rule an arithmetic one.
  */
 export class DivergenceWatch {

@@ -10,12 +10,12 @@ import { modelTensors } from "./train-plan.ts";
 /**
  * What a training of `config` on `labels` takes from a bundle: the whole backbone with its running statistics, and the head
  * where the labels are the same. Throws E_INIT_MISMATCH, which names both networks, where the backbone is another one, and
- * E_BUNDLE_MISSING where the bundle has no weights to go on with.
+ * E_BUNDLE_MISSING where the bundle has no weights to start from.
  */
 export async function readInitialWeights(bundle: Bundle, config: TrainConfig, labels: readonly string[]): Promise<InitialWeights> {
   const { name, files } = bundle.manifest;
   if (!(weightsFile in files))
-    throw new ServalError("E_BUNDLE_MISSING", `train.init: ${bundle.dir} holds no ${weightsFile} to begin with.`, {
+    throw new ServalError("E_BUNDLE_MISSING", `train.init: ${bundle.dir} has no ${weightsFile} to start from.`, {
       hint: "Name a bundle that `serval train` wrote.",
     });
   const { tensors, metadata } = parseSafetensors(await readFile(join(bundle.dir, weightsFile)));

@@ -45,7 +45,7 @@ export class RangeEnd {
     this.#mean += share * (loss - this.#mean);
     this.#weight += share * (1 - this.#weight);
     const mean = this.#mean / this.#weight;
-    // The mean of the first few losses is no mean yet.
+    // A mean of the first few losses says too little.
     if (this.#weight > 0.6) this.#lowest = Math.min(this.#lowest, mean);
     return mean > stopAt * this.#lowest;
   }

@@ -6,7 +6,7 @@ import { listIfThere } from "../files.ts";
 import { exists } from "../model/replace-folder.ts";
 import { defaultStateDir, runsFolder } from "../paths.ts";
 
-/** What a learning-rate range test writes: its folder is no training that could go on. */
+/** What a learning-rate range test writes: its folder does not hold a training that could be resumed. */
 export const rangeTestFile = "find-lr.json";
 
 /** The parameters that a training began with. */

@@ -41,7 +41,7 @@ export interface TrainJob {
   readonly shardsDir: string;
   /** Folder of this run: results.csv and checkpoints/. */
   readonly runDir: string;
-  /** Goes on from the run's latest checkpoint instead of beginning. */
+  /** Continues from the run's latest checkpoint instead of starting a new run. */
   readonly resume: boolean;
   readonly checkpointEverySeconds: number;
   /** Also after this many steps; 0 leaves it to the clock. */

@@ -4,7 +4,7 @@ import type { TrainJob } from "./train-job.ts";
 
 /**
  * Steps by phase: with initial weights, some epochs in which only the head learns, at the full rate; then the epochs in which
- * everything does, from the warm-up on. An optimizer that has seen no gradient of the backbone begins anew there: its
+ * everything does, from the warm-up on. An optimizer that has seen no gradient of the backbone starts from scratch there: its
  * moments are zero, so their correction has to count from there as well.
  */
 export class TrainingPhases {

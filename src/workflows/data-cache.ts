@@ -18,7 +18,7 @@ export async function withCache<T>(
     ...(signal && { signal }),
     stateDir: resolve(cwd, stateDirectory()),
     onProgress: (step, done, total) => {
-      // Each stage and each out has a bar of its own.
+      // Each stage and each out has its own bar.
       if (bar?.step !== step || bar.total !== total) {
         bar?.progress.end();
         bar = { step, total, progress: reporter.progress(labels[step], total, "files") };

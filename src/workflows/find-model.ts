@@ -17,11 +17,11 @@ export interface FoundModel extends ResolvedModel {
   readonly registered: (FetchedModel & { readonly again: FetchAgain }) | null;
 }
 
-/** Asks the registry once more which version the address stands for, and brings that one. */
+/** Asks the registry again which version the address points to, and fetches that one. */
 export type FetchAgain = (signal: AbortSignal) => Promise<FetchedModel>;
 
 export interface FindOptions extends UseCaseOptions {
-  /** A registry that refuses, or a damaged version, is no reason not to start: the version that was had last is taken. */
+  /** A registry that refuses, or a damaged version, does not prevent the start: the last downloaded version is used. */
   readonly lastGood?: boolean;
 }
 

@@ -36,7 +36,7 @@ export async function connectTracking(
   if (opening === undefined) {
     opening = openEmbeddedTracking(dir);
     embedded.set(dir, opening);
-    // At the next try the disk may be mended.
+    // At the next try the disk may work again.
     opening.catch(() => embedded.delete(dir));
   }
   const { url } = await opening;

@@ -40,7 +40,7 @@ test("gbk: names that were wrong are put right by importing again with --zip-enc
 test.each([
   ["enc.zip", /"enc\.zip": each of its 12 files is encrypted\./, /with its password/],
   ["bz2.zip", /"bz2\.zip": each of its 8 files is packed by the method BZip2/, /Unpack it and import the folder/],
-  ["nested.zip", /"nested\.zip" gives no classes: it holds no picture, but 2 archives: cat\.zip, dog\.zip\./, /unpack it/],
+  ["nested.zip", /"nested\.zip" gives no classes: it has no pictures, but 2 archives: cat\.zip, dog\.zip\./, /unpack it/],
 ])("%s says what it is", async (name, message, hint) => {
   const { code, stderr } = await folder.import(archive(name));
   expect(code).toBe(3);
@@ -233,7 +233,7 @@ describe("archives that cannot be read, relatives:", () => {
 
   test("one entry that is encrypted is set aside, and the others are kept", async () => {
     const bytes = await plain("a/1.jpg", "b/2.jpg", "b/3.jpg");
-    // An encrypted entry is 12 bytes longer than it declares; the reader takes no offence where it is packed.
+    // An encrypted entry is 12 bytes longer than it declares; the reader accepts that where it is packed.
     await folder.put("set.zip", mark(bytes, "b/3.jpg", { flags: 1, method: 8 }));
     const { code, counts, report } = await folder.import("set.zip");
     expect([code, counts]).toEqual([0, { a: 1, b: 1 }]);

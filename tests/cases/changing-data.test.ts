@@ -247,15 +247,15 @@ describe("changing data, relatives:", () => {
     expect(await onDisk()).toEqual(await paths());
   });
 
-  test("a picture that became unreadable leaves the data, and comes back when it is mended", async () => {
+  test("a picture that became unreadable leaves the data, and comes back when it is repaired", async () => {
     await folder.import("in");
     const whole = await folder.read("in/dog/0.jpg");
     await folder.put("in/dog/0.jpg", whole.subarray(0, 300));
     const broken = await folder.import("in");
     expect([broken.counts, broken.report!.changes.removed, broken.aside]).toEqual([{ cat: 8, dog: 7 }, ["dog/0.jpg"], ["dog/0.jpg"]]);
     await folder.put("in/dog/0.jpg", whole);
-    const mended = await folder.import("in");
-    expect([mended.counts, mended.aside]).toEqual([{ cat: 8, dog: 8 }, []]);
+    const repaired = await folder.import("in");
+    expect([repaired.counts, repaired.aside]).toEqual([{ cat: 8, dog: 8 }, []]);
   });
 
   test("a broken file that is deleted in the source leaves the quarantine", async () => {
@@ -323,7 +323,7 @@ describe("changing data, relatives:", () => {
     expect(await leftOut()).toBe("");
   });
 
-  test("a file whose time changed and whose bytes did not is no change", async () => {
+  test("a file with a new time and the same bytes does not count as changed", async () => {
     const first = await folder.import("in");
     await utimes(folder.path("in/cat/0.jpg"), new Date(), new Date(Date.now() - 60_000));
     const second = await folder.import("in");

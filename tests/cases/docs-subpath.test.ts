@@ -11,7 +11,7 @@ async function startProxy(port: number, strips: boolean): Promise<{ url: string;
   const server = createServer((incoming, outgoing) => {
     const path = incoming.url ?? "";
     if (!path.startsWith("/serval")) {
-      outgoing.writeHead(404).end(`the proxy knows no ${path}`);
+      outgoing.writeHead(404).end(`the proxy does not know ${path}`);
       return;
     }
     const options = { host: "127.0.0.1", port, method: incoming.method, path: strips ? path.slice("/serval".length) : path };

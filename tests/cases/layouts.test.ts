@@ -49,7 +49,7 @@ describe("stray_top, relatives:", () => {
       numbered("set", 6),
     ],
     [
-      "in a folder of their own beside the classes' folder",
+      "in a separate folder beside the classes' folder",
       [...numbered("set/docs", 5), ...numbered("set/img/a"), ...numbered("set/img/b")],
       { a: 4, b: 4 },
       numbered("set/docs", 5),
@@ -200,7 +200,7 @@ describe("kaggle_mixed, relatives:", () => {
       4,
     ],
     [
-      "a test folder with one folder that is no class",
+      "a test folder with one folder that is not a class",
       [...numbered("train/cat"), ...numbered("train/dog"), ...numbered("test/unknown")],
       { cat: 4, dog: 4 },
       4,
@@ -224,7 +224,7 @@ describe("kaggle_mixed, relatives:", () => {
       8,
     ],
     [
-      "a whole copy of the set inside of it",
+      "a whole copy of the set inside it",
       [
         ...numbered("xray/train/ill"),
         ...numbered("xray/train/well"),
@@ -273,7 +273,7 @@ describe("kaggle_mixed, relatives:", () => {
     expect(found.stderr).toMatch(
       /"in" gives no classes: its only class folders are called like splits, .*(?:train|training|train2017)\/(?:images\/)? 4/i,
     );
-    expect(found.stderr).toContain("folder of its own");
+    expect(found.stderr).toContain("their own folder");
   });
 
   test("names with the class in them are offered, and taken with --labels-from name", async () => {

@@ -48,7 +48,7 @@ test("labels that every object has as a property, such as __proto__, are labels 
   expect((await mustRun(made.dir, ["train"])).stderr).not.toContain("Sent the kept run");
 });
 
-test("artifacts/final is written before any picture: where a picture cannot be, the models are there all the same", async () => {
+test("artifacts/final is written before any picture: the models exist even where a picture cannot be written", async () => {
   const made = await makeClasses(["checks", "disc", "rows"], 8);
   await rm(made.path("artifacts"), { recursive: true });
   const line = (text = ""): void => {
@@ -69,7 +69,7 @@ test("with 60 classes the report has blocks and the worst confusions, and the te
   const { stdout } = await mustRun(made.dir, ["evaluate"]);
   expect(stdout).toContain("The 20 of 60 classes with the lowest F1; metrics.json has all:");
   expect(stdout.match(/^ {2}class \d\d +\d/gm)).toHaveLength(20);
-  expect(stdout).toMatch(/^worst confusions:\n(?: {2}class \d\d taken for class \d\d: \d of \d\n){1,20}\n/m);
+  expect(stdout).toMatch(/^worst confusions:\n(?: {2}class \d\d mistaken for class \d\d: \d of \d\n){1,20}\n/m);
   const svg = await readFile(made.path("artifacts/evaluation/confusion-matrix.svg"), "utf8");
   expect(svg).toContain("20 blocks of 3 neighbouring classes");
   expect(svg).toContain("Worst confusions");

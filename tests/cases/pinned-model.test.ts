@@ -79,7 +79,7 @@ describe("serval serve with a released model", () => {
     const started = await serve();
     expect(await versionOf(started)).toBe(first);
     expect(started.warnings).toEqual([
-      expect.stringContaining("Several models are released (colours, others), and model.name of params.yaml is none of them: serving"),
+      expect.stringContaining("Several models are released (colours, others), and model.name of params.yaml names none of them: serving"),
     ]);
   });
 });

@@ -63,7 +63,7 @@ describe("splits that a source has are kept:", () => {
     expect(new Set(of("train"))).toEqual(new Set(["train", "test"]));
   });
 
-  test("inside of the class folders", async () => {
+  test("inside the class folders", async () => {
     const paths = labels.flatMap((label) =>
       ["train", "test"].flatMap((split) => numbered(`in/${label}/${split}`, split === "train" ? 12 : 4)),
     );

@@ -60,7 +60,7 @@ describe("symlinks, relatives:", () => {
     expect(report!.setAside).toMatchObject([{ path: "cat/stolen.jpg", code: "E_PATH_LINK" }]);
   });
 
-  test("links to files and folders inside of the source are followed", async () => {
+  test("links to files and folders inside the source are followed", async () => {
     await folder.pictures(...numbered("in/classes/a"), ...numbered("in/store/b"));
     await symlink("../store/b", folder.path("in/classes/b"));
     await symlink("0.jpg", folder.path("in/classes/a/again.jpg"));

@@ -25,7 +25,7 @@ test("a second training in a folder, and --resume of the run that trains, are re
       2,
       expect.stringContaining(
         `E_TRAINING_RUNS: Process ${training.child.pid} already trains in ${data.cwd}, run ${run}.\n` +
-          `  Wait until it is done, or stop it with \`kill ${training.child.pid}\` and go on later with \`serval train --resume\`.\n`,
+          `  Wait until it is done, or stop it with \`kill ${training.child.pid}\` and continue later with \`serval train --resume\`.\n`,
       ),
     ]);
   }

@@ -72,7 +72,7 @@ afterAll(async () => {
 });
 
 const promtool = async (...args: string[]): Promise<Finished> =>
-  // Its file system is read-only but for this volume.
+  // Its file system is read-only except for this volume.
   await run("docker", ["exec", "--env", "TMPDIR=/prometheus", await container("prometheus"), "/bin/promtool", ...args]);
 
 test("promtool passes the configuration and the rules, which Prometheus has loaded", async () => {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { docker, eventually, run } from "./engine.ts";
 
 export interface CutRegistry {
-  /** An image there with a layer of its own, which the engine does not have. */
+  /** An image there with its own layer, which the engine does not have. */
   readonly image: string;
   close(): Promise<void>;
 }

@@ -84,7 +84,7 @@ test.each([
   ["ends at once", "empty", /ready +It does not become ready: its container/, /E_BUNDLE_MISSING/],
   ["is healthy and answers wrong", "wrong", /smoke +known answers: 2 of 2 wrong/, /"\/model\/checks"/],
   ["is healthy and ten times slower", "slow", /latency +median of 15 predictions/, /"\/predict"/],
-] as const)("a version that %s gets no request, and the one before serves on", async (_what, version, failure, logged) => {
+] as const)("a version that %s gets no request, and the previous one still serves", async (_what, version, failure, logged) => {
   const [{ code, report: said }, seen] = await loaded(async () => await deploy(lab.versions[version]));
   expect([code, await lab.serving(), said?.outcome]).toEqual([1, ["v2"], "refused"]);
   const text = said?.steps.filter(({ passed }) => !passed).map(({ name, message }) => `${name} ${message}`) ?? [];
@@ -182,14 +182,14 @@ test("a deploy that was killed while both versions serve is undone and done by r
     return await deploy(v2);
   });
   expect([again.code, await lab.serving()], again.output).toEqual([0, ["v2"]]);
-  expect(again.report?.steps[0]?.message).toContain("the version before serves again");
+  expect(again.report?.steps[0]?.message).toContain("the previous version serves again");
   expect(seen.failed).toEqual({});
 });
 
 test.each([
   ["start", ["v1", "v2"], "was started beside it and gets no requests"],
   ["admit", ["v1", "v2"], "Requests go to "],
-  ["retire", ["v1"], "serves, and was not found good yet"],
+  ["retire", ["v1"], "serves, and has not passed its checks yet"],
 ])(
   "a deploy that is stopped by SIGTERM after %s ends within two seconds, says what serves, and loses no request",
   async (step, running, text) => {
@@ -229,7 +229,7 @@ test("a deploy of another model in the same image that was killed when only the 
   expect(await models()).toEqual([model]);
   const undone = await lab.deploy("--undo");
   expect([undone.code, await models()], undone.output).toEqual([0, [""]]);
-  expect(undone.report?.steps[0]?.message).toContain("the version before serves again");
+  expect(undone.report?.steps[0]?.message).toContain("the previous version serves again");
 });
 
 test("docs/deployment.md: a version is deployed and taken back; --undo says so where the image of the version before was pruned", async () => {
@@ -240,7 +240,9 @@ test("docs/deployment.md: a version is deployed and taken back; --undo says so w
   await run("docker", ["rmi", "--force", v1, `serval-deploy/${lab.project}:previous`]);
   const undone = await lab.deploy("--undo");
   expect([undone.code, await lab.serving()]).toEqual([2, ["v2"]]);
-  expect(undone.output).toContain(`The image of ${v1}, the version before, was removed from this machine, and came from no registry.`);
+  expect(undone.output).toContain(
+    `The image of ${v1}, the previous version, was removed from this machine, and was not pulled from a registry.`,
+  );
 });
 
 test("a container that does not stay up, because somebody started a broken image by hand, is replaced by a version that works", async () => {

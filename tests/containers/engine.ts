@@ -65,7 +65,7 @@ export async function eventually<T>(get: () => Promise<T>, passes: (value: T) =>
   }
 }
 
-/** The compose projects of these tests. All use the network mlops-network, so that only one may stand at a time. */
+/** The compose projects of these tests. All use the network mlops-network, so only one may exist at a time. */
 export const composeProjects = { compose: "serval-compose-test", deploy: "serval-deploy-test", backup: "serval-backup-test" } as const;
 
 /** Removes what the projects of these tests left on the engine. */

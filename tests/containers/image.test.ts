@@ -127,7 +127,7 @@ test("every file of it has the date that the build was told, so that the same fi
   expect(await inside("find", "/app", "/models", ...other, "-not", "-path", "/app/logs/*", "-not", "-path", "/app/logs")).toBe("");
 });
 
-/** A DNS server that knows no name and prints each one that it is asked for. */
+/** A DNS server that resolves no names and prints each one that it is asked for. */
 const nameServer = `
   const socket = require("node:dgram").createSocket("udp4");
   socket.on("message", (query, { port, address }) => {

@@ -18,7 +18,7 @@ export interface LabOptions {
   readonly base: string;
 }
 
-/** Versions of the service, good ones and such as no test bench of its own would find. */
+/** Versions of the service: good ones, and ones whose faults only show in a running system. */
 export interface Versions {
   readonly v1: string;
   readonly v2: string;

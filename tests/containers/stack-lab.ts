@@ -13,7 +13,7 @@ export interface StackLabOptions {
   readonly base: string;
 }
 
-/** The repository's stack.yaml on an engine that is a Swarm of its own for as long as the lab is open. */
+/** The repository's stack.yaml on an engine that forms a Swarm for as long as the lab is open. */
 export interface StackLab {
   readonly versions: { readonly v1: string; readonly v2: string; /** Has no model, so it ends at once. */ readonly empty: string };
   /** Has the Swarm change the service (`docker service update ARGS`), and waits until it says how that ended: its UpdateStatus.State. */
@@ -22,13 +22,13 @@ export interface StackLab {
   stopped(): Promise<void>;
   /** Starts them again. */
   started(): Promise<void>;
-  /** Waits until so many replicas run and the proxy sends requests to them. */
+  /** Waits until this number of replicas run and the proxy sends requests to them. */
   settled(): Promise<void>;
   /** Containers of the service that run, by their ids. */
   replicas(): Promise<readonly string[]>;
   /** Images of the containers that run, sorted. */
   images(): Promise<readonly string[]>;
-  /** Which version of its model each replica serves, sorted; the name of the bundle's version where it is none of a registry. */
+  /** Which version of its model each replica serves, sorted; the version of the bundle where it is not from a registry. */
   models(): Promise<readonly string[]>;
   /** Starts `serval track` beside the replicas, where they reach it as `address`; `url` is its address from here. */
   trackingServer(): Promise<{ readonly address: string; readonly url: string; stop(): Promise<void> }>;

@@ -33,7 +33,7 @@ test("a run that is killed while it computes features continues from them, to th
   }
 });
 
-/** Kills the process once its part of the features has so many bytes. Resolves with how many it left. */
+/** Kills the process once its part of the features has this number of bytes. Resolves with how many it left. */
 async function killAfter(started: ReturnType<typeof startServal>, dir: string, bytes: number): Promise<number> {
   await mkdir(dir, { recursive: true });
   const partSize = async (): Promise<number> => {

@@ -6,7 +6,7 @@ import { loadBundle } from "../../src/model/bundle.ts";
 import { startServal, type ServalProcess } from "../helpers/serval-process.ts";
 import { colourPicture, writeTinyBundle } from "../helpers/tiny-bundle.ts";
 
-/** What `npm start` runs, in a folder of its own where a model is released already. */
+/** What `npm start` runs in a new folder where a model is already released. */
 describe("serval up", () => {
   let dir: string;
   const running: ServalProcess[] = [];

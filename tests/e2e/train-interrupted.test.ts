@@ -56,7 +56,7 @@ async function loggedPoints(): Promise<string[]> {
     .flatMap(({ at, step, metrics }) => Object.entries(metrics).map(([key, value]) => JSON.stringify([key, step, at, value])));
 }
 
-test("a disk that is full at a checkpoint ends the training with the command that goes on", async () => {
+test("a disk that is full at a checkpoint ends the training with the command that resumes it", async () => {
   const main = join(import.meta.dirname, "../../src/cli/main.ts");
   // No file may become larger than 16 KiB, which a checkpoint is.
   const failed = await run("bash", ["-c", 'ulimit -f 16; exec "$0" "$@"', process.execPath, main, "train"], { cwd: data.cwd }).then(
@@ -65,12 +65,12 @@ test("a disk that is full at a checkpoint ends the training with the command tha
   );
   const name = basename(await latestRun());
   expect(failed.stderr).toMatch(/E_DISK_FULL/);
-  expect(failed.stderr).toContain(`Free some space, then go on with \`serval train --resume ${name}\`.`);
+  expect(failed.stderr).toContain(`Free some space, then continue with \`serval train --resume ${name}\`.`);
   expect((await runServal(data.cwd, ["train", "--resume", name])).code).toBe(0);
   await rm(join(data.cwd, ".serval"), { recursive: true });
 });
 
-// Seven trainings from start to end, each in a process of its own.
+// Seven trainings from start to end, each in a separate process.
 test("training killed with SIGKILL at five random steps and resumed each time ends with the weights of a run left alone, and all that it logged arrives", async () => {
   expect((await runServal(data.cwd, ["train"])).code).toBe(0);
   const expected = await finalWeights();

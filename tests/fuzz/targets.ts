@@ -1,6 +1,6 @@
 import type { FuzzTarget } from "./target.ts";
 
-/** What `npm run long:fuzz` attacks, by name; finds that were mended lie in tests/fixtures/fuzz/NAME. */
+/** What `npm run long:fuzz` attacks, by name; inputs of fixed bugs are in tests/fixtures/fuzz/NAME. */
 export const fuzzTargets: Readonly<Record<string, () => Promise<FuzzTarget>>> = {
   image: async () => await (await import("./targets/image.ts")).openImages(),
   multipart: async () => await (await import("./targets/multipart.ts")).openMultipart(),

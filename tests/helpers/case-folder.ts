@@ -20,7 +20,7 @@ export interface Imported {
   readonly report: IngestReport | undefined;
 }
 
-/** A working folder of its own, in which commands run as a user would run them. */
+/** A new working folder, in which commands run as a user would run them. */
 export class CaseFolder {
   readonly dir: string;
 

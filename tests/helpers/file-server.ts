@@ -6,7 +6,7 @@ export interface FileServer {
   readonly url: string;
   /** What is served, and how; tests change it between requests. */
   file: { bytes: Buffer; etag: string | null; lastModified: string | null };
-  /** Cuts the connection after so many bytes of the body, once for each number. */
+  /** Cuts the connection after this number of bytes of the body, once for each number. */
   readonly cuts: number[];
   /** Answers 206 and 304 as a good server does; false for one that knows neither. */
   conditional: boolean;

@@ -20,8 +20,8 @@ export interface Probe {
 const everyMs = 10;
 
 /**
- * Asks `url` (such as http://127.0.0.1:8080/health/live) every 10 ms while `work` runs, on a connection of its own and from
- * a thread of its own, so that work in the test's thread is not counted. An answer that takes long counts once for each
+ * Asks `url` (such as http://127.0.0.1:8080/health/live) every 10 ms while `work` runs, on a separate connection and from
+ * a separate thread, so that work in the test's thread is not counted. An answer that takes long counts once for each
  * request that was due meanwhile. The server is another process than the test, `pid`: see `startServal`.
  */
 export async function probeWhile<Result>(

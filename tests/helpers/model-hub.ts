@@ -7,7 +7,7 @@ export interface ModelHub {
   readonly endpoint: string;
   /** `OWNER/NAME/REVISION/FILE` -> content. */
   readonly files: Map<string, Uint8Array>;
-  /** Cuts the connection of the address with the content after so many bytes, once for each number. */
+  /** Cuts the connection of the address with the content after this number of bytes, once for each number. */
   readonly cuts: number[];
   /** Takes the place of every answer of the hub. */
   override: ((response: ServerResponse) => void) | undefined;

@@ -20,7 +20,7 @@ export interface ForeignOptions {
   readonly scores?: boolean;
 }
 
-/** Step of the convolution: maps are so many times smaller than the pictures. */
+/** Step of the convolution: maps are this many times smaller than the pictures. */
 const foreignStride = 4;
 const collidingNames = { input: "images", output: "features", between: "logits" } as const;
 

@@ -86,7 +86,7 @@ function png(width: number, height: number, rest: readonly number[], ...chunks: 
   return Buffer.concat([signature, pngChunk("IHDR", header), ...chunks, pngChunk("IEND", Buffer.alloc(0))]);
 }
 
-/** So many zero bytes in zlib's format, without holding them. */
+/** This number of zero bytes in zlib's format, without holding them in memory. */
 export async function compressedZeros(count: number): Promise<Buffer> {
   const piece = Buffer.alloc(1 << 20);
   function* zeros(): Generator<Buffer> {
@@ -99,14 +99,14 @@ export function repeated(part: Buffer, times: number): Buffer {
   return Buffer.alloc(part.length * times, part);
 }
 
-/** A sound GIF of so many frames of one pixel. */
+/** A valid GIF with this number of frames of one pixel. */
 export function gifOfFrames(count: number, width = 1, height = 1): Buffer {
   const screen = Buffer.from([0x47, 0x49, 0x46, 0x38, 0x39, 0x61, width & 255, width >> 8, height & 255, height >> 8, 0x80, 0, 0]);
   const frame = Buffer.from([0x2c, 0, 0, 0, 0, width & 255, width >> 8, height & 255, height >> 8, 0, 2, 2, 0x44, 1, 0]);
   return Buffer.concat([screen, Buffer.from([0, 0, 0, 255, 255, 255]), repeated(frame, count), Buffer.from([0x3b])]);
 }
 
-/** A sound animated WebP of so many frames of one pixel. */
+/** A valid animated WebP with this number of frames of one pixel. */
 export async function webpOfFrames(count: number): Promise<Buffer> {
   const still = await sharp({ create: { width: 1, height: 1, channels: 3, background: "#000" } })
     .webp({ lossless: true })

@@ -136,7 +136,7 @@ export async function startPretendCompose(serviceUrl: string): Promise<PretendCo
   };
   const answer: Answer = ([command = "", ...words], model) => {
     const known = commands[command];
-    if (known === undefined) throw new Error(`nobody expected: docker ${command} ${words.join(" ")}`);
+    if (known === undefined) throw new Error(`unexpected command: docker ${command} ${words.join(" ")}`);
     return known(words, model);
   };
   const engine = await startPretendEngine(answer);

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 
-/** What stands for the container engine: the words after `docker`, and SERVAL_MODEL of the caller -> what it prints. Throws to refuse. */
+/** A replacement for the container engine: the words after `docker`, and SERVAL_MODEL of the caller -> what it prints. Throws to refuse. */
 export type Answer = (words: readonly string[], model: string) => string | Promise<string>;
 
 export interface PretendEngine {

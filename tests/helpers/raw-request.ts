@@ -26,7 +26,7 @@ export interface RawRequest {
   readonly tls?: { readonly ca: string; readonly servername: string };
 }
 
-/** One request over a connection of its own, with headers that `fetch` would not send. */
+/** One request over a separate connection, with headers that `fetch` would not send. */
 export async function sendRequest(wanted: RawRequest): Promise<RawReply> {
   const { port, method = "GET", path, headers = {}, body, from, to = "127.0.0.1", tls } = wanted;
   return await new Promise((resolve, reject) => {

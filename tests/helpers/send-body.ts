@@ -10,7 +10,7 @@ export interface ShortAnswer {
 
 const keptChars = 500;
 
-/** Sends bytes as they are over a connection of their own. Answers of megabytes are not parsed: the test's thread stays free. */
+/** Sends bytes as they are over a separate connection. Answers of megabytes are not parsed: the test's thread stays free. */
 export async function sendBody(
   url: string,
   body: Uint8Array | string,

@@ -23,7 +23,7 @@ export interface ServalProcess {
   readonly ended: Promise<ProcessResult>;
 }
 
-/** Starts `serval ARGS` as a process of its own, as a user would; `program` is the command, where it is not that of the sources. */
+/** Starts `serval ARGS` as a separate process, as a user would; `program` is the command, where it is not that of the sources. */
 export function startServal(cwd: string, args: readonly string[], env: NodeJS.ProcessEnv = {}, program: string = main): ServalProcess {
   const child = spawn(process.execPath, [program, ...args], {
     cwd,

@@ -51,7 +51,7 @@ function pathParams(url: string): RequestSchema {
   return { properties: Object.fromEntries(names.map((name) => [name, { type: "string" }])) };
 }
 
-/** Every field of a schema, those inside of objects and lists as well. */
+/** Every field of a schema, those inside objects and lists as well. */
 export function fieldsOf(place: RouteField["place"], schema: RequestSchema, path: readonly (string | number)[] = []): RouteField[] {
   const inside = Object.entries(propertiesOf(schema)).flatMap(([name, child]) => fieldsOf(place, child, [...path, name]));
   const items = schema.items === undefined ? [] : fieldsOf(place, schema.items, [...path, 0]);

@@ -188,7 +188,7 @@ describe("a name that an attacker points at this machine", () => {
     expect(two).toMatch(/^HTTP\/1\.1 400 /);
   });
 
-  it("is no matter for a service on all addresses, unless SERVAL_HOSTS is set; replicas use addresses", async () => {
+  it("is not checked by a service on all addresses, unless SERVAL_HOSTS is set; replicas use addresses", async () => {
     const open = await start({ allowedHosts: [] }, "0.0.0.0");
     expect((await sendRequest({ port: open.port, path: "/model", headers: { host: "any.example" } })).status).toBe(200);
     const listed = await start({ allowedHosts: ["serval.example"] }, "0.0.0.0");

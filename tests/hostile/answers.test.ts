@@ -115,7 +115,7 @@ describe("an error", () => {
     expect(model.body.refused).toMatchObject({
       version: "bad",
       code: "E_INTERNAL",
-      message: "Something failed that Serval did not foresee.",
+      message: "An unexpected error happened.",
     });
     await service.logged(({ msg }) => String(msg).includes(`${root}/secret`));
     for (const { text } of [refused, model]) expect(text).not.toContain(root);

@@ -161,7 +161,7 @@ test.each([
   await expectUntouched();
 });
 
-test("a file behind a link of its own archive is refused, in any order", async () => {
+test("a file behind a link in the same archive is refused, in any order", async () => {
   await whole();
   await put("content/files/models/folder/diary", "overwritten");
   await symlink("../../../../victim", join(dir, "content/files/models/link"));
@@ -186,7 +186,7 @@ test("a hard link is restored where it names a file of its volume, and refused w
   expect(unpack(pack("--sort=name", "files")).stderr).toContain('"files/models/top", another name of "files/models/a/b/top"');
 });
 
-test("what is no archive is not taken for one without entries", async () => {
+test("what is not an archive is not taken for one without entries", async () => {
   await put("text", "no archive");
   expect(unpack(join(dir, "text")).stderr).toMatch(/^E_ARCHIVE_CORRUPT: .*text cannot be read/);
   await expectUntouched();

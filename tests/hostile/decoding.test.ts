@@ -17,7 +17,7 @@ let folder: string;
 let serving: ServalProcess;
 let url: string;
 let good: Buffer;
-/** The longest that a good picture takes while nobody attacks: on a busy machine it may be long. */
+/** The longest that a good picture takes without an attack: on a busy machine it may be long. */
 let aloneMs: number;
 const measured: Record<string, object> = {};
 
@@ -122,7 +122,7 @@ describe("six pictures that cost minutes, and good ones meanwhile", () => {
 
   it.each(slow)("%s", measuring, async (name, make) => {
     const codes = await attack(name, await make());
-    // Who waited too long behind the others is told so.
+    // A request that waited too long behind the others gets that as the reason.
     for (const code of codes) expect(["answered", "E_IMAGE_COST", "E_PREDICTION_TIMEOUT"]).toContain(code);
   });
 

@@ -21,7 +21,7 @@ describe.each(Object.entries(fuzzTargets))("the fuzz target %s", (name, open) =>
     expect(target.seeds.length).toBeGreaterThan(2);
   });
 
-  test("accepts or refuses what was found once and mended", async () => {
+  test("accepts or refuses the inputs of bugs that were found and fixed", async () => {
     const dir = join(finds, name);
     const names = existsSync(dir) ? readdirSync(dir) : [];
     const failures: string[] = [];

@@ -121,7 +121,7 @@ describe("a picture of an odd size gets an answer", () => {
   });
 });
 
-describe("what is no picture, or too much of one, is refused", () => {
+describe("a file that is not a picture, or too large a picture, is refused", () => {
   it("without any bytes", async () => await expectRefusal(Buffer.alloc(0), "E_IMAGE_EMPTY"));
 
   it.each([0.1, 0.5, 0.9])("cut off after %f of its bytes", async (share) => {

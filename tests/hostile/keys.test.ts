@@ -162,7 +162,7 @@ describe("feedback where the service has keys", () => {
       const id = await ask(path);
       for (const asked of [first, second]) {
         expect([path, (await send(asked, "b", id, "red")).status]).toEqual([path, 404]);
-        // An outsider who pretends to be a replica is asked for the key all the same.
+        // An outsider who pretends to be a replica is still asked for the key.
         expect([path, (await send(asked, "b", id, "red", { "x-serval-peer": "1" })).status]).toEqual([path, 404]);
         expect([path, (await send(asked, "", id, "red", { "x-serval-peer": "1" })).status]).toEqual([path, 401]);
       }
@@ -171,7 +171,7 @@ describe("feedback where the service has keys", () => {
     }
   });
 
-  it("is open to every key for what version 0.1 stored, and 0.1 goes on storing into the same file", async () => {
+  it("is open to every key for what version 0.1 stored, and 0.1 can still store into the same file", async () => {
     const file = join(root, "shared.db");
     const old = new DatabaseSync(file);
     onTestFinished(() => old.close());
@@ -199,7 +199,7 @@ describe("feedback where the service has keys", () => {
     expect(old.prepare("PRAGMA user_version").get()).toEqual({ user_version: 1 });
   });
 
-  it("takes no key elsewhere when a replica redirects, and reads no endless answer", async () => {
+  it("sends no key elsewhere when a replica redirects, and does not read an endless answer", async () => {
     const strangers: IncomingHttpHeaders[] = [];
     const listen = async (answer: RequestListener): Promise<string> => {
       const server = createServer(answer).listen(0, "127.0.0.1");

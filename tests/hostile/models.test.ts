@@ -91,7 +91,7 @@ const attacks: readonly (readonly [name: string, model: Uint8Array, message: Reg
     elsewhere,
   ],
   [
-    "a function of its own",
+    "a custom function",
     onnx(
       () => undefined,
       (model) => model.message(25, (out) => out.string(1, "f").message(7, node("Constant", attribute(5, external)))),
@@ -115,7 +115,7 @@ const attacks: readonly (readonly [name: string, model: Uint8Array, message: Reg
     /settings for the engine/,
   ],
   [
-    "an operator of its own",
+    "a custom operator",
     onnx((graph) =>
       graph.message(
         1,
@@ -135,7 +135,7 @@ const attacks: readonly (readonly [name: string, model: Uint8Array, message: Reg
     /"com\.microsoftx"/,
   ],
   [
-    "an operator of its own inside a graph",
+    "a custom operator inside a graph",
     onnx(
       nested(1, (graph) =>
         graph.message(

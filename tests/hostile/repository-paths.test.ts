@@ -97,7 +97,7 @@ describe("an out that belongs to Git or to the tools is refused, and nothing is 
   });
 });
 
-test("a .dvcignore does not make data of a Git repository inside of an out", async () => {
+test("a .dvcignore does not make data of a Git repository inside an out", async () => {
   const { md5, objects } = folderObject({ "a.txt": "one" });
   clone = await cloneHostile({ files: { "vendor.dvc": dataFile("vendor", md5), ".dvcignore": "!.git\n!.git/\n!.git/**\n" }, objects });
   await mkdir(join(clone.root, "vendor/.git"), { recursive: true });
@@ -239,7 +239,7 @@ describe("a user's own link is followed once it is allowed", () => {
     expect(await readdir(join(clone.around, "disk/files/md5"))).not.toEqual([]);
   });
 
-  test("but a link inside of the folder is not", async () => {
+  test("but a link inside the folder is not", async () => {
     const nested = folderObject({ "sub/a.txt": "one" });
     clone = await cloneHostile({ files: { "data.dvc": dataFile("data", nested.md5), ".gitignore": "/data\n" }, objects: nested.objects });
     await mkdir(join(clone.around, "disk"));
@@ -288,7 +288,7 @@ describe("a repository cannot allow itself a link", () => {
     objects,
   });
 
-  /** The line that a permission of this link would be, but for the moment at which the link was made here. */
+  /** The line that would permit this link, except for the time at which the link was made here. */
   const permission = "[feature]\n    follow_links = data=/VICTIM@1764545406123456789\n";
 
   test.each([
@@ -362,7 +362,7 @@ describe("serval gc removes nothing that a stranger's configuration points at", 
     expect(existsSync(join(clone.around, "other/files/md5/aa/bbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"))).toBe(true);
   });
 
-  test("by a link inside of its cache", async () => {
+  test("by a link inside its cache", async () => {
     clone = await cloneHostile({
       files: { "x.dvc": dataFile("x", md5Of("x")), ".dvc/cache/files/md5/bb/keep": "" },
       links: { ".dvc/cache/files/md5/aa": "../../../../../other/files/md5/aa" },

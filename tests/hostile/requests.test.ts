@@ -51,7 +51,7 @@ describe("a connection", () => {
     expect(line).toMatchObject({ status: 499, route: "/predict" });
   });
 
-  it("that sends ten bytes a second is answered 408 in time, and holds nobody up meanwhile", async () => {
+  it("that sends ten bytes a second is answered 408 in time, and delays no other request", async () => {
     const socket = await open();
     socket.write("POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\ncontent-length: 100000\r\n\r\n");
     const drip = setInterval(() => socket.write("x"), 100);
@@ -112,7 +112,7 @@ describe("a connection whose answer has begun", () => {
 });
 
 describe("a tensor request", () => {
-  it("that is too large is read to its end, and its connection goes on", async () => {
+  it("that is too large is read to its end, and its connection stays open", async () => {
     const socket = await open();
     const size = 20 * 1024 * 1024;
     const replied = text(socket);
@@ -136,7 +136,7 @@ describe("a tensor request", () => {
     ["two inputs", JSON.stringify({ inputs: [input, input] })],
     ["no data", JSON.stringify({ inputs: [input] })],
     ["too little data", JSON.stringify({ inputs: [{ ...input, data: [1, 2, 3] }] })],
-    ["values that are no bytes", JSON.stringify({ inputs: [{ ...input, data: Array.from({ length: 576 }, () => 256) }] })],
+    ["values that are not bytes", JSON.stringify({ inputs: [{ ...input, data: Array.from({ length: 576 }, () => 256) }] })],
     ["another type", JSON.stringify({ inputs: [{ ...input, datatype: "FP32", data: [] }] })],
     ["a shape of another size", JSON.stringify({ inputs: [{ ...input, shape: [1, 13, 16, 3], data: [] }] })],
     ["a million images", JSON.stringify({ inputs: [{ ...input, shape: [1_000_000, 12, 16, 3], data: [] }] })],

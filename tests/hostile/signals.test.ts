@@ -90,7 +90,7 @@ function slowGit(args: readonly string[], make: (dir: string) => Promise<unknown
   };
 }
 
-/** Reads a pipe that nobody writes to: the reading takes a thread of libuv, for which an exit of Node waits. */
+/** Reads a pipe that has no writer: the reading takes a thread of libuv, for which an exit of Node waits. */
 async function pipe(path: string, args: readonly string[], atEnd: AtEnd): Promise<LongWork> {
   execFileSync("mkfifo", [path]);
   const isRead = async (): Promise<boolean> => {
@@ -207,7 +207,7 @@ async function startWork(name: string, prepare: Prepare, atEnd: AtEnd): Promise<
   return serval;
 }
 
-test("every verb is here, but for those that take the time their own work needs, and one that takes none", () => {
+test("every verb is here, except for those that take the time their own work needs, and one that takes none", () => {
   const verbs = Object.entries(VERBS).map(([name, { onStop }]) => (onStop === "finish" ? "" : name));
   expect([...Object.keys(works), "init"].sort()).toEqual(verbs.filter(Boolean).sort());
   expect(Object.keys(VERBS).filter((name) => VERBS[name]?.onStop === "finish")).toEqual(["up", "train", "repro", "serve"]);
@@ -240,7 +240,7 @@ test("a deploy that stops leaves what serves, and says what that is and what put
   expect(stderr).toContain(
     'E_INTERRUPTED: Stopped by SIGINT during the step "ready". app:v1 serves. app:v2 was started beside it and gets no requests.\n',
   );
-  expect(stderr).toContain("The next `serval deploy VERSION`, or `serval deploy --undo`, removes what was not found good.");
+  expect(stderr).toContain("The next `serval deploy VERSION`, or `serval deploy --undo`, removes what did not pass its checks.");
 });
 
 test("a second signal ends at once what waits for a service's last answers", busyMachine, async () => {

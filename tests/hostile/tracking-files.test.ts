@@ -63,13 +63,13 @@ it("the files of a run, and those of a logged model, have a limit in all, which 
     expect(await put(url, `${folder}/one`, "x")).toEqual([413, "RESOURCE_EXHAUSTED"]);
     expect(await readdir(join(dir, "uploads"))).toEqual([]);
   }
-  // Another run has room of its own, and what is deleted makes room.
+  // Another run has its own limit, and deleting makes room.
   expect((await put(url, "0/other/artifacts/a", "x"))[0]).toBe(200);
   expect((await ask(`${url}${proxy}/0/run`, { method: "DELETE" })).status).toBe(200);
   expect((await put(url, "0/run/artifacts/a", "x"))[0]).toBe(200);
 });
 
-it("a disk with less room than must stay free takes no file, but everything else", async () => {
+it("a disk with less free space than required accepts everything but files", async () => {
   const { url } = await startTracking({ artifactLimits: { minFreeBytes: Number.MAX_SAFE_INTEGER } });
   expect(await put(url, "0/run/a", "x")).toEqual([507, "RESOURCE_EXHAUSTED"]);
   expect(await createRun(url)).toMatch(/^[0-9a-f]{32}$/);

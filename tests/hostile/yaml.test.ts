@@ -50,7 +50,7 @@ const attacks: readonly (readonly [name: string, text: string, message: RegExp])
   ["aliases of aliases in mappings", mapBomb, aliases],
   ["aliases of aliases in merge keys", mergeBomb, aliases],
   ["a long list and many aliases of it", `a: &a [${"x, ".repeat(10_000)}x]\nb: [${"*a, ".repeat(10_000)}*a]\n`, aliases],
-  ["an alias of what it is in", "a: &a [1, *a]\n", /:1: the alias \*a lies inside of what it stands for/],
+  ["an alias of what it is in", "a: &a [1, *a]\n", /:1: the alias \*a is inside its own anchor/],
   ["an alias without an anchor", "a: 1\nb: *nothing\n", /:2: the alias \*nothing comes before its anchor/],
   ["a million lists inside each other", `a: ${"[".repeat(1e6)}`, depth],
   ["a million mappings inside each other", `a: ${"{a: ".repeat(1e6)}`, depth],

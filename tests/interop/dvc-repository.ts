@@ -8,7 +8,7 @@ import { pythonProgram } from "./python.ts";
 
 const repository = join(import.meta.dirname, "../..");
 
-/** A Git repository in a folder of its own, with the real dvc and with `npx serval`, as users have them. */
+/** A Git repository in its own folder, with the real dvc and with `npx serval`, as users have them. */
 export interface DvcRepository {
   readonly cwd: string;
   /** Runs a program and returns its stdout; a failure shows all that it printed. */

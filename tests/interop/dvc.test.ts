@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(() => repository.remove());
 
 describe("dvc on a repository that serval init made", () => {
-  test("runs the four stages, and Git holds no data", async () => {
+  test("runs the four stages, and Git has none of the data", async () => {
     expect([...firstRepro.matchAll(/^Running stage '(\w+)'/gm)].map((match) => match[1])).toEqual([
       "download_data",
       "preprocess_data",

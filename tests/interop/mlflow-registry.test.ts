@@ -26,7 +26,7 @@ let proxy: UnreliableProxy;
 let repository: ColourRepository;
 let registry: RegistryClient;
 let count = 0;
-/** Each test has a registered model of its own. */
+/** Each test has its own registered model. */
 let name: string;
 
 beforeAll(async () => {
@@ -176,7 +176,7 @@ describe("serval models register", () => {
     }
   });
 
-  test("goes on with an upload that broke off", async () => {
+  test("continues with an upload that broke off", async () => {
     let uploads = 0;
     proxy.drops = ({ method }) => method === "PUT" && ++uploads === 4;
     const bundle = join(repository.cwd, "bundles/cut");
@@ -296,7 +296,7 @@ describe("serval models promote and rollback", () => {
 describe("a model by its address in the registry", () => {
   const version = async (uri: string): Promise<string> => (await ask<{ digest: string }>("models", "show", uri)).digest;
 
-  test("is the one that the alias stands at, also while the registry is down", async () => {
+  test("is the one that the alias points to, even while the registry is down", async () => {
     const first = await register("first");
     await serval("models", "promote", name);
     const uri = `models:/${name}@champion`;
@@ -316,7 +316,7 @@ describe("a model by its address in the registry", () => {
     expect((await serval("models", "show", `models:/${name}@never-asked`)).stderr).toContain("E_TRACKING_UNREACHABLE");
   });
 
-  test("is served as the version that it stands at, also by a service that starts while the registry is down", async () => {
+  test("is served as the version that it points to, even by a service that starts while the registry is down", async () => {
     const { version: registered } = await register("first");
     await serval("models", "promote", name);
     for (const isDown of [false, true]) {

@@ -18,7 +18,7 @@ export async function startMlflowServer(dir: string, port?: number): Promise<Mlf
   const stores = ["--backend-store-uri", `sqlite:///${join(dir, "mlflow.db")}`, "--artifacts-destination", join(dir, "artifacts")];
   const child = spawn(pythonProgram("mlflow"), [...args, ...stores], {
     cwd: dir,
-    // A group of its own: the server starts workers, which must end with it.
+    // A separate process group: the server starts workers, which must end with it.
     detached: true,
     env: { ...process.env, MLFLOW_SERVER_ENABLE_JOB_EXECUTION: "false", MLFLOW_DISABLE_TELEMETRY: "true" },
     stdio: ["ignore", "pipe", "pipe"],

@@ -138,7 +138,7 @@ test("a run that a server missed reaches it with the next training, and the next
   const missed = await train();
   expect(missed.tracking).toMatchObject({ delivered: false, page: null });
   expect(missed.stderr.match(/E_TRACKING_UNREACHABLE/g)).toHaveLength(1);
-  expect(missed.stderr).toContain(`${uri} does not answer: connect ECONNREFUSED ${new URL(uri).host}.\n  Training goes on.`);
+  expect(missed.stderr).toContain(`${uri} does not answer: connect ECONNREFUSED ${new URL(uri).host}.\n  Training continues.`);
   const missedModels = { best: await hashesOf(join(cwd, "artifacts/best")), final: await hashesOf(join(cwd, "artifacts/final")) };
 
   server = await startMlflowServer(dir, Number(new URL(uri).port));

@@ -196,7 +196,7 @@ describe.each(Object.keys(starts))("behind %s, configured as docs/operations.md 
     expect(far.text.includes("E_IMAGE_BYTES")).toBe(proxy === "caddy" && far.status !== 502);
   });
 
-  test("nobody counts as a program on the service's machine, and metrics are hidden", async () => {
+  test("no client counts as a program on the service's machine, and metrics are hidden", async () => {
     for (const [method, path] of [
       ["POST", "/model/rollback"],
       ["DELETE", "/model/pin"],

@@ -15,7 +15,7 @@ test("schemathesis finds no request that the service answers otherwise than /ope
     "--phases=examples,coverage,fuzzing",
     "--max-examples=25",
     "--generation-deterministic",
-    // That a text is a picture, or a label one of the model's, is beyond a schema: such requests are refused rightly.
+    // That a text is a picture, or a label one of the model's, cannot be said in a schema: refusing such requests is correct.
     "--exclude-checks=positive_data_acceptance",
     "--request-timeout=20",
     "--no-color",
@@ -27,6 +27,6 @@ test("schemathesis finds no request that the service answers otherwise than /ope
   );
   const [, generated] = /(\d+) generated, \d+ passed/.exec(stdout) ?? [];
   expect(Number(generated)).toBeGreaterThan(300);
-  // What nobody foresaw would stand in the log, whatever the answer was.
+  // An unforeseen error would be in the log, whatever the answer was.
   expect(service.lines.filter((line) => line.includes('"E_INTERNAL"'))).toEqual([]);
 });

@@ -142,7 +142,7 @@ describe("stages that foreach and matrix make", () => {
     expect(await repository.dvc("push")).toContain("Everything is up to date");
   });
 
-  test("are targets of their own, and together by the name of the template", async () => {
+  test("are separate targets, and one target by the name of the template", async () => {
     await writeFile(at("params.yaml"), (await readFile(at("params.yaml"), "utf8")).replace("900.0", "800").replace("lux: 1", "lux: 2"));
     expect(await repository.serval("repro", "light@night")).toContain("light@night");
     const left = json(await repository.dvc("status", "--json"));

@@ -10,9 +10,9 @@ export function describeStep({ name, passed, message, seconds }: RolloutStep): s
 const outcomes: Readonly<Record<Outcome, (report: RolloutReport) => string>> = {
   deployed: ({ serving, seconds }) => `${describeRelease(serving)} serves, after ${seconds} s in all.`,
   refused: ({ version, serving, seconds }) =>
-    `${version ?? "The version before"} does not serve. ${describeRelease(serving)} goes on serving (${seconds} s).`,
+    `${version ?? "The previous version"} does not serve. ${describeRelease(serving)} still serves (${seconds} s).`,
   stopped: () => "Stopped before it was done.",
-  down: ({ version }) => `${version ?? "The version before"} does not serve, and no other version does.`,
+  down: ({ version }) => `${version ?? "The previous version"} does not serve, and no other version does.`,
 };
 
 /** What `serval deploy` prints at its end. */

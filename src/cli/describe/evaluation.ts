@@ -27,7 +27,7 @@ export function describeEvaluation(report: EvaluateReport): string {
   lines.push("", ...classTable(metrics), ...confusionList(metrics), "");
   if (skipped.length > 0) {
     const examples = skipped.slice(0, 3).map(({ name, message }) => `  ${name}: ${message}`);
-    lines.push(`${skipped.length} files are no images and were skipped:`, ...examples, "");
+    lines.push(`${skipped.length} files are not images and were skipped:`, ...examples, "");
   }
   if (report.cautions.length > 0) lines.push(...describeCautions(report.cautions), "");
   lines.push(`Written to ${report.out}/: ${report.files.join(", ")}.`);
@@ -36,7 +36,7 @@ export function describeEvaluation(report: EvaluateReport): string {
   return lines.join("\n");
 }
 
-/** Beyond so many classes the table has those with the lowest F1 alone. */
+/** With more classes than this, the table has only those with the lowest F1. */
 const mostClasses = 50;
 const fewClasses = 20;
 
@@ -45,7 +45,7 @@ function confusionList({ perClass, confusion }: Metrics): string[] {
   if (perClass.length <= mostClasses) return [];
   const label = (k: number): string => perClass[k]?.label ?? "";
   const pairs = worstConfusions(confusion, fewClasses).map(
-    ({ truth, predicted, count, of }) => `  ${label(truth)} taken for ${label(predicted)}: ${thousands(count)} of ${thousands(of)}`,
+    ({ truth, predicted, count, of }) => `  ${label(truth)} mistaken for ${label(predicted)}: ${thousands(count)} of ${thousands(of)}`,
   );
   return pairs.length === 0 ? [] : ["", "worst confusions:", ...pairs];
 }

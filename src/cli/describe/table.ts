@@ -1,4 +1,4 @@
-/** Rows in columns that are as wide as their widest cell; the first row is the head. Numbers stand on the right. */
+/** Rows in columns that are as wide as their widest cell; the first row is the head. Numbers are aligned right. */
 export function renderTable(rows: readonly (readonly string[])[]): string {
   const count = Math.max(0, ...rows.map((row) => row.length));
   const widths = Array.from({ length: count }, (_, i) => Math.max(...rows.map((row) => Array.from(row[i] ?? "").length)));

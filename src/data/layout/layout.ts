@@ -59,7 +59,7 @@ const noLevel: ClassLevel = { parents: [], unlabelled: [], splitsInside: false }
 function holdsArchives(archives: readonly string[]): NonNullable<Layout["refusal"]> {
   const count = archives.length === 1 ? "an archive" : `${archives.length} archives`;
   return {
-    message: `it holds no picture, but ${count}: ${listShort(archives)}`,
+    message: `it has no pictures, but ${count}: ${listShort(archives)}`,
     hint: "An archive in an archive or folder is not unpacked: unpack it, and import the folder that it gives.",
   };
 }
@@ -134,7 +134,7 @@ function nameOffer(
       rest: {
         refusal: {
           message: `its only class folders are called like splits, and hold no class folders: pictures in ${found}${strays.length > 0 ? `, ${strays.length} elsewhere` : ""}`,
-          hint: offer ?? "Put the pictures of each class into a folder of its own: train/rose/1.jpg, train/tulip/1.jpg.",
+          hint: offer ?? "Put the pictures of each class into their own folder: train/rose/1.jpg, train/tulip/1.jpg.",
         },
       },
     };
@@ -202,7 +202,7 @@ function describeTree(level: ClassLevel, strays: readonly string[], keepsSplits:
       const counts = new Map<string, number>();
       for (const { name, total } of classes) counts.set(labelOf(name), (counts.get(labelOf(name)) ?? 0) + total);
       const role = split === undefined ? "" : keepsSplits ? `, kept as the ${split} split` : ", to be split";
-      const inside = level.splitsInside && keepsSplits ? ", with the splits inside of each class" : "";
+      const inside = level.splitsInside && keepsSplits ? ", with the splits inside each class" : "";
       return `  ${[...folder.path, ""].join("/") || "./"} ${classes.length === 1 ? "one class" : `${classes.length} classes`}${role}${inside}: ${describeCounts(counts)}`;
     });
   for (const folder of level.unlabelled)

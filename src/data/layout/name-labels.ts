@@ -7,7 +7,7 @@ export function labelFromName(name: string): string {
   return labelOf(withoutNumbers(stem));
 }
 
-/** Numbers at the end, also in brackets, go with what separates them; from the end, so that it takes no longer for a long name. */
+/** Numbers at the end, also in brackets, go with what separates them; from the end, so that a long name needs no more time. */
 function withoutNumbers(text: string): string {
   const skip = (from: number, kind: RegExp): number => {
     let at = from;
@@ -26,7 +26,7 @@ function withoutNumbers(text: string): string {
 const separator = /[\s._-]/;
 const digit = /\d/;
 
-/** So many classes at most are offered, with so many pictures each on average: names that all differ are no classes. */
+/** At most this many classes are suggested, with this many pictures each on average: names that all differ are not classes. */
 const mostClasses = 1000;
 const fewestEach = 1.5;
 

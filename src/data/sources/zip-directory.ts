@@ -168,7 +168,7 @@ function findEnds(title: string, entries: readonly Entry[], names: ReadonlyMap<E
     sorted.map((entry, i): [Entry, number] => {
       const next = sorted[i + 1];
       const end = next?.relativeOffsetOfLocalHeader ?? archiveBytes;
-      // The header in front of the bytes has a name of its own length; how long it is stands there alone.
+      // The header in front of the bytes may have a name of another length; only that header says how long it is.
       if (entry.relativeOffsetOfLocalHeader + localHeaderBytes + entry.compressedSize > end) {
         throw overlap(title, names.get(entry) ?? "", next && names.get(next));
       }

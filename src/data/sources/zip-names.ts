@@ -18,7 +18,7 @@ const utf8Flag = 0x800;
 const unicodePathField = 0x7075;
 
 /**
- * The names of all entries (APPNOTE 4.4.4, appendix D, and 4.6.9). What is not marked as UTF-8 is UTF-8 all the same where all
+ * The names of all entries (APPNOTE 4.4.4, appendix D, and 4.6.9). A name that is not marked as UTF-8 still counts as UTF-8 where all
  * such names of the archive can be, as macOS writes them; else it has `encoding`, by its name in the Encoding standard. Without one it
  * is read as code page 437, which the format prescribes and hardly any packer keeps to. Names are looked at together: a short name of another
  * encoding may happen to be UTF-8. Throws E_USAGE, and E_ARCHIVE_CORRUPT for a name that is not in `encoding`.
@@ -83,7 +83,7 @@ function decodeStrictly(encoding: string, raw: Buffer): string | undefined {
 
 /**
  * Whether names that can be UTF-8 are more likely of the encoding that the user named. Two bytes of an East Asian character may be an accented letter,
- * `è`, in UTF-8. Text of such scripts in UTF-8 has three bytes a character, and macOS writes an accent as a character of its own.
+ * `è`, in UTF-8. Text of such scripts in UTF-8 has three bytes a character, and macOS writes an accent as a separate character.
  */
 function mayBeChance(text: string, given: string, open: readonly Buffer[]): boolean {
   if (given === "utf-8" || given === "cp437" || /[\u0300-\u036f\u0800-\uffff]/.test(text)) return false;

@@ -7,8 +7,8 @@ import type { ArchiveEntry, EntryKind } from "./archive-entry.ts";
 const parts: readonly string[] = ["files", "databases"];
 
 /**
- * Looks at the entries of an archive of scripts/backup.sh, in their order, before anything is unpacked. What passes stays in its own volume,
- * whoever unpacks it and follows its links: no path leads out of the archive or through a link, each link leads to a place in
+ * Looks at the entries of an archive of scripts/backup.sh, in their order, before anything is unpacked. What passes stays in its own volume, no matter
+ * who unpacks it and follows its links: no path leads out of the archive or through a link, each link leads to a place in
  * its volume, and there are only files, folders and links.
  */
 export class EntryCheck {

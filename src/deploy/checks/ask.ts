@@ -19,7 +19,7 @@ export interface Reply {
 export type Fields = Readonly<Record<string, unknown>>;
 
 export interface AskOptions {
-  /** Where the service wants one. */
+  /** Where the service requires one. */
   readonly apiKey?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -46,7 +46,7 @@ export function createAsk(url: string, { apiKey, signal }: AskOptions): Ask {
     for (;;) {
       const { retryAfter, ...reply } = await ask(`${url}${path}`, { ...init, headers }, apiKey, signal);
       const waitMs = Math.max(leastWaitMs, 1000 * Number(retryAfter ?? Number.NaN));
-      // A Retry-After that is no number, or missing, gives NaN.
+      // A Retry-After that is not a number, or missing, gives NaN.
       if (reply.status !== 429 || !(waitMs <= patienceMs)) return reply;
       patienceMs -= waitMs;
       await delay(waitMs, undefined, signal ? { signal } : {});

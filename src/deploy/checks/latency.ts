@@ -1,13 +1,13 @@
 import { ServalError } from "../../errors/serval-error.ts";
 import { createAsk, drawnPicture, expectStatus, uploadPicture, type Ask, type AskOptions } from "./ask.ts";
 
-/** A new version may be so much slower than the one before at the same time, and this many seconds on top: noise of a busy host. */
+/** A new version may be so much slower than the previous one at the same time, and this many seconds on top: noise of a busy host. */
 const slowestFactor = 3;
 const toleranceSeconds = 0.02;
 /** At another time the host may have had other things to do: then only a version that breaks down shows. */
 const slowestFactorLater = 10;
 
-/** The longest median that is taken from a new version, given that of the one before. */
+/** The longest median that is taken from a new version, given that of the previous one. */
 export function slowestAllowed(beforeSeconds: number, sameTime = true): number {
   return beforeSeconds * (sameTime ? slowestFactor : slowestFactorLater) + toleranceSeconds;
 }
@@ -26,7 +26,7 @@ export async function compareLatency(candidate: string, before: string | null, o
   for (let i = 0; i < warmUps + samples; i++) {
     for (const which of ["before", "candidate"] as const) {
       const taken = await timePrediction(asks[which]);
-      if (typeof taken === "string" && which === "before") return `nothing to compare with, the version before does not answer: ${taken}`;
+      if (typeof taken === "string" && which === "before") return `nothing to compare with, the previous version does not answer: ${taken}`;
       if (typeof taken === "string") throw new ServalError("E_DEPLOY_REFUSED", taken);
       if (i >= warmUps) times[which].push(taken);
     }

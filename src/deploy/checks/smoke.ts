@@ -14,7 +14,7 @@ export interface SmokeOptions {
   readonly maxLatencyMs: number;
   /** The address is one container's, with no proxy or other replica between: then its metrics have to count what is asked here. */
   readonly alone?: boolean | undefined;
-  /** Where the service wants one. */
+  /** Where the service requires one. */
   readonly apiKey?: string | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Called after each check. */
@@ -76,7 +76,7 @@ export async function runSmoke(options: SmokeOptions): Promise<SmokeReport> {
 function parseAddress(url: string): string {
   const parsed = URL.parse(/^https?:\/\//i.test(url) ? url : `http://${url}`);
   if (!parsed || parsed.search !== "" || parsed.hash !== "") {
-    throw new ServalError("E_USAGE", `${JSON.stringify(url)} is no address of a service; expected one like http://127.0.0.1:8000.`);
+    throw new ServalError("E_USAGE", `${JSON.stringify(url)} is not an address of a service; expected one like http://127.0.0.1:8000.`);
   }
   return parsed.href.replace(/(?<!\/)\/+$/, "");
 }
@@ -172,7 +172,7 @@ async function checkPrediction(ask: Ask, picture: Uint8Array): Promise<string> {
 
 async function checkBadUpload(ask: Ask): Promise<string> {
   const what = "POST /predict with text for an image";
-  const { status, json, text } = await ask("/predict", uploadPicture(Buffer.from("This is no image."), "smoke.jpg"));
+  const { status, json, text } = await ask("/predict", uploadPicture(Buffer.from("This is not an image."), "smoke.jpg"));
   const said = text.slice(0, 120);
   // 429 says nothing about what was sent.
   expectThat(status >= 400 && status < 500 && status !== 429, `${what}: expected 4xx for the image, got ${status}: ${said}`);
@@ -188,7 +188,7 @@ async function checkLatency(ask: Ask, picture: Uint8Array, maxLatencyMs: number)
     expectStatus("POST /predict", reply, 200);
     times.push(reply.durationMs);
   }
-  // The median: one hiccup of a busy host is no reason to take a release back.
+  // The median: one hiccup of a busy host must not roll a release back.
   const median = times.sort((a, b) => a - b)[Math.floor(latencySamples / 2)] as number;
   const seen = `median of ${latencySamples} predictions ${median.toFixed(1)} ms`;
   expectThat(median <= maxLatencyMs, `${seen}, expected at most ${maxLatencyMs} ms`);

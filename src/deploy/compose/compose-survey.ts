@@ -1,6 +1,6 @@
 import type { ServiceContainer } from "./compose-containers.ts";
 
-/** What stands in the engine, and what each container is there for. */
+/** What exists in the engine, and the role of each container. */
 export interface Survey {
   /** The container of the version that passed last. It may be stopped, where a deploy was killed after that. */
   readonly good: ServiceContainer | null;
@@ -8,9 +8,9 @@ export interface Survey {
   readonly siblings: readonly ServiceContainer[];
   /** Never reached by a request: a deploy was killed before it let them in. */
   readonly unfinished: readonly ServiceContainer[];
-  /** A newer version that got requests and was never found good. */
+  /** A newer version that got requests and never passed its checks. */
   readonly unproven: readonly ServiceContainer[];
-  /** Should have gone when the good one was found good: older versions, and its own where they do not run. */
+  /** Should have gone when the good one passed its checks: older versions, and its own where they do not run. */
   readonly replaced: readonly ServiceContainer[];
 }
 
@@ -41,7 +41,8 @@ export function surveyContainers(containers: readonly ServiceContainer[], curren
 export function describeRemains({ good, unfinished, unproven, replaced }: Survey): string[] {
   const lines: string[] = [];
   if (unfinished.length > 0) lines.push("A deploy was cut short before the new version got a request: the new version is removed.");
-  if (unproven.length > 0) lines.push("A deploy was cut short before the new version was found good: the version before serves again.");
+  if (unproven.length > 0)
+    lines.push("A deploy was cut short before the new version passed its checks: the previous version serves again.");
   if (replaced.length > 0 && unproven.length === 0)
     lines.push("A deploy was cut short when it had succeeded: the version before it is removed.");
   if (good && !good.running && unproven.length === 0)

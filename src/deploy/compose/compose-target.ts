@@ -32,7 +32,7 @@ const mostStarts = 3;
 const mostMetricsBytes = 16 * 2 ** 20;
 
 /**
- * One host with Docker Compose: the new container stands beside the old one and answers to the service's name only once it
+ * One host with Docker Compose: the new container runs beside the old one and answers to the service's name only once it
  * passed its tests; the proxy finds it by that name. Which version passed last is a tag in the engine (release-marks.ts),
  * which containers get requests is their name in the network, and nothing is kept anywhere else.
  */
@@ -224,7 +224,7 @@ class ComposeTarget implements Target {
         repaired.push(`It does not start any more: ${toServalError(error).message}`);
         return { ...good, running: false };
       }
-      repaired.push(`The version before does not start any more (${toServalError(error).message}), so the one that runs is kept.`);
+      repaired.push(`The previous version does not start any more (${toServalError(error).message}), so the one that runs is kept.`);
       await this.#remove(good.id);
       return other;
     }
@@ -241,7 +241,7 @@ class ComposeTarget implements Target {
     return { serving, previous: await this.#previous(tags), repaired, undone };
   }
 
-  /** What the notes on the image that serves say about the one before. */
+  /** What the notes on the image that serves say about the previous one. */
   async #previous(tags: readonly string[]): Promise<PreviousRelease | null> {
     const version = this.#marks.read("previous", tags);
     if (version === undefined) return null;
@@ -267,7 +267,7 @@ class ComposeTarget implements Target {
     throw new ServalError("E_DEPLOY_REFUSED", `Compose made no container of ${release.version}.`);
   }
 
-  /** Sees to it that a container that was found good serves; one that is being stopped is started when it has ended. */
+  /** Sees to it that a container that passed its checks serves; one that is being stopped is started when it has ended. */
   async #startAgain(id: string): Promise<void> {
     const state = async (): Promise<ServiceContainer | undefined> => await inspectContainer(this.#engine, id, this.#project.service);
     for (let tried = 1; ; tried++) {
@@ -339,7 +339,7 @@ class ComposeTarget implements Target {
       if (performance.now() > deadline) {
         throw new ServalError(
           "E_DEPLOY_REFUSED",
-          `The proxy sends no requests to the new container within ${proxyWaitMs / 1000} s: it asks ${asked.join(", ") || "nobody"}.`,
+          `The proxy sends no requests to the new container within ${proxyWaitMs / 1000} s: it sends them to ${asked.join(", ") || "no container"}.`,
           {
             hint: "Look at its log: `docker compose logs proxy`.",
           },

@@ -57,7 +57,7 @@ function encodeText(text: string): string {
   return Buffer.from(text).toString("base64url");
 }
 
-/** A name's host may have a port and its end a digest: neither may stand there in a name of one's own. */
+/** A name's host may have a port and its end a digest: a tag of ours may contain neither. */
 function encodeName(name: string): string {
   const [, path = name, digest] = /^(.+)@(sha256:[0-9a-f]+)$/.exec(name) ?? [];
   const colon = path.lastIndexOf(":");

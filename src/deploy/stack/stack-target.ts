@@ -21,7 +21,7 @@ const replaceMs = 60_000;
 
 /**
  * Notes on the service in the Swarm, so that any manager reads them. They change in the same step as the image, and a rollback
- * takes them back with it; `proven` alone is set later, when the version was found good.
+ * takes them back with it; `proven` alone is set later, when the version passed its checks.
  */
 const notes = {
   version: "serval.version",
@@ -32,13 +32,13 @@ const notes = {
 } as const;
 
 /**
- * A stack on Docker Swarm (deployment/stack.yaml): a new version is tried in a container of its own in the replicas' network,
+ * A stack on Docker Swarm (deployment/stack.yaml): a new version is tried in its own container in the replicas' network,
  * then the Swarm replaces the replicas one by one, and takes them back by itself where one fails.
  */
 export async function openStackTarget(options: StackTargetOptions): Promise<Target> {
   const engine = createEngine(options);
   if ((await engine.ask(["info", "--format", "{{.Swarm.ControlAvailable}}"])) !== "true") {
-    throw new ServalError("E_DEPLOY_NOT_READY", "The container engine is no manager of a Swarm, or does not answer.", {
+    throw new ServalError("E_DEPLOY_NOT_READY", "The container engine is not a manager of a Swarm, or does not answer.", {
       hint: "Run the command on a manager; `docker swarm init` makes one (docs/deployment.md).",
     });
   }
@@ -109,7 +109,7 @@ class StackTarget implements Target {
   async start(release: Release): Promise<{ readonly url: string }> {
     const { environment, networks } = await this.#read();
     const image = await this.#referenceTo(release.imageId);
-    // Secrets are only there for replicas. Nobody but this machine reaches the trial, so it needs no keys.
+    // Secrets are only there for replicas. Only this machine reaches the trial, so it needs no keys.
     const own = [`SERVAL_MODEL=${release.model}`, "SERVAL_API_KEYS_FILE=", "SERVAL_RATE_LIMIT=0"];
     const bare = ["--read-only", "--tmpfs", "/tmp", "--tmpfs", "/app/logs:mode=1777", "--cap-drop", "ALL"];
     const place = ["--label", `serval.trial=${this.#service}`, "--publish", `127.0.0.1::${servicePort}`];
@@ -164,13 +164,13 @@ class StackTarget implements Target {
 
   async observe(): Promise<Observation> {
     const counters = await countersOf(this.#engine, this.#service);
-    // Before the update all replicas are of the version before, and after it all are new.
+    // Before the update all replicas are of the previous version, and after it all are new.
     if (!this.#admitted) return { broken: null, candidate: null, before: counters };
     return { broken: await this.brokenBy(), candidate: counters, before: null };
   }
 
   async retire(): Promise<void> {
-    // The Swarm has ended each replica of the version before as soon as its successor was healthy.
+    // The Swarm has ended each replica of the previous version as soon as its successor was healthy.
   }
 
   async commit(): Promise<void> {
@@ -218,7 +218,8 @@ class StackTarget implements Target {
   async #describeRemains(service: SwarmService): Promise<string[]> {
     const lines: string[] = [];
     if ((await this.#trials()).length > 0) lines.push("A deploy was cut short before the new version got a request: its trial is removed.");
-    if (isUnproven(service)) lines.push("A deploy was cut short before the new version was found good: the version before serves again.");
+    if (isUnproven(service))
+      lines.push("A deploy was cut short before the new version passed its checks: the previous version serves again.");
     return lines;
   }
 
@@ -240,7 +241,7 @@ class StackTarget implements Target {
     return { version, imageId: imageId ?? "", model: labels[notes.previousModel] ?? "", there: imageId !== null, origin };
   }
 
-  /** A name that goes on meaning this image: that of its registry, or a tag of our own for one that was built here. */
+  /** A name that keeps pointing to this image: that of its registry, or a tag of ours for an image that was built here. */
   async #referenceTo(imageId: string): Promise<string> {
     const text = await this.#engine.docker(["image", "inspect", "--format", "{{json .RepoDigests}}", imageId]);
     const [digest] = (JSON.parse(text) as readonly string[] | null) ?? [];
@@ -264,7 +265,7 @@ class StackTarget implements Target {
     await this.#engine.docker(["service", "rollback", "--detach", this.#service]);
     const update = await this.#waitForUpdate();
     if (update?.state === "rollback_completed") return;
-    throw new ServalError("E_DEPLOY_DOWN", `The Swarm did not bring the version before back (${update?.state}): ${update?.message}.`, {
+    throw new ServalError("E_DEPLOY_DOWN", `The Swarm did not bring the previous version back (${update?.state}): ${update?.message}.`, {
       hint: `Look at \`docker service ps ${this.#service}\`.`,
     });
   }

@@ -5,19 +5,19 @@ export const dataErrors = {
     hint: "Name a zip, a folder with one subfolder per class, an http(s) URL of a zip, or `sample`.",
   },
   E_SOURCE_EMPTY: {
-    title: "The data source holds no image in a class folder.",
-    hint: "Put the pictures of each class into a folder of its own: rose/1.jpg, tulip/1.jpg.",
+    title: "The data source has no images in class folders.",
+    hint: "Put the pictures of each class into their own folder: rose/1.jpg, tulip/1.jpg.",
   },
   E_ARCHIVE_CORRUPT: {
     title: "The archive is damaged or cut off.",
     hint: "Download or pack it again.",
   },
   E_ARCHIVE_UNSAFE: {
-    title: "The archive holds an entry that would be written outside its folder.",
-    hint: "Do not trust this archive. Nothing of it was written.",
+    title: "The archive contains an entry that would be written outside its folder.",
+    hint: "Do not trust this archive. Nothing was unpacked.",
   },
   E_ARCHIVE_LIMITS: {
-    title: "The zip archive holds more than the limits allow, as a zip bomb does.",
+    title: "The zip archive exceeds the limits for unpacking, like a zip bomb.",
     hint: "If you trust the archive, unpack it yourself and import the folder.",
   },
   E_ARCHIVE_METHOD: {
@@ -26,18 +26,18 @@ export const dataErrors = {
   },
   E_DOWNLOAD: {
     title: "A download failed.",
-    hint: "Run the same command again: it goes on where it stopped.",
+    hint: "Run the same command again: it continues where it stopped.",
   },
   E_DOWNLOAD_MISMATCH: {
-    title: "A download differs from the one that was recorded the first time.",
+    title: "The download differs from the one that was recorded the first time.",
     hint: "If the publisher really changed the file, remove its entry from downloads.lock.json and import again.",
   },
   E_LABEL_MISSING: {
-    title: "A file lies in no class folder.",
+    title: "A file is not in a class folder.",
     hint: "Move it into the folder of its class, or leave it out.",
   },
   E_LABEL_CONFLICT: {
-    title: "The same picture lies in the folders of two classes.",
+    title: "The same picture is in the folders of two classes.",
     hint: "Remove the wrong one, or set data.dedupe: true to leave both out.",
   },
   E_CLASS_TOO_SMALL: {
@@ -53,8 +53,8 @@ export const dataErrors = {
     hint: "Write it again with `serval data import data/raw`.",
   },
   E_DATA_CHANGED: {
-    title: "A picture is not the one that the manifest describes.",
-    hint: "Bring the manifest up to date with `serval data import data/raw`.",
+    title: "A picture does not match the manifest.",
+    hint: "Update the manifest with `serval data import data/raw`.",
   },
   E_SHARDS_MISSING: {
     title: "There is no prepared data yet.",

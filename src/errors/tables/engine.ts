@@ -2,11 +2,11 @@
 export const engineErrors = {
   E_ENGINE_MODEL: {
     title: "The inference engine does not accept the model.",
-    hint: "Copy or train the bundle again; a model of another origin must be ONNX with opset 17 or older.",
+    hint: "Copy or train the bundle again; a model from elsewhere must be ONNX with opset 17 or older.",
   },
   E_MODEL_UNSAFE: {
-    title: "A model asks for more than computing: other files, custom operators, or unlimited memory.",
-    hint: "Do not use it unless you know who made it. Then write it again with its weights inside, and with standard operators only.",
+    title: "A model needs more than computation: other files, custom operators, or unlimited memory.",
+    hint: "Do not use it unless you trust its source. In that case, export it again with its weights inside and with standard operators only.",
   },
   E_ENGINE_TELEMETRY: {
     title: "The inference engine would send usage data.",

@@ -1,7 +1,7 @@
 /** Measuring a model, and comparing two. */
 export const evaluationErrors = {
   E_METRICS: {
-    title: "Predictions cannot be measured: their sizes or values do not fit together.",
+    title: "Metrics cannot be computed: the sizes or values of the predictions do not match.",
     hint: "Check that the model and the data have the same classes.",
   },
   E_RESULTS: {
@@ -13,7 +13,7 @@ export const evaluationErrors = {
     hint: "Choose another split, or import more images and run `serval prepare`.",
   },
   E_MODEL_DATA: {
-    title: "The model and the data do not fit together.",
+    title: "The model and the data do not match.",
     hint: "Run `serval prepare` with the parameters that the model was trained with, or evaluate a folder or zip with --data.",
   },
   E_PREDICTIONS: {

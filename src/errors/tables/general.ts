@@ -1,10 +1,10 @@
 /** What any part of Serval may meet. */
 export const generalErrors = {
   E_INTERNAL: {
-    title: "Something failed that Serval did not foresee.",
+    title: "An unexpected error happened.",
     hint: "Report it with the request id or the stack trace that SERVAL_LOG_LEVEL=debug prints.",
   },
-  E_USAGE: { title: "The command line is not understood.", hint: "Run the command with --help." },
+  E_USAGE: { title: "The command line is not valid.", hint: "Run the command with --help." },
   E_PARAMS: {
     title: "A key or value in the parameters is not valid.",
     hint: "Correct the path that the message names in params.yaml or in --set.",
@@ -24,15 +24,15 @@ export const generalErrors = {
   },
   E_TEXT_FILE: {
     title: "A text file is larger than any that Serval writes, or is not a file.",
-    hint: "Look at what is there; in a repository of somebody else it may be an attack.",
+    hint: "Look at the file: in somebody else's repository it may be an attack.",
   },
   E_DISK_FULL: {
-    title: "There is no room left on the disk.",
-    hint: "Free some space and run the same command again: it goes on where it stopped.",
+    title: "The disk is full.",
+    hint: "Free some space and run the same command again: it continues where it stopped.",
   },
   E_INTERRUPTED: {
     title: "The command was interrupted.",
-    hint: "Run it again. A training goes on from its last checkpoint with `serval train --resume`.",
+    hint: "Run it again. A training continues from its last checkpoint with `serval train --resume`.",
   },
   E_FILES_REFUSED: {
     title: "Some of the files could not be used; the others were.",

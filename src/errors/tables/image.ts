@@ -1,6 +1,6 @@
 /** Single pictures, and the process that decodes costly ones. */
 export const imageErrors = {
-  E_IMAGE_EMPTY: { title: "The image has zero bytes.", hint: "Send or save the picture again." },
+  E_IMAGE_EMPTY: { title: "The image file is empty.", hint: "Send or save the picture again." },
   E_IMAGE_FORMAT: {
     title: "The bytes are not an image format that Serval reads.",
     hint: "Use JPEG, PNG, WebP or GIF.",
@@ -27,6 +27,6 @@ export const imageErrors = {
   },
   E_DECODER: {
     title: "The process that decodes costly images is not running.",
-    hint: "Try again. If it does not start again, look at the log, at memory and at the number of processes that may be started.",
+    hint: "Try again. If it does not restart, check the log, the memory and the limit on processes.",
   },
 } as const;

@@ -1,11 +1,11 @@
 /** Bundles and their files. */
 export const modelErrors = {
   E_BUNDLE_MISSING: {
-    title: "There is no model bundle where one is expected, or a part of it is not there.",
+    title: "The model bundle, or a part of it, is missing.",
     hint: "Train one with `serval train`, or name another with --model.",
   },
   E_BUNDLE_CORRUPT: {
-    title: "A file of a model bundle is damaged: it is not what bundle.json says.",
+    title: "A file of a model bundle is damaged: it does not match bundle.json.",
     hint: "Copy or train the bundle again; do not edit its files by hand.",
   },
   E_BUNDLE_NEWER: {
@@ -13,7 +13,7 @@ export const modelErrors = {
     hint: "Update Serval where the model is used.",
   },
   E_BUNDLE_CHECKS: {
-    title: "A model does not give the known answers of its own check images.",
+    title: "A model does not give the expected answers for its check images.",
     hint: "Do not serve it: train or copy the bundle again, with the installed version of Serval.",
   },
   E_SAFETENSORS: {

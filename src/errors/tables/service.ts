@@ -1,48 +1,48 @@
 /** The HTTP service: its threads, its routes, its model. */
 export const serviceErrors = {
   E_MODEL_SIGNATURE: {
-    title: "A new version of the model answers with other labels than the one that is served.",
-    hint: "Serve it as a service of its own: start another one with --model.",
+    title: "A new version of the model has other labels than the one that is served.",
+    hint: "Serve it as a separate service: start another one with --model.",
   },
   E_MODEL_ROLLBACK: {
-    title: "There is no version to go back to, or none that is pinned.",
+    title: "There is no version to roll back to, or no pin to remove.",
     hint: "A service knows the version that it served before; GET /model shows it as `previous`.",
   },
   E_EXPLAIN: {
     title: "The answers of this model cannot be explained by a class activation map.",
-    hint: "Only models that end in average pooling and one linear layer (weights.safetensors: fc.weight) can be; `serval train` makes such.",
+    hint: "This needs a model that ends in average pooling and one linear layer (weights.safetensors: fc.weight), as `serval train` makes it.",
   },
   E_INFERENCE_STOPPED: {
     title: "The thread that runs the model stopped.",
-    hint: "Try again: it is replaced by itself. If it goes on, look at the log and at memory.",
+    hint: "Try again: the thread restarts automatically. If it keeps stopping, check the log and the memory.",
   },
   E_CLIENT_GONE: {
-    title: "The client closed the connection before it had its answer.",
-    hint: "Wait longer in the client, or ask for less at once.",
+    title: "The client closed the connection before the answer was sent.",
+    hint: "Use a longer timeout in the client, or send less at once.",
   },
   E_PREDICTION_TIMEOUT: {
     title: "The prediction took longer than the limit.",
     hint: "Try again later, or raise SERVAL_REQUEST_TIMEOUT_MS.",
   },
   E_QUEUE_FULL: {
-    title: "The service has as many requests waiting as it may.",
+    title: "The queue of the service is full.",
     hint: "Try again after the seconds in Retry-After, or raise SERVAL_QUEUE_LIMIT.",
   },
   E_JOB_STOPPED: {
-    title: "A large body was given up while the service read or wrote it.",
+    title: "The service stopped reading or writing a large body.",
     hint: "Send less at once, or tensors as bytes instead of JSON.",
   },
   E_LABEL_UNKNOWN: {
-    title: "The label is none of the model's.",
+    title: "The model does not have this label.",
     hint: "GET /model lists the labels.",
   },
   E_FEEDBACK_UNKNOWN: {
     title: "The request refers to a prediction that is not stored.",
-    hint: "Send the `request_id` of an answer of this service, with a key of the same name where there are keys, and a quarter of a second after it at the earliest where several services share the work.",
+    hint: "Send the `request_id` of an answer of this service. With API keys, use a key of the same name as for the prediction. With several replicas, wait a quarter of a second after the answer.",
   },
   E_PREDICTION_LOG: {
-    title: "The store of predictions cannot be used, so there can be no feedback.",
-    hint: "Give the service a state folder that it may write to (SERVAL_STATE_DIR), and room on the disk; then send the feedback again.",
+    title: "The store of predictions cannot be used, so feedback cannot be stored.",
+    hint: "Give the service a writable state folder (SERVAL_STATE_DIR) and free disk space, then send the feedback again.",
   },
   E_API_KEYS: {
     title: "The file of API keys cannot be used.",
@@ -57,7 +57,7 @@ export const serviceErrors = {
     hint: "Set SERVAL_API_KEYS_FILE and send a key, or set SERVAL_ADMIN=local to let programs on the service's own machine change the model.",
   },
   E_RATE_LIMIT: {
-    title: "A client asks more often than it may.",
+    title: "A client sends more requests than the rate limit allows.",
     hint: "Wait for the seconds in Retry-After, or raise SERVAL_RATE_LIMIT.",
   },
   E_TENSOR: {
@@ -75,16 +75,16 @@ export const serviceErrors = {
   E_REQUEST: { title: "The request is not valid.", hint: "Compare it with /docs." },
   E_HEADERS_LARGE: {
     title: "The address and the headers of the request are too long.",
-    hint: "Send fewer or shorter headers and cookies; pictures and labels belong into the body.",
+    hint: "Send fewer or shorter headers and cookies; pictures and labels belong in the body.",
   },
-  E_ROUTE_NOT_FOUND: { title: "There is no such address.", hint: "/docs lists what the service answers." },
-  E_METHOD: { title: "The address does not take this method.", hint: "Use a method from the Allow header." },
+  E_ROUTE_NOT_FOUND: { title: "The service has no such address.", hint: "/docs lists what the service answers." },
+  E_METHOD: { title: "The address does not support this method.", hint: "Use a method from the Allow header." },
   E_MEDIA_TYPE: {
-    title: "The service does not take a body of this content type.",
+    title: "The service does not accept a body of this content type.",
     hint: "Send the image as the multipart field `file` (curl -F file=@image.jpg), or as the body with a content type such as image/jpeg.",
   },
   E_UPLOAD_FIELD: {
-    title: "The multipart form does not hold one image file in the field `file`.",
+    title: "The multipart form does not have exactly one image file in the field `file`.",
     hint: "Send one image as the field `file`: curl -F file=@image.jpg. The @ is what makes curl send the file itself.",
   },
   E_UPLOAD_BROKEN: {

@@ -5,8 +5,8 @@ export const trackingErrors = {
     hint: "Start it, or correct MLFLOW_TRACKING_URI, and run the command again. What a training logged is kept: the next `serval train` sends it.",
   },
   E_TRACKING_REFUSED: {
-    title: "The tracking server refused what it was sent.",
-    hint: "Look at the server's log. What it did not take is still in the run's folder.",
+    title: "The tracking server refused a request.",
+    hint: "Check the log of the server. What it refused is still in the run's folder.",
   },
   E_TRACKING_STORE: {
     title: "The store of the tracking server cannot be used.",

@@ -1,16 +1,16 @@
 /** Networks, and the runs that train them. */
 export const trainingErrors = {
   E_GRAPH: {
-    title: "A network cannot be built: shapes or names do not fit.",
-    hint: "Check train.cropSize and train.channels in params.yaml: maps are halved once a block.",
+    title: "A network cannot be built: shapes or names do not match.",
+    hint: "Check train.cropSize and train.channels in params.yaml: each block halves the maps.",
   },
   E_WEIGHTS: {
     title: "Trained weights do not fit the network.",
     hint: "Train again, or name the architecture and channels that the weights were trained with.",
   },
   E_INIT_MISMATCH: {
-    title: "The model that train.init names is another network than the one to train.",
-    hint: "Set train.architecture, train.channels and train.blocks to those of the model, or train.init to another model or to nothing.",
+    title: "The model in train.init has another network than the one to train.",
+    hint: "Set train.architecture, train.channels and train.blocks to those of the model, or choose another model for train.init, or none.",
   },
   E_TOO_FEW_IMAGES: {
     title: "There are too few pictures to train with.",
@@ -21,16 +21,16 @@ export const trainingErrors = {
     hint: "Remove the file that the message names and resume again, or start a new run.",
   },
   E_RESUME_MISMATCH: {
-    title: "A run cannot go on with other parameters or other data.",
-    hint: "Put params.yaml and the data back as they were (args.yaml in the run folder has the parameters), or start a new run.",
+    title: "A run cannot continue with other parameters or other data.",
+    hint: "Restore params.yaml and the data (args.yaml in the run folder has the parameters), or start a new run.",
   },
   E_TRAINING_RUNS: {
-    title: "A training runs in this folder already.",
+    title: "Another training is already running in this folder.",
     hint: "Wait until it is done, or stop it.",
   },
   E_RUN_NOT_FOUND: {
     title: "There is no such training run.",
-    hint: "Look into .serval/runs, or start a new run without --resume.",
+    hint: "Look in .serval/runs, or start a new run without --resume.",
   },
   E_TRAIN_DIVERGED: {
     title: "Training diverged: the loss is no longer a number, or stays far above that of guessing.",

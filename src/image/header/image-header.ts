@@ -18,7 +18,7 @@ export interface ImageHeader {
 type Bound = "segments" | "chunks" | "blocks" | "packedChunks" | "metadataBytes" | "exifBytes" | "profileBytes" | "frames";
 
 /**
- * Metadata that an everyday picture stays under. What is beyond is decoded all the same, but it cannot be said how long it
+ * Metadata that an everyday picture stays under. Larger metadata is still decoded, but nothing is known of how long it
  * takes: libraries look through metadata in more than linear time.
  */
 export const everyday: Readonly<Record<Bound, number>> = {

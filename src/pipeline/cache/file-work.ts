@@ -86,7 +86,7 @@ export interface FileResult {
 
 let own: { readonly parent: string; readonly dir: string } | undefined;
 let names = 0;
-/** Each thread writes into a folder of its own: two that create files in one folder wait for each other. */
+/** Each thread writes into its own folder: two that create files in one folder wait for each other. */
 function temporaryName(parent: string): string {
   if (own?.parent !== parent) own = { parent, dir: mkdtempSync(`${parent}/`) };
   return `${own.dir}/${++names}`;
@@ -125,7 +125,7 @@ export function objectPath(objects: string, md5: string): string {
 }
 
 /**
- * Whether an object is there. One that is not read-only was not finished by whoever wrote it, or came from elsewhere: it is
+ * Whether an object is there. One that is not read-only was not finished by its writer, or came from elsewhere: it is
  * hashed, and made read-only or left out of account.
  */
 export function objectExists(objects: string, md5: string): boolean {
@@ -142,7 +142,7 @@ export function protect(path: string): void {
   try {
     chmodSync(path, cacheMode);
   } catch {
-    // A cache that others share, or a file system without modes: DVC goes on there as well.
+    // A shared cache, or a file system without modes: DVC continues there as well.
   }
 }
 
@@ -191,7 +191,7 @@ function nameFile({ path, md5, keep }: NameItem, work: FileWork & { kind: "name"
     linkSync(path, beside);
     renameSync(beside, object);
   }
-  // Until now it is not read-only, so that whoever finds it hashes it first.
+  // Until now it is not read-only, so that other processes hash it before they use it.
   protect(object);
   return { md5, linked: true };
 }
@@ -226,7 +226,7 @@ function placeFile(item: PlaceItem, temporary: string, types: LinkType[]): FileR
       });
     }
     try {
-      // All empty files are one object, and file systems limit how many links a file may have: DVC makes them anew.
+      // All empty files are one object, and file systems limit how many links a file may have: DVC creates them instead of linking them.
       if (type === "copy" || (type === "hardlink" && size === 0)) {
         if (!copyObject(object, md5, staged, size)) return { md5, corrupt: true };
       } else {
@@ -296,7 +296,7 @@ function linkObject(object: string, staged: string, type: LinkType): void {
   }
 }
 
-/** A link is whole from the start, so it needs no temporary name; false where something stands at the target. */
+/** A link is whole from the start, so it needs no temporary name; false where the target exists. */
 function linkDirectly(object: string, target: string, type: "hardlink" | "symlink"): boolean {
   for (let tries = 0; ; tries++) {
     try {

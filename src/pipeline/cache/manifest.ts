@@ -22,7 +22,7 @@ export function renderManifest(entries: readonly ManifestEntry[]): string {
   return `[${sorted.map(({ md5, relpath }) => `{"md5": "${md5}", "relpath": ${quote(relpath)}}`).join(", ")}]`;
 }
 
-/** The entries of a `.dir` object. Throws E_CACHE_CORRUPT where it is no list of paths and hashes. */
+/** The entries of a `.dir` object. Throws E_CACHE_CORRUPT where it is not a list of paths and hashes. */
 export function parseManifest(text: string, name: string): ManifestEntry[] {
   let value: unknown;
   try {

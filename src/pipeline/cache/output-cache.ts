@@ -12,7 +12,7 @@ export interface OutputCacheOptions {
 export interface RestoreOptions {
   /** Gives up data in the workspace that the cache lacks. */
   readonly force?: boolean | undefined;
-  /** Makes links (or copies) anew where the type is not the one of cache.type. */
+  /** Makes links (or copies) again where their type is not the one of cache.type. */
   readonly relink?: boolean | undefined;
   /** Puts copies into the workspace whatever cache.type says. */
   readonly asCopy?: boolean | undefined;
@@ -28,7 +28,7 @@ export interface OutputCache {
    * which Git may track. Throws E_FILE_NOT_FOUND.
    */
   store(path: string, options?: { readonly asCopy?: boolean }): Promise<OutEntry>;
-  /** Turns links into the cache into files of their own, so that they can be written to. */
+  /** Turns links into the cache into independent files, so that they can be written to. */
   unlink(path: string): Promise<void>;
   /** Throws E_PATH_LINK where the path may not be written. */
   checkWritable(path: string): Promise<void>;

@@ -27,7 +27,7 @@ export async function openOutputCache(root: string, options: OutputCacheOptions 
     if (isWithin(dir, root)) await guard.check(relative(root, dir).split(sep).join("/"), true);
   }
   const state = openHashState(join(stateDir, "hashes.sqlite"));
-  // State is nobody's to commit, whatever the repository's own .gitignore says.
+  // State must never be committed, whatever the repository's own .gitignore says.
   if (!existsSync(join(stateDir, ".gitignore"))) writeNew(join(stateDir, ".gitignore"), "*\n");
   const pool = new WorkPool(options.signal);
   const hasher: FileHasher = createFileHasher(root, state, pool, (done, total) => options.onProgress?.("hash", done, total));

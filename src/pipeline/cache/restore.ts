@@ -41,7 +41,7 @@ export async function restoreFiles(place: CachePlace, target: RestoreTarget, opt
   const links = linkedFolders(root, target.path, [...todo, ...lost]);
   if (options.force !== true && links.length > 0) {
     throw new ServalError("E_DATA_UNSAVED", `"${links[0]}" is a link to a folder: what is in there would be overwritten or removed.`, {
-      hint: "Put the folder itself there, or let it be made anew with --force: that removes the link, not what it leads to.",
+      hint: "Put the folder itself there, or recreate it with --force: that removes the link, not what it leads to.",
       details: { paths: links },
     });
   }

@@ -19,7 +19,7 @@ const schema = `
 
 /**
  * A small SQLite database of hashes that are known, so that a file that did not change is not read again. It may be lost or
- * removed at any time: everything in it can be computed anew. That is why it is not synced, and why a damaged one is thrown away.
+ * removed at any time: everything in it can be computed again. That is why it is not synced, and why a damaged one is thrown away.
  */
 export function openHashState(path: string): HashState {
   mkdirSync(dirname(path), { recursive: true });

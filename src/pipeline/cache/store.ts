@@ -81,7 +81,7 @@ export async function storeFiles(place: CachePlace, path: string, link = true): 
   return tree;
 }
 
-/** What nobody could pull is not recorded. */
+/** A file that could not be pulled later is not recorded. */
 function refuseUnsafeNames(files: readonly { readonly path: string }[]): void {
   for (const { path } of files) {
     const fault = findPathFault(path);
@@ -113,7 +113,7 @@ export async function relinkFiles(place: CachePlace, files: readonly HashedFile[
     const [damaged] = wrong.filter((_, i) => results[i]?.corrupt === true).map(({ md5, path }) => setAside(root, objects, md5, path));
     if (damaged !== undefined) {
       throw new ServalError("E_CACHE_CORRUPT", `${damaged.message} "${root}" still has the file as it was.`, {
-        hint: "The damaged object was moved to .dvc/tmp/corrupt. Run the command again: the cache takes the file anew.",
+        hint: "The damaged object was moved to .dvc/tmp/corrupt. Run the command again: it adds the file to the cache again.",
         details: damaged.details,
       });
     }

@@ -13,7 +13,7 @@ export function temporaryPrefix(pid: number): string {
 
 /**
  * A new folder inside `parent` for files that are not finished. What killed processes of this machine left in such folders goes;
- * nobody takes away what another still writes.
+ * no process removes what another one still writes.
  */
 export function makeTemporaryFolder(parent: string): string {
   mkdirSync(parent, { recursive: true });

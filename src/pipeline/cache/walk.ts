@@ -65,7 +65,7 @@ function see(path: string, stat: BigIntStats, isLink: boolean): SeenFile {
 
 function missing(path: string, isLink: boolean): ServalError {
   if (isLink)
-    return new ServalError("E_DATA_PATH", `"${path}" is a link to a file that is not there.`, { hint: "Mend or remove the link." });
+    return new ServalError("E_DATA_PATH", `"${path}" is a link to a file that is not there.`, { hint: "Repair or remove the link." });
   if (path.includes("\ufffd")) {
     return new ServalError("E_DATA_PATH", `"${path}": the name is not valid UTF-8 and cannot be recorded.`, { hint: "Rename the file." });
   }

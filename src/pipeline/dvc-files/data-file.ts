@@ -43,7 +43,7 @@ export function readOut(out: Record<string, unknown>, where: string, dir: string
     throw new ServalError("E_DVC_FILE", `${where}: expected \`path\` and \`md5\`, got ${JSON.stringify(out)}${supported}.`);
   }
   if (hash !== "md5") {
-    throw new ServalError("E_DVC_FILE", `${where}: "${path}" has no \`hash: md5\`: DVC 2 wrote it, with hashes and a cache of its own.`, {
+    throw new ServalError("E_DVC_FILE", `${where}: "${path}" has no \`hash: md5\`: DVC 2 wrote it, with other hashes and another cache.`, {
       hint: "Bring it to DVC 3's format: `dvc cache migrate --dvc-files`, or add the data again.",
     });
   }

@@ -145,7 +145,7 @@ export function refuseSubfolder(root: string): void {
     dir = dirname(dir);
     if (!existsSync(join(dir, ".dvc/config"))) continue;
     throw new ServalError("E_DATA_PATH", `"${root}" lies in the repository "${dir}", and is none itself.`, {
-      hint: `Run the command in "${dir}"; or make this folder a repository of its own with \`serval init\`.`,
+      hint: `Run the command in "${dir}"; or make this folder a repository with \`serval init\`.`,
     });
   }
 }

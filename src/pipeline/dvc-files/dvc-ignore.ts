@@ -10,7 +10,7 @@ interface Rule {
   readonly foldersOnly: boolean;
 }
 
-/** Whether DVC takes no notice of a path (relative to the repository, forward slashes). */
+/** Whether DVC ignores a path (relative to the repository, forward slashes). */
 export type Ignored = (path: string, isFolder: boolean) => boolean;
 
 /**
@@ -95,7 +95,7 @@ function readGlob(glob: string): Piece[] {
 }
 
 /**
- * The rules come from whoever wrote the repository, and a pattern like `*a*a*a*a*b` must not take a minute for one long name. What
+ * The rules come from the author of the repository, and a pattern like `*a*a*a*a*b` must not take a minute for one long name. What
  * follows a `*` or `**` is taken where it is first found, and that is never tried again: a later place leaves less for what comes
  * after. Only the last one, which must reach the end, is tried at each place.
  */

@@ -35,8 +35,8 @@ export interface StageOuts {
 }
 
 /**
- * What a dvc.yaml says of its stages' outs, by the stages' names, and no more: so that a field which Serval does not know is
- * no hindrance to the data. Throws E_PIPELINE, which names the line.
+ * What a dvc.yaml says of its stages' outs, by the stages' names, and no more: a field that Serval does not know does
+ * not prevent work with the data. Throws E_PIPELINE, which names the line.
  */
 export function readStageOuts(text: string, file: string, read: ReadText): Map<string, StageOuts> {
   return new PipelineReader(parseYaml(text, file, "E_PIPELINE"), file, read).stageOuts(hasExpression(text));
@@ -103,7 +103,8 @@ class PipelineReader extends FieldReader {
     return Array.from(stages, ([name, value]): StageTemplate[] => {
       const path: Path = ["stages", name];
       const raw = this.map(value, path);
-      if (/[$/\\@:;,#?*\s]/.test(name)) this.fail(path, `"${name}" is no name of a stage: $, /, \\, @, :, ;, # and blanks are not allowed`);
+      if (/[$/\\@:;,#?*\s]/.test(name))
+        this.fail(path, `"${name}" is not a valid stage name: $, /, \\, @, :, ;, # and blanks are not allowed`);
       const make = (body: YamlMap, at: Path, items: ReadonlyMap<string, YamlMap>): StageTemplate[] =>
         Array.from(items, ([key, item]) => ({
           name: `${name}@${key}`,

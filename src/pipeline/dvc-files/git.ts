@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { ServalError } from "../../errors/serval-error.ts";
 import { readIfThere } from "../../files.ts";
 
-/** What a git command printed; undefined where it failed, this is no Git repository, or there is no git. */
+/** What a git command printed; undefined where it failed, where this is not a Git repository, or where Git is not installed. */
 export async function git(cwd: string, ...args: readonly string[]): Promise<string | undefined> {
   try {
     const { stdout } = await promisify(execFile)("git", [...args], { cwd, maxBuffer: 1 << 28 });
@@ -24,7 +24,8 @@ export async function readCommit(cwd: string): Promise<string | undefined> {
 export async function resolveRevision(cwd: string, revision: string): Promise<string> {
   const commit = (await git(cwd, "rev-parse", "--verify", "--quiet", "--end-of-options", `${revision}^{commit}`))?.trim();
   if (commit) return commit;
-  const known = (await git(cwd, "rev-parse", "--git-dir")) === undefined ? "This is no Git repository." : "Git knows no such commit.";
+  const known =
+    (await git(cwd, "rev-parse", "--git-dir")) === undefined ? "This is not a Git repository." : "Git does not know this commit.";
   throw new ServalError("E_GIT_REVISION", `"${revision}": expected a branch, a tag or a commit. ${known}`);
 }
 

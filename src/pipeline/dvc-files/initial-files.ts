@@ -76,7 +76,7 @@ plots:
 `;
 }
 
-const ignored = `# What DVC takes no notice of.
+const ignored = `# What DVC ignores.
 .serval/
 node_modules/
 

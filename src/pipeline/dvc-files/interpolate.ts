@@ -91,7 +91,7 @@ export function interpolate(
     const selected = select(inner, variables);
     if (selected instanceof InterpolationProblem) return selected;
     const text = toText(selected, isCommand);
-    if (text === undefined) return new InterpolationProblem(`\${${inner}} is a list or mapping, which cannot stand inside a string`);
+    if (text === undefined) return new InterpolationProblem(`\${${inner}} is a list or mapping, which cannot be part of a string`);
     budget.left -= text.length;
     if (budget.left < 0) return overBudget();
     out += value.slice(index, start) + text;
@@ -126,7 +126,7 @@ function select(inner: string, variables: YamlMap): YamlValue | InterpolationPro
   return at;
 }
 
-/** A value inside of a text, as Python writes it; undefined for a list, and for a mapping that is not in a command. */
+/** A value inside a text, as Python writes it; undefined for a list, and for a mapping that is not in a command. */
 export function toText(value: YamlValue, isCommand: boolean): string | undefined {
   if (value === null) return "None";
   if (value instanceof YamlFloat) return pythonFloat(value.value);

@@ -37,7 +37,7 @@ function valueAt(value: YamlValue, path: string): YamlValue | undefined {
   return at;
 }
 
-/** Dotted path -> value of everything in a mapping that is no mapping itself. */
+/** Dotted path -> value of everything in a mapping that is not a mapping itself. */
 export function flatten(value: YamlValue, prefix = ""): Map<string, YamlValue> {
   if (!isYamlMap(value) || value.size === 0) return new Map([[prefix, value]]);
   return new Map([...value].flatMap(([key, item]) => [...flatten(item, prefix === "" ? key : `${prefix}.${key}`)]));

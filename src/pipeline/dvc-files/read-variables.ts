@@ -7,7 +7,7 @@ import { isYamlMap, parseDataText, parseYaml, sameValue, type ReadText, type Yam
 
 export interface VariablesPlace {
   readonly value: YamlValue | undefined;
-  /** Where `value` stands in the file. */
+  /** Where `value` is in the file. */
   readonly path: Path;
   /** The folder that files are relative to, relative to the repository. */
   readonly dir: string;
@@ -48,7 +48,7 @@ export function readVariables(fields: FieldReader, read: ReadText, { value, path
     const text = read(full);
     if (text === undefined) fields.fail(at, `"${full}" does not exist`);
     const loaded = parseDataText(text, full);
-    if (!isYamlMap(loaded)) fields.fail(at, `"${full}" holds no mapping`);
+    if (!isYamlMap(loaded)) fields.fail(at, `"${full}" does not contain a mapping`);
     const wanted = keys?.split(",").map((key) => key.trim());
     for (const key of wanted ?? []) if (!loaded.has(key)) fields.fail(at, `"${full}" has no "${key}"`);
     merge(wanted === undefined ? loaded : new Map([...loaded].filter(([key]) => wanted.includes(key))), full, at);

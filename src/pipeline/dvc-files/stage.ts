@@ -7,7 +7,7 @@ export interface StageOut {
   /** Relative to the repository, forward slashes. */
   readonly path: string;
   readonly kind: "out" | "metric" | "plot";
-  /** False: it is not put into the cache, and belongs into Git. */
+  /** False: it is not put into the cache, and belongs in Git. */
   readonly cache: boolean;
   /** True: it is not removed before the stage runs. */
   readonly persist: boolean;

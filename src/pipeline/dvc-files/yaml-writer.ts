@@ -169,7 +169,7 @@ function writePlain(writer: Writer, text: readonly string[], indent: number, spl
       }
     } else if (character === undefined || character === " ") {
       const data = text.slice(start, end);
-      // A word longer than what is left of the line gets a line of its own.
+      // A word longer than what is left of the line gets its own line.
       if (split && data.length + writer.column > bestWidth && writer.column > indent) writer.newLine(indent);
       writer.write(data.join(""));
       start = end;

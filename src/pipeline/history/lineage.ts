@@ -29,7 +29,7 @@ export async function findRecorded(root: string, md5: string): Promise<Recorded 
 }
 
 function lookIn(text: string | undefined, md5: string, commit: string | null): Recorded | undefined {
-  // The hash stands in the file as it is, so most versions need no parsing.
+  // The file contains the hash literally, so most versions need no parsing.
   if (text === undefined || !text.includes(md5)) return undefined;
   const lock = parseLock(text, commit === null ? "dvc.lock" : `${commit.slice(0, 12)}:dvc.lock`);
   for (const [stage, entry] of lock) {
@@ -67,7 +67,7 @@ export function followUpstream({ lock, stage }: Pick<Recorded, "lock" | "stage">
   return links;
 }
 
-/** The hash of one file inside of a folder that the cache has; undefined where it does not. */
+/** The hash of one file inside a folder that the cache has; undefined where it does not. */
 export function hashInside(cache: OutputCache, md5: string, path: string): string | undefined {
   return cache.entries(md5)?.find(({ relpath }) => relpath === path)?.md5;
 }

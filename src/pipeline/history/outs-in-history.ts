@@ -69,7 +69,7 @@ async function listCommits(root: string, { allBranches, allTags, allCommits }: H
     const format = "%(objecttype) %(objectname) %(*objecttype) %(*objectname)";
     for (const line of lines(await mustGit(root, "for-each-ref", `--format=${format}`, place))) {
       const [type, id = "", peeledType, peeled = ""] = line.split(" ");
-      // Of an annotated tag, what it points to; a tag may also name something that is no commit.
+      // Of an annotated tag, what it points to; a tag may also name something that is not a commit.
       if (type === "commit") commits.push(id);
       else if (peeledType === "commit") commits.push(peeled);
       else if (peeledType === "tag") commits.push((await mustGit(root, "rev-parse", `${id}^{commit}`)).trim());

@@ -87,7 +87,7 @@ function columnsOf(value: YamlValue | undefined, id: string): { file: string; co
   return names(value).map((column) => ({ file: id, column }));
 }
 
-/** The rows of a CSV, TSV, JSON or YAML file; undefined where it holds no list of rows. */
+/** The rows of a CSV, TSV, JSON or YAML file; undefined where it has no list of rows. */
 function readRows(text: string, file: string): Record<string, unknown>[] | undefined {
   const extension = posix.extname(file).toLowerCase();
   if (extension === ".csv" || extension === ".tsv") {

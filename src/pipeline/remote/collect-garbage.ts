@@ -24,7 +24,7 @@ export async function findUsedOuts(root: string, scope: HistoryScope): Promise<(
 
 /**
  * The objects that the outs need. A folder whose manifest the cache lacks is asked for from the remotes; throws E_GC_UNSURE
- * where none of them has it either, because what it needs cannot be told from what nobody needs.
+ * where none of them has it either, because needed objects cannot be told from unneeded ones.
  */
 export async function findUsedObjects(
   cache: OutputCache,

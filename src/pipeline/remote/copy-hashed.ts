@@ -55,7 +55,7 @@ export async function* readPieces(path: string, { signal, moved }: RemoteRequest
 }
 
 /**
- * The bytes of an object of the cache. The last piece is given only after all of them proved to be what the name says: whoever
+ * The bytes of an object of the cache. The last piece is given only after all of them were found to match the name: a reader that
  * waits for the announced length never gets the whole of a damaged object. Throws E_CACHE_CORRUPT.
  */
 export async function* readChecked(md5: string, path: string, request: RemoteRequest): AsyncGenerator<Uint8Array> {

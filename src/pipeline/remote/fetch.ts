@@ -43,7 +43,7 @@ export async function fetchOuts(
   // No file of a folder is larger than the folder. Old versions of DVC recorded no sizes.
   const sizes = new Map(outs.map(({ md5, size = 0 }) => [md5, size > 0 ? size : Number.POSITIVE_INFINITY]));
   const nameOf = (md5: string): string => paths.get(md5) ?? md5;
-  // What a folder needs stands in its manifest.
+  // The manifest of a folder lists what it needs.
   const manifests = outs.filter(({ md5 }) => md5.endsWith(".dir")).map(({ md5 }) => md5);
   const first = await fetchObjects(cache, link, manifests, { nameOf });
   const entries = new Map(manifests.map((md5) => [md5, first.lacking.has(md5) ? [] : (cache.entries(md5) ?? [])]));
@@ -97,7 +97,7 @@ export async function fetchObjects(
     let names = 0;
     const receive = async (md5: string): Promise<{ readonly staged: string; readonly found: string | null }> =>
       await link.attempt("download", md5, async (request) => {
-        // A try that was given up may still write: the next one gets a file of its own.
+        // A try that was given up may still write: the next one gets its own file.
         const staged = join(temporary, String(++names));
         return { staged, found: await link.remote.download(md5, staged, maxBytesOf(md5), request) };
       });

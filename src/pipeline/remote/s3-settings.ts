@@ -56,7 +56,7 @@ export function readS3Settings(remote: RemoteConfig, env: S3Environment, connect
   if (endpoint !== undefined && !URL.canParse(endpoint)) {
     throw new ServalError("E_DVC_CONFIG", `.dvc/config: the remote "${remote.name}": endpointurl: expected an address, got "${endpoint}".`);
   }
-  // A store of one's own seldom has regions, but the signature needs one.
+  // A private store rarely has regions, but the signature needs one.
   const region = settings["region"] ?? env.region ?? (endpoint === undefined ? undefined : "us-east-1");
   const { access_key_id: accessKeyId, secret_access_key: secretAccessKey, session_token: sessionToken } = settings;
   if ((accessKeyId === undefined) !== (secretAccessKey === undefined)) {

@@ -14,7 +14,7 @@ export interface NotedCommand {
   readonly ended: () => void;
 }
 
-/** Notes in `file` that a command is about to run, so that whoever comes after a `kill -9` of this process finds it. */
+/** Notes in `file` that a command is about to run, so that the next run finds it after a `kill -9` of this process. */
 export function noteCommand(file: string): NotedCommand {
   const id = randomUUID();
   writeFileSync(file, id);
@@ -22,7 +22,7 @@ export function noteCommand(file: string): NotedCommand {
 }
 
 /**
- * Ends a command whose `serval repro` was killed: it would go on writing the outs that the next run writes as well. Only Linux
+ * Ends a command whose `serval repro` was killed: it would continue writing the outs that the next run writes as well. Only Linux
  * tells which processes these are (the environment in /proc, proc(5)); elsewhere nothing is ended. `onFound` gets their numbers.
  */
 export async function endAbandonedCommand(file: string, onFound: (pids: readonly number[]) => void): Promise<void> {

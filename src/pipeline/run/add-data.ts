@@ -109,7 +109,7 @@ async function checkPath(
   return path;
 }
 
-/** A .dvc file in a folder where nobody looks for it would keep its data from every push, and gc would remove it. */
+/** A .dvc file in a folder that is not searched would keep its data from every push, and gc would remove the data. */
 async function checkParents(root: string, path: string): Promise<void> {
   const ignored = loadDvcIgnore(root, "");
   for (let parent = posix.dirname(path); parent !== "."; parent = posix.dirname(parent)) {
@@ -136,7 +136,7 @@ function overlaps(a: string, b: string): boolean {
   return a === b || a.startsWith(`${b}/`) || b.startsWith(`${a}/`);
 }
 
-/** Path -> stage. What is wrong with a dvc.yaml is the pipeline's own error to report, and keeps nobody from adding data. */
+/** Path -> stage. Mistakes in a dvc.yaml are reported by the pipeline, and do not prevent adding data. */
 async function readStageOuts(root: string): Promise<Map<string, string>> {
   const read = workspaceReader(root);
   return new Map(

@@ -35,12 +35,12 @@ export class WorkspaceHashes {
     if (known) return known;
     const hashed = this.#cache.hash(path);
     this.#known.set(path, hashed);
-    // A failure is nobody's for ever: whoever asks next tries again.
+    // A failure is not kept: the next call tries again.
     hashed.catch(() => this.#known.delete(path));
     return hashed;
   }
 
-  /** Forgets a path that is about to be written, and what lies around it or inside of it. */
+  /** Forgets a path that is about to be written, and what lies around it or inside it. */
   forget(path: string): void {
     for (const known of this.#known.keys()) {
       if (known === path || isInside(known, path) || isInside(path, known)) this.#known.delete(known);

@@ -19,7 +19,7 @@ export interface StageGraph {
 }
 
 /**
- * Joins stages by what they read and write. Throws E_PIPELINE for a cycle, for two that write one path and for a path inside of
+ * Joins stages by what they read and write. Throws E_PIPELINE for a cycle, for two that write one path and for a path inside
  * another's.
  */
 export function buildGraph(stages: readonly Stage[], data: readonly DataNode[]): StageGraph {
@@ -32,7 +32,7 @@ export function buildGraph(stages: readonly Stage[], data: readonly DataNode[]):
   const sorted = writers.map(({ path }) => path).sort();
   const writersOf = (path: string): typeof writers => {
     const found: typeof writers = [];
-    // Whoever writes the path, or a folder around it, or anything inside of it.
+    // The stages that write the path, a folder around it, or anything inside it.
     for (let at = path; at !== "." && at !== "/"; at = posix.dirname(at)) {
       const writer = byPath.get(at);
       if (writer !== undefined) found.push(writer);
@@ -72,7 +72,7 @@ function checkOuts(writers: readonly { readonly path: string; readonly source: s
     for (let at = posix.dirname(path); at !== "." && at !== "/"; at = posix.dirname(at)) {
       const other = byPath.get(at);
       if (other !== undefined) {
-        throw new ServalError("E_PIPELINE", `"${path}" of ${source} lies inside of "${at}", which ${other} writes: outs must not overlap.`);
+        throw new ServalError("E_PIPELINE", `"${path}" of ${source} lies inside "${at}", which ${other} writes: outs must not overlap.`);
       }
     }
   }
@@ -114,7 +114,10 @@ export function selectStages(graph: StageGraph, targets: readonly string[], sing
     });
     if (found.length === 0) {
       const known = graph.stages.map(({ address }) => address).join(", ");
-      throw new ServalError("E_PIPELINE", `"${target}" is no stage, dvc.yaml or out. The stages are: ${known || "none"}.`);
+      throw new ServalError(
+        "E_PIPELINE",
+        `Unknown target "${target}": expected a stage, a dvc.yaml or an out. The stages are: ${known || "none"}.`,
+      );
     }
     for (const stage of found) choose(stage);
   }

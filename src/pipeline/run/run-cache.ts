@@ -19,7 +19,7 @@ export interface RunCache {
   save(entry: LockedStage): Promise<void>;
 }
 
-/** Whether the outs of a stage follow from what it reads, so that a run can stand for another (`_can_hash` of DVC). */
+/** Whether the outs of a stage follow from what it reads, so that a recorded run can replace a new one (`_can_hash` of DVC). */
 export function isRepeatable(stage: Stage): boolean {
   const { deps, params, outs } = stage;
   const writesInside = outs.length > 0 && outs.every(({ persist }) => !persist);
@@ -39,7 +39,7 @@ export function openRunCache(cacheDir: string): RunCache {
           const found = parseLockedStage(parseYaml(readTextFile(file, maxYamlBytes), file, "E_DVC_FILE").value, file);
           if (readsTheSame(found, entry)) return found;
         } catch {
-          // It can be made again by running the stage, and would be in the way for ever.
+          // Running the stage makes it again; left there, it would always be in the way.
           await rm(file, { force: true });
         }
       }

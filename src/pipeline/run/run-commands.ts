@@ -39,7 +39,7 @@ function runCommand(line: string, options: CommandOptions): Promise<{ code: numb
   const { cwd, shell, env, onLine } = options;
   // No configuration of the user's shell, which would make runs differ between people.
   const flags = { bash: ["--noprofile", "--norc"], zsh: ["--no-rcs"] }[basename(shell)] ?? [];
-  // A group of its own: a signal reaches the whole of it, and a Ctrl-C of the terminal reaches it once, from here.
+  // A separate process group: a signal reaches all of it, and a Ctrl-C of the terminal reaches it once, from here.
   const child = spawn(shell, [...flags, "-c", line], {
     cwd,
     env,

@@ -187,7 +187,7 @@ function askKey(file) {
     try { sessionStorage.setItem("serval-key", key); } catch { /* as above */ }
     ask(file);
   });
-  return [element("h2", "", key ? "This key is not known here" : "This service wants an API key"), form];
+  return [element("h2", "", key ? "This key is not known here" : "This service requires an API key"), form];
 }
 
 function showError(error) {

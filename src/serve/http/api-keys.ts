@@ -39,6 +39,6 @@ export async function readApiKeys(path: string): Promise<ApiKeys> {
     }
     owners.set(hash.toLowerCase(), { name, reviewer: role === "reviewer" });
   }
-  if (owners.size === 0) throw new ServalError("E_API_KEYS", `${path} holds no key, so no request could be answered.`);
+  if (owners.size === 0) throw new ServalError("E_API_KEYS", `${path} contains no keys, so no client could authenticate.`);
   return { owner: (key) => owners.get(sha256(Buffer.from(key, "latin1"))) };
 }

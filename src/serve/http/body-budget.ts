@@ -9,7 +9,7 @@ const largestImages = 8;
 export interface BodyAccount {
   /** For bytes that are kept from now on. Throws E_QUEUE_FULL, and then the request keeps none. */
   add(bytes: number): void;
-  /** Gives back so many bytes; without a number all of them. */
+  /** Gives back this number of bytes; without a number all of them. */
   release(bytes?: number): void;
 }
 
@@ -43,13 +43,9 @@ export class BodyBudget {
         if (this.#held <= this.#limit) return;
         const held = this.#held;
         release();
-        throw new ServalError(
-          "E_QUEUE_FULL",
-          `The bodies that are held at the moment have ${held} bytes, and ${this.#limit} may be held.`,
-          {
-            hint: "Try again after the seconds in Retry-After.",
-          },
-        );
+        throw new ServalError("E_QUEUE_FULL", `The bodies of unfinished requests take ${held} bytes (limit ${this.#limit}).`, {
+          hint: "Try again after the seconds in Retry-After.",
+        });
       },
       release,
     };

@@ -8,7 +8,7 @@ const signsAfterMs = [0, 50, 200, 800, 3200];
 /**
  * Aborted when the client hangs up before it has its answer, so that nothing is done for it. A client that closed only its own
  * side and waits for the answer looks the same as one that is gone, until something is sent: where others wait for the work,
- * it is sent `100 Continue`, which clients pass over and which breaks a connection that has nobody at its end.
+ * it is sent `100 Continue`, which clients pass over and which breaks a connection whose other end is gone.
  */
 export function clientGone({ raw, request }: FastifyReply, othersWait: () => boolean = () => false): AbortSignal {
   const controller = new AbortController();

@@ -15,7 +15,7 @@ const timeoutMs = 3000;
 const mostAnswerBytes = 64 * 2 ** 10;
 
 /**
- * Sends a JSON body to every replica behind `peers` (HOST:PORT, where a name with several addresses stands for all of them), and
+ * Sends a JSON body to every replica behind `peers` (HOST:PORT, where a name stands for all of its addresses), and
  * returns the answer of the one that accepts or refuses it (2xx, 400); undefined where all answer 404. Throws
  * E_PREDICTION_LOG where no replica knew and some gave no such answer: they might have.
  */

@@ -36,7 +36,7 @@ function isPartAFile(_field: string | undefined, type: string | undefined, filen
 
 /**
  * A body over the limit is still read to its end, and thrown away, before the answer: a client that is cut off while it
- * sends may never see the answer. One that announces more than this many times the limit is cut off all the same.
+ * sends may never see the answer. One that announces more than this many times the limit is cut off anyway.
  */
 const patience = 4;
 /** What a form may have besides its file. */
@@ -190,7 +190,7 @@ async function readBody({ raw }: FastifyRequest, maxBytes: number, account: Body
 }
 
 function tooLarge(what: string, maxBytes: number): ServalError {
-  return new ServalError("E_IMAGE_BYTES", `The upload ${what}; at most ${maxBytes} bytes are taken.`);
+  return new ServalError("E_IMAGE_BYTES", `The upload ${what}; at most ${maxBytes} bytes are accepted.`);
 }
 
 /** A name from a client, short and escaped, fit for a message. */

@@ -90,7 +90,7 @@ export class PredictPool {
   /** Throws E_IMAGE_*, E_EXPLAIN, E_ENGINE_RUN, E_PREDICTION_TIMEOUT, E_INFERENCE_STOPPED, or the signal's reason. */
   async run<T extends PredictTask>(task: T, { signal, timeoutMs, disposable }: RunOptions = {}): Promise<AnswerOf<T>> {
     if (this.#closing !== undefined || !this.#lanes.some(({ hasThread }) => hasThread)) {
-      const why = this.#closing === undefined ? "it is being started again" : "it is closed";
+      const why = this.#closing === undefined ? "it is restarting" : "it is closed";
       throw new ServalError("E_INFERENCE_STOPPED", `No thread runs the model: ${why}.`);
     }
     signal?.throwIfAborted();

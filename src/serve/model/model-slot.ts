@@ -13,9 +13,9 @@ export type OfferResult =
   | "swapped"
   /** It served before. */
   | "same"
-  /** Somebody went back from this version; it stays out until another is offered or the pin is taken off. */
+  /** Rolled back. Not served again until a different version is offered or the pin is removed. */
   | "pinned"
-  /** It could not be loaded, did not give its known answers, or has other labels. The old one serves on. */
+  /** It could not be loaded, did not give its known answers, or has other labels. The old one still serves. */
   | "refused";
 
 /** Where versions come from: a folder, or a registry whose alias moves. */
@@ -107,7 +107,7 @@ export class ModelSlot {
   async unpin(): Promise<OfferResult> {
     return await this.#inTurn(async () => {
       const kept = this.#pinnedAgainst;
-      if (kept === null) throw new ServalError("E_MODEL_ROLLBACK", "No version is kept out.");
+      if (kept === null) throw new ServalError("E_MODEL_ROLLBACK", "No version is excluded.");
       this.#pinnedAgainst = null;
       return await this.#offer({ version: kept.version, load: async () => await Promise.resolve(kept) });
     });

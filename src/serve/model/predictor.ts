@@ -97,7 +97,7 @@ export class Predictor {
         : queueLimit;
     if (depth < room) return;
     this.#overloadedUntil = now + overloadMs;
-    throw new ServalError("E_QUEUE_FULL", `${depth} predictions are waiting or running, and ${room} may.`);
+    throw new ServalError("E_QUEUE_FULL", `The queue is full: ${depth} predictions waiting or running (limit ${room}).`);
   }
 
   /** Throws E_IMAGE_*, E_QUEUE_FULL, E_PREDICTION_TIMEOUT, E_INFERENCE_STOPPED, E_ENGINE_RUN, or the signal's reason. */
@@ -123,7 +123,8 @@ export class Predictor {
     const model = this.#slot.current;
     const { labels } = model.bundle.manifest;
     const classIndex = label === undefined ? undefined : labels.indexOf(label);
-    if (classIndex === -1) throw new ServalError("E_LABEL_UNKNOWN", `"${label}" is none of the model's labels: ${labels.join(", ")}.`);
+    if (classIndex === -1)
+      throw new ServalError("E_LABEL_UNKNOWN", `Unknown label "${label}". The model's labels are ${labels.join(", ")}.`);
     const { costly, work, size } = model.look(image);
     const picture = costly ? await model.decode(image, { work, forMap: overlay, ...this.#rest(signal, startedAt) }) : { encoded: image };
     const answer = await model.pool.run({ kind: "explain", picture, classIndex, overlay }, this.#rest(signal, startedAt));

@@ -5,8 +5,8 @@ import { polledSource } from "./polled-source.ts";
 import { readServable } from "./served-model.ts";
 
 /**
- * Asks every `everyMs` which version an address of the registry stands for now; `fetchModel` brings it to this disk. While the
- * registry does not answer nothing changes. A version that cannot be brought whole is offered all the same: the slot
+ * Asks every `everyMs` which version an address of the registry points to now; `fetchModel` brings it to this disk. While the
+ * registry does not answer nothing changes. A version that cannot be fetched completely is still offered: the slot
  * refuses it, and tells so.
  */
 export function followRegistry(fetchModel: (signal: AbortSignal) => Promise<FetchedModel>, everyMs: number): ModelSource {

@@ -48,7 +48,7 @@ export interface TransferOptions<Result> {
 
 type CallMethod = "GET" | "POST" | "PATCH" | "DELETE";
 
-/** A connection to the server at `uri`; user and password may stand in the address. Throws E_ENV for an address that is not http(s). */
+/** A connection to the server at `uri`; the address may contain user and password. Throws E_ENV for an address that is not http(s). */
 export function connect(uri: string, options: ConnectionOptions = {}): Connection {
   const { requestTimeoutMs = 10_000, fileTimeoutMs = 60_000 } = options;
   const { server, authorization, secrets } = parseServer(uri);

@@ -20,13 +20,13 @@ export interface RegistryClient extends ArtifactClient {
   readonly server: string;
   /** Makes the registered model where it is not there. */
   ensureRegisteredModel(name: string, signal?: AbortSignal): Promise<void>;
-  /** With its aliases; undefined where there is none of this name. */
+  /** With its aliases; undefined where there is no model of this name. */
   getRegisteredModel(name: string, signal?: AbortSignal): Promise<RegisteredModel | undefined>;
   /** All of them, by name. */
   listRegisteredModels(signal?: AbortSignal): Promise<RegisteredModel[]>;
   setRegisteredModelTag(name: string, tag: KeyValue, signal?: AbortSignal): Promise<void>;
   createVersion(version: NewVersion, signal?: AbortSignal): Promise<ModelVersion>;
-  /** Undefined where there is none of this number. */
+  /** Undefined where there is no version of this number. */
   getVersion(name: string, version: string, signal?: AbortSignal): Promise<ModelVersion | undefined>;
   /** Of one model, newest first. */
   listVersions(name: string, signal?: AbortSignal): Promise<ModelVersion[]>;

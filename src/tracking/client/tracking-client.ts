@@ -92,7 +92,7 @@ const metricsPerBatch = 1000;
 const pairsPerBatch = 100;
 const historyPageSize = 25_000;
 
-/** A client for the server at `uri`; user and password may stand in the address. Throws E_ENV for an address that is not http(s). */
+/** A client for the server at `uri`; the address may contain user and password. Throws E_ENV for an address that is not http(s). */
 export function createTrackingClient(uri: string, options: ConnectionOptions = {}): TrackingClient {
   const connection = connect(uri, options);
   return { ...experimentCalls(connection), ...runCalls(connection), ...loggedModelCalls(connection), ...artifactClient(connection) };

@@ -23,7 +23,7 @@ export class Delivery {
   #position = 0;
   #run: RunInfo | undefined;
 
-  /** `onRefused` hears of files and inputs that the server will never take; the rest of the run is sent all the same. */
+  /** `onRefused` hears of files and inputs that the server will never take; the rest of the run is still sent. */
   constructor(client: TrackingClient, spool: Spool, onRefused: (error: ServalError) => void) {
     this.#client = client;
     this.#spool = spool;
@@ -171,7 +171,7 @@ function points(
   return Object.entries(metrics).map(([key, value]) => ({ key, value: Number(value), timestamp: at, step, ...of }));
 }
 
-/** The lines of an MLmodel file that only the server knows; the file is YAML, so they may stand at its end. */
+/** The lines of an MLmodel file that only the server knows; the file is YAML, so they may be at its end. */
 function idLines(run: RunInfo, model: LoggedModel | undefined): string {
   const lines = [`run_id: ${run.runId}`, ...(model ? [`model_id: ${model.modelId}`, `artifact_path: ${model.artifactUri}`] : [])];
   return `${lines.join("\n")}\n`;

@@ -92,7 +92,7 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
   }
   registerDownloads(app, context);
   registerServerInfo(app);
-  // With an error handler of their own.
+  // With their own error handler.
   await app.register(async (scope) => registerPages(scope.withTypeProvider<TypeBoxTypeProvider>(), context));
   await app.ready();
   return app;

@@ -20,7 +20,7 @@ export const defaultArtifactLimits: ArtifactLimits = {
 
 /** Other servers may write to the same folder: what was counted is counted again after this time. */
 const countedForMs = 60_000;
-/** The disk is asked again after so many bytes of all uploads together. */
+/** The disk is asked again after this number of bytes of all uploads together. */
 const askDiskEveryBytes = 32 * 1024 ** 2;
 const minFreeFiles = 1000;
 

@@ -9,8 +9,8 @@ const waitingLimit = 64;
 const heapMb = 512;
 
 /**
- * Reads whose size or time clients decide. Where others share the server, they are made in two threads with connections of
- * their own: one for searches and histories, and one for single runs and models, which would wait for them otherwise.
+ * Reads whose size or time clients decide. Where others share the server, they are made in two threads with separate
+ * connections: one for searches and histories, and one for single runs and models, which would wait for them otherwise.
  */
 export class StoreReader {
   readonly #store: TrackingStore;

@@ -61,7 +61,7 @@ export function hasFreeSlot(control: Int32Array): boolean {
   return Atomics.load(control, word.made) - Atomics.load(control, word.taken) < slots;
 }
 
-/** Batches made ahead in a thread of their own, so that the engine does not wait for them. */
+/** Batches made ahead in a separate thread, so that the engine does not wait for them. */
 export class BatchSource {
   readonly #plan: BatchPlan;
   readonly #layout: ReturnType<typeof batchLayout>;

@@ -91,7 +91,7 @@ export class BatchMaker {
     const window = randomCrop(random, this.#shards, cropScale);
     const mirrored = random.uniform() < 0.5 && flip;
     const colours = colourMap(randomColours(random, colorJitter), meanBrightness(this.#row, this.#shards, window));
-    // What is off draws no numbers: other trainings see the pictures that they always saw.
+    // Disabled augmentations consume no random numbers, so all other trainings see the same pictures as before.
     if (noise > 0 && random.uniform() < noise)
       addNoise(this.#row, this.#normals, random.below(this.#normals.length), loudestNoise * random.uniform());
     const softness = blur > 0 && random.uniform() < blur ? this.#randomBlur(random) : 1;

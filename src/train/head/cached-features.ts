@@ -28,7 +28,7 @@ export interface FeatureJob {
 const cacheVersion = 1;
 /** Pictures that go through the backbone at once. */
 export const featureBatchSize = 16;
-/** Rows that are on disk for good before the next ones are computed: so many are lost when a computer loses power. */
+/** Rows that are on disk for good before the next ones are computed: a power cut loses at most this many. */
 const rowsPerSync = 512;
 
 interface CacheRecord {

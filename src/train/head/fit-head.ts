@@ -80,7 +80,7 @@ function dealFolds(truth: ArrayLike<number>, classes: number, seed: number): num
   const count = Math.min(truth.length > manyRows ? 3 : mostFolds, smallest);
   if (count < 2) return [];
   const folds: number[][] = Array.from({ length: count }, () => []);
-  // One class goes on where the last one ended, so that the folds are equally large.
+  // Each class begins at the fold where the last one ended, so that the folds are equally large.
   byClass.flat().forEach((row, k) => folds[k % count]?.push(row));
   return folds.map((fold) => fold.sort((a, b) => a - b));
 }

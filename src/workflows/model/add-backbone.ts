@@ -172,7 +172,7 @@ async function readOnnx(bytes: Uint8Array, path: string, options: AddBackboneOpt
   if (!mean || !std) {
     throw new ServalError(
       "E_USAGE",
-      `${mean ? "--std is" : "--mean and --std are"} missing: an ONNX file does not say how it wants its colours.`,
+      `${mean ? "--std is" : "--mean and --std are"} missing: an ONNX file does not say how its colours are normalised.`,
       {
         hint: coloursHint,
       },

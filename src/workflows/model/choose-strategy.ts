@@ -7,7 +7,7 @@ import { thousands } from "../../text.ts";
 /** What a training trains: a classifier on a backbone, that and the layers of the backbone, or a network from scratch. */
 export type Strategy = "head" | "finetune" | "scratch";
 
-/** From so many training images on, auto fine-tunes; docs/fine-tuning.md has the measurements behind it. */
+/** From this number of training images on, auto fine-tunes; docs/fine-tuning.md has the measurements behind it. */
 const fewestToFineTune = 1000;
 
 /** What train.strategy means for this backbone and these pictures, with the reason where it leaves the choice. Throws E_PARAMS. */

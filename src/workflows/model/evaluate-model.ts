@@ -60,7 +60,7 @@ export interface EvaluateReport {
   /** The evaluation folder, relative to the working repository, and the files in it. */
   readonly out: string;
   readonly files: readonly string[];
-  /** What stands about this model in the log of looks at the test split; null where this was no such look. */
+  /** What the log of looks at the test split says about this model; null where this evaluation was not on the test split. */
   readonly look: RecordedLook | null;
   readonly seconds: number;
   /** Reasons not to trust the figures yet. */

@@ -38,7 +38,7 @@ export async function exportModel({ format, model, out, ...options }: ExportMode
   const bundle = await loadBundle((await findModel(model ?? loadSettings().model ?? undefined, options)).dir);
   const { file, ending } = formats[format];
   if (!(file in bundle.manifest.files)) {
-    throw new ServalError("E_BUNDLE_MISSING", `${bundle.dir} holds no ${file}.`, {
+    throw new ServalError("E_BUNDLE_MISSING", `${bundle.dir} has no ${file}.`, {
       hint: "Export another format, or train the model again.",
     });
   }

@@ -79,7 +79,7 @@ async function predictFile(predictor: Predictor, cwd: string, { file, error }: F
   }
 }
 
-/** At most one byte more than an image may have: what is longer is refused all the same. */
+/** At most one byte more than an image may have: a longer one is refused anyway. */
 async function readImage(path: string, maxBytes: number): Promise<Uint8Array> {
   try {
     return await buffer(createReadStream(path, { end: maxBytes }));

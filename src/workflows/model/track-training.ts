@@ -57,7 +57,7 @@ export interface TrainingTracker {
 
 /** Long enough for two bundles over a slow line; a server that refuses connections is given up at once. */
 const finishWithinMs = 20_000;
-/** Whoever pressed Ctrl-C is waiting. */
+/** The user pressed Ctrl-C and is waiting. */
 const abandonWithinMs = 3_000;
 /** MLflow's column for the digest of a data set has 36 characters; a short form of 12 is what Serval shows elsewhere. */
 const mlflowDigestLength = 32;
@@ -74,7 +74,7 @@ export async function trackTraining(options: TrackTrainingOptions, reporter: Rep
     if (told.has(error.code)) return;
     told.add(error.code);
     reporter.warn(
-      `${error.code}: ${error.message}\n  Training goes on. What is logged is kept in the run's folder; the next \`serval train\` sends it if this one cannot.`,
+      `${error.code}: ${error.message}\n  Training continues. What is logged is kept in the run's folder; the next \`serval train\` sends it if this one cannot.`,
     );
   };
   const tracked = await TrackedRun.start({

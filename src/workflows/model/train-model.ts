@@ -34,7 +34,7 @@ export interface TrainModelOptions extends UseCaseOptions {
   readonly params?: Params | undefined;
   /** true: the latest run; text: that run. */
   readonly resume?: boolean | string | undefined;
-  /** Saves a checkpoint after so many steps as well as every minute. */
+  /** Saves a checkpoint after this number of steps as well as every minute. */
   readonly checkpointEverySteps?: number | undefined;
   /** Holds runs/. Default: SERVAL_STATE_DIR, else .serval. */
   readonly stateDir?: string | undefined;

@@ -62,7 +62,7 @@ export async function trainNetwork(job: TrainJob, { run, tracker, reporter, sign
     // The same command again would begin a new run.
     throw new ServalError(error.code, error.message, {
       cause: error,
-      hint: `Free some space, then go on with \`serval train --resume ${run}\`.`,
+      hint: `Free some space, then continue with \`serval train --resume ${run}\`.`,
     });
   } finally {
     progress?.end();

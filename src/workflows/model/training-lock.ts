@@ -52,13 +52,13 @@ async function describeHolder(cwd: string, holderPath: string): Promise<ServalEr
     "E_TRAINING_RUNS",
     `${who} already trains in ${cwd}${run}.`.replace(/^./, (letter) => letter.toUpperCase()),
     {
-      hint: `Wait until it is done${holder === undefined ? "" : `, or stop it with \`kill ${holder.pid}\` and go on later with \`serval train --resume\``}.`,
+      hint: `Wait until it is done${holder === undefined ? "" : `, or stop it with \`kill ${holder.pid}\` and continue later with \`serval train --resume\``}.`,
       details: { ...holder },
     },
   );
 }
 
-/** Whoever took the lock writes its number a moment later; before that the file is missing, or of a process that was killed. */
+/** The process that took the lock writes its id a moment later; before that the file is missing, or of a process that was killed. */
 async function readHolder(path: string): Promise<Holder | undefined> {
   for (let attempt = 0; attempt < 10; attempt++) {
     const holder = JSON.parse((await readIfThere(path)) ?? "null") as Holder | null;

@@ -51,7 +51,7 @@ export async function makeSampleModel(options: SampleModelOptions): Promise<stri
   const dir = resolve(cwd, sampleDir);
   await mkdir(dir, { recursive: true });
   const params = parseParams("", sampleSettings);
-  // A folder of its own in every way: its runs and journals lie in it as well.
+  // A separate project in every way: its runs and journals lie in it as well.
   const inSample = { cwd: dir, stateDir: defaultStateDir, reporter, signal };
   const imported = await importData({ ...inSample, source: "sample" });
   reporter.line(
@@ -70,7 +70,7 @@ export async function makeSampleModel(options: SampleModelOptions): Promise<stri
   const { metrics } = await evaluateModel({ ...inSample, recordLook: false });
   const seconds = (performance.now() - startedAt) / 1000;
   reporter.line(
-    `Drawn sample: ${percent(metrics.accuracy)} of ${metrics.count} drawings kept apart are told right, after ${formatDuration(seconds)} in all. It is a drawing: this says nothing about photographs.`,
+    `Drawn sample: ${percent(metrics.accuracy)} of ${metrics.count} held-out drawings classified correctly, after ${formatDuration(seconds)} in all. It is a drawing: this says nothing about photographs.`,
   );
   return join(dir, trainedModelDir);
 }

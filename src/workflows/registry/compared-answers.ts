@@ -136,7 +136,7 @@ function describeDoubt({ manifest }: Bundle, called: string, own: readonly Predi
       : ` ${thousands(rows.filter(([sha256]) => kept.has(sha256)).length)} of these ${thousands(rows.length)} pictures were in its own validation split.`;
   return (
     `${called} was trained on other data (${manifest.dataVersion.slice(0, 12)}; prepared here is ${prepared.dataVersion.slice(0, 12)}).${known} ` +
-    "Pictures stay in their split when others come in, but for near duplicates and small classes: it may have learned from a few of these."
+    "Pictures stay in their split when others are added, except for near duplicates and small classes: the model may have learned from a few of these."
   );
 }
 

@@ -36,7 +36,7 @@ export async function registerModel(options: RegisterModelOptions): Promise<Regi
   await served.close();
   const { bundle } = served;
   if (bundle.manifest.checks.length === 0) {
-    throw new ServalError("E_BUNDLE_CHECKS", `${relative(cwd, dir)} holds no check images, so nothing shows that it works.`);
+    throw new ServalError("E_BUNDLE_CHECKS", `${relative(cwd, dir)} has no check images, so nothing shows that it works.`);
   }
   const progress = reporter.progress("Uploading", Object.keys(bundle.manifest.files).length, "files");
   const onProgress = (done: number): void => progress.update(done);

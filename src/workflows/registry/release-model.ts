@@ -51,7 +51,7 @@ export async function releaseModel(options: ReleaseModelOptions): Promise<Releas
   await model.close();
   const { bundle } = model;
   const checks = bundle.manifest.checks.length;
-  if (checks === 0) throw new ServalError("E_BUNDLE_CHECKS", `${dir} holds no check images, so nothing shows that it works.`);
+  if (checks === 0) throw new ServalError("E_BUNDLE_CHECKS", `${dir} has no check images, so nothing shows that it works.`);
   const released = name ?? bundle.manifest.name;
   const target = resolve(cwd, releasedModelsDir, released);
   const test = await readTestFigures(resolve(cwd, evaluation), bundle);

@@ -125,7 +125,7 @@ async function initLink(root: string, digest: string): Promise<Link> {
     const other = await loadBundle(join(root, releasedModelsDir, name)).catch(() => undefined);
     if (other?.digest === digest) return { link: "init", state: "proved", text: `${text}: ${releasedModelsDir}/${name}` };
   }
-  return { link: "init", state: "unproved", text: `${text}, which is none of the models in ${releasedModelsDir}/` };
+  return { link: "init", state: "unproved", text: `${text}, which is not one of the models in ${releasedModelsDir}/` };
 }
 
 async function runLink(stateDir: string, bundle: Bundle): Promise<Link> {

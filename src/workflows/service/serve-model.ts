@@ -102,7 +102,7 @@ function describePinned(
       ? "Serving"
       : released.length === 0
         ? "No model is released: serving"
-        : `Several models are released (${released.join(", ")}), and model.name of params.yaml is none of them: serving`;
+        : `Several models are released (${released.join(", ")}), and model.name of params.yaml names none of them: serving`;
   if (follow) return `${why} ${folder} and what replaces it, so each \`serval train\` changes what answers.`;
   return (
     `${why} ${folder} as it is now. What is trained later does not change what answers: ` +

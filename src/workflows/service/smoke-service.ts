@@ -7,7 +7,7 @@ import type { UseCaseOptions } from "../reporter.ts";
 export interface SmokeServiceOptions extends UseCaseOptions {
   /** Address of the service. */
   readonly url: string;
-  /** Waits so long for the service to become healthy. Default: 0. */
+  /** How long it waits for the service to become healthy. Default: 0. */
   readonly waitSeconds?: number | undefined;
   /** Longest median time of a prediction. Default: 1000. */
   readonly maxLatencyMs?: number | undefined;

@@ -102,7 +102,7 @@ export async function openFilter(): Promise<FuzzTarget> {
     const content = isOrder ? { order_by: [text] } : { filter: text };
     const ids = path.startsWith("runs") || path.startsWith("logged") ? { experiment_ids: [experiment] } : {};
     const query = new URLSearchParams(isOrder ? { order_by: text } : { filter: text }).toString();
-    // An address that is too long is no question about the grammar.
+    // An address that is too long says nothing about the grammar.
     if (method === "GET" && query.length > 10_000) return;
     const init = { method, headers: { "content-type": "application/json" }, body: JSON.stringify({ ...ids, ...content }) };
     const response = await (method === "GET" ? fetch(`${url}?${query}`) : fetch(url, init));

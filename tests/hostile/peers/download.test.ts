@@ -9,7 +9,7 @@ import { isPublicHost } from "../../../src/http/public-address.ts";
 import { drip, endless, endlessHeaders, page, redirect, startLyingServer, type Lie, type LyingServer } from "../../helpers/lying-server.ts";
 
 let server: LyingServer;
-/** An address that nobody named. */
+/** An address that the user did not give. */
 let canary: LyingServer;
 let dir: string;
 beforeEach(async () => {
@@ -22,7 +22,7 @@ afterEach(async () => {
   await rm(dir, { recursive: true });
 });
 
-/** The download fails with E_DOWNLOAD, soon, after so many requests, and nothing is left that passes for the file. */
+/** The download fails with E_DOWNLOAD, soon, after this number of requests, and leaves nothing that passes for the file. */
 async function expectFailure(lie: Lie, message: RegExp, requests: number, options: Partial<DownloadOptions> = {}): Promise<void> {
   server.answer = lie;
   server.requests.length = 0;

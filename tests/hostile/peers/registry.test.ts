@@ -24,7 +24,7 @@ const root = "mlflow-artifacts:/1/run/artifacts";
 const options = { requestTimeoutMs: 1500, fileTimeoutMs: 400 };
 
 let server: LyingServer;
-/** An address that nobody named. */
+/** An address that the user did not give. */
 let canary: LyingServer;
 let dir: string;
 let tracking: TrackingClient;

@@ -20,7 +20,7 @@ import { readReply, startTestService, type JsonReply, type TestService } from ".
 
 const apiKey = "correct-horse-battery";
 let liar: LyingServer;
-/** An address that nobody named. */
+/** An address that the user did not give. */
 let canary: LyingServer;
 beforeEach(async () => {
   [liar, canary] = [await startLyingServer(), await startLyingServer()];
@@ -40,7 +40,7 @@ describe("a replica that lies", () => {
 
   async function sendFeedback(): Promise<JsonReply> {
     peers.splice(0, peers.length, liar.host);
-    const body = JSON.stringify({ request_id: "nobody-knows-it", label: "red" });
+    const body = JSON.stringify({ request_id: "unknown-request", label: "red" });
     const headers = { "content-type": "application/json", "x-api-key": apiKey, authorization: `Bearer ${apiKey}` };
     return await readReply(await fetch(`${service.url}/feedback`, { method: "POST", body, headers }));
   }

@@ -9,7 +9,7 @@ import { makeDataRepository, md5Of, type DataRepository } from "../../helpers/da
 import { drip, endless, endlessHeaders, page, redirect, startLyingServer, type Lie, type LyingServer } from "../../helpers/lying-server.ts";
 
 let store: LyingServer;
-/** An address that nobody named. */
+/** An address that the user did not give. */
 let canary: LyingServer;
 let repository: DataRepository;
 const wanted = { path: "file", md5: md5Of("content"), size: 7 };
@@ -24,7 +24,7 @@ beforeEach(async () => {
     endpointurl = ${store.url}
     access_key_id = test
     secret_access_key = test
-    session_token = token-that-nobody-reads
+    session_token = token-that-is-not-read
     read_timeout = 1
 `);
 });
@@ -143,7 +143,7 @@ describe("a store whose answers are not what they say", () => {
     }
   });
 
-  test("keys that lead elsewhere are no objects", async () => {
+  test("keys that lead elsewhere are not objects", async () => {
     const digits = "b".repeat(30);
     const keys = [
       "../../etc/passwd",

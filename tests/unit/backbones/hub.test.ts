@@ -124,7 +124,7 @@ describe("a hub that has nothing to give", () => {
   test.each([
     ["answers with a page", 200, "answered with a web page (text/html; charset=utf-8) instead of a file."],
     ["answers with an error and a page", 503, "answered with HTTP status 503."],
-    ["wants a password", 401, "answered with HTTP status 401."],
+    ["requires a password", 401, "answered with HTTP status 401."],
   ])("%s", async (_, status, message) => {
     hub.override = (response) => {
       response.writeHead(status, { "content-type": "text/html; charset=utf-8" }).end("<!doctype html><title>Sign in</title>");

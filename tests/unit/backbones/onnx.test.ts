@@ -167,7 +167,7 @@ describe("an ONNX file as a backbone", () => {
     );
   });
 
-  test("with a graph inside of a node that reads a value of the graph around it", async () => {
+  test("with a graph inside a node that reads a value of the graph around it", async () => {
     // Both branches read "logits", which is renamed beside a classifier, whose output has that name.
     const between = "logits";
     const base = foreignModel({ kind: "maps", layout: "NCHW", side, channels, names: { ...plainNames, output: "unused", between } });
@@ -257,7 +257,13 @@ describe("an ONNX file that cannot be a backbone", () => {
     return bytes;
   };
   const cases: [string, Uint8Array | (() => Uint8Array), string[], number, string][] = [
-    ["no colours", foreignFile(good), [], 2, "E_USAGE: --mean and --std are missing: an ONNX file does not say how it wants its colours."],
+    [
+      "no colours",
+      foreignFile(good),
+      [],
+      2,
+      "E_USAGE: --mean and --std are missing: an ONNX file does not say how its colours are normalised.",
+    ],
     ["no side", foreignFile({ ...good, declaredSide: "side" }), colours, 2, "E_USAGE: --side is missing"],
     ["another side", foreignFile(good), [...colours, "--side", "64"], 2, "takes pictures of 32x32 pixels, got 64."],
     [

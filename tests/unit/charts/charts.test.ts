@@ -125,7 +125,7 @@ describe("confusionMatrix", () => {
     expect(drawn).toEqual(expect.arrayContaining(["true class", "predicted class", "2,316 of 2,500 right (92.64 %)"]));
   });
 
-  it("puts the true class on the rows: the cell right of the diagonal is the first class taken for the second", () => {
+  it("puts the true class on the rows: the cell right of the diagonal is the first class mistaken for the second", () => {
     const cells = data(charts["confusion of two"] as Chart, 0) as { value: number[] }[];
     expect(cells[1]?.value).toEqual([1, 0, 107 / 1250]);
   });
@@ -174,11 +174,11 @@ describe("confusionMatrix of more than 50 classes", () => {
     expect(drawn).toContain("8,000 of 9,005 right (88.84 %); 25 blocks of 40 neighbouring classes");
     expect(drawn).toContain("class 0 …");
     expect(drawn).toContain("class 960 …");
-    expect(drawn).toContain("class 7 taken for class 500");
+    expect(drawn).toContain("class 7 mistaken for class 500");
     expect(drawn).toContain("5 of 14");
   });
 
-  it("shows in a block's cell the share of its true classes' images that were taken for a class of the other block", () => {
+  it("shows in a block's cell the share of its true classes' images that were mistaken for a class of the other block", () => {
     const cells = data(chart, 0) as { value: number[] }[];
     expect(cells[0]?.value).toEqual([0, 0, (40 * 8 + 39) / (40 * 9 + 5)]);
     expect(cells[1]?.value).toEqual([1, 0, 1 / (40 * 9 + 5)]);
@@ -201,7 +201,7 @@ describe("confusionMatrix of more than 50 classes", () => {
       labels,
       labels.map((_, i) => labels.map((_, j) => (i === j ? 1 : 0))),
     );
-    expect(texts(chartSvg(right))).toContain("No class was taken for another.");
+    expect(texts(chartSvg(right))).toContain("No class was mistaken for another.");
   });
 });
 

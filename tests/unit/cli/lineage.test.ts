@@ -33,7 +33,7 @@ test("`lineage` leads from a fine-tuned model to the released one that it began 
   expect(await initLinks("base")).toEqual([]);
   await writeTinyBundle(join(cwd, "models", "base"), { name: "base", sharpness: 3 });
   expect(await initLinks("artifacts/best")).toEqual([
-    { link: "init", state: "unproved", text: `${text}, which is none of the models in models/` },
+    { link: "init", state: "unproved", text: `${text}, which is not one of the models in models/` },
   ]);
 });
 

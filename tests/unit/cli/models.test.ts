@@ -96,7 +96,7 @@ describe("serval models release", () => {
 
   test("does not release what has no checks, or under a name that is a path", async () => {
     await writeTinyBundle(join(cwd, "artifacts", "best"), { manifest: { checks: [] } });
-    expect((await serval("models", "release")).stderr).toContain("holds no check images");
+    expect((await serval("models", "release")).stderr).toContain("has no check images");
     for (const name of ["../x", "A", ".x", ""]) expect((await serval("models", "release", "--name", name)).code).toBe(2);
   });
 });

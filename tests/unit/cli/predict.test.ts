@@ -43,7 +43,7 @@ test("prints file, label and a bar of the confidence for each image, in the orde
   ]);
 });
 
-test("prints all of a long answer into a pipe, and goes on without a reader", async () => {
+test("prints all of a long answer into a pipe, and continues without a reader", async () => {
   const many = Array.from({ length: 500 }, () => "red.jpg");
   const { code, stdout } = await runServal(cwd, ["predict", "--json", ...many]);
   expect(code).toBe(0);

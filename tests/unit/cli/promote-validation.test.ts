@@ -102,7 +102,7 @@ describe("serval models promote", () => {
     const second = await promote();
     expect(second.stderr).not.toContain(line);
     expect(second.comparison).toEqual(first.comparison);
-    // Nobody looked at the test split.
+    // The test split was not looked at.
     await expect(readFile(join(repository.cwd, ".serval", "accuracy.md"))).rejects.toMatchObject({ code: "ENOENT" });
   });
 
@@ -169,7 +169,7 @@ describe("serval models promote", () => {
     expect(report.remarks).toEqual([
       `Version 1 of colours was trained on other data (${before.dataVersion.slice(0, 12)}; prepared here is ${index.dataVersion.slice(0, 12)}). ` +
         `${kept} of these ${rows.length} pictures were in its own validation split. ` +
-        "Pictures stay in their split when others come in, but for near duplicates and small classes: it may have learned from a few of these.",
+        "Pictures stay in their split when others are added, except for near duplicates and small classes: the model may have learned from a few of these.",
     ]);
     const all = 48;
     const withData = await serval("models", "promote", "colours/1", "--data", repository.source);

@@ -33,7 +33,7 @@ test("a run is made and found in the state folder", async () => {
   await expect(findRun(dir)).rejects.toMatchObject({ code: "E_RUN_NOT_FOUND" });
 });
 
-test("a range test is no run to go on with, also where it is the latest one", async () => {
+test("a range test cannot be resumed, even where it is the latest run", async () => {
   const training = await createRun(dir, "state", new Date("2026-01-02T03:04:05Z"));
   const rangeTest = await createRun(dir, "state", new Date("2026-01-02T04:04:05Z"));
   await writeFile(join(rangeTest, rangeTestFile), "{}");

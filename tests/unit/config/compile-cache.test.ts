@@ -27,7 +27,7 @@ async function expectCached(folder: string): Promise<void> {
   expect((await readdir(join(folder, version ?? ""))).length).toBeGreaterThan(3);
 }
 
-test("compiled modules are kept in the user's cache, which nobody else can read", async () => {
+test("compiled modules are kept in the user's cache, which other users cannot read", async () => {
   await start();
   await expectCached(join(dir, "home/.cache/serval/compiled"));
   expect((await stat(join(dir, "home/.cache/serval"))).mode & 0o777).toBe(0o700);
@@ -47,7 +47,7 @@ test("a folder that another user could fill is not used", async () => {
   await chmod(folder, 0o777);
   await start();
   await chmod(folder, 0o700);
-  // Only root can give a folder away; for others the one that all can write stands for it.
+  // Only root can give a folder away; other users get the same test with a folder that everyone can write to.
   await (process.getuid?.() === 0 ? chown(folder, 12_345, 12_345) : chmod(folder, 0o770));
   await start();
   expect(await readdir(folder)).toEqual([]);
@@ -58,6 +58,6 @@ test("a folder that another user could fill is not used", async () => {
   expect(await readdir(join(dir, "elsewhere"))).toEqual([]);
 });
 
-test("without a home that can be written, Serval starts all the same", async () => {
+test("Serval starts even without a writable home folder", async () => {
   expect(await start({ HOME: "/dev/null" })).toContain("Usage: serval init");
 });

@@ -152,7 +152,7 @@ describe("importing a zip", () => {
     await expect(stat(quarantine("set/Dog/cut.jpg"))).rejects.toThrow("ENOENT");
   });
 
-  test("stopped halfway, goes on where it stopped", async () => {
+  test("stopped halfway, continues where it stopped", async () => {
     const parts = await Promise.all(
       Array.from({ length: 40 }, async (_, i) => ({ name: `set/a/${i}.jpg`, bytes: await jpeg(`stop ${i}`, 24, 24) })),
     );
@@ -170,7 +170,7 @@ describe("importing a zip", () => {
     expect(opened).toHaveLength(15);
   });
 
-  test("killed while a file was written, writes that file anew", async () => {
+  test("killed while a file was written, writes that file again", async () => {
     const bytes = await jpeg("killed");
     await put(raw("a/1.jpg"), bytes.subarray(0, 300));
     await run(await zip("set.zip", [{ name: "set/a/1.jpg", bytes }]));
@@ -342,7 +342,7 @@ describe("importing a folder", () => {
     expect([first, second]).toEqual(["a/bad.jpg", expect.stringMatching(/^a\/bad~[0-9a-f]{8}\.jpg$/)]);
     expect(await readFile(quarantine(second), "utf8")).toBe("third");
     // A whole one in its place in data/raw itself: the broken one is still the only copy of what it was.
-    await put(raw("a/bad.jpg"), await jpeg("mended"));
+    await put(raw("a/bad.jpg"), await jpeg("repaired"));
     await run(await openFolder(raw()));
     expect((await report()).map(({ path }) => path)).toEqual([second]);
     expect(await readFile(quarantine("a/bad.jpg"), "utf8")).toBe("the only copy");

@@ -153,7 +153,7 @@ describe("prepareShards", () => {
     one.close();
   });
 
-  test("stopped halfway, leaves the earlier shards as they were and nothing of its own", async () => {
+  test("stopped halfway, leaves the earlier shards as they were and no other files", async () => {
     await pictures();
     await prepare();
     const before = await snapshot();
@@ -259,7 +259,7 @@ describe("sets that cannot be split", () => {
 });
 
 describe("a full disk", () => {
-  /** Runs prepareShards in a process of its own that may not write a file larger than `blocks` KiB. */
+  /** Runs prepareShards in a separate process that may not write a file larger than `blocks` KiB. */
   async function prepareLimited(blocks: number, changes: Partial<PrepareOptions>): Promise<{ code: string; message: string }> {
     const module = join(import.meta.dirname, "../../../src/data/prepare.ts");
     const script = `import { prepareShards } from ${JSON.stringify(module)};
@@ -295,7 +295,7 @@ describe("a full disk", () => {
     await expect(openShards(processed())).rejects.toMatchObject({ code: "E_SHARDS_MISSING" });
   });
 
-  test("of a real file system without room left is told the same way", async (context) => {
+  test("of a real file system without free space is reported in the same way", async (context) => {
     const mountPoint = join(dir, "small");
     await mkdir(mountPoint);
     const mounted = await promisify(execFile)("mount", ["-t", "tmpfs", "-o", "size=200k", "tmpfs", mountPoint]).catch(() => undefined);

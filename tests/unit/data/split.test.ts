@@ -12,7 +12,7 @@ interface Item {
 
 const shares = { train: 0.8, val: 0.1, test: 0.1 };
 
-/** A picture of its own: its hash is far from every other's. */
+/** A distinct picture: its hash is far from all others. */
 function item(name: string, label: string): Item {
   return { sha256: sha256(name), dhash: sha256(`look ${name}`).slice(0, 16), label };
 }

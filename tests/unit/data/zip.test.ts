@@ -168,7 +168,7 @@ describe("an archive whose entries share bytes is refused", () => {
     );
   });
 
-  test("when one begins inside of another", async () => {
+  test("when one begins inside another", async () => {
     const inner = zipFile([part(1)]).subarray(0, 30 + 13 + bytes.length);
     const outer = { name: "set/cat/0.jpg", bytes: inner };
     expect(await refusal([outer, { ...part(1), claimsOffset: 30 + 13 }])).toContain(

@@ -25,7 +25,7 @@ const guide = read("docs/deployment.md");
 
 /** Built from this repository, so there is nothing to pin but their bases. */
 const own = /^(\$\{SERVAL_IMAGE:-cats-dogs-classifier:latest\}|serval-mlflow:[\d.]+)$/;
-/** Nobody here has seen the digest of these: docs/deployment.md says so. */
+/** The digests of these are not known here: docs/deployment.md says so. */
 const byTag = ["haproxy:3.0", "prom/prometheus:v2.42.0"];
 
 test("every image of others is named by its digest, or docs/deployment.md says that it is not", () => {

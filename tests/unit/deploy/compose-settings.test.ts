@@ -12,13 +12,13 @@ const namesIn = (pattern: RegExp, text: string): string[] => [...new Set([...tex
 test(".env.example names every variable that docker-compose.yml reads, and no other", () => {
   const explained = namesIn(/^#?([A-Z_]+)=/gm, example);
   const ofComposeItself = ["COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME"];
-  // For tests that need a network of their own; nobody else sets it.
+  // Only for tests that need their own network.
   const notExplained = ["SERVAL_NETWORK"];
   const read = namesIn(/\$\{([A-Z_]+)/g, compose).filter((name) => !notExplained.includes(name));
   expect(explained).toEqual([...read, ...ofComposeItself].sort());
 });
 
-test("the service takes every setting of its own from .env, except those that the image decides or others read", () => {
+test("the service takes all its settings from .env, except those that the image decides or others read", () => {
   const { services } = parse(compose) as { services: Record<string, { environment: Record<string, string> }> };
   const ofTheService = Object.values(variables)
     .map(({ name }) => name)

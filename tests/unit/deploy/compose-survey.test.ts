@@ -35,7 +35,7 @@ describe("what a killed deploy left is read off the containers", () => {
     ["both get requests", [old, container("new", 2)], "old", { good: old, unproven: 1 }, 1],
     ["the old one was stopped already", [container("old", 1, { running: false }), container("new", 2)], "old", { unproven: 1 }, 1],
     [
-      "the new one was found good, the old one not yet removed",
+      "the new one passed its checks, the old one not yet removed",
       [container("old", 1, { running: false }), container("new", 2)],
       "new",
       { replaced: 1 },
@@ -74,7 +74,7 @@ describe("what a killed deploy left is read off the containers", () => {
       unproven: [{ imageId: "new" }],
       replaced: [],
     });
-    // One that ended serves nobody.
+    // A stopped one serves no clients.
     const ended = container("image", 2, { running: false });
     expect(surveyContainers([good!, ended], current, "")).toMatchObject({ good, siblings: [], unproven: [], replaced: [ended] });
   });
@@ -87,7 +87,7 @@ describe("what a killed deploy left is read off the containers", () => {
       unproven: [unproven],
       replaced: [],
     });
-    // Killed after it was found good.
+    // Killed after it passed its checks.
     expect(surveyContainers([before, unproven], "image", "models:/x/2")).toMatchObject({
       good: unproven,
       unproven: [],

@@ -39,7 +39,7 @@ describe("a container of the version before that does not start any more", () =>
     expect(steps.find(({ name }) => name === "latency")?.message).toBe("nothing to compare with");
   });
 
-  test("is no reason to leave a version that failed beside it", async () => {
+  test("does not make the deploy leave a failed version beside it", async () => {
     project.add(v1, { running: false, broken: true });
     const { outcome, error } = await deploy({ maxLatencyMs: 0 });
     expect(error?.message).toContain("expected at most 0 ms");
@@ -72,7 +72,7 @@ describe("the name that the compose file has", () => {
   });
 
   test.each([
-    ["goes back to the version before when a deploy was killed in the middle of that", v2, v1],
+    ["goes back to the previous version when a deploy was killed in the middle of that", v2, v1],
     ["stays with an image that was built since", image("3"), image("3")],
   ])("%s", async (_, now, after) => {
     project.add(v1);
@@ -92,7 +92,7 @@ describe("a service that was scaled", () => {
     project.add(v1);
   });
 
-  test("goes back to the version before as a whole by an undo", async () => {
+  test("goes back to the previous version as a whole by an undo", async () => {
     const { outcome, steps } = await deploy({ version: { undo: true } });
     expect(steps.filter(({ passed }) => !passed)).toEqual([]);
     expect([outcome, steps[0]?.message, standing()]).toEqual(["deployed", "serving: app:v1", ["0 runs"]]);
@@ -121,7 +121,7 @@ describe("a service that was scaled", () => {
     });
     expect([outcome, standing()]).toEqual(["stopped", ["1 ended", "1 ended", "2 runs"]]);
     expect(error?.message).toBe(
-      'Stopped by SIGINT after the step "retire". app:v2 serves, and was not found good yet. app:v1 was stopped.',
+      'Stopped by SIGINT after the step "retire". app:v2 serves, and has not passed its checks yet. app:v1 was stopped.',
     );
     const undone = await deploy({ version: { undo: true } });
     expect([undone.outcome, standing()]).toEqual(["deployed", ["1 runs", "1 runs"]]);

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { countersBetween, medianSeconds, parseCounters } from "../../../src/deploy/counters.ts";
 import { createServiceMetrics } from "../../../src/monitor/metrics.ts";
 
-/** What a service says that answered predictions in so many seconds, with these statuses. */
+/** The metrics of a service that answered predictions in these seconds, with these statuses. */
 async function metricsOf(...answers: readonly (readonly [status: number, seconds: number])[]): Promise<string> {
   const metrics = createServiceMetrics(() => 0);
   metrics.countRequest({ route: "/metrics", method: "GET", status: 200, seconds: 9 });
@@ -19,7 +19,7 @@ test("requests, failures and the median are read from what the service itself sa
   expect(medianSeconds(parseCounters(await metricsOf([200, 60])))).toBe(10);
 });
 
-test("between two looks only the new ones count, and all of them where the service was started anew", async () => {
+test("between two looks only the new ones count, and all of them where the service was restarted", async () => {
   const earlier = parseCounters(await metricsOf([200, 0.3], [500, 0.3]));
   const later = parseCounters(await metricsOf([200, 0.3], [500, 0.3], [200, 0.004]));
   expect(countersBetween(earlier, later)).toMatchObject({ requests: 1, failed: 0 });

@@ -29,9 +29,9 @@ async function deploy(...args: string[]): Promise<{ code: number; stdout: string
 }
 
 describe("serval deploy --undo", () => {
-  test("takes no --model: the version before brings the one that it had", async () => {
+  test("takes no --model: the previous version brings the one that it had", async () => {
     const { code, stderr } = await deploy("--undo", "--model", "models:/x/2");
-    expect([code, stderr]).toEqual([2, expect.stringContaining("E_USAGE: --model goes with a VERSION")]);
+    expect([code, stderr]).toEqual([2, expect.stringContaining("E_USAGE: --model needs a VERSION")]);
     expect(project.containers).toMatchObject([{ image: v1, running: true }]);
   });
 
@@ -47,7 +47,7 @@ describe("serval deploy --undo", () => {
   test("with --dry says where there is nothing to go back to, or its image is gone", async () => {
     project.tags.delete(marks.previous);
     expect((await deploy("--undo", "--dry")).stdout).toContain(
-      "--undo would be refused: The image of app:v0, the version before, was removed from this machine, and came from no registry.",
+      "--undo would be refused: The image of app:v0, the previous version, was removed from this machine, and was not pulled from a registry.",
     );
     project.tags.set(marks.note("origin", `app@${v0}`), v1);
     expect((await deploy("--undo", "--dry")).stdout).toContain(`--undo would pull app@${v0} and go back to app:v0`);

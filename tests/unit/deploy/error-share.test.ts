@@ -63,7 +63,7 @@ test("the share of failed requests is one of the service's work: health checks, 
   });
 });
 
-test("a service that says it is not ready is told of by an alert of its own, since the proxy sends it no requests that could fail", async () => {
+test("a service that says it is not ready has its own alert, since the proxy sends it no requests that could fail", async () => {
   const metrics = createServiceMetrics(() => 0);
   metrics.countRequest({ route: "/health/ready", method: "GET", status: 503, seconds: 0 });
   metrics.countRequest({ route: "/health", method: "GET", status: 200, seconds: 0 });

@@ -56,7 +56,7 @@ test("a version that gives no prediction is refused with what it said", async ()
 test("a version before that gives none is nothing to compare with", async () => {
   const broken = await proxy(() => ({ status: 500, body: "no" }));
   expect(await compareLatency(service.url, broken)).toBe(
-    "nothing to compare with, the version before does not answer: POST /predict: expected 200, got 500: no",
+    "nothing to compare with, the previous version does not answer: POST /predict: expected 200, got 500: no",
   );
   expect(await compareLatency(service.url, null)).toBe("nothing to compare with");
 });

@@ -15,7 +15,7 @@ const [v1, v2] = [release("app:v1"), release("app:v2")];
 const none: Counters = { requests: 0, failed: 0, durations: [] };
 const bounds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, Infinity];
 
-/** So many requests, each of which took between a quarter of a second and half of one. */
+/** This number of requests, each of which took between a quarter of a second and half of one. */
 function photographs(requests: number): Counters {
   return { requests, failed: 0, durations: bounds.map((bound) => [bound, bound >= 0.5 ? requests : 0]) };
 }
@@ -34,7 +34,7 @@ class NotingTarget implements Target {
   endlessAt = "";
   candidate: Counters = none;
   before: () => Promise<Counters> = async () => none;
-  /** Where the version before answers. */
+  /** Where the previous version answers. */
   urlBefore = (): string => service.url;
   onCall: (name: string) => void = () => undefined;
 
@@ -113,7 +113,7 @@ describe("a rollout", () => {
     expect(report.steps.at(-2)).toMatchObject({ name: step, passed: false });
   });
 
-  test("is judged by what users asked before, not by the small pictures of its own tests", async ({ onTestFinished }) => {
+  test("is judged by what users asked before, not by the small pictures of the smoke tests", async ({ onTestFinished }) => {
     const old = await startTestService();
     onTestFinished(async () => await old.close());
     const target = new NotingTarget();
@@ -144,11 +144,11 @@ describe("a rollout", () => {
   });
 
   test.each([
-    ["recover", "stand", "What served before goes on serving."],
+    ["recover", "stand", "The version that served before still serves."],
     ["fetch app:v2", "fetch", "app:v1 serves."],
     ["start", "start", "app:v1 serves. app:v2 was started beside it and gets no requests."],
     ["admit", "admit", "Requests go to app:v1 and app:v2."],
-    ["retire", "retire", "app:v2 serves, and was not found good yet. app:v1 was stopped."],
+    ["retire", "retire", "app:v2 serves, and has not passed its checks yet. app:v1 was stopped."],
     ["commit", "commit", "app:v2 serves, and may not be recorded as the version that passed last."],
   ])("that is stopped during %s waits for nothing, and says what serves", async (call, step, serves) => {
     const [target, controller] = [new NotingTarget(), new AbortController()];
@@ -217,7 +217,7 @@ describe("a rollout", () => {
 describe("an undo", () => {
   const undo = { version: { undo: true } } as const;
 
-  test("brings the version before through the same steps, pulled by its digest where its image was pruned", async () => {
+  test("brings the previous version through the same steps, pulled by its digest where its image was pruned", async () => {
     const target = new NotingTarget();
     target.previous = { ...v2, there: true, origin: null };
     expect(await roll(target, undo)).toMatchObject({ outcome: "deployed", serving: v2 });
@@ -236,7 +236,7 @@ describe("an undo", () => {
     });
     target.previous = { ...v2, imageId: "", there: false, origin: null };
     await expect(roll(target, undo)).rejects.toMatchObject({
-      message: "The image of app:v2, the version before, was removed from this machine, and came from no registry.",
+      message: "The image of app:v2, the previous version, was removed from this machine, and was not pulled from a registry.",
     });
     expect(target.asked).toEqual(["recover", "recover"]);
   });
@@ -246,7 +246,7 @@ describe("an undo", () => {
     target.previous = { ...v2, imageId: "", there: false, origin: "app@sha256:abc" };
     await expect(roll(target, { ...undo, pull: false })).rejects.toMatchObject({
       code: "E_DEPLOY_NOT_READY",
-      message: "The image of app:v2, the version before, was removed from this machine, and --no-pull says not to get it again.",
+      message: "The image of app:v2, the previous version, was removed from this machine, and --no-pull says not to get it again.",
     });
     expect(target.asked).toEqual(["recover"]);
   });

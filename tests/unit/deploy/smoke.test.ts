@@ -89,7 +89,7 @@ describe("serval smoke of a service that works", () => {
     ]);
   });
 
-  test("sends an image of one's own, and prints one JSON document with --json", async () => {
+  test("sends the user's image, and prints one JSON document with --json", async () => {
     await writeFile(join(cwd, "red.jpg"), await colourPicture("red"));
     const { code, stdout } = await smoke(`${service.url}/`, "--image", "red.jpg", "--max-latency", "10000", "--json");
     const report = JSON.parse(stdout) as SmokeReport;
@@ -197,7 +197,7 @@ describe("serval smoke of a service that does not work", () => {
     ["no API page", "/docs", (reply) => (reply.status = 404), /^docs: GET \/docs: expected 200, got 404/],
     ["metrics without predictions", "/metrics", (reply) => (reply.body = "up 1\n"), /^metrics: .* serval_predictions_total .*, got none$/],
     [
-      "metrics that are no numbers",
+      "metrics that are not numbers",
       "/metrics",
       (reply) => (reply.body = 'serval_predictions_total{label="red"} many\n'),
       /^metrics: .* serval_predictions_total .*, got many$/,
@@ -255,9 +255,9 @@ describe("serval smoke of a service that does not work", () => {
     expect(failures(report)).toEqual([expect.stringMatching(/^latency: median of 9 predictions [\d.]+ ms, expected at most 0\.001 ms$/)]);
   });
 
-  test("refuses what is no address, no number and no file", async () => {
+  test("refuses invalid addresses, numbers and files", async () => {
     for (const [args, message] of [
-      [["http://"], 'E_USAGE: "http://" is no address of a service'],
+      [["http://"], 'E_USAGE: "http://" is not an address of a service'],
       [[service.url, "--wait", "soon"], 'E_USAGE: --wait: expected a number that is not negative, got "soon".'],
       [[service.url, "--image", "missing.jpg"], "E_FILE_NOT_FOUND"],
     ] as const) {

@@ -42,7 +42,7 @@ beforeEach(async () => {
     if (line.startsWith("run")) return "trial";
     if (line.startsWith("port")) return "127.0.0.1:1";
     if (line.startsWith("ps") || line.startsWith("rm")) return "";
-    throw new Error(`nobody expected: docker ${line}`);
+    throw new Error(`unexpected command: docker ${line}`);
   };
   engine = await startPretendEngine((words) => says(words.join(" ")));
   target = await openStackTarget({ env: engine.env, cwd: "/", waitMs: 1000 });

@@ -7,7 +7,7 @@ function engineSaying(answers: Readonly<Record<string, string>>): Engine {
   const find = async (args: readonly string[]): Promise<string> => {
     const line = args.join(" ");
     const found = Object.entries(answers).find(([start]) => line.startsWith(start));
-    return found ? found[1] : await Promise.reject(new Error(`nobody expected: ${line}`));
+    return found ? found[1] : await Promise.reject(new Error(`unexpected command: ${line}`));
   };
   return { docker: find, ask: find, compose: find };
 }

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Counters } from "../../../src/deploy/counters.ts";
 import { findFault } from "../../../src/deploy/watch.ts";
 
-/** So many requests, all of which took between `seconds` and the same again. */
+/** This number of requests, all of which took between `seconds` and the same again. */
 function counters(requests: number, failed: number, seconds: number): Counters {
   return {
     requests,
@@ -15,7 +15,7 @@ function counters(requests: number, failed: number, seconds: number): Counters {
   };
 }
 
-test("a version that answers like the one before has no fault, and neither has one that nobody asked", () => {
+test("a version that answers like the previous one passes, and so does one that received no requests", () => {
   expect(findFault(counters(100, 0, 0.02), counters(100, 0, 0.02), counters(900, 0, 0.02))).toBeNull();
   expect(findFault(counters(0, 0, 0.02), counters(0, 0, 0.02), null)).toBeNull();
   expect(findFault(counters(100, 0, 5), null, null)).toBeNull();
@@ -38,7 +38,7 @@ test("three times the median of the version beside it is too slow, where there w
   );
 });
 
-test("a busy host makes both slow, which is no fault; a version that makes the one beside it slow is one", () => {
+test("slowness of both on a busy host is accepted; a version that slows down the one beside it is refused", () => {
   const before = counters(100, 0, 0.02);
   expect(findFault(counters(100, 0, 0.04), counters(100, 0, 0.04), before)).toBeNull();
   expect(findFault(counters(100, 0, 0.4), counters(100, 0, 0.4), before)).toContain("before 60.0 ms");

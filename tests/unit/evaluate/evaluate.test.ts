@@ -121,7 +121,7 @@ describe("serval evaluate on two classes", () => {
     for (const line of await readPredictions(at("artifacts", "evaluation"))) expect(bySha.get(line.sha256)).toEqual(line);
   });
 
-  it("that is cut off has no metrics.json, so that nobody takes the earlier predictions for its own", async () => {
+  it("that is cut off has no metrics.json, so the earlier predictions are not taken for its own", async () => {
     const out = at("out", "cut");
     await evaluateModel({ cwd: repository.cwd, out: "out/cut" });
     await rm(join(out, "predictions.jsonl"));
@@ -304,7 +304,7 @@ describe("evaluateBundle and evaluateSource", () => {
     shards.close();
   });
 
-  it("refuses a folder with a class of its own, and one without any image", async () => {
+  it("refuses a folder with an unknown class, and one without any image", async () => {
     const dir = await mkdtemp(join(tmpdir(), "serval-source-"));
     await mkdir(join(dir, "red"));
     await mkdir(join(dir, "violet"));

@@ -18,7 +18,7 @@ function codesInSources(): Set<string> {
   const found = new Set<string>();
   for (const name of names) {
     const text = readFileSync(join(root, "src", name), "utf8");
-    // In serval-error.ts a code counts where toServalError uses it: the table's keys are no strings.
+    // In serval-error.ts a code counts where toServalError uses it: the table's keys are not strings.
     for (const string of readFacts(name, text).strings) for (const [code] of string.matchAll(/\bE(_[A-Z0-9]+)+(?!\w)/g)) found.add(code);
   }
   return found;

@@ -1,6 +1,6 @@
 import type { Exceptions } from "./rooms.ts";
 
-/** What breaks a rule of rooms.ts today, and why it may. Whoever mends one removes its entry: the test turns red otherwise. */
+/** What breaks a rule of rooms.ts today, and why it may. A fix has to remove its entry: the test fails otherwise. */
 export const exceptions: Exceptions = {
   folderCycles: {},
   crowdedFolders: {},

@@ -108,7 +108,7 @@ describe("the cycle rule", () => {
     expect(breachesIn(files)).toEqual(["nn/a.ts:1: cycle nn/a.ts -> nn/b.ts -> nn/c.ts -> nn/a.ts"]);
   });
 
-  test("takes a worker for a program of its own, which may import the types of the file that starts it", () => {
+  test("treats a worker as a separate program, which may import the types of the file that starts it", () => {
     const files = {
       "train/thread.ts": `export const url: URL = new URL("./work-worker.ts", import.meta.url);`,
       "train/work-worker.ts": `import type { Job } from "./thread.ts";\nwork();`,

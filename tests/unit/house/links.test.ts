@@ -42,7 +42,7 @@ describe.each(pages.filter((page) => page !== "CHANGELOG.md"))("%s", (page) => {
 
   test("names only sources, tests and scripts that are there", () => {
     const named = [...text.matchAll(/`((?:src|tests|scripts|bench|deployment|recipes)\/[\w./-]*\w)\/?`/g)].map((match) => match[1] ?? "");
-    // Words in capitals stand for a name; deployment/.env is what an operator writes.
+    // Words in capitals are placeholders; deployment/.env is what an operator writes.
     const own = named.filter((path) => !/\/[A-Z]+\b|\/\.env$/.test(path));
     expect(own.filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });

@@ -44,7 +44,7 @@ function weigh(found: ReadonlyMap<string, string>, allowed: Readonly<Record<stri
 /** Folder -> the first cycle between what lies directly in it: its files, and its folders with all that is below them. */
 function findFolderCycles(facts: ReadonlyMap<string, SourceFacts>): Map<string, string> {
   const imports = [...facts].flatMap(([from, { imports: sightings, workers }]) =>
-    // A worker is a program of its own, which no import reaches.
+    // A worker is a separate program, which no import reaches.
     sightings
       .filter(({ text }) => text.startsWith(".") && !workers.includes(text))
       .map(({ text }) => ({ from, to: posix.join(posix.dirname(from), text) })),

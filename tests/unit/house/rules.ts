@@ -108,7 +108,7 @@ function checkImports(
       if (target.startsWith("..")) report(line, `${text} lies outside src/`);
       else if (!files.has(target)) report(line, `${text} does not exist`);
       else {
-        // A worker is a program of its own: its file may import the types of the one that starts it.
+        // A worker is a separate program: its file may import the types of the file that starts it.
         if (!fact.workers.includes(text)) targets.push(target);
         if (!mayImport(path, target)) report(line, `${folderOf(path)} may not import ${folderOf(target)} (${text})`);
       }

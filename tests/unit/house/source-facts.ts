@@ -1,6 +1,6 @@
 import { parseSync, Visitor, type Argument, type CallExpression, type Expression, type MemberExpression } from "oxc-parser";
 
-/** Something in a source file that a rule may forbid, with the line it stands on. */
+/** Something in a source file that a rule may forbid, with its line. */
 export interface Sighting {
   readonly text: string;
   readonly line: number;
@@ -10,7 +10,7 @@ export interface Sighting {
 export interface SourceFacts {
   /** Every module named by a static, type, dynamic or re-exporting import, or by `new URL("…", import.meta.url)`. */
   readonly imports: readonly Sighting[];
-  /** The `new URL("…", import.meta.url)` among them: files that start as a worker of their own. */
+  /** The `new URL("…", import.meta.url)` among them: files that are started as workers. */
   readonly workers: readonly string[];
   /** Members of the global `process` that are touched: `env`, `exit`, … */
   readonly processMembers: readonly Sighting[];

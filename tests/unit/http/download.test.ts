@@ -60,11 +60,11 @@ describe("download", () => {
     expect(server.requests[1]!["if-range"]).toBe('"one"');
   });
 
-  test("keeps the part when it gives up, and goes on from it the next time", async () => {
+  test("keeps the part when it gives up, and continues from it the next time", async () => {
     server.cuts.push(cutAt);
     await expect(fetchFile({ retries: 0 })).rejects.toMatchObject({
       code: "E_DOWNLOAD",
-      hint: "Run the same command again: it goes on where it stopped.",
+      hint: "Run the same command again: it continues where it stopped.",
     });
     const had = await part();
     expect(had).toBeGreaterThan(0);
@@ -73,7 +73,7 @@ describe("download", () => {
     expect(await sha256File(path)).toBe(sha256(content));
   });
 
-  test("goes on by Last-Modified where there is no ETag, and by the size where there is neither", async () => {
+  test("resumes by Last-Modified where there is no ETag, and by the size where there is neither", async () => {
     for (const lastModified of ["Wed, 21 Oct 2015 07:28:00 GMT", null]) {
       await rm(dir, { recursive: true });
       server.file = { bytes: content, etag: null, lastModified };
@@ -148,7 +148,7 @@ describe("download", () => {
     });
   });
 
-  test("an HTTP error is told with its status, without trying again", async () => {
+  test("an HTTP error is reported with its status, without retries", async () => {
     await expect(download(`${server.url}.gone`, { dir, retryDelayMs: 1 })).rejects.toMatchObject({
       code: "E_DOWNLOAD",
       message: `"${server.url}.gone" answered with HTTP status 404.`,
@@ -180,7 +180,7 @@ describe("sources on the web", () => {
     expect(await readdir(join(dir, "data/raw"))).toEqual(["a", "b", "manifest.jsonl"]);
   });
 
-  test("what is no zip is refused by name", async () => {
+  test("a file that is not a zip is refused by name", async () => {
     await expect(importData({ cwd: dir, source: server.url })).rejects.toMatchObject({
       code: "E_ARCHIVE_CORRUPT",
       message: expect.stringContaining('"set.zip"') as string,

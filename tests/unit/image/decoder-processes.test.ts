@@ -115,7 +115,7 @@ describe("a decoder process gives the pixels that this process would give", () =
   });
 });
 
-describe("a picture that takes more than it may", () => {
+describe("a picture that exceeds its limits", () => {
   test("is refused when its time is used up, and the next one is decoded by a new process", async () => {
     const { decode, ends, starts } = open();
     const refused = decode(endless, { maxDecodeMs: 300 });
@@ -185,11 +185,11 @@ describe("what waits", () => {
     const { decode } = open();
     const order: number[] = [];
     await Promise.all([9, Infinity, 5, 3, 5].map(async (work) => (await decode(small, { work }), order.push(work))));
-    // The first found nobody before it.
+    // The first picture had no other before it.
     expect(order).toEqual([9, 3, 5, 5, Infinity]);
   });
 
-  test("is forgotten when nobody waits for it any more, and what runs is ended", async () => {
+  test("is forgotten when its client has gone, and its decoding is ended", async () => {
     const { decoder, decode, ends } = open();
     const [runs, waits] = [new AbortController(), new AbortController()];
     const answers = [codeOf(decode(endless, { signal: runs.signal })), codeOf(decode(endless, { signal: waits.signal }))];

@@ -117,7 +117,7 @@ describe("loadBundle", () => {
     expect((await loadBundle(join(original.dir, "model.onnx"))).digest).toBe(original.digest);
   });
 
-  it("says that a folder without bundle.json is no bundle", async () => {
+  it("says that a folder without bundle.json is not a bundle", async () => {
     const error = await failure(loadBundle(join(root, "nowhere")));
     expect(error.code).toBe("E_BUNDLE_MISSING");
     expect(error.message).toContain(join(root, "nowhere"));
@@ -147,7 +147,7 @@ describe("loadBundle", () => {
     expect(error.message).toContain(join(dir, "model.onnx"));
   });
 
-  it("says of a newer format which formats this version reads, with a code of its own", () => {
+  it("says of a newer format which formats this version reads, with its own code", () => {
     const text = JSON.stringify({ formatVersion: 3 });
     expect(() => parseManifest(text, "m/bundle.json")).toThrow(
       expect.objectContaining({

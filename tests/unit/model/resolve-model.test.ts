@@ -37,7 +37,7 @@ it("takes the only released model when none is named, and not the trained one", 
   expect(await resolveUnnamed()).toBe(join(cwd, "models", "one"));
 });
 
-it("takes the preferred one of several released models, and the trained one where it is none of them", async () => {
+it("takes the preferred one of several released models, and the trained one where none of them is preferred", async () => {
   const trained = join(cwd, "artifacts", "best");
   await writeTinyBundle(trained);
   expect(await resolveUnnamed("two")).toBe(trained);

@@ -29,7 +29,7 @@ test("a folder gets a .dvc file and a line in .gitignore, and comes back from th
   expect(await readFile(join(root, "photos/cat/2.jpg"), "utf8")).toBe("two");
 });
 
-test("a path that is not there, is outside, in Git, ignored or inside of other data is refused, and nothing is written", async () => {
+test("a path that is not there, is outside, in Git, ignored or inside other data is refused, and nothing is written", async () => {
   await writeFile(join(root, "code.txt"), "x");
   execFileSync("git", ["add", "code.txt"], { cwd: root });
   await writeFile(join(root, ".dvcignore"), "secret\n");
@@ -64,7 +64,7 @@ test("in a subfolder of the repository every command says where to run it, and m
   expect(await readdir(sub)).toEqual(["dvc.yaml"]);
 });
 
-test("a folder where nobody would look for the .dvc file is refused", async () => {
+test("a folder that is not searched for .dvc files is refused", async () => {
   await mkdir(join(root, "ignored/by-git"), { recursive: true });
   await writeFile(join(root, "ignored/by-git/1"), "one");
   await mkdir(join(root, "scratch/by-dvc"), { recursive: true });
@@ -83,7 +83,7 @@ test("a folder where nobody would look for the .dvc file is refused", async () =
   expect(existsSync(join(root, ".dvc/cache"))).toBe(false);
 });
 
-test("what a stage writes is refused, also where a variable names it; a dvc.yaml with a mistake keeps nobody from adding", async () => {
+test("what a stage writes is refused, also where a variable names it; a mistake in a dvc.yaml does not prevent adding", async () => {
   await writeFile(join(root, "dvc.yaml"), 'vars:\n  - name: photos\nstages:\n  draw:\n    cmd: go\n    outs: ["${name}"]\n');
   expect((await runServal(root, ["add", "photos"])).stderr).toContain(
     '"photos" overlaps with "photos", which the stage "draw" of dvc.yaml writes.',
@@ -92,14 +92,14 @@ test("what a stage writes is refused, also where a variable names it; a dvc.yaml
   expect((await runServal(root, ["add", "photos"])).code).toBe(0);
 });
 
-test("a link to a file counts as the file, a link to a folder inside of a folder is left out", async () => {
+test("a link to a file counts as the file, a link to a folder inside a folder is left out", async () => {
   await symlink("1.jpg", join(root, "photos/cat/link.jpg"));
   await symlink("cat", join(root, "photos/loop"));
   const { stdout } = await runServal(root, ["add", "photos", "--json"]);
   expect(JSON.parse(stdout)).toMatchObject([{ nfiles: 3, size: 9 }]);
 });
 
-test("a dvc.lock whose dvc.yaml is gone is in nobody's way", async () => {
+test("a dvc.lock whose dvc.yaml is gone does no harm", async () => {
   await writeFile(join(root, "dvc.lock"), "schema: '2.0'\nstages:\n  one:\n    cmd: go\n");
   expect((await runServal(root, ["add", "photos"])).code).toBe(0);
   await rm(join(root, "photos"), { recursive: true });

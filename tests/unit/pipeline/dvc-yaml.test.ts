@@ -36,7 +36,7 @@ describe("a field that Serval does not run", () => {
     expect(() => parse(stage(lines))).toThrow(expect.objectContaining({ code: "E_PIPELINE", message: expect.stringMatching(expected) }));
   });
 
-  test("is named at the top of the file as well, and so is text that is no YAML", () => {
+  test("is named at the top of the file as well, and so is text that is not YAML", () => {
     expect(problem(() => parse("stages: {}\nstage: {}\n"))).toMatch(/^dvc\.yaml:2: stage: unknown field "stage"/);
     expect(problem(() => parse("stages:\n  a: [\n"))).toMatch(/^dvc\.yaml:\d: /);
     expect(problem(() => parse("stages:\n  a:\n    deps: []\n"))).toMatch(/^dvc\.yaml:2: stages\.a: expected `cmd`/);
@@ -86,7 +86,7 @@ describe("a template of stages", () => {
     const graph = buildGraph(read("foreach: ${models}\ndo:\n  cmd: go\n  outs: ['${item}']"), []);
     expect(selectStages(graph, ["fit"]).map(({ name }) => name)).toEqual(["fit@small", "fit@large"]);
     expect(selectStages(graph, ["fit@large"]).map(({ name }) => name)).toEqual(["fit@large"]);
-    expect(problem(() => selectStages(graph, ["fit@huge"]))).toMatch(/"fit@huge" is no stage/);
+    expect(problem(() => selectStages(graph, ["fit@huge"]))).toMatch(/Unknown target "fit@huge"/);
   });
 
   test("knows `key` only where there are keys", () => {
@@ -129,14 +129,14 @@ describe("the graph", () => {
     expect(problem(() => graphOf(text))).toBe('The stages form a cycle: "a" reads from "b" reads from "a".');
   });
 
-  test("names two stages that write one path, one inside of another's, and a stage that writes versioned data", () => {
+  test("names two stages that write one path, one inside another's, and a stage that writes versioned data", () => {
     const two = (a: string, b: string): string => `stages:\n  a:\n    cmd: x\n    outs: [${a}]\n  b:\n    cmd: x\n    outs: [${b}]\n`;
     expect(problem(() => graphOf(two("m", "m")))).toMatch(/^"m" is written by stage "a" and by stage "b"/);
-    expect(problem(() => graphOf(two("m", "m/x")))).toMatch(/^"m\/x" of stage "b" lies inside of "m", which stage "a" writes/);
+    expect(problem(() => graphOf(two("m", "m/x")))).toMatch(/^"m\/x" of stage "b" lies inside "m", which stage "a" writes/);
     expect(problem(() => graphOf(two("m", "n"), [{ path: "n", source: "n.dvc" }]))).toMatch(/^"n" is written by stage "b" and by n\.dvc/);
   });
 
-  test("joins a stage to whoever writes a file inside of the folder that it reads, or the folder around it", () => {
+  test("joins a stage to the stages that write a file in the folder that it reads, or the folder around it", () => {
     const graph = graphOf(
       "stages:\n  use:\n    cmd: x\n    deps: [data, model/w.bin]\n  b:\n    cmd: x\n    outs: [model]\n  a:\n    cmd: x\n    outs: [data/a.txt]\n",
     );
@@ -151,7 +151,7 @@ describe("the graph", () => {
     );
     const names = (...targets: string[]): string[] => selectStages(graph, targets).map(({ name }) => name);
     expect([names("b"), names("b.txt"), names("dvc.yaml:c"), names("dvc.yaml")]).toEqual([["a", "b"], ["a", "b"], ["c"], ["a", "b", "c"]]);
-    expect(problem(() => names("d"))).toBe('"d" is no stage, dvc.yaml or out. The stages are: a, b, c.');
+    expect(problem(() => names("d"))).toBe('Unknown target "d": expected a stage, a dvc.yaml or an out. The stages are: a, b, c.');
   });
 });
 

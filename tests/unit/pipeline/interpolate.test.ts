@@ -19,7 +19,7 @@ test.each([
   expect(interpolate(text, variables, true)).toBe(expected);
 });
 
-test("an expression ends at the first brace, so one inside of another is a problem", () => {
+test("an expression ends at the first brace, so one inside another is a problem", () => {
   expect(interpolate("${ ${b}", variables, true)).toBeInstanceOf(InterpolationProblem);
 });
 

@@ -168,7 +168,7 @@ describe("a pipeline of two stages", () => {
     expect([ignored("model.txt"), ignored("size.txt"), ignored(".serval/hashes.sqlite")]).toEqual([true, false, true]);
   });
 
-  test("a command that fails keeps what was done before it, and the next call goes on there", async () => {
+  test("a command that fails keeps what was done before it, and the next call continues there", async () => {
     await write({ "dvc.yaml": twoStages.replace("wc -c < model.txt > size.txt", "test -f allowed && echo 1 > size.txt") });
     await expect(repro()).rejects.toMatchObject({
       code: "E_STAGE_FAILED",
@@ -218,7 +218,7 @@ test("outs are removed before a stage runs, unless they persist; and no link lea
   }
 });
 
-test("a link of its own in an out that persists does not keep a stage from running again", async () => {
+test("a link inside an out that persists does not keep a stage from running again", async () => {
   const command = "test -e ok.txt; code=$?; mkdir -p ck && echo 1 > ck/e1 && ln -sfn e1 ck/latest; exit $code";
   await write({
     "dvc.yaml": `stages:\n  train:\n    cmd: ${command}\n    deps: [in.txt]\n    outs:\n      - ck:\n          persist: true\n`,
@@ -253,7 +253,7 @@ test("independent stages run at once with jobs, and what reads both waits for bo
   expect(await status()).toEqual({});
 });
 
-test("of several stages that fail at once all are told", async () => {
+test("several stages that fail at once are all reported", async () => {
   await write({
     "dvc.yaml": `stages:
   a:

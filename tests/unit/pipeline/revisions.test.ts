@@ -21,13 +21,13 @@ async function compare(revision: string): Promise<[code: number, stderr: string]
 test("a commit that Git does not know is refused by its name, also where the name looks like an option", async () => {
   expect(await compare("main")).toEqual([
     2,
-    expect.stringContaining('E_GIT_REVISION: "main": expected a branch, a tag or a commit. This is no Git repository.'),
+    expect.stringContaining('E_GIT_REVISION: "main": expected a branch, a tag or a commit. This is not a Git repository.'),
   ]);
   execFileSync("git", ["init", "--quiet"], { cwd });
   for (const name of ["nowhere", "deadbeef", "HEAD~1"]) {
     expect(await compare(name)).toEqual([
       2,
-      expect.stringContaining(`E_GIT_REVISION: "${name}": expected a branch, a tag or a commit. Git knows no such commit.`),
+      expect.stringContaining(`E_GIT_REVISION: "${name}": expected a branch, a tag or a commit. Git does not know this commit.`),
     ]);
   }
 });

@@ -98,7 +98,7 @@ describe("run", () => {
     expect((await refusal(inference.run(new Uint8Array(0), 0))).code).toBe("E_ENGINE_RUN");
   });
 
-  it("hands on the engine's error for one call and goes on with the next", async () => {
+  it("hands on the engine's error for one call and continues with the next", async () => {
     // The model wants 2x2 pictures; the caller promised 4x4.
     const inference = await start({}, { imageShape: [4, 4] });
     for (let i = 0; i < 2; i++) expect((await refusal(inference.run(new Uint8Array(48), 1))).code).toBe("E_ENGINE_RUN");

@@ -44,10 +44,10 @@ describe("API keys", () => {
     expect(await failed("key-of-bob")).toEqual([]);
     expect(await failed()).toEqual(["known answers", "prediction", "latency"]);
     expect(await compareLatency(url, url, { apiKey: "key-of-bob" })).toMatch(/^median of 15 predictions/);
-    expect(await compareLatency(url, url)).toContain("the version before does not answer");
+    expect(await compareLatency(url, url)).toContain("the previous version does not answer");
   });
 
-  it("let in who has one, by either header, and nobody else", async () => {
+  it("let only clients with a key in, by either header", async () => {
     const guarded = await start({ keys: await twoKeys() });
     const ask = async (headers: Record<string, string>): Promise<number> =>
       (await post(guarded, "/predict", headers, form(["file", await colourPicture("red")]))).status;
@@ -87,7 +87,7 @@ describe("API keys", () => {
     expect((await fetch(`${guarded.url}/docs/`)).status).toBe(200);
   });
 
-  it("stand in the file as hashes; a line that is none is named by its number, and not shown", async () => {
+  it("are in the file as hashes; an invalid line is reported by its number, and not shown", async () => {
     for (const [text, message] of [
       [
         "alice secret-itself\n",
@@ -95,7 +95,7 @@ describe("API keys", () => {
       ],
       [`alice ${"0".repeat(64)} admin\n`, "keys:1: expected a name, the SHA-256"],
       [`\n# nothing\n${"0".repeat(64)}\n`, "keys:3: expected"],
-      ["# nothing\n", "holds no key"],
+      ["# nothing\n", "contains no keys"],
     ] as const) {
       const error = await keysOf(text).catch((reason: unknown) => reason);
       expect((error as ServalError).code).toBe("E_API_KEYS");

@@ -147,7 +147,7 @@ describe("a form that does not hold one image", () => {
     expectError(await predictBody(service, "--x--\r\n", "multipart/form-data; boundary=x"), "E_UPLOAD_FIELD", "no file");
   });
 
-  it("is refused when it ends in the middle, has no boundary, or is no form", async () => {
+  it("is refused when it ends in the middle, has no boundary, or is not a form", async () => {
     const head = '--x\r\ncontent-disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n';
     const cut = Buffer.concat([Buffer.from(head), jpeg.subarray(0, 200)]);
     expectError(await predictBody(service, cut, "multipart/form-data; boundary=x"), "E_UPLOAD_BROKEN", "cannot be read");
@@ -219,7 +219,7 @@ describe("a client that hangs up in the middle of its upload", () => {
     ["a body", "image/jpeg", ""],
     ["a form", "multipart/form-data; boundary=x", '--x\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'],
     ["a form before its first part", "multipart/form-data; boundary=x", ""],
-  ])("costs nobody else anything: %s", async (_what, type, start) => {
+  ])("does not slow down other clients: %s", async (_what, type, start) => {
     const socket = connect(service.port, "127.0.0.1");
     await once(socket, "connect");
     const before = service.lines.length;

@@ -51,7 +51,7 @@ describe("POST /predict/batch", () => {
     });
   });
 
-  it("refuses as a whole what holds no file", async () => {
+  it("refuses a request without files as a whole", async () => {
     const red = await colourPicture("red");
     for (const [data, code] of [
       [form(["comment", "hello"]), "E_UPLOAD_FIELD"],

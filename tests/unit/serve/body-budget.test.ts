@@ -15,7 +15,7 @@ test("a refusal says how many bytes were held with the request's own, which are 
     (await app.inject(`/?pieces=${pieces}`)).json<{ code: string; message: string }>();
   expect(await send("500,400")).toMatchObject({
     code: "E_QUEUE_FULL",
-    message: "The bodies that are held at the moment have 900 bytes, and 800 may be held.",
+    message: "The bodies of unfinished requests take 900 bytes (limit 800).",
   });
   expect((await app.inject("/?pieces=500,300")).body).toBe("kept");
 });

@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { clientGone } from "../../../src/serve/http/client-gone.ts";
 import { createHttpServer } from "../../../src/serve/http/http-server.ts";
 
-test("work for a client that hangs up is called off with a reason of its own, and work for one that waits is not", async () => {
+test("work for a client that hangs up is cancelled with its own reason; work for a waiting client is not", async () => {
   const app = fastify();
   onTestFinished(async () => await app.close());
   const signals: AbortSignal[] = [];
@@ -59,7 +59,7 @@ describe("a client that closes only its own side", () => {
     return { socket, answer, reason: reason.promise };
   }
 
-  test("gets its answer and nothing before it, where nobody else waits", async () => {
+  test("gets its answer and nothing before it, where no other client waits", async () => {
     const { socket, answer } = await ask(false);
     answer();
     expect(await text(socket)).toMatch(/^HTTP\/1\.1 200 OK[^]*answer$/);

@@ -70,7 +70,7 @@ describe("POST /explain", () => {
     await half.close();
   });
 
-  it("says so where a model cannot be explained, and goes on predicting", async () => {
+  it("says so where a model cannot be explained, and continues predicting", async () => {
     // Its classifier's weights are not the ones in the file.
     const other = await startTestService({ bundle: { manifest: { labels: ["blue", "red"] }, weights: "wrong" } });
     const response = await readReply(await fetch(`${other.url}/explain`, { method: "POST", body: form(["file", picture]) }));

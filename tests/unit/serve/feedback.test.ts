@@ -136,7 +136,7 @@ it("loses no feedback that it acknowledged when it is killed in the middle of ma
   expect(acknowledged.filter((id) => !found.has(id))).toEqual([]);
   expect(db.prepare("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
   db.close();
-  // The next service goes on with the same file.
+  // The next service continues with the same file.
   const again = startServal(cwd, ["serve", "--port", "0"]);
   const reply = await sendFeedback(await again.address(), { request_id: acknowledged[0], label: "blue" });
   expect(reply.status).toBe(200);

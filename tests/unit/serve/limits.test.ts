@@ -60,7 +60,7 @@ describe("when too much is waiting", () => {
     }
   });
 
-  it("holds bodies of eight times the largest image, however slowly they come, and refuses what is beyond", async () => {
+  it("holds bodies of eight times the largest image, however slowly they come, and refuses more", async () => {
     const maxBodyBytes = 100_000;
     const service = await start({ limits: { maxBodyBytes } });
     const most = Buffer.alloc(maxBodyBytes - 1000, 1);
@@ -98,7 +98,7 @@ describe("when too much is waiting", () => {
     for (let i = 0; i < 20; i++) for (const sent of Object.values(sends)) expect((await sent())[1]).toBe("E_IMAGE_FORMAT");
   });
 
-  it("refuses what is beyond the limit at once, and takes more when one is done", async () => {
+  it("refuses requests above the limit at once, and accepts more when one is done", async () => {
     const { slot } = await start();
     const predictor = new Predictor(slot, { ...defaultLimits, queueLimit: 2 });
     const picture = await colourPicture("red");
@@ -106,7 +106,7 @@ describe("when too much is waiting", () => {
     expect(predictor.depth).toBe(2);
     const error = await predictor.predict(picture).catch((reason: unknown) => reason);
     expect(codeOf(error)).toBe("E_QUEUE_FULL");
-    expect((error as Error).message).toBe("2 predictions are waiting or running, and 2 may.");
+    expect((error as Error).message).toBe("The queue is full: 2 predictions waiting or running (limit 2).");
     await Promise.all(waiting);
     expect(predictor.depth).toBe(0);
     expect((await predictor.predict(picture)).label).toBe("red");
@@ -220,14 +220,14 @@ describe("when a thread is lost", () => {
     expect(await dying.logged((line) => line["code"] === "E_INFERENCE_STOPPED" && line["level"] === "error")).toBeTruthy();
   });
 
-  it("fails its health while there is none, with a pause before each new one, and needs nobody to come back", async () => {
+  it("fails its health while there is none, with a pause before each new one, and recovers without help", async () => {
     const workers = recordWorkers();
     const dying = await start();
     const picture = await colourPicture("red");
     // The first answer of a route compiles its schemas, which may take longer than a pause.
     await predictForm(dying, picture);
     await workers.at(-1)!.terminate();
-    // These die before they have answered anything: each pause is twice the one before, and all of the below is asked in the last.
+    // These die before they have answered anything: each pause is twice the previous one, and all of the below is asked in the last.
     for (const count of [2, 3, 4]) {
       await expect.poll(() => workers.length, { interval: 5 }).toBe(count);
       await workers.at(-1)!.terminate();

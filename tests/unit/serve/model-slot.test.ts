@@ -103,7 +103,7 @@ describe("a new version", () => {
       "E_BUNDLE_MISSING",
       async ({ root }) => ({ version: "bad", load: async () => await readServable(join(root, "nowhere")) }),
     ],
-  ])("is refused for %s: the old one serves on, and log, metrics and /model say why", async (_what, code, make) => {
+  ])("is refused for %s: the old one still serves, and log, metrics and /model say why", async (_what, code, make) => {
     const running = await start();
     const before = await redOf(running);
     expect(await running.slot.offer(await make(running))).toBe("refused");

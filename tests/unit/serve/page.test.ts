@@ -143,7 +143,7 @@ describe.skipIf(executablePath === undefined)("the page at /, in Chromium", () =
     await two.close();
   });
 
-  it("says what is wrong with a file that is no picture", async () => {
+  it("says what is wrong with a file that is not a picture", async () => {
     const page = await open(phone);
     await page.setInputFiles("#input", { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("no picture") });
     await page.getByText("which is not JPEG, PNG, WebP or GIF").waitFor();

@@ -30,7 +30,7 @@ describe("POST /predict", () => {
     expect(total).toBeGreaterThanOrEqual(preprocess + queue + model - 0.01);
   });
 
-  it("gives every request an id of its own", async () => {
+  it("gives every request its own id", async () => {
     const picture = await colourPicture("red");
     const [first, second] = [await predictForm(service, picture), await predictForm(service, picture)];
     expect(first.body.request_id).not.toBe(second.body.request_id);

@@ -20,7 +20,7 @@ interface Registry {
   readonly dir: string;
   readonly url: string;
   readonly registry: RegistryClient;
-  /** A model of its own sharpness as the next version; its bundle lies in `folder`. */
+  /** A model with the given sharpness as the next version; its bundle lies in `folder`. */
   readonly register: (folder: string, sharpness: number) => Promise<void>;
   readonly crown: (version: string) => Promise<void>;
   /** Both, for a version that has the number of its folder. */
@@ -28,7 +28,7 @@ interface Registry {
   readonly stop: () => Promise<void>;
 }
 
-/** A registry on a folder of its own; both go with the test. */
+/** A registry in its own folder; the test removes both at its end. */
 async function startRegistry(): Promise<Registry> {
   const dir = await mkdtemp(join(tmpdir(), "serval-registry-"));
   const server = await openEmbeddedTracking(join(dir, "tracking"));
@@ -92,7 +92,7 @@ test("a service follows the champion of a registry: promoted, rolled back, down,
   expect((await fetchModel()).trouble).toMatchObject({ code: "E_TRACKING_UNREACHABLE" });
 });
 
-test("what is downloaded of a registry goes when no address names it any more, but for the version before and for what is new", async () => {
+test("what is downloaded of a registry goes when no address names it any more, except for the previous version and new ones", async () => {
   const { dir, registry, makeChampion } = await startRegistry();
   const cacheDir = join(dir, "cache");
   const fetchModel = async (reference: { alias: string } | { version: string }): Promise<string> =>
@@ -101,7 +101,7 @@ test("what is downloaded of a registry goes when no address names it any more, b
   const digests: string[] = [];
   for (const version of ["1", "2", "3", "4", "5"]) {
     await makeChampion(version, Number(version));
-    // The second has an address of its own as well.
+    // The second has its own address as well.
     if (version === "2") await fetchModel({ version });
     const digest = await fetchModel({ alias: championAlias });
     digests.push(digest);
@@ -112,7 +112,7 @@ test("what is downloaded of a registry goes when no address names it any more, b
   expect((await kept()).toSorted()).toEqual(digests.slice(1).toSorted());
 });
 
-test("a disk without room for the new version leaves a service that starts the one that was had last", async () => {
+test("a disk without room for the new version leaves a service that starts the version that it had last", async () => {
   const { dir, url, makeChampion } = await startRegistry();
   const [reference, cacheDir] = [{ name: "colours", alias: championAlias }, join(dir, "cache")];
   const module = (path: string): string => JSON.stringify(join(import.meta.dirname, "../../../src", path));
@@ -135,7 +135,7 @@ test("a disk without room for the new version leaves a service that starts the o
   expect(await fetchLimited(100_000, true)).toEqual(["2", null]);
 });
 
-test("a service that starts takes the model that was had last while the registry is down or names a damaged version", async () => {
+test("a service that starts takes the last model that it had while the registry is down or names a damaged version", async () => {
   const { dir, url, registry, makeChampion, stop } = await startRegistry();
   /** Starts a service, and says which version it serves and what it remarked. */
   const start = async (): Promise<{ version: unknown; remarks: string }> => {

@@ -30,7 +30,7 @@ async function kept(): Promise<number[][]> {
   return await Promise.all([...aside, now].map(read));
 }
 
-test("puts a full file aside, keeps so many of those, and tears no line", async () => {
+test("rotates a full file, keeps the given number of old ones, and never splits a line", async () => {
   await writeFile(path, line(0) + line(1));
   const file = new RotatingFile(path, { maxBytes: 3 * 9 + 4, keep: 2 });
   for (let i = 2; i < 11; i++) file.write(line(i));
@@ -42,7 +42,7 @@ test("puts a full file aside, keeps so many of those, and tears no line", async 
   ]);
 });
 
-test("a line longer than the limit has a file of its own", async () => {
+test("a line longer than the limit has its own file", async () => {
   const file = new RotatingFile(path, { maxBytes: 5, keep: 5 });
   for (let i = 0; i < 3; i++) file.write(line(i));
   await end(file);
@@ -64,7 +64,7 @@ test("two that write to one path lose nothing, and the second follows to the new
   expect((await readdir(dir)).length).toBeGreaterThan(5);
 });
 
-test("says why it cannot go on: the folder has gone, and there is none to begin a new file in", async () => {
+test("says why it cannot continue: the folder for the next file is gone", async () => {
   const file = new RotatingFile(path, { maxBytes: 9, keep: 1 });
   await new Promise((resolve) => file.write(line(1), resolve));
   await rm(dir, { recursive: true });

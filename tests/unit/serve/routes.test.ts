@@ -47,7 +47,7 @@ describe("GET /", () => {
     expect(policy).toContain("default-src 'none'");
   });
 
-  it("shows labels and names as text, whatever stands in them", () => {
+  it("shows labels and names as text, whatever they contain", () => {
     const { html } = renderHomePage({
       basePath: "",
       explains: true,
@@ -126,7 +126,7 @@ describe("GET /model/checks", () => {
   });
 });
 
-it("answers a plain 500 without paths or stack when something breaks that nobody foresaw", async () => {
+it("answers a plain 500 without paths or stack when something unforeseen breaks", async () => {
   const broken = await startTestService({
     service: { predictionLogFile: undefined, source: { follow: () => undefined } },
   });
@@ -138,7 +138,7 @@ it("answers a plain 500 without paths or stack when something breaks that nobody
   expect(body).toEqual({
     error: {
       code: "E_INTERNAL",
-      message: "Something failed that Serval did not foresee.",
+      message: "An unexpected error happened.",
       hint: "Report it with the request id.",
       request_id: expect.any(String),
     },
@@ -199,7 +199,7 @@ describe("GET /metrics", () => {
     await fresh.close();
   });
 
-  it("counts requests, predictions, phases and errors, in a registry of its own", async () => {
+  it("counts requests, predictions, phases and errors, in its own registry", async () => {
     const fresh = await startTestService();
     const picture = await colourPicture("red");
     for (let i = 0; i < 3; i++) await predictForm(fresh, picture);

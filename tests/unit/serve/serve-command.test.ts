@@ -109,7 +109,7 @@ describe("the service's log", () => {
     expect(await readFile(file, "utf8")).toBe("old\nnew\n");
   });
 
-  it("goes on without a file that cannot be written, and says so once", async () => {
+  it("continues without a file that cannot be written, and says so once", async () => {
     const output = collect();
     const warnings: string[] = [];
     const warned = Promise.withResolvers<void>();
@@ -127,7 +127,7 @@ describe("the service's log", () => {
     expect(warnings).toEqual([expect.stringContaining(`${folder}, so it is left out until it can: EISDIR`)]);
   });
 
-  it("goes on with a file that can be written again, on a line of its own", async () => {
+  it("continues with a file that can be written again, on its own line", async () => {
     const warnings: string[] = [];
     const file = join(cwd, "back.log");
     await mkdir(file);
@@ -144,7 +144,7 @@ describe("the service's log", () => {
     expect(warnings[1]).toBe(`The log is written to ${file} again.`);
   });
 
-  it("goes on with the file when the reader of stdout has gone", async () => {
+  it("continues with the file when the reader of stdout has gone", async () => {
     const gone = new Writable({ write: (_chunk, _encoding, done) => done(new Error("EPIPE")) });
     const warnings: string[] = [];
     const file = join(cwd, "kept.log");

@@ -154,7 +154,7 @@ describe("in a thread", () => {
     expect([thread.depth, await thread.ask({ kind: "echo", value: 1 })]).toEqual([0, 1]);
   });
 
-  test("what it could not start with is told with its code, hint and details, and the thread ends", async () => {
+  test("a failed start is reported with its code, hint and details, and the thread ends", async () => {
     const thread = startThread({ data: { refuse: true } });
     const expected = { code: "E_ENGINE_MODEL", message: "No such model.", hint: "Bring one.", details: { byte: 3 } };
     expect(await thrown(thread.ask({ kind: "heard" }))).toMatchObject(expected);

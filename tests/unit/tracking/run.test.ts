@@ -126,7 +126,7 @@ describe("a run with a tracking server", () => {
     expect(troubles).toEqual([]);
   });
 
-  test("goes on in the same run after a resume", async () => {
+  test("continues in the same run after a resume", async () => {
     await (await startRun()).finish("KILLED", withinMs);
     expect(server.runs[0]?.status).toBe("KILLED");
     const tracked = await startRun();

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { chooseAbstainBelow, fewestAnswers } from "../../../src/evaluate/abstain.ts";
 import { wilsonInterval } from "../../../src/evaluate/metrics.ts";
 
-/** Rows from the surest down: `[how many, of which so many are wrong, confidence]`. */
+/** Rows from the surest down: `[how many, how many of them are wrong, confidence]`. */
 function rows(...groups: readonly (readonly [count: number, wrong: number, confidence: number])[]): [number[], boolean[]] {
   const all = groups.flatMap(([count, wrong, confidence]) => Array.from({ length: count }, (_, i) => [confidence, i >= wrong] as const));
   return [all.map(([confidence]) => confidence), all.map(([, right]) => right)];

@@ -49,7 +49,7 @@ describe("results.csv", () => {
     expect(await readResults(dir)).toEqual([{ ...row(1), timeSeconds: 63.1235, imagesPerSecond: 281.56, valF1: 0.666667 }]);
   });
 
-  it("drops the epochs that a resumed run trains again and goes on", async () => {
+  it("drops the epochs that a resumed run trains again and continues", async () => {
     const log = await openResults(dir);
     for (const epoch of [1, 2, 3]) await log.append(row(epoch));
     const resumed = await openResults(dir, 2);
@@ -62,7 +62,7 @@ describe("results.csv", () => {
     ]);
   });
 
-  it("begins anew for a new run and goes on where a crash lost a line or the file", async () => {
+  it("starts from scratch for a new run, and continues after a crash that lost a line or the file", async () => {
     await (await openResults(dir)).append(row(1));
     const resumed = await openResults(dir, 2);
     await resumed.append(row(3));

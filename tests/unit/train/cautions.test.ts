@@ -47,7 +47,7 @@ test("of many classes five are named", () => {
   expect(caution?.text).toBe("No validation picture of class 0, class 1, class 2, class 3, class 4 and 2 more was recognised (recall 0).");
 });
 
-test("on a terminal the next step stands below each caution", () => {
+test("on a terminal each caution is followed by the next step", () => {
   const lines = describeCautions([{ text: "Only 3 pictures.", next: "Add pictures." }]);
   expect(lines).toEqual(["WARNING  Only 3 pictures.", "         Add pictures."]);
 });

@@ -52,7 +52,7 @@ describe("a range test ends", () => {
     return losses.findIndex((loss) => end.follow(loss));
   };
 
-  test("soon after the loss has risen far above its lowest value, or is no number", () => {
+  test("soon after the loss has risen far above its lowest value, or is not a number", () => {
     const rising = steps.map((step) => (step < 200 ? valley(150) : 0.14 * 1.2 ** (step - 200)));
     expect(endOf(rising)).toBeGreaterThan(205);
     expect(endOf(rising)).toBeLessThan(225);

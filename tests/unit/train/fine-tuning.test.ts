@@ -17,7 +17,7 @@ import { TrainingPhases } from "../../../src/train/training-phases.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 import { makeShapeRepository, type ShapeRepository } from "../../helpers/shape-set.ts";
 
-/** As in params.yaml, but for a network and pictures small enough for a test. */
+/** As in params.yaml, except for a network and pictures small enough for a test. */
 const { train: defaults } = parseParams("");
 const config: TrainConfig = {
   ...defaults,
@@ -222,7 +222,7 @@ describe("what is taken from a bundle", () => {
     );
   });
 
-  test("identifies a run: it does not go on when the model is another one", async () => {
+  test("identifies a run: it cannot be resumed with another model", async () => {
     const runDir = await newFolder();
     await expect(train(newData, {}, { init, runDir }, 2)).rejects.toEqual(expect.objectContaining({ code: "E_INTERRUPTED" }));
     const other = { ...init, digest: "1".repeat(64) };
@@ -260,8 +260,8 @@ describe("serval train with train.init", () => {
   test("names the parameter when there is no such model, and leaves no run behind", async () => {
     const runs = async (): Promise<string[]> => await readdir(join(newData.cwd, ".serval", "runs")).catch(() => []);
     const before = await runs();
-    const failing = run("models/nobody");
-    await expect(failing).rejects.toThrow(/^train\.init: "models\/nobody" is neither a model bundle/);
+    const failing = run("models/missing");
+    await expect(failing).rejects.toThrow(/^train\.init: "models\/missing" is neither a model bundle/);
     await expect(failing).rejects.toEqual(
       expect.objectContaining({ code: "E_BUNDLE_MISSING", hint: expect.stringContaining("train.init") }),
     );

@@ -251,7 +251,7 @@ describe("a run that was stopped", () => {
     expect(await readdir(dir)).toContain(`${names[0]}.damaged`);
   });
 
-  test("refuses to go on when every checkpoint is damaged, and names the file", async () => {
+  test("refuses to continue when every checkpoint is damaged, and names the file", async () => {
     const runDir = await newRun();
     await interrupt(runDir, 2);
     const dir = join(runDir, "checkpoints");
@@ -275,13 +275,13 @@ describe("a run that was stopped", () => {
     await expect(ended).rejects.toEqual(failsWith("E_RESULTS"));
   });
 
-  test("refuses to go on with other parameters", async () => {
+  test("refuses to continue with other parameters", async () => {
     const runDir = await newRun();
     await interrupt(runDir, 2);
     await expect(train(runDir, { learningRate: 0.01 }, { resume: true })).rejects.toEqual(failsWith("E_RESUME_MISMATCH"));
   });
 
-  test("refuses to go on with pictures that another seed has put into other splits", async () => {
+  test("refuses to continue with pictures that another seed has put into other splits", async () => {
     const runDir = await newRun();
     await interrupt(runDir, 2);
     const shardsDir = await newRun();
@@ -292,7 +292,7 @@ describe("a run that was stopped", () => {
   });
 });
 
-test("a loss that is no number stops training, says what to try, and leaves the last good checkpoint", async () => {
+test("a loss that is not a number stops training, says what to try, and leaves the last good checkpoint", async () => {
   const runDir = await newRun();
   const diverging = train(runDir, { learningRate: 1e30, warmupEpochs: 0 }, { checkpointEverySteps: 1 });
   await expect(diverging).rejects.toEqual(
@@ -322,7 +322,7 @@ test("a loss that stays far above guessing stops training long before its end, a
   const [latest] = await listCheckpoints(join(runDir, "checkpoints"));
   const step = Number((latest as string).slice(5, 13));
   expect(message).toContain(`The last good checkpoint is that of step ${step}.`);
-  // It was written before the loss rose above the limit, and training went on for 50 steps from there.
+  // It was written before the loss rose above the limit, and training continued for 50 steps from there.
   expect(step).toBeLessThan(events.filter((event) => event.type === "step").length - 45);
 });
 

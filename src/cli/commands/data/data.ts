@@ -18,14 +18,14 @@ interface ImportFlags extends FollowLinkFlag, SourceFlags {
 
 export const configure: Configure = (command, context) => {
   addSourceFlags(addFollowLinkFlag(command.command("import")))
-    .description("Bring in labelled images; broken files go to quarantine with a report.")
+    .description("Import labelled images; broken files go to quarantine with a report.")
     .argument(
       "[SOURCE]",
       "zip, folder with one subfolder per class, http(s) URL of a zip, or `sample` (default: data.source of params.yaml)",
     )
     .option("--preset <NAME>", `a public data set: ${Object.keys(presets).join(", ")}`)
     .option("--out <DIR>", "where the images go", rawDir)
-    .option("--dry", "say what would change in the data, and write nothing")
+    .option("--dry", "show what would change in the data, without writing anything")
     .option("--json", "print the result as JSON")
     .action(async (given: string | undefined, options: ImportFlags) => {
       const { preset, out, followLink, labelsFrom, zipEncoding, dry } = options;

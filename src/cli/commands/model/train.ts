@@ -17,13 +17,10 @@ interface TrainFlags extends FollowLinkFlag {
 
 export const configure: Configure = (command, context) => {
   addFollowLinkFlag(command)
-    .option("--resume [RUN]", "go on from the last checkpoint of a run, by default the latest one")
-    .option("--checkpoint-every <STEPS>", "save a checkpoint after so many steps as well as every minute", parseSteps)
+    .option("--resume [RUN]", "continue from the last checkpoint of a run, by default the latest one")
+    .option("--checkpoint-every <STEPS>", "save a checkpoint after this number of steps as well as every minute", parseSteps)
     .addOption(
-      new Option("--find-lr", "suggest a learning rate by a range test, and train nothing that is kept").conflicts([
-        "resume",
-        "checkpointEvery",
-      ]),
+      new Option("--find-lr", "run a range test and suggest a learning rate; no model is kept").conflicts(["resume", "checkpointEvery"]),
     )
     .option("--set <KEY=VALUE...>", "override a parameter, such as train.epochs=3")
     .option("--json", "print the result as JSON")

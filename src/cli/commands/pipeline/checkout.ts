@@ -5,7 +5,7 @@ import { addFollowLinkFlag, type FollowLinkFlag } from "../../options/follow-lin
 
 export const configure: Configure = (command, context) => {
   addFollowLinkFlag(command.argument("[TARGETS...]", "outs, .dvc files or stages (default: all)"))
-    .option("--force", "give up data in the workspace that the cache does not have")
+    .option("--force", "discard data in the workspace that is not in the cache")
     .option("--relink", "make links or copies again where cache.type has changed")
     .option("--json", "print the result as JSON")
     .action(async (targets: string[], { json, ...flags }: FollowLinkFlag & { force?: boolean; relink?: boolean; json?: boolean }) => {

@@ -25,7 +25,7 @@ export const configure: Configure = (command, context) => {
       .option("-A, --all-commits", "keep what any commit needs")
       .option("-c, --cloud", "remove it from the remote as well"),
   )
-    .option("--dry", "say what would be removed, and remove nothing")
+    .option("--dry", "show what would be removed, without removing it")
     .option("-f, --force", "remove it: without this (or --dry) nothing happens")
     .option("--json", "print the result as JSON")
     .action(async (flags: GcFlags) => {

@@ -6,7 +6,7 @@ import { addRemoteFlags, type RemoteFlags } from "../../options/remote.ts";
 
 export const configure: Configure = (command, context) => {
   addFollowLinkFlag(addRemoteFlags(command.argument("[TARGETS...]", "outs, .dvc files or stages (default: all)")))
-    .option("-f, --force", "give up data in the workspace that the cache does not have")
+    .option("-f, --force", "discard data in the workspace that is not in the cache")
     .option("--json", "print the result as JSON")
     .action(async (targets: string[], { json, ...flags }: RemoteFlags & FollowLinkFlag & { force?: boolean; json?: boolean }) => {
       const output = context.output({ json });

@@ -17,7 +17,7 @@ interface ReproFlags extends FollowLinkFlag {
 export const configure: Configure = (command, context) => {
   addFollowLinkFlag(command.argument("[TARGETS...]", "stages, dvc.yaml files or outs, with all that they read from (default: all stages)"))
     .option("-j, --jobs <N>", "stages that may run at once; with more than one, each line of output names its stage", readJobs, 1)
-    .option("--dry", "say what would run, and change nothing")
+    .option("--dry", "show what would run, without changing anything")
     .option("-f, --force", "run stages that are up to date as well")
     .option("-s, --single-item", "only the targets themselves, not what they read from")
     .option("--json", "print the result as JSON; output of the stages goes to stderr")

@@ -29,7 +29,7 @@ export function configureRelease(command: Command, context: CommandContext): voi
     .argument("[BUNDLE]", "bundle folder", trainedModelDir)
     .option("--name <NAME>", "folder under models/ (default: the model's name)")
     .option("--evaluation <DIR>", "its evaluation on the test split, for the model card", evaluationDir)
-    .option("--known-failures <FILE>", "Markdown for the model card: what it gets wrong, as a person saw it")
+    .option("--known-failures <FILE>", "Markdown for the model card: what the model gets wrong, as seen by a person")
     .option("--json", "print the result as JSON")
     .action(async (bundle: string, { json, ...flags }: ReleaseFlags) => {
       const output = context.output({ json });

@@ -6,7 +6,7 @@ import type { Configure } from "../../command.ts";
 export const configure: Configure = (command, context) => {
   command
     .argument("<ARCHIVE>", "an archive of scripts/backup.sh")
-    .option("--any-name", "take names that are a danger only elsewhere: of tools' folders (.git), of Windows' devices, with backslashes")
+    .option("--any-name", "accept names that are dangerous only elsewhere: of tools' folders (.git), of Windows' devices, with backslashes")
     .option("--json", "print the result as JSON")
     .action(async (archive: string, options: { anyName?: boolean; json?: boolean }) => {
       const rules = { anyName: options.anyName ?? false };

@@ -23,20 +23,20 @@ export const configure: Configure = (command, context) => {
     .argument("[VERSION]", "image to deploy, such as someone/classifier:COMMIT")
     .option("--target <TARGET>", `where to: ${targetNames.join(", ")}`, "compose")
     .option("--undo", "go back to the version that served before; after a deploy that was cut short, to what served when it began")
-    .option("--no-pull", "take an image that this machine has")
+    .option("--no-pull", "use an image that is already on this machine")
     .option("--model <MODEL>", "model that the version serves, such as models:/NAME/VERSION; it goes back with the version")
-    .option("--wait <SECONDS>", "time that a version has to become ready", "60")
-    .option("--watch <SECONDS>", `watch the new version so long beside the one before (default: ${defaultWatchSeconds}; 0 for --undo)`)
+    .option("--wait <SECONDS>", "seconds that a version has to become ready", "60")
+    .option("--watch <SECONDS>", `seconds to watch the new version beside the previous one (default: ${defaultWatchSeconds}; 0 for --undo)`)
     .option("--max-latency <MS>", "longest median time of a prediction in the smoke test", "1000")
     .option("--dir <DIR>", "folder of docker-compose.yml, for the target compose", "deployment")
-    .option("--dry", "say what serves and what would be done, and change nothing")
+    .option("--dry", "show what serves and what would be done, without changing anything")
     .option("--json", "print the report as JSON")
     .addHelpText("after", exitCodes)
     .action(async (version: string | undefined, flags: Flags) => {
       const { target, dir, undo = false, pull, model, dry = false, json } = flags;
       if (version === undefined ? !undo && !dry : undo) throw new ServalError("E_USAGE", "Name either a VERSION or --undo.");
       if (undo && model !== undefined) {
-        throw new ServalError("E_USAGE", "--model goes with a VERSION: --undo goes back to the model that the version before had.");
+        throw new ServalError("E_USAGE", "--model needs a VERSION: --undo goes back to the model that the previous version had.");
       }
       const place = { cwd: context.cwd, target, dir, waitSeconds: parseAmount("--wait", flags.wait), signal: context.signal };
       const watchSeconds = flags.watch === undefined ? undefined : parseAmount("--watch", flags.watch);
@@ -60,10 +60,10 @@ export const configure: Configure = (command, context) => {
 const exitCodes = `
 It ends with
   0  the new version serves
-  1  the version before serves: the new one cannot be pulled, does not become ready, fails a test, or is worse when watched
+  1  the previous version serves: the new one cannot be pulled, does not become ready, fails a test, or is worse when watched
   2  nothing was done: the command line, the engine or the configuration is not ready, or another deploy is running
-  3  nothing serves: the new version failed, and there is none to go back to, or that one fails too
-  130  you stopped it: it says what serves, and the next deploy, or --undo, removes what was not found good
+  3  nothing serves: the new version failed, and the previous one is missing or fails too
+  130  you stopped it: it says what serves, and the next deploy, or --undo, removes what did not pass its checks
 `;
 
 /** The report's error, with the code that says what serves now. */

@@ -9,8 +9,8 @@ const defaultMaxLatencyMs = 1000;
 export const configure: Configure = (command, context) => {
   command
     .argument("<URL>", "address of the service, such as http://127.0.0.1:8000")
-    .option("--wait <SECONDS>", "wait so long for the service to become healthy", "0")
-    .option("--image <FILE>", "image to ask about (default: a few drawn squares)")
+    .option("--wait <SECONDS>", "seconds to wait for the service to become healthy", "0")
+    .option("--image <FILE>", "image to send (default: a few drawn squares)")
     .option("--max-latency <MS>", "longest median time of a prediction", String(defaultMaxLatencyMs))
     .option("--json", "print the result as JSON")
     .action(async (url: string, options: { wait: string; image?: string; maxLatency: string; json?: boolean }) => {

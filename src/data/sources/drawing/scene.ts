@@ -1,7 +1,7 @@
 import type { Random } from "./random.ts";
 import { d, element, ellipse, group, path, rect, stroke } from "./svg.ts";
 
-/** What stands behind and before the animal, in a picture of `width` x `height` units. */
+/** What is behind and in front of the animal, in a picture of `width` x `height` units. */
 export interface Scene {
   readonly definitions: string;
   readonly back: string;

@@ -30,7 +30,7 @@ declare module "fastify" {
 export async function registerAccess(app: ServeApp, rules: AccessRules, host: string): Promise<void> {
   const { keys, rateLimitPerMinute = 0, corsOrigins = [], allowedHosts = [] } = rules;
   await app.register(helmet, {
-    // Answers are data: a browser that shows one runs nothing in it. The two pages bring policies of their own.
+    // Answers are data: a browser that shows one runs nothing in it. The two pages have their own policies.
     contentSecurityPolicy: { useDefaults: false, directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] } },
     // Only the proxy that ends TLS knows whether there is any.
     strictTransportSecurity: false,
@@ -70,8 +70,7 @@ function whyRefused(request: FastifyRequest, { keys, admin = "off", proxies = 0 
   if (url === undefined || request.method === "OPTIONS" || isOpen(request)) return undefined;
   if (keys !== undefined) {
     if (request.keyOwner !== null) return undefined;
-    const message =
-      keyOf(request) === undefined ? "The request has no API key." : "The API key of the request is not one that this service knows.";
+    const message = keyOf(request) === undefined ? "The request has no API key." : "This API key is not known to the service.";
     return new ServalError("E_API_KEY", message);
   }
   if (!config.changesModel) return undefined;

@@ -18,7 +18,7 @@ export async function registerOpenapi(app: ServeApp, { slot, basePath }: ServeCo
       info: { title: "Serval", version: "" },
       tags: [
         { name: "predictions", description: "Ask the model." },
-        { name: "model", description: "What answers, and whether it still answers as it should." },
+        { name: "model", description: "The served model, and whether it still gives the expected answers." },
         { name: "inference protocol", description: "The Open Inference Protocol, version 2, for clients of other servers." },
         { name: "operation", description: "For load balancers and Prometheus." },
       ],

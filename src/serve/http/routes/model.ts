@@ -21,7 +21,7 @@ const Model = Type.Object({
   }),
   abstain_below: Type.Union([Type.Null(), Type.Number()], {
     description:
-      "Confidence under which the model had better not answer; null where none could be shown to be high enough: then it never abstains.",
+      "Confidence below which the model abstains when asked to; null where no threshold was reliable enough: then it never abstains.",
   }),
   metrics: Type.Record(Type.String(), Type.Number(), { description: "As measured when the model was trained." }),
   data_version: Type.String(),
@@ -99,7 +99,7 @@ export function registerModel(app: ServeApp, { slot }: ServeContext): void {
       schema: {
         tags: ["model"],
         summary: "Go back to the previous version",
-        description: "The present version stays out until another one is released, or until DELETE /model/pin.",
+        description: "The current version is not served again until a different one is released, or until DELETE /model/pin.",
         response: withErrors({ 200: Slot }),
       },
     },
@@ -114,7 +114,7 @@ export function registerModel(app: ServeApp, { slot }: ServeContext): void {
       config: { changesModel: true },
       schema: {
         tags: ["model"],
-        summary: "Let the version in again that a rollback keeps out",
+        summary: "Allow the version again that a rollback excluded",
         response: withErrors({ 200: Type.Object({ ...Slot.properties, result: Type.String() }) }),
       },
     },

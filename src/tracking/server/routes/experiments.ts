@@ -72,7 +72,7 @@ export function registerExperiments(app: TrackingApp, { store, reader }: Trackin
   });
 }
 
-/** Clients write to a place of their own directly, so it may be anywhere but on the disk of this machine. */
+/** Clients write to such a location directly, so it may be anywhere but on the disk of this machine. */
 function checkLocation(location: string): string {
   if (location === "" || /^[a-z][a-z0-9+.-]*:/i.test(location)) {
     if (!/^file:/i.test(location) && !location.includes("#") && !location.includes("..")) return withoutSlashesAtEnd(location);

@@ -105,7 +105,7 @@ export class Experiments {
     const conditions = parseFilter(filter, spec).map((clause) => {
       if (clause.type === "tag") return keyValueCondition("experiment_tags", "experiment_tags.experiment = experiments.id", clause);
       if (clause.key !== "experiment_id") return compare(spec.attributes[clause.key] ?? "", clause);
-      if (clause.comparator.endsWith("LIKE")) throw invalid(`experiment_id takes no ${clause.comparator}.`);
+      if (clause.comparator.endsWith("LIKE")) throw invalid(`experiment_id does not support ${clause.comparator}.`);
       // The column holds numbers, the filter text.
       const { value, comparator } = clause;
       if (Array.isArray(value)) return inList("id", (value as readonly string[]).map(parseExperimentId), comparator);

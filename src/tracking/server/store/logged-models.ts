@@ -307,7 +307,7 @@ function readOrders(orderBy: readonly LoggedModelOrder[]): Condition {
     if (!field.includes(".")) {
       const column = Object.hasOwn(attributes, field) ? attributes[field] : undefined;
       if (column === undefined)
-        throw invalid(`order_by: ${JSON.stringify(field)} is none of ${Object.keys(attributes).join(", ")} and no metric.`);
+        throw invalid(`order_by: ${JSON.stringify(field)} is neither a metric nor one of ${Object.keys(attributes).join(", ")}.`);
       order.push(`${column} ${direction}`);
       continue;
     }

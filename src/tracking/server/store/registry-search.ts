@@ -20,7 +20,7 @@ export function withoutPrompts(clauses: readonly Clause[], model: string): Condi
   return [{ sql, values: [] }];
 }
 
-/** A condition on a tag; "is no prompt" has been taken care of above, and holds for what lacks the tag. */
+/** A condition on a tag. "Is not a prompt" was handled above: it also holds for versions without the tag. */
 export function registryTagCondition(table: string, column: string, owner: string, clause: Clause): Condition[] {
   const isNoPrompt = clause.key === promptTag && (clause.comparator === "!=") === (String(clause.value).toLowerCase() === "true");
   return isNoPrompt ? [] : [keyValueCondition(table, `${table}.${column} = ${owner}`, clause)];

@@ -150,7 +150,7 @@ export class Runs {
     params.forEach(({ key }, i) => checkKey(key, `params[${i}].key`));
     tags.forEach(({ key }, i) => checkKey(key, `tags[${i}].key`));
     const twice = params.filter(({ key }, i) => params.findIndex((other) => other.key === key) !== i).map(({ key }) => key);
-    if (twice.length > 0) throw invalid(`params: ${twice.join(", ")} stands there twice; a param has one value.`);
+    if (twice.length > 0) throw invalid(`params: ${twice.join(", ")} is given twice; a param has one value.`);
     this.#db.write(() => {
       const run = this.#activeRow(runId);
       const id = Number(run["id"]);

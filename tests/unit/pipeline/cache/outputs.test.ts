@@ -229,7 +229,7 @@ describe("store and restore", () => {
     }
   });
 
-  test("write through no link to a folder inside of the out, unless forced, and then remove the link alone", async () => {
+  test("write through no link to a folder inside the out, unless forced, and then remove the link alone", async () => {
     await write({ "set/a/x": "recorded", "elsewhere/x": "somebody's" });
     const entry = await cache.store("set");
     await rm(join(root, "set/a"), { recursive: true });
@@ -265,10 +265,10 @@ describe("store and restore", () => {
     expect((await readdir(join(root, ".dvc/cache/files"))).sort()).toEqual(["md5", ...left.slice(1)].sort());
   });
 
-  test("go on with an empty state where the state database is damaged", async () => {
+  test("continue with an empty state where the state database is damaged", async () => {
     await write({ a: "one" });
     cache.close();
-    await write({ ".serval/hashes.sqlite": "this is no database at all, but it is long enough to be taken for one".repeat(20) });
+    await write({ ".serval/hashes.sqlite": "this is not a database at all, but it is long enough to be taken for one".repeat(20) });
     cache = await openOutputCache(root);
     expect(await cache.hash("a")).toEqual({ path: "a", md5: md5("one"), size: 3 });
   });

@@ -156,7 +156,7 @@ describe("a folder as the remote", () => {
     expect(await readFile(join(repository.root, "set/a"), "utf8")).toBe("one");
   });
 
-  test("is an error that says so where it is no folder", async () => {
+  test("is an error that says so where it is not a folder", async () => {
     await repository.write({ a: "one" });
     const outs = await repository.add("a");
     await writeFile(join(folder, "files"), "in the way");

@@ -80,7 +80,7 @@ describe("push and pull over S3", () => {
     expect((await stat(join(repository.root, "set/empty"))).size).toBe(0);
   });
 
-  test("go on after a 500, a throttling, a connection that is cut, a stall, and a bit that flips", async () => {
+  test("continue after a 500, a throttling, a connection that is cut, a stall, and a bit that flips", async () => {
     const outs = await addSet();
     const link = await repository.link();
     store.faults.push(
@@ -110,7 +110,7 @@ describe("push and pull over S3", () => {
     [500, "HTTP 500 InternalError: The store says InternalError"],
     ["cut", "aborted"],
     ["stall", "no byte moved for 1 s"],
-  ] as const)("give up in the end on a remote that goes on with %s, and install nothing", async (kind, reason) => {
+  ] as const)("give up in the end on a remote that keeps failing with %s, and install nothing", async (kind, reason) => {
     const outs = await addSet();
     const link = await repository.link({ attempts: 2 });
     await pushOuts(repository.root, repository.cache, link, outs);
@@ -202,7 +202,7 @@ describe("push and pull over S3", () => {
     });
     expect([...store.objects.keys()].sort()).toEqual(["one", "three"].map((text) => keyOf(md5Of(text))).sort());
     expect(await readdir(join(repository.root, ".dvc/tmp/corrupt"))).toEqual([md5Of("two")]);
-    // The workspace still has the file: adding it again mends the cache, and the push goes on.
+    // The workspace still has the file: adding it again repairs the cache, and the push continues.
     await repository.add("set");
     expect(await pushOuts(repository.root, repository.cache, link, outs)).toMatchObject({ objects: 2, present: 2 });
   });

@@ -78,7 +78,7 @@ test("a link inside the store that points out of it is not followed", async () =
   expect(await readdir(join(dir, "outside"))).toEqual(["secret"]);
 });
 
-test("files of any type go up and come down byte for byte, as attachments, and a folder is no file", async () => {
+test("files of any type go up and come down byte for byte, as attachments, and a folder is not a file", async () => {
   const { url } = await startTracking();
   const bytes = Buffer.from(Array.from({ length: 70_000 }, (_, i) => i % 251));
   for (const type of ["application/json", "text/html", "multipart/form-data", "image/png"]) {

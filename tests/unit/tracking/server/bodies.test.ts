@@ -119,10 +119,10 @@ test("a server that reads in one thread gives the same answers as one that reads
     ["model-versions/search", { max_results: "10" }],
     ["experiments/search", { max_results: "10" }],
     [`logged-models/${body.model.info.model_id}`, {}],
-    ["runs/get", { run_id: "nobody" }],
+    ["runs/get", { run_id: "missing" }],
   ] as const) {
     const answers = await Promise.all([url, alone.url].map(async (server) => await get(server, name, query)));
     expect([name, answers[0]]).toEqual([name, answers[1]]);
-    expect(answers[0]?.status).toBe(query.run_id === "nobody" ? 404 : 200);
+    expect(answers[0]?.status).toBe(query.run_id === "missing" ? 404 : 200);
   }
 });

@@ -17,7 +17,7 @@ test("a server killed under concurrent writes has every acknowledged metric when
     for (let step = 0; ; step += pointsPerBatch) {
       const metrics = Array.from({ length: pointsPerBatch }, (_, i) => ({ key: "m", value: writer, timestamp: 1, step: step + i }));
       const answer = await post(url, "runs/log-batch", { run_id: runs[writer], metrics }).catch(() => undefined);
-      // The connection broke: whether this one was kept is open, and nobody was told that it was.
+      // The connection broke: this one may have been kept or not, but no client was told that it was.
       if (answer?.status !== 200) return;
       acknowledged[writer] = step + pointsPerBatch;
       total += pointsPerBatch;
@@ -59,7 +59,7 @@ test("`serval track` answers what was begun when it is told to stop, and ends wi
   expect(body.metrics).toHaveLength(20);
 });
 
-test("a port that is taken, a wrong port and a folder that is a file are told in one line", async () => {
+test("a port that is taken, a wrong port and a folder that is a file are reported in one line", async () => {
   const { url, dir } = await startTracking();
   const { port } = new URL(url);
   const taken = await startServal(dir, ["track", "--port", port, "--store", "other"]).ended;

@@ -20,7 +20,7 @@ function cells(text: string): string[][] {
   );
 }
 
-test("what was logged stands on the pages as text, never as markup, and the policy allows exactly their own style and script", async () => {
+test("what was logged is on the pages as text, never as markup, and the policy allows exactly their own style and script", async () => {
   const { url } = await startTracking();
   const evil = '<img src=x onerror="alert(1)">';
   const run = await createRun(url, evil);
@@ -50,7 +50,7 @@ test("what was logged stands on the pages as text, never as markup, and the poli
   expect((await page(url, `/runs/${run}`)).text).toContain("&lt;img src=x onerror=&quot;alert(1)&quot;&gt;");
 });
 
-test("the runs of an experiment are filtered and sorted by what the address says, and a wrong filter is told on the page", async () => {
+test("the runs of an experiment are filtered and sorted by what the address says, and a wrong filter is reported on the page", async () => {
   const { url } = await startTracking();
   for (const [name, loss] of [
     ["first", 0.3],
@@ -102,7 +102,7 @@ test("two runs stand side by side with what differs marked, and their curves are
   expect([...text.matchAll(/class="differs"\s*>\s*<td[^>]*>\s*([^<\s]+)/g)].map((match) => match[1])).toEqual(
     expect.arrayContaining(["loss", "rate"]),
   );
-  // One point is no curve.
+  // One point is not a curve.
   expect([...text.matchAll(/alt="Curve of ([^"]*)"/g)].map((match) => match[1])).toEqual(["loss"]);
   const chart = await page(url, `/chart?${query}&metric=loss`);
   expect(chart.text).toMatch(/^<svg[\s\S]*>left<[\s\S]*>right<[\s\S]*>loss</);

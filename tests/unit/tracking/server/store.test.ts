@@ -50,7 +50,7 @@ describe("what clients send", () => {
     }
   });
 
-  test("an output that is told again stands once; the note of models grows beyond a tag's length and stays a list", async () => {
+  test("an output that is reported twice is listed once; the note of models grows beyond a tag's length and stays a list", async () => {
     const { url } = await startTracking();
     const run = await createRun(url);
     for (let i = 0; i < 3; i++) await post(url, "runs/outputs", { run_id: run, models: [{ model_id: "m-1", step: 2 }] });
@@ -129,7 +129,7 @@ describe("the database", () => {
     expect((await readFile(path)).equals(before)).toBe(true);
     expect(await readdir(dir)).toEqual(["mlflow.db"]);
     const damaged = join(dir, "damaged.db");
-    await writeFile(damaged, "this is no database, but a text of some length");
+    await writeFile(damaged, "this is not a database, but a text of some length");
     expect(() => openTrackingStore(damaged)).toThrow(expect.objectContaining({ code: "E_TRACKING_STORE" }));
   });
 
@@ -196,7 +196,7 @@ describe("the database", () => {
 });
 
 describe("two servers on one store", () => {
-  test("take turns: what both are told at the same time is all there, and each sees what the other was told", async () => {
+  test("take turns: everything written to both at the same time is there, and each sees what the other received", async () => {
     const first = await startTracking();
     const second = await startTracking({ dir: first.dir });
     const run = await createRun(first.url);
@@ -287,7 +287,7 @@ describe("numbers and ids", () => {
     );
   });
 
-  test("null stands for a field that is not there, and a body that is no object is refused", async () => {
+  test("null stands for a field that is not there, and a body that is not an object is refused", async () => {
     const { url } = await startTracking();
     const run = await createRun(url);
     const logged = await post(url, "runs/log-batch", { run_id: run, metrics: null, params: [{ key: "a", value: null }], tags: null });

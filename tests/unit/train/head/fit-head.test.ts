@@ -103,7 +103,7 @@ describe("a head on features", () => {
     expect(Buffer.from(first.weight.buffer).equals(Buffer.from(second.weight.buffer))).toBe(true);
   });
 
-  test("with a class of one row there is nothing to hold out, and it is fitted all the same", async () => {
+  test("with a class of one row there is nothing to hold out, and it is fitted anyway", async () => {
     const { features, truth } = clouds([10, 1], 4, 6, 13);
     const head = await fit(features, truth, 2);
     expect(head.tried).toEqual([]);
