@@ -274,7 +274,9 @@ class Trainer {
 
   #diverged(what: string): ServalError {
     const where = `in epoch ${this.#epoch + 1}, step ${this.#step + 1}, at a learning rate of ${this.#phases.learningRate(this.#stepsDone).toPrecision(3)}`;
-    return new ServalError("E_TRAIN_DIVERGED", `${what} ${where}. ${this.#savedUntil()}`);
+    // A range test cannot help here: fine-tuning begins where the loss is low.
+    const hint = this.#job.backbone && { hint: "Start a new run with a lower train.learningRate; a third of it is a good first try." };
+    return new ServalError("E_TRAIN_DIVERGED", `${what} ${where}. ${this.#savedUntil()}`, hint);
   }
 
   #savedUntil(): string {

@@ -5,6 +5,7 @@ import { loadBundle } from "../../src/model/bundle.ts";
 import { parseSafetensors, safetensorNumbers } from "../../src/model/safetensors.ts";
 import { efficientNetLite0 } from "../../src/nn/architectures/efficientnet-lite0.ts";
 import { addBackbone } from "../../src/workflows/model/add-backbone.ts";
+import { findRate } from "../../src/workflows/model/find-rate.ts";
 import { trainModel, type TrainModelOptions, type TrainReport } from "../../src/workflows/model/train-model.ts";
 import { makeHeadProject, type HeadProject } from "../helpers/head-project.ts";
 import { writePatternSet } from "../helpers/pattern-set.ts";
@@ -113,7 +114,7 @@ describe("fine-tuning", () => {
 
   test("stops at a rate that is far too high, and says what to try", { timeout: 180_000 }, async () => {
     await expect(
-      train([...quick, "train.batchSize=2", "train.learningRate=10", "train.weightDecay=1", "train.warmupEpochs=0"]),
+      train([...quick, "train.batchSize=2", "train.epochs=4", "train.learningRate=10", "train.weightDecay=1", "train.warmupEpochs=0"]),
     ).rejects.toMatchObject({
       code: "E_TRAIN_DIVERGED",
       hint: expect.stringContaining("train.learningRate") as string,
@@ -133,6 +134,13 @@ describe("fine-tuning", () => {
     await expect(train(["train.strategy=head"], { stateDir, resume: true })).rejects.toMatchObject({
       code: "E_RESUME_MISMATCH",
       message: expect.stringContaining("train.strategy is finetune there and head here") as string,
+    });
+  });
+
+  test("has no use for a range test, and says what to try instead", async () => {
+    await expect(findRate({ cwd: project.cwd, params: project.params(backbone, quick) })).rejects.toMatchObject({
+      code: "E_PARAMS",
+      message: "--find-lr: fine-tuning begins where the loss is low, so the loss would not fall at any rate.",
     });
   });
 

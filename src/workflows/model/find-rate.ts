@@ -49,9 +49,13 @@ export async function findRate(options: FindRateOptions): Promise<RateReport> {
   shards.close();
   warnOfOldShards(params, shards, reporter);
   if (await loadNamedBackbone(params, cwd)) {
-    throw new ServalError("E_PARAMS", "--find-lr: a classifier on a backbone is fitted without a learning rate.", {
-      hint: "Run `serval train`, or set `train.backbone: none`.",
-    });
+    throw params.train.strategy === undefined || params.train.strategy === "head"
+      ? new ServalError("E_PARAMS", "--find-lr: a classifier on a backbone is fitted without a learning rate.", {
+          hint: "Run `serval train`, or set `train.backbone: none`.",
+        })
+      : new ServalError("E_PARAMS", "--find-lr: fine-tuning begins where the loss is low, so the loss would not fall at any rate.", {
+          hint: "Run `serval train`. Where it makes the validation accuracy worse, try a third of train.learningRate.",
+        });
   }
   checkConfig({ config: params.train }, shards);
   const init = await loadInitialWeights(params, shards.labels, { cwd, reporter, signal });
