@@ -21,14 +21,6 @@ test("README.md, docs/fine-tuning.md: `serval up --data images` prints what the 
   expect(findBlock("docs/fine-tuning.md", "npx serval up --data images").lines).toHaveLength(1);
 });
 
-test("docs/fine-tuning.md: all layers of the backbone learn, and so do those of a model that was fine-tuned", async () => {
-  // Small pictures, once: what is shown is that the commands do what the page says.
-  const put = { "train.strategy=finetune": "train.strategy=finetune --set train.epochs=1 --set train.sizes=[32]" };
-  const output = await reader.follow("docs/fine-tuning.md", "npx serval train --set train.strategy=finetune", { put });
-  expect(output).toContain("Fine-tuning all layers of efficientnet-lite0.");
-  await reader.follow("docs/fine-tuning.md", "npx serval backbones add artifacts/best --name own-backbone", { put });
-});
-
 test("docs/tracking.md: the tracking server", async () => {
   expect(await reader.follow("docs/tracking.md", "npx serval track")).toMatch(/^Tracking at http/m);
 });
@@ -39,4 +31,14 @@ test("docs/registry.md: a first champion, a second one, and back", async () => {
   const promotion = await reader.do("npx serval models promote");
   expect(shows(promotion, findBlock("docs/registry.md", "On the validation split, which decides:"))).toBeUndefined();
   await reader.follow("docs/registry.md", "npx serval models rollback", { put: { "cats-dogs": "own" } });
+});
+
+test("docs/fine-tuning.md: all layers of the backbone learn, and so do those of a model that was fine-tuned", async () => {
+  // Small pictures, once: what is shown is that the commands do what the page says.
+  const small = "--set prepare.width=64 prepare.height=64 train.cropSize=64";
+  await reader.do(`npx serval prepare ${small}`);
+  const put = { "train.strategy=finetune": `train.strategy=finetune train.epochs=1 train.sizes=[32] ${small}` };
+  const output = await reader.follow("docs/fine-tuning.md", "npx serval train --set train.strategy=finetune", { put });
+  expect(output).toContain("Fine-tuning all layers of efficientnet-lite0.");
+  await reader.follow("docs/fine-tuning.md", "npx serval backbones add artifacts/best --name own-backbone", { put });
 });
