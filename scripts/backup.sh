@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Copies what the services of deployment/docker-compose.yml or stack.yaml keep on this host into one archive, while they keep running.
 #   scripts/backup.sh [FOLDER]      writes FOLDER/serval-YYYYMMDD-HHMMSS.tar.gz (FOLDER: deployment/backups) and prints its path
-# In it: predictions and feedback, models, the runs and models of MLflow and of the embedded tracking server, Grafana's settings.
+# In it: predictions and feedback (also those in the PostgreSQL of the stack, where it runs on this host), models, the runs and models of MLflow and of the embedded tracking server, Grafana's settings.
 # Not in it: request logs, the metrics of Prometheus, deployment/.env and deployment/keys.
 #
 # Each SQLite database is copied as it was at one moment (VACUUM INTO); whatever was acknowledged before that is in it. The
@@ -17,6 +17,13 @@ folder=${1:-deployment/backups}
 mkdir -p "$folder" || die "The folder $folder cannot be made."
 folder=$(cd "$folder" && pwd)
 name=serval-$(date -u +%Y%m%d-%H%M%S).tar.gz
+
+# PostgreSQL writes what it has at one moment into a volume that is packed with the others.
+for database in $(docker ps --quiet --filter "label=com.docker.swarm.service.name=${project}_predictions"); do
+  docker exec --user 0 "$database" bash -euc 'cd /dumps
+    pg_dump --username "$POSTGRES_USER" --format custom --file partial "$POSTGRES_DB" && chmod 644 partial && sync partial && mv partial predictions.dump' ||
+    die "PostgreSQL could not write its dump: see above. No backup was written, and the services were not disturbed."
+done
 
 mounts=()
 for volume in $(docker volume ls --format '{{.Name}}' | sed -nE "s/^${project}_($volumes)$/\1/p"); do

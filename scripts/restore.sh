@@ -4,7 +4,7 @@
 #   scripts/restore.sh --replace ARCHIVE    in place of what they hold
 #   --any-name                              also files whose names are a danger elsewhere: in folders of tools (.git, .dvc, .serval),
 #                                           called as a device of Windows (aux.json), with backslashes or control characters
-# Stop what uses them first (docker compose stop; docker service scale STACK_cats-dogs-classifier=0). What a volume holds is removed only after the whole archive was checked and
+# Stop what uses them first (docker compose stop; docker service scale STACK_cats-dogs-classifier=0 STACK_predictions=0). What a volume holds is removed only after the whole archive was checked and
 # unpacked: an archive is not trusted (`serval check-backup` says what is refused).
 #   COMPOSE_PROJECT_NAME, SERVAL_IMAGE: as for backup.sh
 set -euo pipefail
@@ -36,7 +36,19 @@ for volume in $(sed -nE "s#^files/($volumes)/.*#\1#p" <<<"$listed" | sort --uniq
 done
 [[ ${#mounts[@]} -gt 0 ]] || die "$archive holds none of these volumes: $volumes. Nothing was changed."
 
+# The database begins with the dump where its own volume is empty.
+data=
+if grep --quiet '^files/predictions-dumps/' <<<"$listed" && volume_exists predictions-data; then
+  data=${project}_predictions-data
+  users=$(docker ps --filter "volume=$data" --format '{{.Names}}' | tr '\n' ' ')
+  [[ -z $users ]] || die "$data is in use by ${users}: stop it first. Nothing was changed."
+  in_data() { docker run --rm --user 0 --network none --entrypoint bash --volume "$data:/data" "$image" -c "$1"; }
+  [[ $replace == yes ]] || in_data '[[ -z $(ls -A /data) ]]' ||
+    die "The volume $data is not empty. Look at what the database holds; --replace removes it. Nothing was changed."
+fi
+
 docker run --rm --interactive --user 0 --network none --entrypoint bash "${mounts[@]}" --volume "$archive:/archive:ro" \
   "$image" -s -- "$replace" "$names" "$(grep --only-matching '^databases/[^/]*/' <<<"$listed" | sort --unique)" \
   <scripts/unpack-backup.sh || die "Nothing was restored: see above."
+[[ -z $data ]] || in_data 'find /data -mindepth 1 -delete' || die "The volume $data could not be emptied: see above. Remove it, and the database begins with the dump."
 echo "Restored to the project $project from $archive."

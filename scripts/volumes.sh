@@ -2,7 +2,7 @@
 # that hold what cannot be made again.
 project=${COMPOSE_PROJECT_NAME:-deployment}
 image=${SERVAL_IMAGE:-cats-dogs-classifier:latest}
-volumes='logs|models|tracking|embedded-tracking|grafana-data|cats-dogs-classifier-state-[0-9]+' # extended regular expression
+volumes='logs|models|tracking|embedded-tracking|grafana-data|cats-dogs-classifier-state-[0-9]+|predictions-dumps' # extended regular expression
 
 die() {
   echo "$1" >&2

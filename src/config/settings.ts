@@ -34,7 +34,6 @@ export interface Settings {
   readonly admin: Admin;
   readonly rateLimit: number;
   readonly proxies: number;
-  readonly peers: string | null;
   /** Without a slash at the end; empty for the root. */
   readonly basePath: string;
   readonly corsOrigins: string | null;
@@ -42,6 +41,7 @@ export interface Settings {
   readonly drainMs: number;
   readonly modelPollMs: number;
   readonly predictionsUrl: string | null;
+  readonly predictionsPasswordFile: string | null;
   readonly predictionsKeepDays: number;
   readonly predictionsMaxBytes: number;
   readonly trackMaxFileBytes: number;
@@ -214,13 +214,6 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
         "Proxies in front of the service: a client's address is then the one that the outermost of them wrote into X-Forwarded-For.",
     }),
   },
-  peers: {
-    name: "SERVAL_PEERS",
-    schema: Type.String({
-      description:
-        "Where all replicas of the service are reached, as HOST:PORT, separated by commas; a name may resolve to several addresses. Feedback is passed on to the one that made the prediction.",
-    }),
-  },
   basePath: {
     name: "SERVAL_BASE_PATH",
     schema: Type.String({
@@ -268,6 +261,12 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     schema: Type.String({
       description:
         "Where predictions and feedback are kept: postgres://USER:PASSWORD@HOST/DATABASE, which replicas share, or the path of an SQLite file; predictions.db in the state folder if not set.",
+    }),
+  },
+  predictionsPasswordFile: {
+    name: "SERVAL_PREDICTIONS_PASSWORD_FILE",
+    schema: Type.String({
+      description: "File with the password for SERVAL_PREDICTIONS_URL, so that it need not be in the environment: a secret of the engine.",
     }),
   },
   predictionsKeepDays: {
@@ -363,6 +362,14 @@ export function loadSettings(env: Environment = environment()): Settings {
   }
   if (problems.length > 0) throw new ServalError("E_ENV", problems.join("\n  "));
   return Object.freeze(settings) as unknown as Settings;
+}
+
+/** What to say about variables that are set and have no effect any more. */
+export function retiredVariables(env: Environment = environment()): string[] {
+  if ((env["SERVAL_PEERS"]?.trim() ?? "") === "") return [];
+  return [
+    "SERVAL_PEERS has no effect any more. Replicas take feedback about each other's predictions where SERVAL_PREDICTIONS_URL names a PostgreSQL that they share (docs/service.md).",
+  ];
 }
 
 /** One line for each setting: its variable, what it means and its default. */

@@ -69,7 +69,7 @@ const fullEveryMs = 60_000;
  * Loads and checks the model, builds the app and listens. Throws what `loadServedModel` throws, and E_PORT_IN_USE.
  */
 export async function startService(options: ServiceOptions): Promise<Service> {
-  const { limits, access, abstain, peers, basePath }: ServeRules = { ...defaultRules, ...options };
+  const { limits, access, abstain, basePath }: ServeRules = { ...defaultRules, ...options };
   const { host, port, version, log, predictionLogFile } = options;
   const events = new ServiceEvents();
   const decoder = startDecoder(options.workers, events);
@@ -105,7 +105,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     );
     events.countIn(metrics);
     metrics.setModel({ name: model.name, version: model.version, labels: model.bundle.manifest.labels });
-    const rules = { limits, access, abstain, peers, basePath };
+    const rules = { limits, access, abstain, basePath };
     const draining = (): boolean => parts.draining;
     const building = imported.value.buildApp({ slot, rules, metrics, host, predictionLog, draining, version, log });
     const [app] = await Promise.all([building, model.ready]);

@@ -18,7 +18,7 @@ export interface StackLab {
   readonly versions: { readonly v1: string; readonly v2: string; /** Has no model, so it ends at once. */ readonly empty: string };
   /** Has the Swarm change the service (`docker service update ARGS`), and waits until it says how that ended: its UpdateStatus.State. */
   update(...args: readonly string[]): Promise<string>;
-  /** Waits until no replica runs, and removes what is left of their containers, so that nothing holds their volumes. */
+  /** Waits until no replica and no database runs, and removes what is left of their containers, so that nothing holds their volumes. */
   stopped(): Promise<void>;
   /** Starts them again. */
   started(): Promise<void>;
@@ -39,6 +39,7 @@ export interface StackLab {
 }
 
 const classifier = "cats-dogs-classifier";
+const database = "predictions";
 
 export async function openStackLab({ stack, port, replicas, base }: StackLabOptions): Promise<StackLab> {
   const service = `${stack}_${classifier}`;
@@ -88,16 +89,18 @@ export async function openStackLab({ stack, port, replicas, base }: StackLabOpti
       return await eventually(state, (now) => ["completed", "paused", "rollback_completed", "rollback_paused"].includes(now), 280);
     },
     async stopped() {
-      await docker("service", "scale", "--detach", `${service}=0`);
-      await eventually(
-        async () => await running(classifier),
-        (ids) => ids.length === 0,
-      );
-      const left = await docker("ps", "--all", "--quiet", "--filter", `label=com.docker.swarm.service.name=${service}`);
-      await docker("rm", "--force", ...left.split("\n").filter(Boolean));
+      for (const name of [classifier, database]) {
+        await docker("service", "scale", "--detach", `${stack}_${name}=0`);
+        await eventually(
+          async () => await running(name),
+          (ids) => ids.length === 0,
+        );
+        const left = await docker("ps", "--all", "--quiet", "--filter", `label=com.docker.swarm.service.name=${stack}_${name}`);
+        await docker("rm", "--force", ...left.split("\n").filter(Boolean));
+      }
     },
     async started() {
-      await docker("service", "scale", "--detach", `${service}=${replicas}`);
+      await docker("service", "scale", "--detach", `${stack}_${database}=1`, `${service}=${replicas}`);
       await settled();
     },
     settled,

@@ -16,7 +16,7 @@ import { openStackLab, type StackLab } from "./stack-lab.ts";
 const [stack, port] = ["serval-stack-test", 8038];
 let lab: StackLab;
 beforeAll(async () => {
-  expect((await run("tests/containers/make-proxy-base.sh", [])).code).toBe(0);
+  for (const base of ["proxy", "postgres"]) expect((await run(`tests/containers/make-${base}-base.sh`, [])).code).toBe(0);
   await buildServiceImage();
   const started = performance.now();
   lab = await openStackLab({ stack, port, replicas: 2, base: serviceImage });
@@ -83,7 +83,9 @@ test("a version that does not start is rolled back by the Swarm, and no request 
   expect(await lab.images()).toEqual([lab.versions.v2, lab.versions.v2]);
 });
 
-test("a backup holds what every replica keeps, and brings it back after their volumes are gone", async ({ onTestFinished }) => {
+test("a backup holds the predictions and feedback of all replicas, about which any of them takes feedback, and brings it back after their volumes are gone", async ({
+  onTestFinished,
+}) => {
   const folder = await mkdtemp(join(tmpdir(), "serval-stack-backup-"));
   onTestFinished(async () => await rm(folder, { recursive: true }));
   const picture = await readFile(join(root, "test_image.jpg"));
@@ -94,11 +96,12 @@ test("a backup holds what every replica keeps, and brings it back after their vo
   const ids: string[] = [];
   for (let i = 0; i < 6; i++) {
     const { request_id: id } = (await (await post("/predict", "image/jpeg", picture)).json()) as { request_id: string };
-    // A prediction is on the disk a moment after its answer.
+    // A prediction is in the database a moment after its answer. Whichever replica is asked, it knows it.
     await eventually(
       async () => await feedback(id),
       (status) => status === 202,
     );
+    for (let again = 0; again < 4; again++) expect(await feedback(id)).toBe(200);
     ids.push(id);
   }
   const script = async (name: string, ...args: string[]): Promise<Finished> =>
@@ -109,12 +112,19 @@ test("a backup holds what every replica keeps, and brings it back after their vo
   expect((await script("restore.sh", "--replace", archive)).output).toContain("stop it first. Nothing was changed.");
 
   await lab.stopped();
-  await docker("volume", "rm", ...[1, 2].map((slot) => `${stack}_cats-dogs-classifier-state-${slot}`));
+  const states = [1, 2].map((slot) => `cats-dogs-classifier-state-${slot}`);
+  await docker("volume", "rm", ...[...states, "predictions-data", "predictions-dumps"].map((name) => `${stack}_${name}`));
   const restored = await script("restore.sh", archive);
   expect(restored.code, restored.output).toBe(0);
   await lab.started();
   // 200: that label was there already; a prediction that was lost would be 404.
-  for (const id of ids) expect(await feedback(id)).toBe(200);
+  for (const id of ids) {
+    await eventually(
+      async () => await feedback(id),
+      (status) => status !== 503,
+    );
+    expect(await feedback(id)).toBe(200);
+  }
 });
 
 test("replicas serve the registry's champion, follow it, and start with the one they had while it is down, without a lost request", async ({

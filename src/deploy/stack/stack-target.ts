@@ -109,8 +109,9 @@ class StackTarget implements Target {
   async start(release: Release): Promise<{ readonly url: string }> {
     const { environment, networks } = await this.#read();
     const image = await this.#referenceTo(release.imageId);
-    // Secrets are only there for replicas. Only this machine reaches the trial, so it needs no keys.
-    const own = [`SERVAL_MODEL=${release.model}`, "SERVAL_API_KEYS_FILE=", "SERVAL_RATE_LIMIT=0"];
+    // Secrets are only there for replicas. Only this machine reaches the trial, so it needs no keys; it keeps what it predicts to itself.
+    const without = ["SERVAL_API_KEYS_FILE=", "SERVAL_PREDICTIONS_URL=", "SERVAL_PREDICTIONS_PASSWORD_FILE="];
+    const own = [`SERVAL_MODEL=${release.model}`, ...without, "SERVAL_RATE_LIMIT=0"];
     const bare = ["--read-only", "--tmpfs", "/tmp", "--tmpfs", "/app/logs:mode=1777", "--cap-drop", "ALL"];
     const place = ["--label", `serval.trial=${this.#service}`, "--publish", `127.0.0.1::${servicePort}`];
     const network = networks.slice(0, 1).flatMap((id) => ["--network", id]);

@@ -28,10 +28,8 @@ export interface ServeRules {
   readonly limits: ServeLimits;
   readonly access: AccessRules;
   readonly abstain: AbstainRules;
-  /** Where all replicas of the service are reached, as HOST:PORT: one of them knows the prediction that feedback is about. */
-  readonly peers: readonly string[];
   /** The path below which a proxy shows the service, such as /serval; empty where it shows it at /. */
   readonly basePath: string;
 }
 
-export const defaultRules: ServeRules = { limits: defaultLimits, access: {}, abstain: { whenUnsure: false }, peers: [], basePath: "" };
+export const defaultRules: ServeRules = { limits: defaultLimits, access: {}, abstain: { whenUnsure: false }, basePath: "" };

@@ -1,6 +1,6 @@
 import { availableParallelism } from "node:os";
 import { join, relative, resolve, sep } from "node:path";
-import { loadSettings, type Settings } from "../../config/settings.ts";
+import { loadSettings, retiredVariables, type Settings } from "../../config/settings.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { cardFile } from "../../model/manifest.ts";
 import { releasedModels } from "../../model/resolve-model.ts";
@@ -42,13 +42,14 @@ export async function serveModel({
   const pinned = isTrained(dir);
   if (pinned) reporter.warn(describePinned(dir, wanted === undefined ? await releasedModels(cwd) : undefined, { cwd, follow }));
   const { host, port, maxBodyBytes, maxPixels, maxDecodeMs, requestTimeoutMs, uploadTimeoutMs, modelPollMs, apiKeysFile } = settings;
-  const { maxBatchSize, maxDelayMs, rateLimit, proxies, admin, hosts, peers, corsOrigins, basePath, abstain, drainMs } = settings;
+  const { maxBatchSize, maxDelayMs, rateLimit, proxies, admin, hosts, corsOrigins, basePath, abstain, drainMs } = settings;
   const workers = settings.workers || availableParallelism();
   // What waits longer than half a second is hardly worth its answer; a thread answers some sixty in a second.
   const queueLimit = settings.queueLimit || queuePerWorker * workers;
   const keys = apiKeysFile === null ? undefined : await readApiKeys(resolve(cwd, apiKeysFile));
   const file = settings.logFile === null ? null : resolve(cwd, settings.logFile);
-  const place = predictionPlace(cwd, settings);
+  const place = await predictionPlace(cwd, settings);
+  for (const warning of retiredVariables()) reporter.warn(warning);
   const stream = new ServiceLog(process.stdout, file, (message) => reporter.warn(message));
   const service = await startService({
     modelDir: dir,
@@ -67,7 +68,6 @@ export async function serveModel({
     maxDelayMs,
     access: { allowedHosts: listed(hosts), keys, admin, rateLimitPerMinute: rateLimit, proxies, corsOrigins: listed(corsOrigins) },
     abstain: { whenUnsure: abstain },
-    peers: listed(peers),
     basePath,
     drainMs,
     predictionLogFile: place.file,

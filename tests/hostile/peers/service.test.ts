@@ -1,22 +1,11 @@
-import { afterEach, beforeAll, afterAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { createOutput } from "../../../src/cli/output.ts";
 import { runCli } from "../../../src/cli/main.ts";
 import { readProxied } from "../../../src/deploy/compose/proxy-status.ts";
 import { waitUntilReady } from "../../../src/deploy/checks/readiness.ts";
 import { runSmoke } from "../../../src/deploy/checks/smoke.ts";
-import {
-  drip,
-  endless,
-  endlessHeaders,
-  json,
-  page,
-  redirect,
-  startLyingServer,
-  type Lie,
-  type LyingServer,
-} from "../../helpers/lying-server.ts";
+import { endless, json, page, redirect, startLyingServer, type Lie, type LyingServer } from "../../helpers/lying-server.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
-import { readReply, startTestService, type JsonReply, type TestService } from "../../helpers/service.ts";
 
 const apiKey = "correct-horse-battery";
 let liar: LyingServer;
@@ -28,45 +17,6 @@ beforeEach(async () => {
 afterEach(async () => {
   expect(canary.requests).toEqual([]);
   for (const one of [liar, canary]) await one.close();
-});
-
-describe("a replica that lies", () => {
-  let service: TestService;
-  const peers: string[] = [];
-  beforeAll(async () => {
-    service = await startTestService({ service: { peers } });
-  });
-  afterAll(async () => await service.close());
-
-  async function sendFeedback(): Promise<JsonReply> {
-    peers.splice(0, peers.length, liar.host);
-    const body = JSON.stringify({ request_id: "unknown-request", label: "red" });
-    const headers = { "content-type": "application/json", "x-api-key": apiKey, authorization: `Bearer ${apiKey}` };
-    return await readReply(await fetch(`${service.url}/feedback`, { method: "POST", body, headers }));
-  }
-
-  test.each<[string, () => Lie]>([
-    ["by a redirect to another host", () => redirect(`${canary.url}/x`, 307)],
-    ["by a redirect to cloud metadata", () => redirect("http://169.254.169.254/", 302)],
-    ["by a redirect to itself", () => redirect("/feedback", 308)],
-    ["by an endless body", () => endless()],
-    ["by an endless refusal", () => endless(400)],
-    ["by a body of a byte now and then", () => drip(100)],
-    ["by headers without end", () => endlessHeaders(100)],
-    ["by a page of HTML", () => page(200)],
-    ["by null", () => json("null")],
-    ["by a list", () => json([])],
-    ["by an error that is not one", () => json({ error: null }, 400)],
-    ["by a message that is not text", () => json({ error: { code: "E", message: { toString: 1 } } }, 400)],
-    ["by a status that means nothing", () => json({}, 299)],
-  ])("%s counts as one that did not answer", async (_what, lie) => {
-    liar.answer = lie();
-    const startedAt = performance.now();
-    const { status, body } = await sendFeedback();
-    expect([status, body.error.code]).toEqual([503, "E_PREDICTION_LOG"]);
-    expect(performance.now() - startedAt).toBeLessThan(4500);
-    expect(liar.requests).toHaveLength(1);
-  });
 });
 
 describe("a service that lies to `serval smoke` and `serval deploy`", () => {

@@ -25,7 +25,7 @@ test("the service takes all its settings from .env, except those that the image 
     .filter((name) => name.startsWith("SERVAL_"));
   const ofTheImage = ["SERVAL_HOST", "SERVAL_PORT", "SERVAL_STATE_DIR"];
   // Of the commands; of several hosts, which stack.yaml is for; without effect behind the proxy.
-  const others = ["SERVAL_API_KEY", "SERVAL_PEERS", "SERVAL_ADMIN"];
+  const others = ["SERVAL_API_KEY", "SERVAL_PREDICTIONS_PASSWORD_FILE", "SERVAL_ADMIN"];
   const ofTheTrackingServer = ["SERVAL_TRACK_MAX_FILE_BYTES", "SERVAL_TRACK_MAX_RUN_BYTES", "SERVAL_TRACK_MIN_FREE_BYTES"];
   const passed = Object.keys(services["cats-dogs-classifier"]?.environment ?? {});
   expect(ofTheService.filter((name) => !passed.includes(name)).sort()).toEqual([...ofTheImage, ...others, ...ofTheTrackingServer].sort());

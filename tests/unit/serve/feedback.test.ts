@@ -48,23 +48,6 @@ describe("POST /feedback", () => {
     }
   });
 
-  it("reaches the replica that made the prediction, whichever is asked", async ({ onTestFinished }) => {
-    const peers: string[] = [];
-    const first = await startTestService({ service: { peers } });
-    const second = await startTestService({ service: { peers } });
-    onTestFinished(async () => await second.close());
-    peers.push(...[first, second].map(({ port }) => `127.0.0.1:${port}`));
-    const { request_id: id } = (await predictForm(first, await colourPicture("red"))).body;
-    const send = async (label: string): Promise<number> => (await sendFeedback(second.url, { request_id: id, label })).status;
-    expect([await send("blue"), await send("blue")]).toEqual([202, 200]);
-    const refused = await sendFeedback(second.url, { request_id: id, label: "purple" });
-    expect(refused).toMatchObject({ status: 400, body: { error: { code: "E_LABEL_UNKNOWN" } } });
-    expect((await sendFeedback(second.url, { request_id: "none", label: "red" })).status).toBe(404);
-    await first.close();
-    // The one that knows may only be restarting.
-    expect(await send("red")).toBe(503);
-  });
-
   it("refuses what it cannot refer to anything: an unknown request, an unknown label, another shape", async () => {
     const { request_id: id } = (await predictForm(service, await colourPicture("red"))).body;
     for (const [body, status, code] of [

@@ -1,4 +1,6 @@
+import { mkdtemp, rm } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
@@ -6,7 +8,8 @@ import { defaultImageLimits } from "../../../src/image/check-image.ts";
 import { preprocessImage } from "../../../src/image/preprocess-image.ts";
 import { imageStatistics } from "../../../src/image/statistics.ts";
 import { form, predictForm, startTestService, type TestService } from "../../helpers/service.ts";
-import { colourPicture } from "../../helpers/tiny-bundle.ts";
+import { readServable } from "../../../src/serve/model/served-model.ts";
+import { colourPicture, writeTinyBundle } from "../../helpers/tiny-bundle.ts";
 
 let service: TestService;
 beforeAll(async () => void (service = await startTestService()));
@@ -128,5 +131,41 @@ describe("what is stored of an answer", () => {
     const answered = outputs.find(({ name }) => name === "probabilities")?.data.slice(2) ?? [];
     const kept = JSON.parse(row?.["probabilities"] as string) as Record<string, number>;
     expect([kept["blue"], kept["red"]].map((p) => p?.toFixed(5))).toEqual(answered.map((p) => p.toFixed(5)));
+  });
+});
+
+describe("a service that ends, or changes its model", () => {
+  it("is scraped while it stops, and has stored what it answered meanwhile", async () => {
+    const root = await mkdtemp(join(tmpdir(), "serval-stopping-"));
+    onTestFinished(async () => await rm(root, { recursive: true }));
+    const file = join(root, "predictions.db");
+    const stopping = await startTestService({ service: { drainMs: 500, predictionLogFile: file } });
+    const picture = await colourPicture("red");
+    const before = (await predictForm(stopping, picture)).body.request_id as string;
+    const closed = stopping.close();
+    const during = (await predictForm(stopping, picture)).body.request_id as string;
+    const scrape = await fetch(`${stopping.url}/metrics`);
+    expect([scrape.status, await scrape.text()]).toEqual([200, expect.stringContaining("serval_predictions_waiting 0")]);
+    await closed;
+    const db = new DatabaseSync(file, { readOnly: true });
+    const ids = db.prepare("SELECT request_id FROM predictions").all();
+    db.close();
+    expect(new Set(ids.map((row) => row["request_id"]))).toEqual(new Set([before, during]));
+  });
+
+  it("stores the version that answered, and takes feedback about the answers of either", async () => {
+    const first = (await predictForm(service, await colourPicture("red"))).body;
+    const { dir } = await writeTinyBundle(join(service.root, "next"), { sharpness: 3 });
+    expect(await service.slot.offer({ version: "2", load: async () => await readServable(dir, "2") })).toBe("swapped");
+    const second = (await predictForm(service, await colourPicture("red"))).body;
+    expect(first.model.version).not.toBe(second.model.version);
+    expect([
+      await send("/feedback", "POST", { request_id: first.request_id, label: "blue" }),
+      await send("/feedback", "POST", { request_id: second.request_id, label: "blue" }),
+    ]).toEqual([202, 202]);
+    const db = new DatabaseSync(join(service.root, "predictions.db"), { readOnly: true });
+    const version = (id: string): unknown => db.prepare("SELECT model_version AS v FROM predictions WHERE request_id = ?").get(id)?.["v"];
+    expect([version(first.request_id), version(second.request_id)]).toEqual([first.model.version, second.model.version]);
+    db.close();
   });
 });

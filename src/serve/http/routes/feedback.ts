@@ -1,9 +1,7 @@
-import type { IncomingHttpHeaders } from "node:http";
 import { TypeBoxValidatorCompiler } from "@fastify/type-provider-typebox";
 import Type from "typebox";
 import { ServalError } from "../../../errors/serval-error.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
-import { askPeers, peerHeader } from "../peers.ts";
 import { changeableBy } from "./predictions.ts";
 import { withErrors } from "../schemas.ts";
 
@@ -20,7 +18,7 @@ const Stored = Type.Object({
 });
 
 /** POST /feedback: what a picture really shows. Answered when it is on disk. */
-export async function registerFeedback(app: ServeApp, { predictionLog, peers }: ServeContext): Promise<void> {
+export async function registerFeedback(app: ServeApp, { predictionLog }: ServeContext): Promise<void> {
   await app.register((scope: ServeApp) => {
     scope.addContentTypeParser(
       "application/json",
@@ -45,28 +43,9 @@ export async function registerFeedback(app: ServeApp, { predictionLog, peers }: 
       async (request, reply) => {
         if (predictionLog === undefined) throw new ServalError("E_PREDICTION_LOG", "This service stores no predictions.");
         const { request_id: id, label } = request.body;
-        const ofKey = changeableBy(request);
-        const stored = await predictionLog.addFeedback(id, label, ofKey).catch(async (error: unknown) => {
-          const unknown = error instanceof ServalError && error.code === "E_FEEDBACK_UNKNOWN";
-          if (!unknown || peers.length === 0 || request.headers[peerHeader] !== undefined) throw error;
-          // Another replica may have made the prediction, and keeps what belongs to it. It gets the client's own key, never
-          // our word for who the client is, and asks the same of the key.
-          const answer = await askPeers(peers, "/feedback", request.body, clientHeaders(request.headers));
-          if (answer === undefined) throw error;
-          if (answer.refused !== undefined) throw new ServalError("E_LABEL_UNKNOWN", answer.refused);
-          return answer.status === 202 ? "new" : "same";
-        });
+        const stored = await predictionLog.addFeedback(id, label, changeableBy(request));
         return await reply.code(stored === "new" ? 202 : 200).send({ request_id: id, label, stored });
       },
     );
   });
-}
-
-/** Who the client is: its key, for a replica that asks for one as well, and its address, for limits by address. */
-function clientHeaders({ authorization, "x-api-key": key, "x-forwarded-for": from }: IncomingHttpHeaders): Record<string, string> {
-  return {
-    ...(authorization !== undefined && { authorization }),
-    ...(typeof key === "string" && { "x-api-key": key }),
-    ...(typeof from === "string" && { "x-forwarded-for": from }),
-  };
 }
