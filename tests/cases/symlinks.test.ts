@@ -83,16 +83,16 @@ describe("symlinks, relatives:", () => {
       {
         path: "c",
         code: "E_PATH_LINK",
-        message: `"c" is a link to "${target}", outside of the source: it was not followed. Copy what it leads to, or import that folder itself.`,
+        message: `"c" is a link to "${target}", outside the source: it was not followed. Copy its target, or import that folder itself.`,
       },
     ]);
   });
 
   test.each<[string, string, string, RegExp]>([
-    ["to nothing", "in/a/gone.jpg", "nowhere.jpg", /"a\/gone\.jpg" is a link to nothing, or to itself\./],
-    ["to itself", "in/a/self.jpg", "self.jpg", /"a\/self\.jpg" is a link to nothing, or to itself\./],
-    ["to the folder that it lies in", "in/a/loop", "../a", /"a\/loop" is a link to a folder that it lies in/],
-    ["to the source", "in/a/loop", "..", /"a\/loop" is a link to a folder that it lies in/],
+    ["to nothing", "in/a/gone.jpg", "nowhere.jpg", /"a\/gone\.jpg" is a broken link, or a link to itself\./],
+    ["to itself", "in/a/self.jpg", "self.jpg", /"a\/self\.jpg" is a broken link, or a link to itself\./],
+    ["to the folder around it", "in/a/loop", "../a", /"a\/loop" is a link to a folder around it/],
+    ["to the source", "in/a/loop", "..", /"a\/loop" is a link to a folder around it/],
     ["to a folder above the source", "in/a/up", "../..", /"a\/up" is a link to ".*", outside of the source/],
     ["to a device", "in/a/zero.jpg", "/dev/zero", /"a\/zero\.jpg" is a link to "\/dev\/zero", outside of the source/],
   ])("a link %s ends, and the pictures are imported", async (_what, path, target, message) => {

@@ -65,7 +65,7 @@ function parseUrl(name: string): string {
   if (url === null) throw new ServalError("E_SOURCE", `"${name}" is not a valid URL.`);
   if (url.username === "" && url.password === "") return url.href;
   // The address of a source is recorded with the data.
-  throw new ServalError("E_SOURCE", `The address of ${url.host} holds a user or a password, which would be recorded with the data.`, {
+  throw new ServalError("E_SOURCE", `The address of ${url.host} contains a user or a password, which would be recorded with the data.`, {
     hint: "Download the file with another program, then import the file.",
   });
 }
