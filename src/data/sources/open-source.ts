@@ -14,7 +14,7 @@ import { openZip } from "./zip.ts";
 export interface OpenSourceOptions extends LabelOptions {
   /** How names in a zip are written that are not UTF-8: gbk, shift_jis, … */
   readonly zipEncoding?: string | undefined;
-  /** Folders outside of a source that its links may lead to: the caches of repositories. */
+  /** Folders outside a source that its links may lead to: the caches of repositories. */
   readonly linkRoots?: readonly string[] | undefined;
   /** The working repository: paths are relative to it. */
   readonly cwd?: string;
