@@ -51,7 +51,7 @@ const schema = {
           properties: {
             train: { type: "number", default: 0.8, minimum: 0, maximum: 1, description: "Share of the images that the model learns from." },
             val: { type: "number", default: 0.1, minimum: 0, maximum: 1, description: "Share that picks the best epoch." },
-            test: { type: "number", default: 0.1, minimum: 0, maximum: 1, description: "Share that is kept apart for the final figure." },
+            test: { type: "number", default: 0.1, minimum: 0, maximum: 1, description: "Share that is held out for the final figure." },
           },
         },
         seed: { type: "integer", default: 42, minimum: 0, maximum: 4294967295, description: "Decides which image goes to which split." },
@@ -78,12 +78,12 @@ const schema = {
           exclusiveMinimum: 0,
           maximum: 1,
           description:
-            "With finetune, what the learning rate is multiplied by from each group of layers to the group before it, so that the first layers change least; 0.75 when missing, 1 trains all layers at the same rate.",
+            "With finetune, factor of the learning rate from each group of layers to the group before it, so that the first layers change least; 0.75 when missing, 1 trains all layers at the same rate.",
         },
         select: {
           enum: ["accuracy", "macroF1", "loss"],
           description:
-            "What makes an epoch the best one on the validation split, and patience wait: accuracy (also when it is missing), macroF1, which counts a rare class like a common one, or loss. It has no meaning where only a classifier on features is fitted: that has one optimum.",
+            "Metric on the validation split that chooses the best epoch, also for patience: accuracy (also when it is missing), macroF1, which counts a rare class like a common one, or loss. It has no effect where only a classifier on features is fitted: that has one optimum.",
         },
         architecture: {
           enum: ["cnn4", "resnet"],
@@ -231,7 +231,7 @@ const schema = {
           default: 0,
           minimum: 0,
           maximum: 1,
-          description: "Probability that a random rectangle of a training image is blotted out.",
+          description: "Probability that a random rectangle of a training image is filled with one colour.",
         },
         mixup: {
           type: "number",
@@ -252,7 +252,7 @@ const schema = {
           default: 0.5,
           minimum: 0,
           maximum: 1,
-          description: "Share of the batches that mixup or cutmix works on.",
+          description: "Share of the batches to which mixup or cutmix is applied.",
         },
         emaDecay: {
           type: "number",
@@ -282,7 +282,7 @@ const schema = {
         lowering: {
           enum: ["auto", "blocked", "portable"],
           default: "auto",
-          description: "Form of the compiled graph: blocked is fastest on x86 CPUs, portable runs everywhere, auto picks.",
+          description: "Form of the compiled graph: blocked is fastest on x86 CPUs, portable runs everywhere, auto chooses.",
         },
       },
     },
@@ -300,7 +300,7 @@ const schema = {
         precision: {
           enum: ["float32", "float16"],
           default: "float32",
-          description: "How the bundle holds weights: float16 halves its size. The arithmetic is float32 either way.",
+          description: "How the bundle stores weights: float16 halves its size. The arithmetic is float32 either way.",
         },
       },
     },

@@ -184,7 +184,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   },
   apiKey: {
     name: "SERVAL_API_KEY",
-    schema: Type.String({ description: "API key that `smoke` and `deploy` ask a service with." }),
+    schema: Type.String({ description: "API key that `smoke` and `deploy` send to a service." }),
   },
   admin: {
     name: "SERVAL_ADMIN",

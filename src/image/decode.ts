@@ -62,7 +62,7 @@ export async function openImage(bytes: Uint8Array, limits: ImageLimits, options:
       throw imageError(error, limits);
     });
   if (header.format !== format) {
-    throw new ServalError("E_IMAGE_FORMAT", `The file starts like ${format} but holds ${header.format}; expected one and the same.`);
+    throw new ServalError("E_IMAGE_FORMAT", `The file starts like ${format} but contains ${header.format}; expected the same format.`);
   }
   checkPixels(header.width, header.height, limits.maxPixels);
   return {

@@ -124,12 +124,15 @@ class Trainer {
     const { job, config } = { job: this.#job, config: this.#job.config };
     const note = (text: string): void => this.#hooks.onEvent({ type: "note", text });
     const checkpoint = job.resume
-      ? await latestCheckpoint(this.#checkpointDir, (error) => note(`${error.code}: ${error.message} Taking the one before it.`))
+      ? await latestCheckpoint(this.#checkpointDir, (error) => note(`${error.code}: ${error.message} Using the previous one.`))
       : undefined;
     if (job.resume && !checkpoint) note("This run has no checkpoint yet; it begins at the first step.");
     if (checkpoint) {
       if (checkpoint.fingerprint !== this.#fingerprint)
-        throw new ServalError("E_RESUME_MISMATCH", `The parameters or the data are not those that the run ${job.runDir} began with.`);
+        throw new ServalError(
+          "E_RESUME_MISMATCH",
+          `The parameters or the data do not match those that the run ${job.runDir} started with.`,
+        );
       this.#state.restore(checkpoint.state);
       const { position } = checkpoint;
       this.#epoch = position.epoch;

@@ -46,7 +46,7 @@ export async function findModel(
   const { dir, version, trouble } = registered;
   if (trouble) {
     reporter.warn(
-      `${trouble.code}: ${trouble.message}\n  Going on with version ${version}, which ${name} was when the registry last answered.`,
+      `${trouble.code}: ${trouble.message}\n  Continuing with version ${version}, which ${name} was when the registry last answered.`,
     );
   }
   return { dir, released: null, registered: { ...registered, again: async (stop) => await fetchModel(stop) } };

@@ -12,7 +12,7 @@ export async function allowLinks(cwd: string, followLink: readonly string[]): Pr
 
 /**
  * Records the links that the user allows, and checks the folders that a use case writes: E_PATH_LINK where one is a link that
- * the user did not allow. Folders outside of `cwd` are the user's own choice.
+ * the user did not allow. Folders outside `cwd` are the user's own choice.
  */
 export async function guardFolders(cwd: string, followLink: readonly string[], folders: readonly string[]): Promise<LinkGuard> {
   await allowLinks(cwd, followLink);

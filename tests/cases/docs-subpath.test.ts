@@ -63,7 +63,7 @@ describe.each([
     expect([response.status, new URL(response.url).pathname]).toEqual([200, "/serval/docs/"]);
   });
 
-  test("answers predictions, and its own page refers to nothing outside of the prefix", async () => {
+  test("answers predictions, and its own page refers to nothing outside the prefix", async () => {
     const body = new Uint8Array(await colourPicture("red"));
     const reply = await readReply(await fetch(`${proxy.url}/predict`, { method: "POST", headers: { "content-type": "image/jpeg" }, body }));
     expect([reply.status, reply.body.label]).toEqual([200, "red"]);

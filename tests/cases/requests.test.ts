@@ -152,7 +152,7 @@ describe("errors outside the routes", () => {
       "E_ROUTE_NOT_FOUND",
     ],
     [
-      "a file outside of /docs",
+      "a file outside /docs",
       "GET /docs/static/..%2f..%2fpackage.json HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
       404,
       "E_ROUTE_NOT_FOUND",

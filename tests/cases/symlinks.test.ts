@@ -73,7 +73,7 @@ describe("symlinks, relatives:", () => {
     expect((await folder.import("in")).counts).toEqual({ a: 4, b: 4 });
   });
 
-  test("a class folder that leads outside of the source is refused by name, with where it leads", async () => {
+  test("a class folder that leads outside the source is refused by name, with where it leads", async () => {
     await folder.pictures(...numbered("in/a"), ...numbered("in/b"), ...numbered("outside/c"));
     await symlink(folder.path("outside/c"), folder.path("in/c"));
     const { code, counts, report } = await folder.import("in");
@@ -83,18 +83,18 @@ describe("symlinks, relatives:", () => {
       {
         path: "c",
         code: "E_PATH_LINK",
-        message: `"c" is a link to "${target}", outside of the source: it was not followed. Copy what it leads to, or import that folder itself.`,
+        message: `"c" is a link to "${target}", outside the source: it was not followed. Copy its target, or import that folder itself.`,
       },
     ]);
   });
 
   test.each<[string, string, string, RegExp]>([
-    ["to nothing", "in/a/gone.jpg", "nowhere.jpg", /"a\/gone\.jpg" is a link to nothing, or to itself\./],
-    ["to itself", "in/a/self.jpg", "self.jpg", /"a\/self\.jpg" is a link to nothing, or to itself\./],
-    ["to the folder that it lies in", "in/a/loop", "../a", /"a\/loop" is a link to a folder that it lies in/],
-    ["to the source", "in/a/loop", "..", /"a\/loop" is a link to a folder that it lies in/],
-    ["to a folder above the source", "in/a/up", "../..", /"a\/up" is a link to ".*", outside of the source/],
-    ["to a device", "in/a/zero.jpg", "/dev/zero", /"a\/zero\.jpg" is a link to "\/dev\/zero", outside of the source/],
+    ["to nothing", "in/a/gone.jpg", "nowhere.jpg", /"a\/gone\.jpg" is a broken link, or a link to itself\./],
+    ["to itself", "in/a/self.jpg", "self.jpg", /"a\/self\.jpg" is a broken link, or a link to itself\./],
+    ["to the folder around it", "in/a/loop", "../a", /"a\/loop" is a link to a folder around it/],
+    ["to the source", "in/a/loop", "..", /"a\/loop" is a link to a folder around it/],
+    ["to a folder above the source", "in/a/up", "../..", /"a\/up" is a link to ".*", outside the source/],
+    ["to a device", "in/a/zero.jpg", "/dev/zero", /"a\/zero\.jpg" is a link to "\/dev\/zero", outside the source/],
   ])("a link %s ends, and the pictures are imported", async (_what, path, target, message) => {
     await folder.pictures(...numbered("in/a"), ...numbered("in/b"));
     await symlink(target, folder.path(path));

@@ -232,7 +232,7 @@ test("a deploy of another model in the same image that was killed when only the 
   expect(undone.report?.steps[0]?.message).toContain("the previous version serves again");
 });
 
-test("docs/deployment.md: a version is deployed and taken back; --undo says so where the image of the version before was pruned", async () => {
+test("docs/deployment.md: a version is deployed and taken back; --undo says so where the image of the previous version was pruned", async () => {
   const { v1 } = lab.versions;
   const put = { "ACCOUNT/cats-dogs-classifier:COMMIT": `--no-pull ${v1} --watch 1` };
   await Reader.withEngine(root, lab.env).follow("docs/deployment.md", "npm run serval -- deploy ACCOUNT", { put });

@@ -141,7 +141,7 @@ const nameServer = `
   socket.bind(53, () => console.log("ready"));
 `;
 
-test("predictions write nothing outside of its logs and its cache of compiled modules, and look up no name", async ({ onTestFinished }) => {
+test("predictions write nothing outside its logs and its cache of compiled modules, and look up no name", async ({ onTestFinished }) => {
   const start = async (...args: string[]): Promise<string> => {
     const id = await docker("run", "--detach", ...args);
     onTestFinished(async () => void (await run("docker", ["rm", "--force", "--volumes", id])));

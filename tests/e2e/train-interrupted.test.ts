@@ -97,7 +97,7 @@ test("training killed with SIGKILL at five random steps and resumed each time en
   }
   const last = await runServal(data.cwd, ["train", "--resume"], env);
   expect(last.code, last.stderr).toBe(0);
-  expect(last.stdout).toMatch(/Going on after step \d+ of 54/);
+  expect(last.stdout).toMatch(/Continuing after step \d+ of 54/);
   expect(await finalWeights()).toBe(expected);
   expect((await readdir(join(data.cwd, ".serval/runs"))).length).toBe(1);
   await server.close();

@@ -373,7 +373,7 @@ describe("serval gc removes nothing that a stranger's configuration points at", 
   });
 });
 
-describe("the pages and lists of a stranger's pipeline read nothing outside of it", () => {
+describe("the pages and lists of a stranger's pipeline read nothing outside it", () => {
   const pipelines = [
     ["metrics: [../secret.json]", "metrics show"],
     ["params: [../secret.json]", "plots"],

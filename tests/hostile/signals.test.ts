@@ -236,7 +236,7 @@ test("a deploy that stops leaves what serves, and says what that is and what put
   const serval = await startWork("deploy-stopped", deploy, (clean) => onTestFinished(async () => void (await clean())));
   const { code, stdout, stderr } = await serval.stop("SIGINT");
   expect([code, stdout]).toEqual([130, expect.stringMatching(/^FAIL {2}ready .*Stopped by SIGINT\./m)]);
-  expect(stdout).toMatch(/\nStopped before it was done\.\n$/);
+  expect(stdout).toMatch(/\nStopped before the end\.\n$/);
   expect(stderr).toContain(
     'E_INTERRUPTED: Stopped by SIGINT during the step "ready". app:v1 serves. app:v2 was started beside it and gets no requests.\n',
   );

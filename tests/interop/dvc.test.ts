@@ -83,7 +83,7 @@ describe("dvc on a repository that serval init made", () => {
     await rm(join(cwd, "plots"), { recursive: true });
   });
 
-  test("gets the same hashes from a second training, because provenance.json is outside of them", async () => {
+  test("gets the same hashes from a second training, because provenance.json is outside them", async () => {
     const before = await lockedHashes("train_model");
     const provenance = await readFile(join(cwd, "artifacts/best/provenance.json"), "utf8");
     await dvc("repro", "--force", "--single-item", "train_model");

@@ -203,7 +203,7 @@ describe("serval models promote and rollback", () => {
     expect(equal.stdout).toMatch(/champion +1 +100\.00 % +\d+ +0\nchallenger +2 +100\.00 % +\d+ +0\n/);
     expect(equal.stdout).toContain("difference  0.00 points, 95 % interval 0.00 to 0.00 (paired bootstrap); McNemar's exact p = 1.0");
     expect(await aliases()).toEqual({ champion: "2", previous: "1" });
-    expect((await serval("models", "promote", name)).stdout).toBe(`Version 2 of ${name} is the champion already.\n`);
+    expect((await serval("models", "promote", name)).stdout).toBe(`Version 2 of ${name} is already the champion.\n`);
 
     await register("wrong");
     const worse = await serval("models", "promote", name);
@@ -312,7 +312,7 @@ describe("a model by its address in the registry", () => {
     proxy.drops = () => true;
     const down = await serval("models", "show", uri, "--json");
     expect((JSON.parse(down.stdout) as { digest: string }).digest).toBe(alike.digest);
-    expect(down.stderr).toContain(`Going on with version 2, which ${uri} was when the registry last answered.`);
+    expect(down.stderr).toContain(`Continuing with version 2, which ${uri} was when the registry last answered.`);
     expect((await serval("models", "show", `models:/${name}@never-asked`)).stderr).toContain("E_TRACKING_UNREACHABLE");
   });
 

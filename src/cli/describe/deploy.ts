@@ -11,7 +11,7 @@ const outcomes: Readonly<Record<Outcome, (report: RolloutReport) => string>> = {
   deployed: ({ serving, seconds }) => `${describeRelease(serving)} serves, after ${seconds} s in all.`,
   refused: ({ version, serving, seconds }) =>
     `${version ?? "The previous version"} does not serve. ${describeRelease(serving)} still serves (${seconds} s).`,
-  stopped: () => "Stopped before it was done.",
+  stopped: () => "Stopped before the end.",
   down: ({ version }) => `${version ?? "The previous version"} does not serve, and no other version does.`,
 };
 

@@ -13,7 +13,7 @@ export function describePromotion(report: PromotionReport): string {
     if (test) lines.push(describeTest(test));
     lines.push("");
   }
-  if (standing.champion === version && !promoted) lines.push(`Version ${version} of ${name} is the champion already.`);
+  if (standing.champion === version && !promoted) lines.push(`Version ${version} of ${name} is already the champion.`);
   else if (promoted) {
     const instead = over === null ? "the first champion: there was none to compare with" : `the champion in place of version ${over}`;
     lines.push(`Version ${version} of ${name} is ${instead}.`);

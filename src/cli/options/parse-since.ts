@@ -8,5 +8,8 @@ export function parseSince(text: string, nowMs: number = Date.now()): Date {
   if (ago !== null) return new Date(nowMs - Number(ago[1]) * unitMs[ago[2] as keyof typeof unitMs]);
   const time = /^\d{4}-\d\d-\d\d(?:T[\d:.]+(?:Z|[+-]\d\d:\d\d)?)?$/.test(text) ? new Date(text) : undefined;
   if (time !== undefined && !Number.isNaN(time.getTime())) return time;
-  throw new ServalError("E_USAGE", `--since: expected such as 7d, 12h, 2026-11-01 or 2026-11-01T08:00:00Z, got ${JSON.stringify(text)}.`);
+  throw new ServalError(
+    "E_USAGE",
+    `--since: expected a value such as 7d, 12h, 2026-11-01 or 2026-11-01T08:00:00Z, got ${JSON.stringify(text)}.`,
+  );
 }

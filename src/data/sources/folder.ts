@@ -9,7 +9,7 @@ import { layoutOf, placed, type LabelOptions, type Source, type SourceEntry } fr
 import { walkFolder } from "./walk-folder.ts";
 
 export interface FolderOptions extends LabelOptions {
-  /** Folders outside of the source that its links may lead to, such as a cache whose files are in the source as links. */
+  /** Folders outside the source that its links may lead to, such as a cache whose files are in the source as links. */
   readonly linkRoots?: readonly string[] | undefined;
   /** Of files and folders in it, links followed. Default: 2,000,000. */
   readonly mostFiles?: number;

@@ -14,7 +14,7 @@ import { openZip } from "./zip.ts";
 export interface OpenSourceOptions extends LabelOptions {
   /** How names in a zip are written that are not UTF-8: gbk, shift_jis, … */
   readonly zipEncoding?: string | undefined;
-  /** Folders outside of a source that its links may lead to: the caches of repositories. */
+  /** Folders outside a source that its links may lead to: the caches of repositories. */
   readonly linkRoots?: readonly string[] | undefined;
   /** The working repository: paths are relative to it. */
   readonly cwd?: string;
@@ -65,7 +65,7 @@ function parseUrl(name: string): string {
   if (url === null) throw new ServalError("E_SOURCE", `"${name}" is not a valid URL.`);
   if (url.username === "" && url.password === "") return url.href;
   // The address of a source is recorded with the data.
-  throw new ServalError("E_SOURCE", `The address of ${url.host} holds a user or a password, which would be recorded with the data.`, {
+  throw new ServalError("E_SOURCE", `The address of ${url.host} contains a user or a password, which would be recorded with the data.`, {
     hint: "Download the file with another program, then import the file.",
   });
 }

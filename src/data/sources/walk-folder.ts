@@ -49,14 +49,14 @@ export async function walkFolder(root: string, roots: readonly string[], mostEnt
   async function follow(name: string, path: string, chain: readonly string[]): Promise<void> {
     const target = await realpath(path).catch(() => undefined);
     if (target === undefined) {
-      refused.push({ name, reason: "is a link to nothing, or to itself" });
+      refused.push({ name, reason: "is a broken link, or a link to itself" });
     } else if (!roots.some((allowed) => target === allowed || target.startsWith(allowed + sep))) {
       refused.push({
         name,
-        reason: `is a link to "${target}", outside of the source: it was not followed. Copy what it leads to, or import that folder itself`,
+        reason: `is a link to "${target}", outside the source: it was not followed. Copy its target, or import that folder itself`,
       });
     } else if (chain.includes(target) || chain.length > mostLevels) {
-      refused.push({ name, reason: "is a link to a folder that it lies in: it was not followed" });
+      refused.push({ name, reason: "is a link to a folder around it: it was not followed" });
     } else {
       await take(await stat(target), name, target, chain);
     }

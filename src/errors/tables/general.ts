@@ -15,7 +15,7 @@ export const generalErrors = {
   },
   E_NODE_VERSION: {
     title: "Serval runs with a Node that is older than it needs.",
-    hint: "Install Node 24, or run `npm install node@24` in your project: `npx serval` takes that one.",
+    hint: "Install Node 24, or run `npm install node@24` in your project: `npx serval` then uses that version.",
   },
   E_FILE_NOT_FOUND: { title: "A file or folder does not exist.", hint: "Check the path." },
   E_PATH_LINK: {

@@ -4,7 +4,7 @@ import { loadDvcConfig } from "./dvc-config.ts";
 
 /**
  * The caches of the working repository and of the one that a source lies in: with `cache.type = symlink` the files of a data folder are
- * links into them. A cache outside of its repository counts where the user configured it, and not where the repository brought it.
+ * links into them. A cache outside its repository counts where the user configured it, and not where the repository brought it.
  */
 export async function cacheFolders(cwd: string, source: string): Promise<string[]> {
   const roots = new Set([cwd]);

@@ -37,7 +37,7 @@ export function renderHomePage({ name, version, labels, explains, basePath }: Ho
 <body>
 <main data-labels="${escapeHtml(JSON.stringify(labels))}" data-explains="${String(explains)}">
 <h1>${escapeHtml(name)}</h1>
-<p>Give the model a picture. It tells you which of these it sees: ${classes}.</p>
+<p>Choose a picture to classify. The classes are ${classes}.</p>
 <label class="drop" id="drop">
 <strong>Choose a picture</strong><span class="mouse">, drop one here, or paste it</span>
 <input id="input" type="file" accept="image/jpeg,image/png,image/webp,image/gif">

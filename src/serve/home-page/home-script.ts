@@ -70,7 +70,7 @@ function showAnswer(reply, file) {
   const actions = element("div", "actions");
   if (facts.explains === "true") actions.append(heatButton(file));
   actions.append(...feedback(reply, ranked[0][0]));
-  return [element("h2", "", reply.label ?? "Not sure enough to say"), list, element("p", "soft", when), actions, curlLine(file)];
+  return [element("h2", "", reply.label ?? "Not confident enough to answer"), list, element("p", "soft", when), actions, curlLine(file)];
 }
 
 function heatButton(file) {
@@ -99,7 +99,7 @@ function heatButton(file) {
     }
     button.setAttribute("aria-pressed", String(on));
     button.textContent = on ? "Show the picture" : "Show where";
-    picture.alt = on ? "The picture with warm colours where the model saw its answer" : "The picture you chose";
+    picture.alt = on ? "The picture, with warm colours on the parts that support the answer" : "The picture you chose";
     show(on ? heat : plain);
   });
   return button;
@@ -187,7 +187,7 @@ function askKey(file) {
     try { sessionStorage.setItem("serval-key", key); } catch { /* as above */ }
     ask(file);
   });
-  return [element("h2", "", key ? "This key is not known here" : "This service requires an API key"), form];
+  return [element("h2", "", key ? "This key is not known to the service" : "This service requires an API key"), form];
 }
 
 function showError(error) {

@@ -82,7 +82,7 @@ export class ArtifactStore {
   async write(path: string, content: Readable | undefined, announcedBytes = 0): Promise<void> {
     try {
       const target = await this.#resolve(path);
-      if (target === this.#root) throw invalid("The artifact path names no file.");
+      if (target === this.#root) throw invalid("The artifact path does not name a file.");
       const room = await this.#quota.reserve(splitArtifactPath(path), announcedBytes);
       try {
         const temporary = await this.#receive(content, room);
@@ -113,7 +113,7 @@ export class ArtifactStore {
     } catch (error) {
       await file.close();
       await rm(temporary, { force: true });
-      if (content?.errored) throw refusal("BAD_REQUEST", "The upload ended before the file was whole.", error);
+      if (content?.errored) throw refusal("BAD_REQUEST", "The upload ended before the file was complete.", error);
       throw error;
     }
   }

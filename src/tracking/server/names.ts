@@ -53,7 +53,8 @@ export function checkRegistryTag(key: string, value: string): void {
 
 export function checkModelName(name: string, what = "name"): void {
   if (name.trim() === "") throw invalid(`Missing value for required parameter '${what}'.`);
-  if (/[/:]/.test(name)) throw invalid(`${what} ${JSON.stringify(name)}: the name of a registered model holds neither / nor a colon.`);
+  if (/[/:]/.test(name))
+    throw invalid(`${what} ${JSON.stringify(name)}: the name of a registered model may contain neither / nor a colon.`);
   const normal = posix.normalize(name);
   if (normal !== name || normal === "." || normal.startsWith("..")) {
     throw invalid(`${what} ${JSON.stringify(name)}: as a path it would lead to ${JSON.stringify(normal)}; expected a plain name.`);

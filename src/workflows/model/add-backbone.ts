@@ -111,7 +111,7 @@ async function readBundleBackbone(dir: string, options: AddBackboneOptions): Pro
   const bytes = await readWhole(path);
   const { tensors, metadata } = readSafetensors(bytes, path);
   if (Object.keys(tensors).every((key) => key.startsWith("fc."))) {
-    throw new ServalError("E_BACKBONE_UNFIT", `${path} holds a classifier alone: the backbone of this model is an ONNX file.`, {
+    throw new ServalError("E_BACKBONE_UNFIT", `${path} contains only a classifier: the backbone of this model is an ONNX file.`, {
       hint: "Add the ONNX file that the model was trained on.",
     });
   }

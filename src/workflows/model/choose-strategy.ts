@@ -39,7 +39,7 @@ export function chooseStrategy(
       "E_PARAMS",
       `train.strategy: finetune cannot train the layers of the backbone ${name}, because it is an ONNX file.`,
       {
-        hint: "Set train.strategy to head, or take a backbone that Serval knows, such as efficientnet-lite0.",
+        hint: "Set train.strategy to head, or use a backbone that Serval knows, such as efficientnet-lite0.",
       },
     );
   }

@@ -54,7 +54,7 @@ export async function* streamPredictions(options: PredictImagesOptions): AsyncGe
       progress.update(++done);
       yield predicted;
     }
-    if (done === 0) throw new ServalError("E_FILE_NOT_FOUND", "Standard input names no file.", { hint: "Write one file name a line." });
+    if (done === 0) throw new ServalError("E_FILE_NOT_FOUND", "Standard input has no file names.", { hint: "Write one file name a line." });
   } finally {
     progress.end();
     await model.close();

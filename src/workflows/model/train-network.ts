@@ -28,7 +28,7 @@ export async function trainNetwork(job: TrainJob, { run, tracker, reporter, sign
         if (job.backbone) reporter.line(`Fine-tuning all layers of ${job.backbone.name}.`);
         else if (job.init) reporter.line(describeInit(job.init, Math.min(job.config.freezeEpochs, job.config.epochs)));
         [firstStep, total] = [event.stepsDone, event.steps];
-        if (firstStep > 0) reporter.line(`Going on after step ${firstStep} of ${total}.`);
+        if (firstStep > 0) reporter.line(`Continuing after step ${firstStep} of ${total}.`);
         progress = reporter.progress("Training", total - firstStep);
         break;
       case "step":

@@ -44,5 +44,5 @@ export function warnOfOldShards(params: Params, shards: Shards, reporter: Report
   const keys = (Object.keys(made) as (keyof ShardRecipe)[]).filter((key) => JSON.stringify(wanted[key]) !== JSON.stringify(made[key]));
   if (keys.length === 0) return;
   const said = keys.map((key) => `${key} ${JSON.stringify(made[key])}, not ${JSON.stringify(wanted[key])}`).join("; ");
-  reporter.warn(`${shardsDir} was prepared with other parameters than are given now: ${said}. \`serval prepare\` makes it again.`);
+  reporter.warn(`${shardsDir} was prepared with other parameters than are given now: ${said}. \`serval prepare\` updates it.`);
 }

@@ -82,7 +82,7 @@ async function compareWithReleased(options: UseCaseOptions): Promise<RetrainVerd
   const champion = join(cwd, releasedModelsDir, model);
   const uncompared = { model, comparison: null, test: null, remarks: [] };
   if (!(await exists(join(champion, "bundle.json")))) {
-    return { ...uncompared, released: true, reason: "It is the first one: there was none to compare with." };
+    return { ...uncompared, released: true, reason: "It is the first model: there is no other to compare it with." };
   }
   try {
     const prepared = await readPrepared(cwd);

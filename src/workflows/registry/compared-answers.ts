@@ -79,7 +79,7 @@ export async function answersToData(
   await evaluateModel({ cwd, model: dir, data, out, stateDir, reporter, signal });
   const predictions = await readPredictions(resolve(cwd, out, "predictions.jsonl"));
   const learned = countLearned(bundle, predictions, prepared);
-  const remark = `${called} learned from ${thousands(learned)} of these ${thousands(predictions.length)} pictures, which makes it look better than it is.`;
+  const remark = `${called} learned from ${thousands(learned)} of these ${thousands(predictions.length)} pictures, which makes its result too good.`;
   return { predictions, remark: learned === 0 ? null : remark };
 }
 
@@ -91,7 +91,7 @@ async function readOwnAnswers(bundle: Bundle, called: string, reporter: Reporter
   try {
     const answers = await readPredictions(path);
     if (answers.length === count && countRight(answers) / answers.length === accuracy) return answers;
-    reporter.warn(`${called}: ${validationFile} is not used, because its figures are not those of bundle.json.`);
+    reporter.warn(`${called}: ${validationFile} is not used, because its figures do not match bundle.json.`);
   } catch (error) {
     if (!(error instanceof ServalError)) throw error;
     reporter.warn(`${called}: ${validationFile} is not used: ${error.message}`);

@@ -53,8 +53,8 @@ async function follow(root: string, stateDir: string, bundle: Bundle, cache: Out
   const recorded = entry === null ? undefined : await findRecorded(root, entry.md5);
   if (entry === null || recorded === undefined) {
     const why =
-      entry === null ? "it lies outside of this repository" : `no dvc.lock of the workspace or of Git's history has an out ${entry.md5}`;
-    links.push({ link: "stage", state: "unproved", text: `${why}: which stage wrote it cannot be said` });
+      entry === null ? "it lies outside this repository" : `no dvc.lock of the workspace or of Git's history has an out ${entry.md5}`;
+    links.push({ link: "stage", state: "unproved", text: `${why}: the stage that wrote it is unknown` });
   } else {
     links.push({ link: "stage", state: "proved", text: `"${recorded.stage}" wrote it as ${recorded.out} (dvc.lock: ${entry.md5})` });
     links.push(await commitLink(root, recorded));

@@ -26,7 +26,7 @@ export async function importPredictions(options: ImportPredictionsOptions): Prom
   const { stateDir, predictionsUrl } = loadSettings();
   if (predictionsUrl === null) {
     throw new ServalError("E_USAGE", "SERVAL_PREDICTIONS_URL is not set, so there is nothing to import into.", {
-      hint: "Set it to postgres://USER:PASSWORD@HOST/DATABASE, as the service has it.",
+      hint: "Set it to postgres://USER:PASSWORD@HOST/DATABASE, the same as for the service.",
     });
   }
   const file = options.file === undefined ? join(resolve(cwd, stateDir), predictionsFile) : resolve(cwd, options.file);

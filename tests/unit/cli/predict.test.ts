@@ -157,7 +157,7 @@ test("reads a list of names from standard input, and refuses an empty one", asyn
   expect((await piped(["-"], "red.jpg\0a longer name.png\0")).stdout.match(/^.*?\.(jpg|png)/gm)).toEqual(["red.jpg", "a longer name.png"]);
   expect(await piped(["-"], "\n\n")).toMatchObject({
     code: 2,
-    stderr: expect.stringMatching(/^E_FILE_NOT_FOUND: Standard input names no file\./) as string,
+    stderr: expect.stringMatching(/^E_FILE_NOT_FOUND: Standard input has no file names\./) as string,
   });
 });
 

@@ -112,7 +112,7 @@ describe("serval models promote", () => {
     await train({ wrong: 0, sharpness: mistaken, manifest: { metrics: { accuracy: 0.1, count: index.splits.val.rows.length } } });
     const report = await promote();
     expect(report.stderr).toContain(
-      "Version 2 of colours: validation.jsonl is not used, because its figures are not those of bundle.json.\n" +
+      "Version 2 of colours: validation.jsonl is not used, because its figures do not match bundle.json.\n" +
         "Version 2 of colours has no validation predictions yet: evaluating it on the validation split first.",
     );
     expect(report).toMatchObject({ promoted: false, comparison: { challengerAccuracy: 0 } });
@@ -175,7 +175,7 @@ describe("serval models promote", () => {
     const withData = await serval("models", "promote", "colours/1", "--data", repository.source);
     expect(withData.stdout).toContain("On the pictures of --data, which decide:\n");
     expect(withData.stdout).toContain(
-      `Version 2 of colours learned from ${index.splits.train.rows.length} of these ${all} pictures, which makes it look better than it is.`,
+      `Version 2 of colours learned from ${index.splits.train.rows.length} of these ${all} pictures, which makes its result too good.`,
     );
   });
 

@@ -104,7 +104,7 @@ describe("an image that cannot be used", () => {
   it("is refused when it has 20 MB, and the client sees why although it sends all of it", async () => {
     const large = Buffer.alloc(20_000_000, jpeg);
     for (const reply of [await predictForm(service, large), await predictBody(service, large, "image/jpeg")]) {
-      expectError(reply, "E_IMAGE_BYTES", "at most 16777216 bytes are taken");
+      expectError(reply, "E_IMAGE_BYTES", "at most 16777216 bytes are accepted");
     }
   });
 

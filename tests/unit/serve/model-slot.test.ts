@@ -84,7 +84,7 @@ describe("a new version", () => {
 
   it.each<[string, string, (running: TestService) => Promise<ModelCandidate>]>([
     [
-      "a file that is not what its hash says",
+      "a file that does not match its hash",
       "E_BUNDLE_CORRUPT",
       async (running) => {
         const bad = await candidate(running, "bad");

@@ -153,10 +153,10 @@ test("a service that starts takes the last model that it had while the registry 
   await writeFile(join(dir, "tracking/artifacts", new URL(root).pathname, "model.onnx"), "other bytes");
   const damaged = await start();
   expect(damaged.version).toBe("1");
-  expect(damaged.remarks).toMatch(/E_REGISTRY_CORRUPT: Version 2 of "colours"[\s\S]*Going on with version 1/);
+  expect(damaged.remarks).toMatch(/E_REGISTRY_CORRUPT: Version 2 of "colours"[\s\S]*Continuing with version 1/);
 
   await stop();
   const down = await start();
   expect(down.version).toBe("1");
-  expect(down.remarks).toMatch(/E_TRACKING_UNREACHABLE: [\s\S]*Going on with version 1/);
+  expect(down.remarks).toMatch(/E_TRACKING_UNREACHABLE: [\s\S]*Continuing with version 1/);
 });

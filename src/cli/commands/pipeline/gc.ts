@@ -42,13 +42,13 @@ export const configure: Configure = (command, context) => {
 function checkFlags({ workspace, allBranches, allTags, allCommits, cloud, remote, dry, force }: GcFlags): void {
   const scopes = "--workspace, --all-branches, --all-tags or --all-commits";
   if (![workspace, allBranches, allTags, allCommits].includes(true)) {
-    throw new ServalError("E_USAGE", `Which versions of the data are to stay is not said: expected some of ${scopes}.`, {
+    throw new ServalError("E_USAGE", `Missing option that says which versions of the data to keep: expected at least one of ${scopes}.`, {
       hint: "`serval gc --all-branches --all-tags --dry` shows what would go.",
     });
   }
   if (remote !== undefined && cloud !== true) throw new ServalError("E_USAGE", "--remote says where --cloud removes data: expected both.");
   if (dry !== true && force !== true) {
-    throw new ServalError("E_USAGE", "What is removed is gone for good: expected --force, or --dry to see it first.", {
+    throw new ServalError("E_USAGE", "Removed data cannot be restored: expected --force to confirm, or --dry to look first.", {
       hint: "Run the same command with --dry, then with --force.",
     });
   }
@@ -59,6 +59,6 @@ function describe({ unused, kept, bytes }: Garbage): { kept: number; bytes: numb
 }
 
 function summarize(where: string, { unused, kept, bytes }: Garbage, removed: boolean): string {
-  if (unused.length === 0) return `${where} holds nothing that is not needed (${kept} files).`;
+  if (unused.length === 0) return `${where} has no unneeded files (${kept} files).`;
   return `${where}: ${removed ? "removed" : "would remove"} ${unused.length} files, ${formatBytes(bytes)}; ${kept} stay.`;
 }

@@ -11,7 +11,7 @@ export const configure: Configure = (command, context) => {
       const results = await pushData({ cwd: context.cwd, targets, remote, jobs, reporter: output, signal: context.signal });
       const lines = results.map(({ remote: name, objects, bytes, present }) =>
         objects === 0
-          ? `${name}: everything is there already (${present} files).`
+          ? `${name}: everything is already there (${present} files).`
           : `${name}: pushed ${objects} files, ${formatBytes(bytes)}; ${present} were there already.`,
       );
       output.result(results, lines.length === 0 ? "There is nothing to push." : lines.join("\n"));

@@ -32,7 +32,7 @@ export const configure: Configure = (command, context) => {
       const stages = `${results.length} stage${results.length === 1 ? "" : "s"}`;
       const text =
         due === 0
-          ? `All is up to date: ${stages} checked in ${seconds} s.`
+          ? `Everything is up to date: ${stages} checked in ${seconds} s.`
           : `${due} of ${stages} ${flags.dry ? "would run" : "brought up to date"} in ${seconds} s.`;
       output.result(results, text);
     });

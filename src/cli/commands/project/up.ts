@@ -51,7 +51,7 @@ async function findOrMake(options: UpOptions, output: Output, signal: AbortSigna
     return made.dir;
   }
   if (!sample && (settings.model !== null || (await releasedModels(cwd)).length > 0)) return undefined;
-  if (!sample) output.line("No model is released in models/ yet: drawing a sample to show how it goes.");
+  if (!sample) output.line("No model is released in models/ yet: drawing a sample as a demonstration.");
   const { makeSampleModel } = await import("../../../workflows/project/sample-model.ts");
   return await makeSampleModel(shared);
 }

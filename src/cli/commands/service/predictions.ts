@@ -5,8 +5,8 @@ import type { CommandContext, Configure } from "../../command.ts";
 import { parseSince } from "../../options/parse-since.ts";
 
 export const configure: Configure = (command, context) => {
-  configureImport(command.command("import").description("Bring an SQLite file of predictions into PostgreSQL."), context);
-  configureExport(command.command("export").description("Write what the service stored into one file."), context);
+  configureImport(command.command("import").description("Import an SQLite file of predictions into PostgreSQL."), context);
+  configureExport(command.command("export").description("Export the stored predictions and their feedback to one file."), context);
 };
 
 function configureImport(command: Command, context: CommandContext): void {

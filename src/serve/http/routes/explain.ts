@@ -29,7 +29,7 @@ export function registerExplain(scope: ServeApp, context: ServeContext): void {
       onRequest: admit(context),
       schema: {
         tags: ["predictions"],
-        summary: "Show where in an image the model saw its answer",
+        summary: "Show which parts of an image support the answer",
         description:
           "The image as for /predict. With `Accept: image/png` or `?format=png` the answer is the image with the map drawn over it.",
         querystring: Type.Object({

@@ -9,7 +9,7 @@ import { table } from "./layout.ts";
 export function comparePage(runs: readonly Run[], context: TrackingContext): Html {
   if (runs.length < 2) {
     return html`<h1>Compare runs</h1>
-      <p>Choose two runs or more in the table of an experiment.</p>`;
+      <p>Choose at least two runs in the table of an experiment.</p>`;
   }
   const head = html`<tr>
     <th></th>
@@ -26,7 +26,7 @@ export function comparePage(runs: readonly Run[], context: TrackingContext): Htm
       ]),
   );
   return html`<h1>${runs.length} runs side by side</h1>
-    <p class="soft">What differs is marked.</p>
+    <p class="soft">Differences are highlighted.</p>
     ${table(head, comparedRows(facts))}
     <h2>Metrics</h2>
     ${table(head, comparedRows(metrics))}

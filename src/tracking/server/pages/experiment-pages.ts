@@ -92,7 +92,7 @@ export function registerExperimentPages(app: TrackingApp, { store }: TrackingCon
             <input type="hidden" name="order" value="${query.order}" /><button>Filter</button>
           </form>
           ${problem !== undefined && html`<p class="error">${problem}</p>`}
-          ${found.items.length > 0 ? runsTable(found.items, path, query) : html`<p class="soft">No run fits.</p>`}
+          ${found.items.length > 0 ? runsTable(found.items, path, query) : html`<p class="soft">No matching runs.</p>`}
           <p>
             ${query.page !== "" && html`<a href="${link(path, { ...query, page: "" })}">First page</a> `}${
               found.token !== undefined && html`<a href="${link(path, { ...query, page: found.token })}">Next ${runsPerPage} runs</a>`
@@ -133,7 +133,7 @@ function runsTable(runs: readonly Run[], path: string, state: TableState): Html 
   });
   return html`<form method="get" action="/compare">
     ${table(head, rows)}
-    <p><button>Compare the chosen runs</button></p>
+    <p><button>Compare selected runs</button></p>
   </form>`;
 }
 

@@ -59,7 +59,7 @@ export function registerModelPages(app: TrackingApp, { store }: TrackingContext)
       <th>version</th>
       <th>aliases</th>
       <th>run</th>
-      <th>made (UTC)</th>
+      <th>created (UTC)</th>
       <th class="wide">about</th>
       <th class="wide">source</th>
     </tr>`;

@@ -117,7 +117,7 @@ describe("a classifier on an ONNX file", () => {
     await expect(addBackbone(options)).rejects.toMatchObject({
       code: "E_BACKBONE_UNFIT",
       message: expect.stringContaining(
-        "weights.safetensors holds a classifier alone: the backbone of this model is an ONNX file.",
+        "weights.safetensors contains only a classifier: the backbone of this model is an ONNX file.",
       ) as string,
     });
   });
