@@ -321,7 +321,7 @@ class Trainer {
   }
 
   async #validate(weights: Readonly<Record<string, Float32Array>>): Promise<Metrics> {
-    return await validate({
+    const metrics = await validate({
       engine: this.#engine,
       architecture: this.#network.architecture,
       config: this.#job.config,
@@ -329,6 +329,8 @@ class Trainer {
       weights,
       threads: this.#setup.threads,
     });
+    if (!metrics) throw this.#diverged("The answers to validation pictures became NaN");
+    return metrics;
   }
 
   /** What is exported of a fine-tuning: it forgets less of what the backbone knew than its best epoch. */

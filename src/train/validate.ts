@@ -19,8 +19,11 @@ export interface ValidateOptions {
   readonly threads: number;
 }
 
-/** Measures weights on the validation split, with the network in the form that the export writes. */
-export async function validate({ engine, architecture, config, shards, weights, threads }: ValidateOptions): Promise<Metrics> {
+/**
+ * Measures weights on the validation split, with the network in the form that the export writes. Undefined where its answers are NaN,
+ * because the weights have become infinite or nearly so.
+ */
+export async function validate({ engine, architecture, config, shards, weights, threads }: ValidateOptions): Promise<Metrics | undefined> {
   const classes = shards.labels.length;
   const size = { width: config.cropSize, height: config.cropSize };
   const model = buildInferenceModel(architecture, weights, { ...config, ...size, classes, temperature: 1 });
@@ -34,5 +37,5 @@ export async function validate({ engine, architecture, config, shards, weights, 
     probabilities.set(outputs["probabilities"]?.data as Float32Array, start * classes);
   }
   await session.close();
-  return computeMetrics(shards.labels, classIndex, probabilities);
+  return probabilities.some(Number.isNaN) ? undefined : computeMetrics(shards.labels, classIndex, probabilities);
 }
