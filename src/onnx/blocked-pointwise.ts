@@ -1,4 +1,4 @@
-import { activated, cachedParts, emit, fits, greatestDivisor } from "./blocks.ts";
+import { activated, cachedParts, emit, fits, greatestDivisor, whole } from "./blocks.ts";
 import { blockTurnedWeight, blockWeight } from "./blocked-weights.ts";
 import type { Emitted, Map4, OnnxBuilder } from "./builder.ts";
 import { sumFirstAxis, type Activation } from "./lowering.ts";
@@ -11,21 +11,6 @@ const REORDERED_CHANNELS = 4;
 /** Whether the blocked way is open: channels in whole blocks, or enough of them that zeros up to the next block cost little. */
 function opens(builder: OnnxBuilder, ...channels: number[]): boolean {
   return channels.every((count) => fits(builder, count) || (count > builder.blockSize && count % REORDERED_CHANNELS === 0));
-}
-
-function whole(builder: OnnxBuilder, channels: number): number {
-  return Math.ceil(channels / builder.blockSize) * builder.blockSize;
-}
-
-/** Maps in the blocked layout, their channels filled up with zeros to whole blocks. */
-function wholeMaps(builder: OnnxBuilder, maps: Emitted): Emitted {
-  const [n, c, h, w] = maps.shape as Map4;
-  return { ...builder.blocked(maps), shape: [n, whole(builder, c), h, w] };
-}
-
-/** The first `channels` of blocked maps. What takes fewer than all is plain. */
-function firstChannels(builder: OnnxBuilder, maps: Emitted, shape: readonly number[]): Emitted {
-  return maps.shape[1] === shape[1] ? maps : builder.plain({ ...maps, shape });
 }
 
 /** A weight [O,C,1,1] or bias [O] with zeros for the channels that fill blocks up. */
@@ -49,19 +34,15 @@ export function pointwiseConv2d(
   const [o, c] = weight.shape as Map4;
   if (!opens(builder, o, c)) return portable.pointwiseConv2d(builder, x, weight, bias, activation, shape);
   const filters = blockWeight(builder, wholeWeight(builder, weight));
-  const inputs = [wholeMaps(builder, x), filters, ...(bias ? [wholeWeight(builder, bias)] : [])];
-  const [n, , h, w] = shape as Map4;
-  const y = emit(builder, "Conv", inputs, [n, whole(builder, o), h, w], { kernel_shape: [1, 1], ...activated(activation) });
-  return firstChannels(builder, y, shape);
+  const inputs = [builder.blocked(x), filters, ...(bias ? [wholeWeight(builder, bias)] : [])];
+  return emit(builder, "Conv", inputs, shape, { kernel_shape: [1, 1], ...activated(activation) });
 }
 
 export function pointwiseInputGrad(builder: OnnxBuilder, dy: Emitted, weight: Emitted, shape: readonly number[]): Emitted {
   const [o, c] = weight.shape as Map4;
   if (!opens(builder, o, c)) return portable.pointwiseInputGrad(builder, dy, weight, shape);
   const filters = blockTurnedWeight(builder, wholeWeight(builder, weight));
-  const [n, , h, w] = shape as Map4;
-  const dx = emit(builder, "Conv", [wholeMaps(builder, dy), filters], [n, whole(builder, c), h, w], { kernel_shape: [1, 1] });
-  return firstChannels(builder, dx, shape);
+  return emit(builder, "Conv", [builder.blocked(dy), filters], shape, { kernel_shape: [1, 1] });
 }
 
 /**
@@ -98,12 +79,12 @@ export function pointwiseWeightGrad(builder: OnnxBuilder, x: Emitted, dy: Emitte
 
 /** Whole blocks of maps for each `together` pictures and part of their pixels: [N/together, parts, C/B, pixels, B]. */
 function runsOfPixels(builder: OnnxBuilder, maps: Emitted, together: number, parts: number): Emitted {
-  const source = wholeMaps(builder, maps);
+  const source = builder.blocked(maps);
   const [n, c, h, w] = source.shape as Map4;
   const b = builder.blockSize;
   if (together === 1 && parts === 1) return source;
   const run = greatestDivisor(h * w, (together * h * w) / parts);
-  const [runs, channelBlocks] = [(h * w) / run, c / b];
+  const [runs, channelBlocks] = [(h * w) / run, whole(builder, c) / b];
   const perPart = (together * runs) / parts;
   const order = new Int32Array(n * channelBlocks * runs);
   let at = 0;

@@ -2,7 +2,7 @@ import { blockedWeightGrad } from "./blocked-weight-gradient.ts";
 import { pointwiseConv2d, pointwiseInputGrad, pointwiseWeightGrad } from "./blocked-pointwise.ts";
 import { blockFirstWeight, blockTurnedWeight, blockWeight } from "./blocked-weights.ts";
 import { stridedInputGrad } from "./blocked-strided.ts";
-import { activated, emit, fits } from "./blocks.ts";
+import { activated, emit, fits, whole } from "./blocks.ts";
 import type { AttributeValue, Emitted, OnnxBuilder, Map4 } from "./builder.ts";
 import {
   insideStep,
@@ -190,11 +190,13 @@ function maxPool2Grad(builder: OnnxBuilder, x: Emitted, pooled: Emitted, d: Emit
 
 function spatialSum(builder: OnnxBuilder, x: Emitted): Emitted {
   const [n, c, h, w] = x.shape as Map4;
-  if (!fits(builder, c)) return portable.spatialSum(builder, x);
+  if (!fits(builder, c) && x.layout === "plain") return portable.spatialSum(builder, x);
   const b = builder.blockSize;
-  const blocks = builder.reshape(builder.blocked(x), [(n * c) / b, h * w, b]);
-  const sum = builder.node("ReduceSum", [blocks, builder.ints(1)], [(n * c) / b, b], { attributes: { keepdims: 0 } });
-  return builder.reshape(sum, [n, c]);
+  const wholes = whole(builder, c);
+  const blocks = builder.reshape(builder.blocked(x), [(n * wholes) / b, h * w, b]);
+  const sum = builder.node("ReduceSum", [blocks, builder.ints(1)], [(n * wholes) / b, b], { attributes: { keepdims: 0 } });
+  const sums = builder.reshape(sum, [n, wholes]);
+  return wholes === c ? sums : builder.node("Slice", [sums, builder.ints(0), builder.ints(c), builder.ints(1)], [n, c]);
 }
 
 /** One depthwise convolution of x by a kernel as large as the map, which is y: it reads both and writes [N,C]. */

@@ -6,6 +6,11 @@ export function fits(builder: OnnxBuilder, ...channels: number[]): boolean {
   return channels.every((count) => count % builder.blockSize === 0);
 }
 
+/** The channels that memory holds in the blocked layout: those of whole blocks. */
+export function whole(builder: OnnxBuilder, channels: number): number {
+  return Math.ceil(channels / builder.blockSize) * builder.blockSize;
+}
+
 /** One of MLAS's operators on blocked maps. */
 export function emit(
   builder: OnnxBuilder,

@@ -17,7 +17,8 @@ const OPSET = 17;
 
 /**
  * A value while a graph is being emitted. `shape` is always the logical one ([N,C,H,W] for maps). "blocked" means that
- * memory holds [N, C/B, H, W, B] with B channels a block; every other value is plain row-major.
+ * memory holds [N, C/B, H, W, B] with B channels a block, zeros behind the last channel where C is no multiple of B; every other value is
+ * plain row-major.
  */
 export interface Emitted {
   readonly name: string;
@@ -172,7 +173,7 @@ export class OnnxBuilder {
     );
   }
 
-  /** The value in blocked layout; zeros fill the last block up where its channels are no multiple of the block size (but one of four). */
+  /** The value in blocked layout; its channels must be a multiple of the block size, or of four. */
   blocked(value: Emitted): Emitted {
     if (value.layout === "blocked") return value;
     return this.once(`blocked ${value.name}`, () =>
