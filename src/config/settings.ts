@@ -364,14 +364,6 @@ export function loadSettings(env: Environment = environment()): Settings {
   return Object.freeze(settings) as unknown as Settings;
 }
 
-/** What to say about variables that are set and have no effect any more. */
-export function retiredVariables(env: Environment = environment()): string[] {
-  if ((env["SERVAL_PEERS"]?.trim() ?? "") === "") return [];
-  return [
-    "SERVAL_PEERS has no effect any more. Replicas take feedback about each other's predictions where SERVAL_PREDICTIONS_URL names a PostgreSQL that they share (docs/service.md).",
-  ];
-}
-
 /** One line for each setting: its variable, what it means and its default. */
 export function describeVariables(keys: readonly (keyof Settings)[]): string {
   const width = Math.max(...keys.map((key) => variables[key].name.length));

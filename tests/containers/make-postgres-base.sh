@@ -25,6 +25,7 @@ FROM debian:bookworm-slim
 RUN groupadd --gid 999 postgres && useradd --uid 999 --gid postgres postgres \
   && mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf \
   && apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql && rm -rf /var/lib/apt/lists/* \
+  && install --directory --owner postgres --group postgres --mode 3777 /var/run/postgresql \
   && mkdir -p /var/lib/postgresql/data /docker-entrypoint-initdb.d && chown 999:999 /var/lib/postgresql/data && chmod 700 /var/lib/postgresql/data
 COPY --chmod=755 start /usr/local/bin/start
 ENV PATH=/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin PGDATA=/var/lib/postgresql/data

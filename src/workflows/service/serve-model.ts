@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { join, relative, resolve, sep } from "node:path";
-import { loadSettings, retiredVariables, type Settings } from "../../config/settings.ts";
+import { retiredVariables } from "../../config/retired-variables.ts";
+import { loadSettings, type Settings } from "../../config/settings.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { cardFile } from "../../model/manifest.ts";
 import { releasedModels } from "../../model/resolve-model.ts";

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { retiredVariables } from "../../../src/config/settings.ts";
+import { retiredVariables } from "../../../src/config/retired-variables.ts";
 import { predictionPlace } from "../../../src/workflows/service/prediction-place.ts";
 
 const stateDir = ".serval";
