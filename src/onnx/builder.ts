@@ -172,7 +172,7 @@ export class OnnxBuilder {
     );
   }
 
-  /** The value in blocked layout; zeros fill the last block up where its channels are no multiple of the block size (but one of four). */
+  /** The value in blocked layout; zeros fill the last block up where its channels are a multiple of four, but not of the block size. */
   blocked(value: Emitted): Emitted {
     if (value.layout === "blocked") return value;
     return this.once(`blocked ${value.name}`, () =>
