@@ -35,7 +35,7 @@ export function describeUrl(url: string): string {
   return `${protocol}//${host}${pathname}`;
 }
 
-/** A name with several addresses fails with an error for each, and without a message of its own. */
+/** A name with several addresses fails with an error for each, and without a message. */
 function messageOf(error: unknown): string {
   return ((error instanceof AggregateError ? error.errors[0] : error) as Error).message;
 }
