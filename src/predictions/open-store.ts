@@ -23,7 +23,7 @@ export async function openExistingStore(path: string, url?: string): Promise<Pre
       `The predictions in ${url === undefined ? path : describeUrl(url)} cannot be read: ${reason}.`,
       {
         cause: error,
-        hint: "Run this in the working folder of the service, with SERVAL_STATE_DIR and SERVAL_PREDICTIONS_URL as the service has them.",
+        hint: "Run this in the working folder of the service, with SERVAL_STATE_DIR and SERVAL_PREDICTIONS_URL set as for the service.",
       },
     );
   }
