@@ -69,9 +69,9 @@ const rules: readonly Rule[] = [
     good: ["stands for a name", "a name that stands alone"],
   },
   {
-    pattern: String.raw`\bof (?:its|their|his|her|our|one's) own\b(?! [a-z])`,
+    pattern: String.raw`\bof (?:its|their|his|her|our|one's) own\b(?! (?!(?:for|in|with|that|which|and|or|to|by|on|at|from|until|where|so|as|has|is|beside)\b)[a-z])`,
     instead: "its own X, a separate X",
-    bad: ["a process of its own", "files of their own."],
+    bad: ["a process of its own", "files of their own.", "a database of its own for each test"],
     good: ["the small pictures of its own tests"],
   },
   {
