@@ -132,7 +132,7 @@ export class LinkGuard {
    */
   async check(path: string, asFolder = false): Promise<void> {
     const names = path.split("/");
-    // Outside of the root everything is the user's own choice.
+    // Outside the root everything is the user's own choice.
     if (names[0] === ".." || isAbsolute(path)) return;
     for (let depth = 1; depth <= names.length; depth++) {
       const at = names.slice(0, depth).join("/");

@@ -88,9 +88,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   },
   logFile: {
     name: "SERVAL_LOG_FILE",
-    schema: Type.String({
-      description: "File that the request log is also written to; at 10 MB it is rotated, and five old files are kept.",
-    }),
+    schema: Type.String({ description: "File for the request log, beside stdout. It is rotated at 10 MB; five old files are kept." }),
   },
   workers: {
     name: "SERVAL_WORKERS",

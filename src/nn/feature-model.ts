@@ -15,7 +15,7 @@ export interface FeatureModelOptions {
 
 /**
  * A backbone as an ONNX model: `images` uint8 [N,H,W,3] RGB -> `features` [N,C,H/m,W/m] and their mean `embedding` [N,C].
- * Throws E_PARAMS where the pictures' sides are no multiple of the backbone's, and E_WEIGHTS.
+ * Throws E_PARAMS where the pictures' sides are not a multiple of the backbone's, and E_WEIGHTS.
  */
 export function buildFeatureModel(
   backbone: Backbone,

@@ -51,7 +51,7 @@ export class Network {
     this.#rateFactor = rateFactor;
   }
 
-  /** Throws E_GRAPH where the factor of its learning rate is no number from 0. */
+  /** Throws E_GRAPH where the factor of its learning rate is not a number from 0. */
   parameter(name: string, shape: readonly number[], initial: Initial, options: { decay: boolean; head?: boolean }): Value {
     const rateFactor = this.#rateFactor(name);
     if (!(rateFactor >= 0 && Number.isFinite(rateFactor)))

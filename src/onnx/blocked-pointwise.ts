@@ -47,7 +47,7 @@ export function pointwiseInputGrad(builder: OnnxBuilder, dy: Emitted, weight: Em
 
 /**
  * A convolution of x by dy, or of dy by x, as in `blockedWeightGrad`: pixels take the place of the input channels. Because they have no
- * neighbours here, a block is any B pixels of a picture that follow each other ("lanes"; where a picture is no multiple of B, of several
+ * neighbours here, a block is any B pixels of a picture that follow each other ("lanes"; where a picture is not a multiple of B, of several
  * pictures one behind the other), so that most maps need not be moved. The filters are the maps with more channels, W, as they lie:
  * [W/B, B pixels after B pixels, B of W]. The picture that they step over are the others, V, with the B channels and B pixels of each block
  * turned: a row for each block of channels, whose columns are [pixels/B, B of V].

@@ -6,7 +6,7 @@ import { gatherRows, paddedLast, rowsInward } from "./rows.ts";
 
 /**
  * Also a convolution, of x by dy, so that MLAS's fastest kernel does it: the sum runs over pictures and pixels, which take the
- * place of the input channels. A block is a row's next B pixels ("lanes"; of several pictures side by side where rows are no
+ * place of the input channels. A block is a row's next B pixels ("lanes"; of several pictures side by side where rows are not a
  * multiple of B), so dy in its blocked layout is a filter as it is: [o/B, 1, rows, blocks a row, B pixels, B of o]. Of x it needs, for
  * each row, block and column of the kernel, the channels of the B pixels there, turned so that the pixels lie side by side:
  * [rows, blocks, columns of the kernel, c, B]. Rows of the kernel are the result's rows, and its columns and c the result's columns.

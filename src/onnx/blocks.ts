@@ -42,7 +42,7 @@ const CACHED_BYTES = 1.25 * 2 ** 20;
 /** MLAS computes this many blocks of output channels together. */
 const FILTER_SET = 4;
 
-/** Into how many parts, a divisor of `count`, filters of so many channels and taps are to be cut so that what is read together stays in the cache. */
+/** Into how many parts, a divisor of `count`, filters with this many channels and taps have to be cut so that what is read together stays in the cache. */
 export function cachedParts(builder: OnnxBuilder, channels: number, taps: number, count: number): number {
   const bytes = Math.min(channels, FILTER_SET * builder.blockSize) * taps * 4;
   return divisors(count).find((parts) => bytes / parts <= CACHED_BYTES) ?? count;

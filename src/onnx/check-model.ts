@@ -7,7 +7,7 @@ const limits = {
   bytes: 2 ** 31 - 1,
   nodes: 50_000,
   tensors: 100_000,
-  /** Graphs inside of nodes (If, Loop, Scan), in all and inside each other. */
+  /** Graphs inside nodes (If, Loop, Scan), in all and inside each other. */
   graphs: 100,
   depth: 4,
   /** Dimensions of a tensor. */
@@ -27,7 +27,7 @@ const typesBySize: readonly (readonly [bits: number, types: readonly number[]])[
 
 /**
  * Looks into the bytes of an ONNX file before the engine does. Throws E_MODEL_UNSAFE, which names what it found, where the
- * file reads other files (external data), brings operators or functions of its own, nests graphs, or claims more than it
+ * file reads other files (external data), brings custom operators or functions, nests graphs, or claims more than it
  * holds; and E_ENGINE_MODEL for a damaged one. Takes no copy of the weights. Field numbers: onnx/onnx, onnx/onnx.proto3, IR version 13.
  */
 export function checkModel(bytes: Uint8Array): void {
@@ -60,7 +60,7 @@ class ModelCheck {
         graphs++;
       } else if (model.field === 14) this.#metadata(model.message());
       else if (model.field === 20) throw unsafe("it holds graphs for training");
-      else if (model.field === 25) throw unsafe("it brings functions of its own; write their nodes into the graph instead");
+      else if (model.field === 25) throw unsafe("it has custom functions; write their nodes into the graph instead");
       else model.skip();
     }
     if (graphs !== 1) throw unsafe(`the file holds ${graphs} graphs where one is expected`);
@@ -76,7 +76,7 @@ class ModelCheck {
 
   #graph(graph: ProtobufReader, depth: number): void {
     if (depth > limits.depth) throw unsafe(`it has graphs more than ${limits.depth} deep inside each other`);
-    if (++this.#graphs > limits.graphs + 1) throw unsafe(`it has more than ${limits.graphs} graphs inside of nodes`);
+    if (++this.#graphs > limits.graphs + 1) throw unsafe(`it has more than ${limits.graphs} graphs inside nodes`);
     while (graph.next()) {
       if (graph.field === 1) this.#node(graph.message(), depth);
       else if (graph.field === 5) this.#tensor(graph.message());
@@ -99,7 +99,7 @@ class ModelCheck {
     const where = `the node ${JSON.stringify(name)} (${op})`;
     if (!known) throw unsafe(`${where} is an operator of ${JSON.stringify(domain)}; expected ai.onnx or com.microsoft`);
     // It holds, or names a file with, a program for another processor.
-    if (op === "EPContext") throw unsafe(`${where} names a program outside of the model`);
+    if (op === "EPContext") throw unsafe(`${where} names a program outside the model`);
   }
 
   #attribute(attribute: ProtobufReader, depth: number): void {
@@ -150,7 +150,7 @@ function product(sizes: readonly number[]): number {
   return sizes.reduce((all, size) => all * (size < 2 ** 53 ? size : Number.NaN), 1);
 }
 
-/** Numbers or texts in fields of their own, a quarter of a byte each at least: float, int32, text, int64, double, uint64. */
+/** Numbers or texts in separate fields, a quarter of a byte each at least: float, int32, text, int64, double, uint64. */
 function isData(field: number): boolean {
   return [4, 5, 6, 7, 10, 11].includes(field);
 }

@@ -43,7 +43,7 @@ export interface Lowering {
     attributes: ConvLayerAttributes,
     shape: readonly number[],
   ): Emitted;
-  /** Each channel by a kernel of its own: weight [C,1,K,K]. */
+  /** Each channel with its own kernel: weight [C,1,K,K]. */
   depthwiseConv2d(
     builder: OnnxBuilder,
     x: Emitted,

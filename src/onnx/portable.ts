@@ -35,7 +35,7 @@ function conv2d(
   return activate(builder, convolve(builder, x, weight, bias, shape, convAttributes(attributes)), attributes.activation);
 }
 
-/** An activation as a node of its own, in the layout that x has. */
+/** An activation as a separate node, in the layout that x has. */
 export function activate(builder: OnnxBuilder, x: Emitted, activation: Activation = "none"): Emitted {
   if (activation === "none") return x;
   const { shape, layout } = x;

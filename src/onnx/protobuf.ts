@@ -150,7 +150,7 @@ export class ProtobufWriter {
     return this;
   }
 
-  /** Begins a field of so many bytes, which whoever joins the parts puts behind it. */
+  /** Begins a field of this number of bytes. The caller that joins the parts puts them behind it. */
   tag(field: number, length: number): this {
     this.#varint((field << 3) | 2);
     this.#varint(length);

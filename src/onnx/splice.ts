@@ -43,7 +43,7 @@ export function spliceModels({ inner, input, output, before, after, graphName, m
     if (model.field === 7) graph = rewriteGraph(model.message(), renames, true);
     else {
       model.skip();
-      // The operator sets. The names of whoever wrote the model, and what was noted in it, do not describe this one.
+      // The operator sets. The names of the model's author and its notes do not describe this model.
       if (model.field === 8) rest.push(model.wholeField);
     }
   }
@@ -115,7 +115,7 @@ function freshPrefix(taken: ReadonlySet<string>): string {
   }
 }
 
-/** The names of all values and nodes, in graphs inside of nodes as well. */
+/** The names of all values and nodes, in graphs inside nodes as well. */
 function collectNames(model: ProtobufReader): Set<string> {
   const names = new Set<string>();
   const readGraph = (graph: ProtobufReader): void => {

@@ -23,7 +23,7 @@ export async function openExistingStore(path: string, url?: string): Promise<Pre
       `The predictions in ${url === undefined ? path : describeUrl(url)} cannot be read: ${reason}.`,
       {
         cause: error,
-        hint: "Run this in the working folder of the service, with SERVAL_STATE_DIR and SERVAL_PREDICTIONS_URL as the service has them.",
+        hint: "Run this in the working folder of the service, with SERVAL_STATE_DIR and SERVAL_PREDICTIONS_URL set as for the service.",
       },
     );
   }
@@ -35,7 +35,7 @@ export function describeUrl(url: string): string {
   return `${protocol}//${host}${pathname}`;
 }
 
-/** A name with several addresses fails with an error for each, and without a message of its own. */
+/** A name with several addresses fails with an error for each, and without a message. */
 function messageOf(error: unknown): string {
   return ((error instanceof AggregateError ? error.errors[0] : error) as Error).message;
 }

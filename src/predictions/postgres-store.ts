@@ -204,7 +204,7 @@ export class PostgresStore implements PredictionStore {
     }
   }
 
-  /** The next attempt makes connections of its own. */
+  /** The next attempt makes new connections. */
   survives(): boolean {
     return false;
   }
@@ -216,7 +216,7 @@ export class PostgresStore implements PredictionStore {
 
   /** The probabilities of a prediction that this key may change. Throws E_FEEDBACK_UNKNOWN. */
   async #require(requestId: string, ofKey: string | null): Promise<string> {
-    // No id has one, and the server would refuse it with an error of its own.
+    // No id has one, and the server would refuse it with another error.
     if (requestId.includes("\0")) throw unknownPrediction(requestId);
     const { rows } = await this.#pool.query<{ probabilities: string; key_name: string | null }>(
       "SELECT probabilities, key_name FROM predictions LEFT JOIN prediction_keys USING (request_id) WHERE request_id = $1",

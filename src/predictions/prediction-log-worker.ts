@@ -27,7 +27,7 @@ if (parentPort) {
     return {
       call: async (call) => await answer(writer, call),
       note: async (rows) => await writer.add(rows),
-      // Between what is asked: whoever waits for an answer waits for one small step.
+      // Between the calls: a call that waits for its answer waits for one small step.
       idle: { everyMs: idleMs, work: async () => await writer.tidy() },
       close: async () => await writer.close(),
     };

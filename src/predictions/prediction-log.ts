@@ -22,9 +22,9 @@ export type LogEvent =
   | { readonly kind: "trouble"; readonly reason: string }
   /** All that waited is stored. */
   | { readonly kind: "recovered" }
-  /** So many predictions will never be stored: there was no more memory for those that wait, or the service stops. */
+  /** This many predictions will never be stored: there was no more memory for those that wait, or the service stops. */
   | { readonly kind: "lost"; readonly count: number }
-  /** So many predictions wait for the store now. */
+  /** This many predictions wait for the store now. */
   | { readonly kind: "waiting"; readonly count: number };
 
 /** What the thread is started with. */

@@ -7,7 +7,7 @@ const spoolBytes = 64 * 2 ** 20;
 const removedAtOnce = 500;
 
 /**
- * Predictions that the database could not take, and feedback about them, in a file of their own until it can. Every method
+ * Predictions that the database could not take, and feedback about them, in a separate file until it can. Every method
  * throws what the disk throws.
  */
 export class PredictionSpool {

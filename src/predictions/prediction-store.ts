@@ -52,7 +52,7 @@ export interface Retention {
  * try again later; what the caller asked for in vain is a ServalError.
  */
 export interface PredictionStore {
-  /** All of them or none. What has an id that is stored changes nothing, but for feedback that is newer. */
+  /** All of them or none. A row whose id is already stored changes nothing, except for newer feedback. */
   addPredictions(rows: readonly (LoggedPrediction | StoredPrediction)[]): Promise<void>;
   /**
    * Resolves to what it did when the label is on the disk. `ofKey` bounds it to predictions of that key, and to those without

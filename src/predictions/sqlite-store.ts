@@ -223,7 +223,7 @@ export class SqliteStore implements PredictionStore {
            FROM (SELECT * FROM predictions ORDER BY at_ms DESC LIMIT ${sampleRows})`,
       )
       .get() as { long: number; short: number };
-    // Beyond a quarter of a page, SQLite moves most of a row to pages of its own (sqlite.org/fileformat2.html, "Cell Payload Overflow").
+    // Beyond a quarter of a page, SQLite moves most of a row to separate pages (sqlite.org/fileformat2.html, "Cell Payload Overflow").
     const overflowPages = long > mostInPage ? Math.ceil((long - mostInPage) / pageBytes) : 0;
     const bytes = (Math.min(long, mostInPage) + short + rowBytes) / pageFill + overflowPages * pageBytes;
     const fitting = Math.floor((keptShare * maxBytes) / bytes);

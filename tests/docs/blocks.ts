@@ -6,7 +6,7 @@ export const root: string = join(import.meta.dirname, "../..");
 /** Text between fences of a page. */
 export interface Block {
   readonly page: string;
-  /** Line of the page that the fence stands on. */
+  /** Line of the page with the fence. */
   readonly line: number;
   readonly language: string;
   readonly lines: readonly string[];

@@ -126,7 +126,7 @@ function readersEnvironment(): NodeJS.ProcessEnv {
   };
 }
 
-/** A service gets a group of its own, is waited for until it answers, and stopped at the end of the block as Ctrl-C would. */
+/** A service gets a separate process group, is waited for until it answers, and stopped at the end of the block as Ctrl-C would. */
 function scriptOf(text: string, ports: Ports): string {
   const commands = text.replaceAll(/\\\n\s*/g, "").split("\n");
   const written = commands.map((line) => {

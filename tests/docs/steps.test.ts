@@ -103,7 +103,7 @@ test("docs/api.md: the program imports, trains, evaluates and serves", async () 
   expect(answer).toMatchObject({ label: "cat" });
 });
 
-test("docs/fine-tuning.md: a training begins with a model of one's own by the lines that the page shows", async () => {
+test("docs/fine-tuning.md: a training begins with the user's own model by the lines that the page shows", async () => {
   const shown = parse(textOf("docs/fine-tuning.md", "train:\n  init")) as { train: { init: string; freezeEpochs: number } };
   const settings = parseDocument(await readFile(at("params.yaml"), "utf8"));
   for (const key of ["backbone", "strategy"]) settings.deleteIn(["train", key]);

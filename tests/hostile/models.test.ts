@@ -96,7 +96,7 @@ const attacks: readonly (readonly [name: string, model: Uint8Array, message: Reg
       () => undefined,
       (model) => model.message(25, (out) => out.string(1, "f").message(7, node("Constant", attribute(5, external)))),
     ),
-    /it brings functions of its own/,
+    /it has custom functions/,
   ],
   [
     "a graph for training",

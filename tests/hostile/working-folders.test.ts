@@ -8,7 +8,7 @@ import { jpeg } from "../helpers/pictures.ts";
 let clone: HostileClone;
 afterEach(() => clone.remove());
 
-/** A clone with pictures of one's own in it, and a folder beside it that must stay as it is. */
+/** A clone with the user's pictures in it, and a folder beside it that must stay as it is. */
 async function cloneWithPictures(
   links: Readonly<Record<string, string>> = {},
   files: Readonly<Record<string, string>> = {},

@@ -20,7 +20,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await server.close());
 
-/** A database of its own for each test. */
+/** A separate database for each test. */
 let url: string;
 beforeEach(async () => {
   const name = `t${randomUUID().replaceAll("-", "")}`;

@@ -34,12 +34,12 @@ function same(kernel: number, stride: number): ConvAttributes {
   return { kernel, stride, padding: Math.floor(zeros / 2), paddingAfter: Math.ceil(zeros / 2) };
 }
 
-/** A layer under timm's names; the stem's and the head's stand outside of the blocks. */
+/** A layer under timm's names; the stem's and the head's are outside the blocks. */
 function layer(conv: string, norm: string, channels: number, geometry: ConvAttributes, after: ConvNorm["after"]): ConvNorm {
   return { conv, norm, channels, geometry, pointwise: geometry === conv1x1, after, epsilon };
 }
 
-/** A 1x1 convolution to more channels, a filter of its own for each of them, and a 1x1 convolution back: to which x is added where it fits. */
+/** A 1x1 convolution to more channels, one filter for each of them, and a 1x1 convolution back: to which x is added where it fits. */
 function invertedResidual<T>({ convNorm }: Layers<T>, x: T, name: string, width: number, stride: number, stage: Stage): T {
   const { kernel, expansion, channels } = stage;
   const inner = width * expansion;

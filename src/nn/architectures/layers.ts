@@ -20,7 +20,7 @@ export interface ConvNorm {
   /** Output channels. */
   readonly channels: number;
   readonly geometry: ConvAttributes;
-  /** Whether each channel has a kernel of its own; default false. */
+  /** Whether each channel has its own kernel; default false. */
   readonly depthwise?: boolean;
   /** Whether the geometry, of one pixel, is to be applied as pointwiseConv2d; default false. */
   readonly pointwise?: boolean;

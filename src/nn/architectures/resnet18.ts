@@ -26,7 +26,7 @@ function basicBlock<T>({ convNorm }: Layers<T>, x: T, name: string, inputs: numb
   return convNorm(inner, layer("conv2", "bn2", conv3x3, "relu"), shortcut);
 }
 
-/** Blocks of two layers, so many a stage. */
+/** Number of blocks of two layers in each stage. */
 function residualNetwork(name: string, blocks: readonly number[]): Backbone {
   const stack: Stack = (layers, pictures) => {
     const stem = layers.convNorm(pictures, { conv: "conv1", norm: "bn1", channels: stemChannels, geometry: conv7x7Half, after: "relu" });

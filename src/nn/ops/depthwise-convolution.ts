@@ -29,7 +29,7 @@ function accumulate(target: Float64Array, at: number, amount: number): void {
   target[at] = (target[at] as number) + amount;
 }
 
-/** x [N,C,H,W], weight [C,1,K,K], optional bias [C] -> [N,C,H',W'], then the activation: every channel is filtered by a kernel of its own. */
+/** x [N,C,H,W], weight [C,1,K,K], optional bias [C] -> [N,C,H',W'], then the activation: every channel is filtered by its own kernel. */
 export const depthwiseConv2d: OpSpec<ConvLayerAttributes, 2, 1, true> = {
   infer([x, weight, bias], attributes) {
     expectRank("depthwiseConv2d", "x", x, 4);

@@ -11,8 +11,8 @@ function layer({ activation }: PointwiseAttributes): ConvAttributes & { readonly
 }
 
 /**
- * x [N,C,H,W], weight [O,C,1,1], optional bias [O] -> [N,O,H,W], then the activation: what conv2d does with a kernel of one pixel. It is an op
- * of its own because pixels then have no neighbours, and a lowering may lay them out as it likes.
+ * x [N,C,H,W], weight [O,C,1,1], optional bias [O] -> [N,O,H,W], then the activation: what conv2d does with a kernel of one pixel. It is a separate op
+ * because pixels then have no neighbours, and a lowering may lay them out as it likes.
  */
 export const pointwiseConv2d: OpSpec<PointwiseAttributes, 2, 1, true> = {
   infer: (shapes, attributes) => conv2d.infer(shapes, layer(attributes)),

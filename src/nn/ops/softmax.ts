@@ -30,7 +30,7 @@ export const softmax: OpSpec<NoAttributes, 1> = {
 
 /**
  * Mean cross-entropy of logits [N,K] against target distributions [N,K] (one-hot, or smoothed; each sums to 1): loss [] in nats, and the
- * probabilities [N,K] without a gradient of their own.
+ * probabilities [N,K] without a separate gradient.
  */
 export const softmaxCrossEntropy: OpSpec<NoAttributes, 2, 2> = {
   infer([logits, target]) {

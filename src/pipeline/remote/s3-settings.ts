@@ -101,7 +101,7 @@ export function readS3Settings(remote: RemoteConfig, env: S3Environment, connect
   };
 }
 
-/** `ssl_verify = PATH`: the authority that a store of one's own has its certificate from. */
+/** `ssl_verify = PATH`: the authority that issued the certificate of a private store. */
 function readAuthority({ name, settings }: RemoteConfig): { readonly ca: Buffer } | undefined {
   const path = settings["ssl_verify"];
   if (path === undefined || /^(true|1|yes|on)$/i.test(path)) return undefined;

@@ -43,7 +43,7 @@ test("the first version is the champion; the next is compared with it on the sam
     comparison: { images: 8, bothRight: 8, difference: 0, interval: [0, 0], mcnemarP: 1 },
     standing: { champion: "2", previous: "1" },
   });
-  expect((await models("promote", "colours")).stdout).toMatch(/^Version 2 of \S+ is the champion already\.\n$/);
+  expect((await models("promote", "colours")).stdout).toMatch(/^Version 2 of \S+ is already the champion\.\n$/);
 
   // Two at once: the one that is later was compared with a champion that is none any more.
   await writeTinyBundle(join(cwd, "third"), { sharpness: 2 });

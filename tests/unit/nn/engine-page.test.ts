@@ -21,7 +21,7 @@ function blocks(language: string): string[] {
   return [...page.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, "g"))].map((match) => match[1] as string);
 }
 
-/** `v5 [4,2] = matmul(x, w) {"transposeB":true}`: one line for each node; constants stand as their value. */
+/** `v5 [4,2] = matmul(x, w) {"transposeB":true}`: one line for each node; constants are shown by their value. */
 function listGraph(graph: Graph): string[] {
   const names = new Map<number, string>();
   for (const [name, { id }] of graph.inputs) names.set(id, name);
@@ -71,7 +71,7 @@ describe("docs/engine.md", () => {
     expect(drawn.sort()).toEqual(nodes.sort());
   });
 
-  test("counts the nodes of a block of the network in both lowerings, and the operators of MLAS, rightly", () => {
+  test("counts the nodes of a block of the network in both lowerings, and the operators of MLAS, correctly", () => {
     const graph = new Graph();
     const x = graph.input("x", [2, 16, 8, 8]);
     const [w, gamma, beta] = (

@@ -175,7 +175,7 @@ test("a weight whose learning rate is multiplied by zero keeps its value, has no
   }
 });
 
-test("a factor that is no number from 0 is refused with the weight's name", () => {
+test("a factor that is not a number from 0 is refused with the weight's name", () => {
   expect(() => stepOf("resnet18", { batchSize: 2, side: 32, rateFactor: (name) => (name === "bn1.bias" ? -1 : 1) })).toThrow(
     expect.objectContaining({ code: "E_GRAPH", message: expect.stringContaining("bn1.bias") }),
   );

@@ -37,7 +37,7 @@ test("an op without a gradient matters only where a value that is asked for pass
   expect([...result["gradient"]!.data]).toEqual([3, 0]);
 });
 
-test("a sign has a gradient of zero, which is no gap: what it multiplies keeps its own", () => {
+test("a sign has a gradient of zero, which is correct: what it multiplies keeps its own", () => {
   const graph = new Graph();
   const w = graph.input("w", [2], { parameter: true });
   const loss = total(graph, graph.multiply(w, graph.apply("signOf", [w], {})));

@@ -23,7 +23,7 @@ describe("a graph refuses", () => {
     expect(() => graph.constant(new Float32Array(5), [2, 3])).toThrow(graphError("A constant of shape [2,3] got 5 numbers."));
   });
 
-  test("the gradient of what is no single number, and of what the loss does not depend on", () => {
+  test("the gradient of what is not a single number, and of what the loss does not depend on", () => {
     const graph = new Graph();
     const [x, other] = ["x", "other"].map((name) => graph.input(name, [2], { parameter: true }));
     expect(() => differentiate(graph, x!, [x!])).toThrow(graphError("Only a scalar can be differentiated; the loss has shape [2]."));

@@ -120,7 +120,7 @@ const CASES: { readonly [K in OpName]: readonly Case<K>[] } = {
     { inputs: [of(1, 64, 5, 4), of(64, 64, 3, 3), of(64)], attributes: { kernel: 3, stride: 1, padding: 1 } },
   ],
   depthwiseInputGrad: [
-    // Odd and even sides at stride 2; the last row and column are never read, or zeros stand behind them.
+    // Odd and even sides at stride 2; the last row and column are never read, or zeros follow them.
     { inputs: [of(2, 16, 3, 4), of(16, 1, 3, 3)], attributes: { kernel: 3, stride: 2, padding: 1, inputShape: [2, 16, 5, 8] } },
     {
       inputs: [of(2, 16, 3, 3), of(16, 1, 5, 5)],

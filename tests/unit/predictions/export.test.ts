@@ -132,7 +132,7 @@ test("--since takes an age, a date and a time, and says what it takes", () => {
     "2026-11-01T08:00:00.000Z",
   ]);
   for (const text of ["yesterday", "-1d", "2026-13-01", "7"])
-    expect(() => parseSince(text, now)).toThrowError(/--since: expected such as 7d/);
+    expect(() => parseSince(text, now)).toThrowError(/--since: expected a value such as 7d/);
 });
 
 test("predictions of 0.1 are exported, with nothing where it stored nothing", async () => {

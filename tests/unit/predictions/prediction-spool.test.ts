@@ -29,7 +29,7 @@ beforeEach(async () => {
 
 function openWriter(maxBytes?: number): PredictionWriter {
   const open = (): SqliteStore => {
-    if (!up) throw new ServalError("E_PREDICTION_LOG", "nobody answers");
+    if (!up) throw new ServalError("E_PREDICTION_LOG", "no answer");
     return new SqliteStore(join(dir, "store.db"));
   };
   const tell = (event: LogEvent): void => void events.push(event);
@@ -53,12 +53,12 @@ test("what a database does not take waits on the disk over the end of the proces
   await expect(first.addFeedback("id-0", "blue", "bob", 8)).rejects.toMatchObject({ code: "E_PREDICTION_LOG" });
   await expect(first.addFeedback("elsewhere", "blue", null, 8)).rejects.toMatchObject({
     code: "E_PREDICTION_LOG",
-    message: "The prediction could not be stored: nobody answers.",
+    message: "The prediction could not be stored: no answer.",
   });
   await first.erase("id-1", null);
   await first.close();
   expect(events).toEqual([
-    { kind: "trouble", reason: "nobody answers" },
+    { kind: "trouble", reason: "no answer" },
     { kind: "waiting", count: 1500 },
     { kind: "waiting", count: 1499 },
   ]);

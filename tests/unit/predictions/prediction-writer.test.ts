@@ -45,7 +45,7 @@ async function passTime(ms: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);
 }
 
-test("a file that is no database is reported with its reason, and what waits is stored when it has been moved away", async () => {
+test("a file that is not a database is reported with its reason, and what waits is stored when it has been moved away", async () => {
   vi.useFakeTimers({ toFake: ["performance"] });
   await writeFile(path, "not a database, whatever its name says. ".repeat(100));
   const writer = openWriter();

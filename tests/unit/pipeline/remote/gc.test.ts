@@ -85,8 +85,8 @@ describe("serval gc", () => {
   });
 
   test.each([
-    [["--force"], "expected some of --workspace, --all-branches, --all-tags or --all-commits"],
-    [["--workspace"], "expected --force, or --dry"],
+    [["--force"], "expected at least one of --workspace, --all-branches, --all-tags or --all-commits"],
+    [["--workspace"], "expected --force to confirm, or --dry"],
     [["--workspace", "--dry", "--remote", "store"], "--remote says where --cloud removes data"],
   ])("with %j alone is refused", async (args, text) => {
     const { code, stderr } = await repository.run("gc", ...args);
