@@ -17,7 +17,7 @@ const OPSET = 17;
 
 /**
  * A value while a graph is being emitted. `shape` is always the logical one ([N,C,H,W] for maps). "blocked" means that
- * memory holds [N, C/B, H, W, B] with B channels a block, zeros behind the last channel where C is no multiple of B; every other value is
+ * memory holds [N, C/B, H, W, B] with B channels a block, zeros behind the last channel where C is not a multiple of B; every other value is
  * plain row-major.
  */
 export interface Emitted {
