@@ -133,7 +133,7 @@ const schema = {
           type: "array",
           items: { type: "integer", minimum: 16, maximum: 1024, multipleOf: 16 },
           default: [64, 80, 96],
-          fineTuningDefault: [160],
+          fineTuningDefault: [192],
           minItems: 1,
           maxItems: 64,
           description:
@@ -156,7 +156,7 @@ const schema = {
         learningRate: {
           type: "number",
           default: 0.002,
-          fineTuningDefault: 0.0005,
+          fineTuningDefault: 0.0001,
           exclusiveMinimum: 0,
           maximum: 10,
           description: "Highest learning rate: reached after the warm-up, then lowered along a cosine.",
@@ -165,6 +165,7 @@ const schema = {
         weightDecay: {
           type: "number",
           default: 0.05,
+          fineTuningDefault: 0.01,
           minimum: 0,
           maximum: 1,
           description: "Weight decay of convolution and linear weights.",
@@ -198,7 +199,7 @@ const schema = {
         cropScale: {
           type: "number",
           default: 1,
-          fineTuningDefault: 0.4,
+          fineTuningDefault: 0.5,
           exclusiveMinimum: 0,
           maximum: 1,
           description:
