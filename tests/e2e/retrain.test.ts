@@ -69,7 +69,7 @@ afterAll(async () => await rm(dir, { recursive: true }));
 test("the first model is released, its data is on the remote, and the report has its metrics and pictures", async () => {
   await retrain();
   const text = await report();
-  expect(text).toMatch(/^# patterns, trained again\n\n\*\*Released\.\*\* It is the first one/);
+  expect(text).toMatch(/^# patterns, trained again\n\n\*\*Released\.\*\* It is the first model/);
   expect(text).toMatch(/\| accuracy \| {2}\| [\d.]+ \| {2}\|/);
   expect(text).toContain("![confusion matrix](confusion-matrix.png)");
   expect(await readdir(at("reports/retrain"))).toEqual(expect.arrayContaining(["confusion-matrix.png", "report.md", "verdict.json"]));

@@ -51,7 +51,7 @@ describe("serval up", () => {
     const url = await service.address();
     const said = service.text();
     expect(said).toMatch(/drawings/);
-    const [, right = ""] = /Drawn sample: ([\d.]+) % of \d+ drawings kept apart/.exec(said) ?? [];
+    const [, right = ""] = /Drawn sample: ([\d.]+) % of \d+ held-out drawings/.exec(said) ?? [];
     // A network that learned nothing tells half of them right.
     expect(Number(right)).toBeGreaterThan(80);
 

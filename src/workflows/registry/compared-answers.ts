@@ -3,6 +3,7 @@ import { join, resolve } from "node:path";
 import { readShardIndex, type ShardIndex } from "../../data/shard-index.ts";
 import { splitNames } from "../../data/split.ts";
 import { ServalError } from "../../errors/serval-error.ts";
+import { sha256 } from "../../files.ts";
 import { loadBundle, shortDigest, type Bundle } from "../../model/bundle.ts";
 import { validationFile } from "../../model/manifest.ts";
 import { exists } from "../../model/replace-folder.ts";
@@ -74,7 +75,8 @@ export async function answersToData(
   { cwd, stateDir, reporter = silentReporter, signal }: ComparisonOptions,
 ): Promise<Answers> {
   const bundle = await loadBundle(dir);
-  const out = join(stateDir, "evaluations", `${shortDigest(bundle)}-source`);
+  // Another promotion may compare the same model on other pictures at the same time.
+  const out = join(stateDir, "evaluations", `${shortDigest(bundle)}-source-${sha256(resolve(cwd, data)).slice(0, 12)}`);
   reporter.warn(`Evaluating ${called.replace("Version", "version")} on ${data}.`);
   await evaluateModel({ cwd, model: dir, data, out, stateDir, reporter, signal });
   const predictions = await readPredictions(resolve(cwd, out, "predictions.jsonl"));

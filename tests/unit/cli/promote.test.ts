@@ -14,8 +14,13 @@ beforeAll(async () => {
   await writeTinyBundle(join(cwd, "first"));
   await writeTinyBundle(join(cwd, "second"), { sharpness: 3 });
   for (const colour of ["red", "blue"] as const) {
-    await mkdir(join(cwd, "pictures", colour), { recursive: true });
-    for (let i = 0; i < 4; i++) await writeFile(join(cwd, "pictures", colour, `${i}.jpg`), await shadedPicture(colour, i));
+    for (const [folder, count] of [
+      ["pictures", 4],
+      ["many-pictures", 30],
+    ] as const) {
+      await mkdir(join(cwd, folder, colour), { recursive: true });
+      for (let i = 0; i < count; i++) await writeFile(join(cwd, folder, colour, `${i}.jpg`), await shadedPicture(colour, i));
+    }
   }
 });
 afterAll(async () => await rm(cwd, { recursive: true }));
@@ -45,15 +50,19 @@ test("the first version is the champion; the next is compared with it on the sam
   });
   expect((await models("promote", "colours")).stdout).toMatch(/^Version 2 of \S+ is already the champion\.\n$/);
 
-  // Two at once: the one that is later was compared with a champion that is none any more.
+  // Two at once: the one that is later was compared with a champion that is not the champion any more.
   await writeTinyBundle(join(cwd, "third"), { sharpness: 2 });
   expect((await models("register", "third")).code).toBe(0);
-  const both = await Promise.all(["1", "3"].map((version) => models("promote", `colours/${version}`, "--data", "pictures")));
+  const both = await Promise.all([
+    models("promote", "colours/1", "--data", "pictures"),
+    // It takes longer, so that the two do not end within the same milliseconds.
+    models("promote", "colours/3", "--data", "many-pictures"),
+  ]);
   expect(
     both.map(({ code }) => code).toSorted((a, b) => a - b),
     both.map(({ stderr }) => stderr).join(""),
   ).toEqual([0, 1]);
-  const [winner, loser] = both[0]?.code === 0 ? ["1", "3"] : ["3", "1"];
+  const [winner, loser] = both[0].code === 0 ? ["1", "3"] : ["3", "1"];
   expect(both.map(({ stderr }) => stderr).join("")).toContain(
     `E_PROMOTION_OVERTAKEN: Version ${loser} of colours was not promoted: it was to follow version 2, and by now version ${winner} is the champion.`,
   );
