@@ -1,15 +1,15 @@
 import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { runCli } from "../../../src/cli/main.ts";
-import { ingest } from "../../../src/data/ingest.ts";
-import { prepareShards, type PrepareOptions } from "../../../src/data/prepare.ts";
-import { readShardIndex, type ShardIndex } from "../../../src/data/shard-index.ts";
-import { openFolder } from "../../../src/data/sources/folder.ts";
-import type { PromotionReport } from "../../../src/workflows/registry/promote-model.ts";
-import { makeColourRepository, shadedPicture, type ColourRepository } from "../../helpers/colour-repository.ts";
-import { recordedContext } from "../../helpers/recorded-output.ts";
-import { writeTinyBundle, type TinyOptions } from "../../helpers/tiny-bundle.ts";
+import { runCli } from "../../src/cli/main.ts";
+import { ingest } from "../../src/data/ingest.ts";
+import { prepareShards, type PrepareOptions } from "../../src/data/prepare.ts";
+import { readShardIndex, type ShardIndex } from "../../src/data/shard-index.ts";
+import { openFolder } from "../../src/data/sources/folder.ts";
+import type { PromotionReport } from "../../src/workflows/registry/promote-model.ts";
+import { makeColourRepository, shadedPicture, type ColourRepository } from "../helpers/colour-repository.ts";
+import { recordedContext } from "../helpers/recorded-output.ts";
+import { writeTinyBundle, type TinyOptions } from "../helpers/tiny-bundle.ts";
 
 const prepare = { shares: { train: 0.4, val: 0.3, test: 0.3 } } as const;
 let repository: ColourRepository;
