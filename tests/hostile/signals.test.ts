@@ -161,6 +161,10 @@ const works: Readonly<Record<string, Prepare>> = {
     const busy: LongWork["busy"] = ({ child: { pid } }) => readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8") !== "";
     return { args: ["check-backup", "backup.tar.gz"], busy };
   },
+  predictions: network(
+    () => ["predictions", "export"],
+    (url) => ({ SERVAL_PREDICTIONS_URL: `${url.replace("http:", "postgres:")}/predictions` }),
+  ),
   deploy,
   smoke: network((url) => ["smoke", url, "--wait", "60"]),
   status: async (dir) => {
