@@ -96,6 +96,7 @@ test("holds what the service needs and nothing else: no development package, oth
     "models",
     "node_modules",
     "package.json",
+    "params.yaml",
     "sbom.cdx.json",
   ]);
   const libraries = await inside("find", "node_modules/onnxruntime-node/bin", "-type", "f");
