@@ -1,12 +1,12 @@
 import { readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { addBackbone } from "../../../../src/workflows/model/add-backbone.ts";
-import { trainModel } from "../../../../src/workflows/model/train-model.ts";
-import { loadBundle } from "../../../../src/model/bundle.ts";
-import { makeHeadProject, type HeadProject } from "../../../helpers/head-project.ts";
-import { foreignFile } from "../../../helpers/onnx-backbone.ts";
-import { writePatternSet } from "../../../helpers/pattern-set.ts";
+import { addBackbone } from "../../src/workflows/model/add-backbone.ts";
+import { trainModel } from "../../src/workflows/model/train-model.ts";
+import { loadBundle } from "../../src/model/bundle.ts";
+import { makeHeadProject, type HeadProject } from "../helpers/head-project.ts";
+import { foreignFile } from "../helpers/onnx-backbone.ts";
+import { writePatternSet } from "../helpers/pattern-set.ts";
 
 const side = 32;
 const shipped = "efficientnet-lite0";

@@ -2,10 +2,10 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { runCli } from "../../../src/cli/main.ts";
-import { colourPicture, writeTinyBundle } from "../../helpers/tiny-bundle.ts";
-import { recordedContext } from "../../helpers/recorded-output.ts";
-import { startServal } from "../../helpers/serval-process.ts";
+import { runCli } from "../../src/cli/main.ts";
+import { colourPicture, writeTinyBundle } from "../helpers/tiny-bundle.ts";
+import { recordedContext } from "../helpers/recorded-output.ts";
+import { startServal } from "../helpers/serval-process.ts";
 
 let cwd: string;
 let versions: Readonly<Record<"few" | "many", string>>;
