@@ -8,7 +8,7 @@ import type { Metrics } from "../../evaluate/metrics.ts";
 import { exportBundle, type ExportInput } from "../../export/export.ts";
 import { copyBundle, loadBundle, shortDigest } from "../../model/bundle.ts";
 import { finalModelDir, trainedModelDir } from "../../paths.ts";
-import { headNetwork } from "../../train/head/head-network.ts";
+import { backboneClassifier } from "../../train/backbone-classifier.ts";
 import type { InitialWeights, TrainOutcome } from "../../train/train-job.ts";
 import { scratchNetwork } from "../../train/train-plan.ts";
 import type { Strategy } from "./choose-strategy.ts";
@@ -75,7 +75,8 @@ async function sharedInput(work: TrainedWork): Promise<Omit<ExportInput, "dir" |
   const { cropSize, threads, seed } = train;
   return {
     ...model,
-    network: backbone && strategy !== "scratch" ? headNetwork(backbone, shards.labels.length, strategy) : scratchNetwork(train, shards),
+    network:
+      backbone && strategy !== "scratch" ? backboneClassifier(backbone, shards.labels.length, strategy) : scratchNetwork(train, shards),
     parameters: strategy === "head" ? { backbone: train.backbone, strategy, cropSize, seed } : { ...train, ...(backbone && { strategy }) },
     cropSize,
     threads,

@@ -1,12 +1,12 @@
-import { encodeOnnxClassifier } from "../../backbones/feature-model.ts";
-import type { LoadedBackbone, OnnxBackbone } from "../../backbones/load-backbone.ts";
-import { withClassifier } from "../../nn/architectures/backbones.ts";
-import { weightOf } from "../../nn/network.ts";
-import { readInterface } from "../../onnx/model-interface.ts";
-import { exportedInference, type ExportedNetwork } from "../exported-network.ts";
+import { encodeOnnxClassifier } from "../backbones/feature-model.ts";
+import type { LoadedBackbone, OnnxBackbone } from "../backbones/load-backbone.ts";
+import { withClassifier } from "../nn/architectures/backbones.ts";
+import { weightOf } from "../nn/network.ts";
+import { readInterface } from "../onnx/model-interface.ts";
+import { exportedInference, type ExportedNetwork } from "./exported-network.ts";
 
-/** Backbone and classifier as one network, for the export. */
-export function headNetwork(backbone: LoadedBackbone, classes: number, strategy: "head" | "finetune"): ExportedNetwork {
+/** Backbone and classifier as one network, for the export. `strategy` says what of it was trained. */
+export function backboneClassifier(backbone: LoadedBackbone, classes: number, strategy: "head" | "finetune"): ExportedNetwork {
   const { network, digest, record } = backbone;
   const head = [
     { name: "fc.weight", shape: [classes, network.channels] },
