@@ -56,7 +56,7 @@ async function renderOpenapi(): Promise<string> {
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8")) as { version: string };
   const { dir } = await findModel(undefined, { cwd: root });
   const slot = new ModelSlot(await loadServedModel(dir, { workers: 1 }), { model: {} });
-  const app = await buildApp({ slot, rules: defaultRules, metrics: createServiceMetrics(() => 0), version });
+  const app = await buildApp({ slot, rules: defaultRules, metrics: createServiceMetrics({ queueDepth: () => 0 }), version });
   const answer = await app.inject({ path: "/openapi.json", headers: { host: "localhost" } });
   const document = answer.json<{ info: object }>();
   await app.close();

@@ -38,6 +38,7 @@ export { silentReporter, type Progress, type Reporter, type UseCaseOptions } fro
 export { deployService, type DeployServiceOptions } from "./workflows/service/deploy-service.ts";
 export { exportPredictions, type ExportedPredictions, type ExportPredictionsOptions } from "./workflows/service/export-predictions.ts";
 export { importPredictions, type ImportedPredictions, type ImportPredictionsOptions } from "./workflows/service/import-predictions.ts";
+export { monitorService, type MonitorServiceOptions } from "./workflows/service/monitor-service.ts";
 export { serveModel, type ServeModelOptions } from "./workflows/service/serve-model.ts";
 export { smokeService, type SmokeServiceOptions } from "./workflows/service/smoke-service.ts";
 

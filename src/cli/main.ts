@@ -104,6 +104,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import("./commands/registry/models.ts"),
   },
   serve: { summary: "Serve a model over HTTP.", onStop: "finish", load: () => import("./commands/service/serve.ts") },
+  monitor: {
+    summary: "Compare what a model sees and answers in service with its training: drift, live and estimated accuracy.",
+    onStop: "end",
+    load: () => import("./commands/service/monitor.ts"),
+  },
   predictions: {
     summary: "Export and move what the service answered, and the feedback.",
     onStop: "tidy",

@@ -1,4 +1,4 @@
-import { wilsonInterval } from "./metrics.ts";
+import { wilsonInterval } from "../statistics/wilson-interval.ts";
 
 /** What the answers that a model gives above its threshold are to reach: the lower end of the 95 % interval of their accuracy. */
 export const abstainTarget = 0.99;

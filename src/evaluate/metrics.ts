@@ -1,5 +1,6 @@
 import { ServalError } from "../errors/serval-error.ts";
 import { calibrationCurve, calibrationErrorInterval, expectedCalibrationError } from "./calibration.ts";
+import { wilsonInterval } from "../statistics/wilson-interval.ts";
 import { rocAuc } from "./roc.ts";
 
 export interface ClassMetrics {
@@ -48,19 +49,6 @@ export interface AnsweredPart {
 
 /** Below this a probability counts as this in the loss, so that one sure mistake costs 27.6 and not infinity. */
 export const smallestProbability = 1e-12;
-
-/** The 97.5 % point of the normal distribution. */
-const z95 = 1.959963984540054;
-
-/** 95 % Wilson score interval of a share (Wilson 1927): right also near 0 and 1, unlike the normal approximation. */
-export function wilsonInterval(successes: number, count: number): [low: number, high: number] {
-  if (count === 0) return [0, 1];
-  const share = successes / count;
-  const shrink = 1 + z95 ** 2 / count;
-  const center = (share + z95 ** 2 / (2 * count)) / shrink;
-  const half = (z95 / shrink) * Math.sqrt((share * (1 - share)) / count + z95 ** 2 / (4 * count ** 2));
-  return [successes === 0 ? 0 : Math.max(0, center - half), successes === count ? 1 : Math.min(1, center + half)];
-}
 
 /** The most probable class of each row (the first one on a tie), its probability, and whether it is the true class. */
 export interface TopLabels {

@@ -40,11 +40,14 @@ export function imageStatistics(rgb: Uint8Array, width: number, height: number):
 /** Rows of a band: the fewest with a Laplacian. */
 const bandRows = 3;
 
+/** What a service looks at of each picture. */
+const usualPixels = 8192;
+
 /**
  * The same from evenly spaced bands of rows with about `mostPixels` pixels, so that it takes the same time for each picture; of
  * a smaller picture exactly.
  */
-export function estimateStatistics(rgb: Uint8Array, width: number, height: number, mostPixels: number): ImageStatistics {
+export function estimateStatistics(rgb: Uint8Array, width: number, height: number, mostPixels: number = usualPixels): ImageStatistics {
   const bands = Math.max(2, Math.floor(mostPixels / (bandRows * width)));
   if (width * height <= mostPixels || bands * bandRows >= height) return imageStatistics(rgb, width, height);
   const found = Array.from({ length: bands }, (_, i) => {

@@ -1,5 +1,7 @@
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import { decoderEnds, type DecoderEnd } from "../image/decoder-process.ts";
+import { reportGauges } from "./report-gauges.ts";
+import type { MonitorReport } from "./report.ts";
 
 /** Where the time of a prediction goes: decoding and scaling, waiting for the model, the model itself. */
 export type InferencePhase = (typeof inferencePhases)[number];
@@ -41,13 +43,26 @@ const confidenceBuckets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.
 // scrape would be no increase. So all labels that are known beforehand start at 0.
 
 /** Metrics in their own registry, so that two services in one process do not add up. The names are a contract. */
-export function createServiceMetrics(queueDepth: () => number, decoderProcesses: () => number = () => 0): ServiceMetrics {
+export function createServiceMetrics({
+  queueDepth,
+  decoderProcesses = () => 0,
+  report,
+}: {
+  readonly queueDepth: () => number;
+  readonly decoderProcesses?: () => number;
+  /** How the model does; without it there are no gauges of that. */
+  readonly report?: (() => Promise<MonitorReport>) | undefined;
+}): ServiceMetrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
+  const refresh = report && reportGauges(registers, report);
   return {
     contentType: registry.contentType,
-    render: async () => await registry.metrics(),
+    render: async () => {
+      await refresh?.();
+      return await registry.metrics();
+    },
     ...requestMetrics(registers),
     ...predictionMetrics(registers, queueDepth),
     ...storeMetrics(registers),

@@ -8,6 +8,7 @@ import {
   storedPrediction,
   unknownPrediction,
   type FeedbackResult,
+  type LatestOf,
   type LoggedPrediction,
   type PredictionStore,
   type Retention,
@@ -202,6 +203,15 @@ export class PostgresStore implements PredictionStore {
       yield found;
       last = end;
     }
+  }
+
+  async latest({ modelName, modelVersion, sinceMs, untilMs, most }: LatestOf): Promise<readonly StoredPrediction[]> {
+    const { rows } = await this.#pool.query<Record<string, unknown>>(
+      `SELECT ${storedColumns} WHERE p.at_ms BETWEEN $1 AND $2 AND model_name = $3 AND model_version = $4
+         ORDER BY p.at_ms DESC, p.request_id DESC LIMIT $5`,
+      [sinceMs, untilMs, storable(modelName), storable(modelVersion), most],
+    );
+    return rows.map((row) => storedPrediction(row));
   }
 
   /** The next attempt makes new connections. */

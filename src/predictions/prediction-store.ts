@@ -47,6 +47,14 @@ export interface Retention {
   readonly maxBytes: number;
 }
 
+export interface LatestOf {
+  readonly modelName: string;
+  readonly modelVersion: string;
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  readonly most: number;
+}
+
 /**
  * Where predictions and feedback are kept. Every method throws what the disk or the database throws, so that the caller can
  * try again later; what the caller asked for in vain is a ServalError.
@@ -67,6 +75,8 @@ export interface PredictionStore {
   removeBefore(beforeMs: number, most: number): Promise<number>;
   /** What was predicted from `sinceMs` on, with its feedback: the oldest first, some at a time. */
   read(sinceMs: number): AsyncIterable<readonly StoredPrediction[]>;
+  /** The last predictions of one version of a model from `sinceMs` to `untilMs`, both included: the newest first, at most `most`. */
+  latest(of: LatestOf): Promise<readonly StoredPrediction[]>;
   /** Whether it is still good after it threw this; where not, it is to be opened again. */
   survives(error: unknown): boolean;
   close(): Promise<void>;

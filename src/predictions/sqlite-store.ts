@@ -11,6 +11,7 @@ import {
   mayChange,
   unknownPrediction,
   type FeedbackResult,
+  type LatestOf,
   type LoggedPrediction,
   type PredictionStore,
   type Retention,
@@ -176,6 +177,15 @@ export class SqliteStore implements PredictionStore {
       yield rows;
       last = end;
     }
+  }
+
+  async latest({ modelName, modelVersion, sinceMs, untilMs, most }: LatestOf): Promise<readonly StoredPrediction[]> {
+    const rows = this.#db
+      .prepare(
+        `SELECT ${storedColumns} WHERE p.at_ms BETWEEN ? AND ? AND model_name = ? AND model_version = ? ORDER BY p.at_ms DESC, p.request_id DESC LIMIT ?`,
+      )
+      .all(sinceMs, untilMs, modelName, modelVersion, most);
+    return rows.map((row) => storedPrediction(row));
   }
 
   survives(error: unknown): boolean {

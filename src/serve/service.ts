@@ -5,6 +5,7 @@ import { ServalError, toServalError } from "../errors/serval-error.ts";
 import { DecoderProcesses } from "../image/decoder-processes.ts";
 import { decoderProcessCount } from "../image/shared-decoder.ts";
 import { createServiceMetrics } from "../monitor/metrics.ts";
+import { ServiceMonitor } from "../monitor/service-monitor.ts";
 import { PredictionLog } from "../predictions/prediction-log.ts";
 import type { Retention } from "../predictions/prediction-store.ts";
 import type { LogLevel } from "./http/app.ts";
@@ -96,18 +97,20 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     onRefused: (refusal) => events.modelRefused(refusal, slot.current.version),
   });
   const predictionLog = predictionLogFile === undefined ? undefined : openLog(predictionLogFile, options, events, settled);
-  const parts: ServiceParts = { slot, decoder, predictionLog, following: new AbortController(), draining: false };
+  const monitor = predictionLogFile === undefined ? undefined : monitorOf(predictionLogFile, options, slot);
+  const parts: ServiceParts = { slot, decoder, predictionLog, monitor, following: new AbortController(), draining: false };
   try {
     if (imported.status === "rejected") throw imported.reason;
-    const metrics = createServiceMetrics(
-      () => slot.depth + decoder.depth,
-      () => decoder.processes,
-    );
+    const metrics = createServiceMetrics({
+      queueDepth: () => slot.depth + decoder.depth,
+      decoderProcesses: () => decoder.processes,
+      report: monitor && (async () => await monitor.report()),
+    });
     events.countIn(metrics);
     metrics.setModel({ name: model.name, version: model.version, labels: model.bundle.manifest.labels });
     const rules = { limits, access, abstain, basePath };
     const draining = (): boolean => parts.draining;
-    const building = imported.value.buildApp({ slot, rules, metrics, host, predictionLog, draining, version, log });
+    const building = imported.value.buildApp({ slot, rules, metrics, host, predictionLog, monitor, draining, version, log });
     const [app] = await Promise.all([building, model.ready]);
     events.writeTo(app.log);
     await leaveDescriptors(app);
@@ -118,6 +121,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   } catch (error) {
     await slot.close();
     decoder.close();
+    await monitor?.close();
     await predictionLog?.close();
     throw listenError(error, host, port);
   }
@@ -128,6 +132,7 @@ interface ServiceParts {
   readonly slot: ModelSlot;
   readonly decoder: DecoderProcesses;
   readonly predictionLog: PredictionLog | undefined;
+  readonly monitor: ServiceMonitor | undefined;
   /** Ends the search for later versions. */
   readonly following: AbortController;
   draining: boolean;
@@ -135,7 +140,7 @@ interface ServiceParts {
 
 function runningService(app: ServeApp, parts: ServiceParts, { host, drainMs = 0, log }: ServiceOptions): Service {
   const { port } = app.server.address() as AddressInfo;
-  const { slot, decoder, predictionLog, following } = parts;
+  const { slot, decoder, predictionLog, monitor, following } = parts;
   return {
     url: `http://${urlHost(host)}:${port}`,
     port,
@@ -151,6 +156,7 @@ function runningService(app: ServeApp, parts: ServiceParts, { host, drainMs = 0,
       await app.close();
       await slot.close();
       decoder.close();
+      await monitor?.close();
       await predictionLog?.close();
       await log?.stream.close();
     },
@@ -183,6 +189,14 @@ function openLog(
     onRecovered: (message) => events.logRecovered(message),
     after,
   });
+}
+
+/** Reads where the predictions end up, not where they wait for that. */
+function monitorOf(path: string, { predictionsUrl }: ServiceOptions, slot: ModelSlot): ServiceMonitor {
+  return new ServiceMonitor({ path, url: predictionsUrl }, () => ({
+    version: slot.current.version,
+    manifest: slot.current.bundle.manifest,
+  }));
 }
 
 /** Connections must not take the file descriptors that the service needs for its files. */

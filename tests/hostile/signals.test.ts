@@ -131,6 +131,10 @@ const works: Readonly<Record<string, Prepare>> = {
     () => ["backbones", "add", "hf:owner/name@v1"],
     (url) => ({ HF_ENDPOINT: url }),
   ),
+  monitor: network(
+    () => ["monitor", "--model", "models:/colours@champion"],
+    (url) => ({ MLFLOW_TRACKING_URI: url }),
+  ),
   evaluate: async (dir, atEnd) => {
     await writeTinyBundle(join(dir, "models/colours"));
     return await network((url) => ["evaluate", "--model", "models/colours", "--data", `${url}/set.zip`])(dir, atEnd);

@@ -3,6 +3,7 @@ import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import { fastify, LogController, type FastifyServerOptions } from "fastify";
 import { lazySchemas } from "../../http/lazy-schemas.ts";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
+import type { ServiceMonitor } from "../../monitor/service-monitor.ts";
 import type { PredictionLog } from "../../predictions/prediction-log.ts";
 import { BodyBudget } from "./body-budget.ts";
 import type { ServeApp, ServeContext } from "./context.ts";
@@ -24,6 +25,7 @@ import { registerHome } from "./routes/home.ts";
 import { registerInferenceProtocol } from "./routes/inference-protocol.ts";
 import { registerMetrics } from "./routes/metrics.ts";
 import { registerModel } from "./routes/model.ts";
+import { registerMonitor } from "./routes/monitor.ts";
 import { registerPredict } from "./routes/predict.ts";
 import { registerPredictions } from "./routes/predictions.ts";
 import type { ServeRules } from "./rules.ts";
@@ -45,6 +47,8 @@ export interface AppOptions {
   readonly host?: string;
   /** Stays the caller's as well. Without it there is no feedback. */
   readonly predictionLog?: PredictionLog | undefined;
+  /** The caller's as well. */
+  readonly monitor?: ServiceMonitor | undefined;
   /** True from the moment that the service is asked to stop. */
   readonly draining?: () => boolean;
   /** Version of this program. */
@@ -57,7 +61,7 @@ const defaultUploadTimeoutMs = 60_000;
 
 /** Builds the service: no listening, no environment, no signals. The model must be loaded already. */
 export async function buildApp(options: AppOptions): Promise<ServeApp> {
-  const { slot, rules, metrics, host = "", log, predictionLog, draining = () => false, version = "0" } = options;
+  const { slot, rules, metrics, host = "", log, predictionLog, monitor, draining = () => false, version = "0" } = options;
   const { limits, access, basePath } = rules;
   const { proxies = 0 } = access;
   const predictor = new Predictor(slot, limits, metrics);
@@ -89,6 +93,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
     metrics,
     predictor,
     predictionLog,
+    monitor,
     draining,
   };
   registerObservation(app, metrics, answers);
@@ -109,6 +114,7 @@ export async function buildApp(options: AppOptions): Promise<ServeApp> {
   registerPredictions(app, context);
   registerModel(app, context);
   registerMetrics(app, context);
+  registerMonitor(app, context);
   await registerInferenceProtocol(app, context, version);
   await app.ready();
   return app;

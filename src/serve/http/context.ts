@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
+import type { ServiceMonitor } from "../../monitor/service-monitor.ts";
 import type { PredictionLog } from "../../predictions/prediction-log.ts";
 import type { BodyBudget } from "./body-budget.ts";
 import type { ModelSlot } from "../model/model-slot.ts";
@@ -19,6 +20,8 @@ export interface ServeContext extends ServeRules {
   readonly bodies: BodyBudget;
   /** Without it predictions are not stored, and there is nothing that feedback could refer to. */
   readonly predictionLog: PredictionLog | undefined;
+  /** Without it there is nothing to say about stored predictions. */
+  readonly monitor: ServiceMonitor | undefined;
   /** True from the moment that the service is asked to stop. */
   readonly draining: () => boolean;
 }

@@ -14,8 +14,6 @@ import type { Picture, PredictAnswers, PredictProtocol, PredictSetup, PredictTas
 import { pixelTensor, Sessions } from "./sessions.ts";
 
 const scores = ["logits", "probabilities"];
-/** Pixels that the statistics of a picture are taken from: a tenth of a millisecond. */
-const statisticsPixels = 8192;
 
 type TaskOf<Kind extends PredictTask["kind"]> = PredictTask & { readonly kind: Kind };
 
@@ -153,7 +151,7 @@ class PredictServer {
   }
 
   #describe(pixels: Uint8Array): ImageStatistics {
-    return estimateStatistics(pixels, this.#input.width, this.#input.height, statisticsPixels);
+    return estimateStatistics(pixels, this.#input.width, this.#input.height);
   }
 
   #describeEach(images: Uint8Array, count: number): ImageStatistics[] {

@@ -4,7 +4,7 @@ import { createServiceMetrics } from "../../../src/monitor/metrics.ts";
 
 /** The metrics of a service that answered predictions in these seconds, with these statuses. */
 async function metricsOf(...answers: readonly (readonly [status: number, seconds: number])[]): Promise<string> {
-  const metrics = createServiceMetrics(() => 0);
+  const metrics = createServiceMetrics({ queueDepth: () => 0 });
   metrics.countRequest({ route: "/metrics", method: "GET", status: 200, seconds: 9 });
   for (const [status, seconds] of answers) metrics.countRequest({ route: "/predict", method: "POST", status, seconds });
   return await metrics.render();

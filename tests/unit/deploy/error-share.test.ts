@@ -42,7 +42,7 @@ function selected(expr: string, metrics: string): number[] {
 }
 
 test("the share of failed requests is one of the service's work: health checks, scrapes and unknown addresses do not thin it", async () => {
-  const metrics = createServiceMetrics(() => 0);
+  const metrics = createServiceMetrics({ queueDepth: () => 0 });
   const count = (times: number, method: string, route: string, status: number): void => {
     for (let i = 0; i < times; i++) metrics.countRequest({ route, method, status, seconds: 0 });
   };
@@ -64,7 +64,7 @@ test("the share of failed requests is one of the service's work: health checks, 
 });
 
 test("a service that says it is not ready has its own alert, since the proxy sends it no requests that could fail", async () => {
-  const metrics = createServiceMetrics(() => 0);
+  const metrics = createServiceMetrics({ queueDepth: () => 0 });
   metrics.countRequest({ route: "/health/ready", method: "GET", status: 503, seconds: 0 });
   metrics.countRequest({ route: "/health", method: "GET", status: 200, seconds: 0 });
   const { groups } = parse(readFileSync(join(folder, "prometheus/alerts.yml"), "utf8")) as Alerts;

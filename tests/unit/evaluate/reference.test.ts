@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openShards, type Shards } from "../../../src/data/shards.ts";
 import { centerCrop } from "../../../src/image/preprocess.ts";
 import { imageStatistics, type ImageStatistics } from "../../../src/image/statistics.ts";
-import { computeReference, describeDistribution } from "../../../src/export/reference.ts";
+import { computeReference } from "../../../src/export/reference.ts";
+import { describeDistribution } from "../../../src/statistics/distribution.ts";
 import { makeColourRepository, type ColourRepository } from "../../helpers/colour-repository.ts";
 
 describe("describeDistribution", () => {

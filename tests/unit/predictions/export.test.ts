@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { parquetReadObjects } from "hyparquet";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
-import { parseSince } from "../../../src/cli/options/parse-since.ts";
+import { parseTime } from "../../../src/cli/options/parse-time.ts";
 import { SqliteStore } from "../../../src/predictions/sqlite-store.ts";
 import { loggedPrediction } from "../../helpers/logged-prediction.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
@@ -124,7 +124,7 @@ test("--since leaves out what is older, and no rows are a file too", async () =>
 
 test("--since takes an age, a date and a time, and says what it takes", () => {
   const now = Date.UTC(2026, 10, 30, 12);
-  expect(["7d", "12h", "30m", "2026-11-01", "2026-11-01T08:00:00Z"].map((text) => parseSince(text, now).toISOString())).toEqual([
+  expect(["7d", "12h", "30m", "2026-11-01", "2026-11-01T08:00:00Z"].map((text) => parseTime("--since", text, now).toISOString())).toEqual([
     "2026-11-23T12:00:00.000Z",
     "2026-11-30T00:00:00.000Z",
     "2026-11-30T11:30:00.000Z",
@@ -132,7 +132,7 @@ test("--since takes an age, a date and a time, and says what it takes", () => {
     "2026-11-01T08:00:00.000Z",
   ]);
   for (const text of ["yesterday", "-1d", "2026-13-01", "7"])
-    expect(() => parseSince(text, now)).toThrowError(/--since: expected a value such as 7d/);
+    expect(() => parseTime("--since", text, now)).toThrowError(/--since: expected a value such as 7d/);
 });
 
 test("predictions of 0.1 are exported, with nothing where it stored nothing", async () => {

@@ -173,7 +173,7 @@ describe("GET /metrics", () => {
   });
 
   it("is what docs/service.md lists, with the labels of each", async () => {
-    const metrics = createServiceMetrics(() => 0);
+    const metrics = createServiceMetrics({ queueDepth: () => 0 });
     metrics.countRequest({ route: "/", method: "GET", status: 200, seconds: 1 });
     metrics.countError("E_REQUEST");
     metrics.setModel({ name: "colours", version: "1", labels: ["red"] });

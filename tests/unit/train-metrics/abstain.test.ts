@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { chooseAbstainBelow, fewestAnswers } from "../../../src/evaluate/abstain.ts";
-import { wilsonInterval } from "../../../src/evaluate/metrics.ts";
+import { wilsonInterval } from "../../../src/statistics/wilson-interval.ts";
 
 /** Rows from the surest down: `[how many, how many of them are wrong, confidence]`. */
 function rows(...groups: readonly (readonly [count: number, wrong: number, confidence: number])[]): [number[], boolean[]] {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { ServalError } from "../../../src/errors/serval-error.ts";
-import { computeMetrics, metricsSummary, topLabels, wilsonInterval } from "../../../src/evaluate/metrics.ts";
+import { computeMetrics, metricsSummary, topLabels } from "../../../src/evaluate/metrics.ts";
+import { wilsonInterval } from "../../../src/statistics/wilson-interval.ts";
 
 /** The generator of the golden data below, the same in the Python that made the expected numbers. */
 function goldenData(count: number, classCount: number, seed: number): { truth: number[]; probabilities: Float32Array } {

@@ -2,7 +2,7 @@ import { relative } from "node:path";
 import { Option, type Command } from "commander";
 import type { ExportFormat } from "../../../predictions/export-format.ts";
 import type { CommandContext, Configure } from "../../command.ts";
-import { parseSince } from "../../options/parse-since.ts";
+import { parseTime } from "../../options/parse-time.ts";
 
 export const configure: Configure = (command, context) => {
   configureImport(command.command("import").description("Import an SQLite file of predictions into PostgreSQL."), context);
@@ -32,7 +32,7 @@ interface ExportFlags {
 function configureExport(command: Command, context: CommandContext): void {
   command
     .addOption(new Option("--format <FORMAT>", "format of the file").choices(["jsonl", "csv", "parquet"]).default("jsonl"))
-    .option("--since <TIME>", "only what was predicted since then: 7d, 12h, a date or a time", (text) => parseSince(text))
+    .option("--since <TIME>", "only what was predicted since then: 7d, 12h, a date or a time", (text) => parseTime("--since", text))
     .option("--out <FILE>", "the file (default: predictions.FORMAT)")
     .option("--json", "print the result as JSON")
     .action(async ({ json, ...flags }: ExportFlags) => {
