@@ -15,7 +15,7 @@ export interface ValidationAccuracy extends Accuracy {
   readonly n: number;
 }
 
-/** With fewer, the interval is too narrow at the ends: four of five correct is no sign of a bad model. */
+/** With fewer, the interval is too narrow at the ends: four of five correct does not show a bad model. */
 const fewestForAlarm = 20;
 /** An estimate from fewer answers says little. */
 const fewestTrusted = 50;
@@ -38,7 +38,7 @@ export interface LiveAccuracy {
 }
 
 export interface EstimatedAccuracy extends Accuracy {
-  /** False where the confidence is no measure: too few answers, or pictures that the model was not made for. */
+  /** False where the confidence does not tell: too few answers, or pictures that the model was not made for. */
   readonly trusted: boolean;
 }
 

@@ -93,7 +93,7 @@ function imageCandidates(answers: readonly MonitoredAnswer[], { images }: Refere
       what,
       test: "kolmogorov_smirnov",
       ...kolmogorovSmirnov(values, images[what], images.count),
-      // What pictures look like is no harm by itself: a model that learnt from blurred pictures answers blurred ones.
+      // Other pictures do no harm by themselves: a model that learnt from blurred pictures answers blurred ones.
       isDrift: false,
       text: describeMove(what, images[what], values),
     };

@@ -4,7 +4,7 @@ import type { Accuracy } from "./accuracy.ts";
 import { verdicts } from "./drift.ts";
 import type { MonitorReport } from "./report.ts";
 
-/** A scrape does not wait longer for a report: it has a limit of time of its own. */
+/** A scrape does not wait longer for a report: Prometheus has a limit as well. */
 const patienceMs = 2000;
 
 /** Gauges of the monitor's report. Resolves when they hold a new one, or after two seconds; what the report does not know has no value. */

@@ -145,7 +145,7 @@ describe("the live accuracy", () => {
     expect(monitorWindow(answersOf(1000, 9, { feedback: 0.3 }), model).liveAccuracy.alarm).toBe(false);
   });
 
-  test("is unknown without feedback, which is no alarm", () => {
+  test("is unknown without feedback, which does not alarm", () => {
     const { liveAccuracy } = monitorWindow(answersOf(300, 10), model);
     expect(liveAccuracy).toMatchObject({ estimate: null, low: 0, high: 1, n: 0, feedbackShare: 0, alarm: false, byLabel: {} });
   });

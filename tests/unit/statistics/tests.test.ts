@@ -31,7 +31,7 @@ describe("the chi-square test of counts", () => {
     expect(pValue).toBeCloseTo(0.873028283380073, 10);
   });
 
-  test("puts rare categories together: a label that was seen once is no finding", () => {
+  test("puts rare categories together: a label that was seen once changes nothing", () => {
     const { pValue } = chiSquareOfCounts([50, 49, 1, 0], [500, 500, 0, 3]);
     expect(pValue).toBeGreaterThan(0.5);
   });
@@ -65,7 +65,7 @@ describe("the Kolmogorov-Smirnov test against a summary", () => {
     expect(kolmogorovSmirnov(spread(300, 0.96, 0.98), sure, 1000).statistic).toBeCloseTo(0.99, 2);
   });
 
-  test("takes equal values for what they are: half of the sample at 1 is no difference to half at 1", () => {
+  test("takes equal values for what they are: half of a sample at 1 is like half of another at 1", () => {
     const half = [...spread(500, 0, 1), ...Array<number>(500).fill(1)];
     expect(kolmogorovSmirnov(half, describeDistribution(half, [0, 1]), 1000).statistic).toBeLessThan(0.005);
   });
