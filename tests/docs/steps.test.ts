@@ -60,6 +60,11 @@ test("docs/service.md: curl asks the service for answers, a map and a batch", as
   expect((await readFile(at("where.png"))).subarray(1, 4).toString()).toBe("PNG");
 });
 
+test("README.md: the predictions of the service leave as a table", async () => {
+  await reader.follow("README.md", "npx serval predictions export");
+  expect((await readFile(at("predictions.parquet"))).subarray(0, 4).toString()).toBe("PAR1");
+});
+
 test("docs/service.md, docs/operations.md: a service with keys", async () => {
   const restart = "# for the service\nSERVAL_API_KEYS_FILE=keys.txt npx serval serve";
   const output = await reader.follow("docs/service.md", "key=$(openssl", { put: { "# for the service; restart it": restart } });
