@@ -58,8 +58,9 @@ async function record(): Promise<{ written: Written[]; seconds: number }> {
   const written: Written[] = [];
   child.stdout.setEncoding("utf8").on("data", (chunk: string) => {
     if (child.stdin.writableEnded) return;
-    // The port of the machine that records says nothing to a reader.
-    written.push({ at: (performance.now() - started) / 1000, text: chunk.replaceAll(port, "8000") });
+    // The ports of the machine that records say nothing to a reader.
+    const text = chunk.replaceAll(port, "8000").replace(/(Runs and registered models: http:\/\/127\.0\.0\.1:)\d+/, "$15001");
+    written.push({ at: (performance.now() - started) / 1000, text });
     if (/^Serving own .*\n/m.test(written.map(({ text }) => text).join(""))) child.stdin.end("\x03");
   });
   await once(child, "close");

@@ -19,7 +19,7 @@ const begins = /^(?:[-+*>|]|#{1,6}$|\d+[.)]$|=+$|<)/;
 const item = /^(\s*)(?:[-*+]|\d+[.)]) +/;
 
 /** Wraps each paragraph and list item that has a line over the width, and leaves everything else as it is. */
-export function wrapMarkdown(text: string, width = documentWidth): string {
+export function wrapMarkdown(text: string, width: number = documentWidth): string {
   const out: string[] = [];
   let paragraph: string[] = [];
   const flush = (): void => {
