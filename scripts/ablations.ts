@@ -1,7 +1,7 @@
 /**
  * What each part of the recipe from scratch brings: `npm run long:ablations [-- SOURCE]`, where SOURCE is a zip or folder in
  * place of the recipe's public download. Trains recipes/from-scratch on small pictures and for few epochs, once as it is and
- * once for each part with that part changed, compares them on the validation split, and prints the table of docs/accuracy.md.
+ * once for each part with that part changed, compares them on the validation split, and prints the table of docs/notes/from-scratch.md.
  * Works in artifacts/ablations, one run folder for each try, and continues there where an earlier start of it was stopped.
  * Each try takes about eight minutes on two cores.
  */

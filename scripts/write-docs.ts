@@ -19,6 +19,7 @@ import { ModelSlot } from "../src/serve/model/model-slot.ts";
 import { loadServedModel } from "../src/serve/model/served-model.ts";
 import { findModel } from "../src/workflows/find-model.ts";
 import { localSource } from "../src/workflows/project/init-project.ts";
+import { documents, wrapMarkdown } from "./wrap-markdown.ts";
 
 const helpWidth = 100;
 const root = join(import.meta.dirname, "..");
@@ -26,9 +27,9 @@ const root = join(import.meta.dirname, "..");
 /** The generated pages: path below the repository -> text. A test compares them with what is on disk. */
 export async function renderDocs(): Promise<Record<string, string>> {
   return {
-    "docs/errors.md": renderErrors(),
-    "docs/cli.md": await renderCli(),
-    "docs/configuration.md": renderConfiguration(),
+    "docs/errors.md": wrapMarkdown(renderErrors()),
+    "docs/cli.md": wrapMarkdown(await renderCli()),
+    "docs/configuration.md": wrapMarkdown(renderConfiguration()),
     "docs/openapi.json": await renderOpenapi(),
     "params.yaml": await renderOwnParams(),
     ...(await renderOwnPipeline()),
@@ -182,5 +183,10 @@ if (import.meta.main) {
   for (const [path, text] of Object.entries(await renderDocs())) {
     await mkdir(dirname(join(root, path)), { recursive: true });
     await writeFile(join(root, path), text);
+  }
+  for (const path of documents()) {
+    const text = await readFile(join(root, path), "utf8");
+    const wrapped = wrapMarkdown(text);
+    if (wrapped !== text) await writeFile(join(root, path), wrapped);
   }
 }

@@ -17,8 +17,17 @@ test("README.md, docs/fine-tuning.md: `serval up --data images` prints what the 
   const output = await reader.follow("README.md", "npx serval up --data images");
   expect(shows(output, findBlock("README.md", "[2/5] Import"))).toBeUndefined();
   expect(shows(output, findBlock("docs/fine-tuning.md", "[1/5] Settings"))).toBeUndefined();
+  expect(shows(output, findBlock("docs/data.md", "Imported "))).toBeUndefined();
   // One command and one kind of folder: it runs once.
   expect(findBlock("docs/fine-tuning.md", "npx serval up --data images").lines).toHaveLength(1);
+});
+
+test("docs/data.md, docs/accuracy.md: the data is imported, checked and prepared, and the model evaluated, each by its command", async () => {
+  expect(await reader.follow("docs/data.md", "npx serval data import images")).toMatch(
+    /^Nothing to do: data\/processed is up to date \(60 images\)/m,
+  );
+  const output = await reader.follow("docs/accuracy.md", "npx serval evaluate");
+  expect(shows(output, findBlock("docs/accuracy.md", "own "))).toBeUndefined();
 });
 
 test("docs/tracking.md: the tracking server", async () => {

@@ -24,6 +24,13 @@ test("the lockfile has a hash for each package, and takes all of them from one r
   expect(new Set(locked.map(([, { resolved }]) => resolved && new URL(resolved).origin)).size).toBe(1);
 });
 
+test("the site of the documents has packages of one version too, each with its hash", () => {
+  const { devDependencies } = JSON.parse(read("site/package.json")) as typeof manifest;
+  expect(Object.values(devDependencies).filter((version) => !/^\d+\.\d+\.\d+$/.test(version))).toEqual([]);
+  const locked = Object.entries((JSON.parse(read("site/package-lock.json")) as { packages: typeof packages }).packages);
+  expect(locked.filter(([path, { integrity = "" }]) => path !== "" && !integrity.startsWith("sha512-"))).toEqual([]);
+});
+
 test("only one package may run a script when it is installed, and the image runs none", () => {
   expect(JSON.parse(read("package.json"))).toHaveProperty("allowScripts", { node: true, "onnxruntime-node": false });
   const installs = [...read("Dockerfile").matchAll(/npm (?:ci|install) .*/g)].map(([line]) => line);

@@ -64,6 +64,8 @@ test("each job may read the code, and only the jobs that publish may write", () 
     "cd.yml deploy: attestations read",
     "ci.yml publish: id-token write",
     "ci.yml publish: attestations write",
+    "pages.yml publish: pages write",
+    "pages.yml publish: id-token write",
     "release.yml npm: id-token write",
     "release.yml release: contents write",
     "train.yml propose: contents write",

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { VERBS } from "../../../src/cli/main.ts";
+import { githubSlug } from "../../../scripts/site/github-slug.ts";
 import { readFacts } from "./source-facts.ts";
 
 const root = join(import.meta.dirname, "../../..");
@@ -21,6 +22,13 @@ function linksIn(text: string): string[] {
   return [...plain.matchAll(/\]\(([^)\s]+)\)|(?:src|href|srcset)="([^"]+)"/g)].map((match) => match[1] ?? match[2] ?? "");
 }
 
+/** Anchors of a page's headings as GitHub makes them, and those that it names itself. */
+function anchorsOf(page: string): Set<string> {
+  const text = readFileSync(join(root, page), "utf8").replaceAll(/```[\s\S]*?```/g, "");
+  const headings = [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) => githubSlug(heading.replaceAll("`", "")));
+  return new Set([...headings, ...[...text.matchAll(/<a id="([^"]+)"/g)].map(([, id = ""]) => id)]);
+}
+
 describe.each(pages)("%s", (page) => {
   const text = readFileSync(join(root, page), "utf8");
 
@@ -28,6 +36,17 @@ describe.each(pages)("%s", (page) => {
     const gone = linksIn(text)
       .filter((link) => !/^(https?:|#)/.test(link))
       .filter((link) => !existsSync(join(root, dirname(page), link.split("#")[0] ?? "")));
+    expect(gone).toEqual([]);
+  });
+
+  test("links only to headings that are there", () => {
+    const gone = linksIn(text)
+      .filter((link) => /^[^:]*#/.test(link))
+      .filter((link) => {
+        const [path = "", anchor = ""] = link.split("#");
+        const target = path === "" ? page : join(dirname(page), path);
+        return target.endsWith(".md") && !anchorsOf(target).has(anchor);
+      });
     expect(gone).toEqual([]);
   });
 
