@@ -18,6 +18,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   backbones: ["model", "nn", "onnx", "http"],
   evaluate: ["model", "image", "runtime", "data", "charts"],
   train: ["config/params-schema", "evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts", "threads"],
+  quality: [],
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image"],
   registry: ["tracking/client", "model"],
   predictions: ["image", "threads"],
