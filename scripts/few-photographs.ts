@@ -28,8 +28,8 @@ import { computeMetrics, type Metrics } from "../src/evaluate/metrics.ts";
 import { Random } from "../src/random.ts";
 import { startInference } from "../src/runtime/inference.ts";
 import { onnxruntime } from "../src/runtime/onnxruntime.ts";
-import { loadFeatures } from "../src/train/head/cached-features.ts";
-import { rootOf, selectRows, type Features } from "../src/train/head/features.ts";
+import { loadHeadFeatures } from "../src/train/head/cached-features.ts";
+import { selectRows, type Features } from "../src/train/head/features.ts";
 import { fitHead } from "../src/train/head/fit-head.ts";
 import { classify } from "../src/train/head/logistic-regression.ts";
 import { softenedProbabilities } from "../src/evaluate/temperature.ts";
@@ -59,7 +59,7 @@ const classes = shards.labels.length;
 
 async function featuresOf(part: "train" | "val" | "test"): Promise<Features> {
   let shown = 0;
-  const features = await loadFeatures({
+  return await loadHeadFeatures({
     engine: onnxruntime,
     backbone,
     shards,
@@ -73,7 +73,6 @@ async function featuresOf(part: "train" | "val" | "test"): Promise<Features> {
       process.stderr.write(`features of ${part}: ${rows} of ${count}\n`);
     },
   });
-  return backbone.network.nonNegative ? rootOf(features) : features;
 }
 
 const none: Features = { rows: 0, width: 0, values: new Float32Array() };

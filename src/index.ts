@@ -4,6 +4,8 @@ export { ERRORS, type ErrorCode } from "./errors/error-table.ts";
 export { ServalError } from "./errors/serval-error.ts";
 
 // The use cases: what each verb of the command line does, as a function.
+export { checkLabels, type CheckLabelsOptions, type LabelCheck } from "./workflows/data/check-labels.ts";
+export { correctData, type CorrectDataOptions, type CorrectReport } from "./workflows/data/correct-data.ts";
 export { importData, type ImportOptions } from "./workflows/data/import-data.ts";
 export { prepareData, type PrepareDataOptions } from "./workflows/data/prepare-data.ts";
 export { addBackbone, type AddBackboneOptions } from "./workflows/model/add-backbone.ts";

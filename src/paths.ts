@@ -16,6 +16,8 @@ export const runsFolder = "runs";
 export const rawDir = "data/raw";
 /** What was set aside, and why. */
 export const quarantineDir = "data/quarantine";
+/** What people decided about labels and pictures; in Git. An import applies it. */
+export const correctionsFile = "data/corrections.jsonl";
 /** Shards: pixels of the three splits. */
 export const shardsDir = "data/processed";
 
@@ -27,6 +29,8 @@ export const finalModelDir = "artifacts/final";
 export const trainingDir = "artifacts/training";
 /** Metrics, plots and predictions of the last evaluation on the test split; with `-data`, `-val` or `-train` at its end, on other pictures. */
 export const evaluationDir = "artifacts/evaluation";
+/** What `serval data check --labels` found: a page to look at, and a list to decide in. */
+export const qualityDir = "artifacts/quality";
 
 /** Released bundles, in Git; written only by `serval models release`. */
 export const releasedModelsDir = "models";

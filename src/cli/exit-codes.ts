@@ -31,6 +31,8 @@ export const exitCodes: Readonly<Record<ErrorCode, ExitCode>> = {
   E_MANIFEST_MISSING: 2,
   E_MANIFEST_CORRUPT: 3,
   E_DATA_CHANGED: 3,
+  E_CORRECTIONS: 3,
+  E_DATA_QUALITY: 3,
   E_SHARDS_MISSING: 2,
   E_SHARDS_CORRUPT: 3,
 

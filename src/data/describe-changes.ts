@@ -7,7 +7,7 @@ export function describeChanges(changes: DataChanges, counts: Readonly<Record<st
   const moves = Map.groupBy(changes.moved, ({ fromLabel, toLabel }) => JSON.stringify([fromLabel, toLabel]));
   const moved = [...moves.values()].map((group) => {
     const { fromLabel, toLabel } = group[0]!;
-    const list = listPaths(group.map(({ from, to }) => `${from} -> ${to}`));
+    const list = listPaths(group.map(({ from, to }) => (from === to ? to : `${from} -> ${to}`)));
     if (fromLabel === toLabel) return `  renamed ${group.length}: ${list}`;
     if (!Object.hasOwn(counts, fromLabel)) return `  class "${fromLabel}" renamed to "${toLabel}", ${group.length}: ${list}`;
     return `  moved from "${fromLabel}" to "${toLabel}" ${group.length}: ${list}`;

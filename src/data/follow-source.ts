@@ -48,6 +48,18 @@ export class SourceHistory {
     );
   }
 
+  /** Rows with the labels that their sources gave them: those of other sources are in the manifest as the corrections of an earlier import made them. */
+  asGiven(rows: readonly ManifestRow[]): ManifestRow[] {
+    const given = new Map<string, ManifestRow>();
+    for (const { row, source } of this.#lines.values()) {
+      if (row !== undefined && source !== this.#source && source !== this.#inPlaceSource) given.set(row.path, row);
+    }
+    return rows.map((row) => {
+      const own = given.get(row.path);
+      return own?.sha256 === row.sha256 ? { ...row, label: own.label } : row;
+    });
+  }
+
   /** Of files that this source gave up, those that no other source brought and that still have the bytes that were brought. */
   async removable(given: readonly ManifestRow[], kept: ReadonlySet<string>): Promise<string[]> {
     const others = new Set<string>();

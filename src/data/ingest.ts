@@ -5,6 +5,7 @@ import { ServalError } from "../errors/serval-error.ts";
 import { sha256, statIfThere } from "../files.ts";
 import type { ImageLimits } from "../image/check-image.ts";
 import type { LinkGuard } from "../safe-path.ts";
+import { applyCorrections, type Correction } from "./corrections.ts";
 import { SourceHistory } from "./follow-source.ts";
 import { entriesOf, Ingestion, type Outcome } from "./ingestion.ts";
 import { ImportJournal } from "./journal.ts";
@@ -23,6 +24,8 @@ export interface IngestOptions {
   /** Keeps what is written from being led elsewhere by links; its root holds `outDir`. Without one no link below `outDir` is followed. */
   readonly guard?: LinkGuard;
   readonly limits?: ImageLimits;
+  /** What people decided about labels and pictures, applied to all that the manifest lists. Null and undefined: nothing. */
+  readonly corrections?: readonly Correction[] | null;
   readonly signal?: AbortSignal;
   /** Looks at everything and writes nothing: the report says what an import would change. */
   readonly dry?: boolean;
@@ -40,6 +43,8 @@ export interface IngestReport {
   readonly setAside: readonly SetAside[];
   /** What is different in data/raw, compared with the manifest before. */
   readonly changes: DataChanges;
+  /** Pictures that corrections gave another label or left out, and lines about pictures that are not there; null without corrections. */
+  readonly corrections: { readonly relabelled: number; readonly excluded: number; readonly unused: number } | null;
   /** What was joined, passed over or kept and somebody might not expect, a sentence each. */
   readonly remarks: readonly string[];
   /** Pictures by class in the whole of data/raw, classes sorted. */
@@ -84,7 +89,9 @@ export async function ingest(source: Source, options: IngestOptions): Promise<In
   const gone = await history.removable(given, new Set(rows.keys()));
   if (inPlace) keepSplits(before, rows);
   else await keepOthers(outDir, before, rows, new Set(gone));
-  const manifest = await finish(outDir, [...rows.values()], before, dry);
+  const lines = options.corrections ?? null;
+  const corrected = lines === null ? null : applyCorrections(history.asGiven([...rows.values()]), lines);
+  const manifest = await finish(outDir, corrected?.rows ?? [...rows.values()], before, dry);
   if (!dry) {
     for (const path of gone) await ingestion.remove(path);
     if (follows) for (const line of vanished) await journal.drop(line);
@@ -99,6 +106,7 @@ export async function ingest(source: Source, options: IngestOptions): Promise<In
     reused: passed.reused,
     setAside,
     changes: findChanges(before, manifest.rows),
+    corrections: corrected && { relabelled: corrected.relabelled, excluded: corrected.excluded, unused: corrected.unused },
     remarks: [...source.remarks, ...lostClasses(labels, own), ...(follows ? [] : [describeOtherSet(source, vanished.length)])],
     counts,
     dataVersion: manifest.dataVersion,

@@ -33,6 +33,14 @@ export async function encodePng(rgb: Uint8Array, width: number, height: number):
     .toBuffer();
 }
 
+/** Encodes uint8 RGB [height, width, 3] as a small JPEG: `side` pixels at most, whatever its proportions. */
+export async function encodeThumbnail(rgb: Uint8Array, width: number, height: number, side: number): Promise<Buffer> {
+  return sharp(rgb, { raw: { width, height, channels: 3 } })
+    .resize(side, side, { fit: "inside", withoutEnlargement: true })
+    .jpeg({ quality: 80 })
+    .toBuffer();
+}
+
 /** Draws an SVG, hands its uint8 RGB pixels to `edit`, and returns them as a JPEG file. */
 export async function renderPixels(
   svg: string,

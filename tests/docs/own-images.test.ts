@@ -51,3 +51,11 @@ test("docs/fine-tuning.md: all layers of the backbone learn, and so do those of 
   expect(output).toContain("Fine-tuning all layers of efficientnet-lite0.");
   await reader.follow("docs/fine-tuning.md", "npx serval backbones add artifacts/best --name own-backbone", { put });
 });
+
+test("docs/data-quality.md: suspects are found, decided about, and corrected by the next import", async () => {
+  await reader.do("npx serval prepare");
+  expect(await reader.follow("docs/data-quality.md", "npx serval data check --labels")).toContain("Labels that are probably wrong");
+  expect(await reader.follow("docs/data-quality.md", "npx serval data correct cat/1.jpg")).toContain("Corrections: 2 relabelled, 1 left out.");
+  await reader.follow("docs/data-quality.md", "npx serval data correct --from");
+  expect(await reader.follow("docs/data-quality.md", "npx serval data correct --class")).toContain("hound");
+});

@@ -1,9 +1,12 @@
 import type { DataCheck } from "../../data/check.ts";
+import { correctionActions } from "../../data/corrections.ts";
 import { describeChanges, touchesOld } from "../../data/describe-changes.ts";
 import type { IngestReport } from "../../data/ingest.ts";
 import type { PrepareReport } from "../../data/prepare.ts";
 import { splitNames } from "../../data/split.ts";
-import { percent } from "../../text.ts";
+import { firstOf, percent } from "../../text.ts";
+import type { LabelCheck } from "../../workflows/data/check-labels.ts";
+import type { CorrectReport } from "../../workflows/data/correct-data.ts";
 import { formatDuration } from "../../workflows/format-duration.ts";
 
 /** What `serval data import` prints. */
@@ -12,19 +15,54 @@ export function describeImport(report: IngestReport, out: string): string {
   const counts = classes.length > 12 ? `${classes.length} classes` : classes.join(", ");
   const aside = `${report.setAside.length} set aside`;
   const changes = describeChanges(report.changes, report.counts);
+  const corrected = report.corrections === null ? [] : [describeCorrected(report.corrections)];
   const setAside = listed(report.setAside.map((item) => `${item.path}: ${item.code}: ${item.message}`));
   if (report.dry) {
     const first =
       changes.length === 0 ? `Nothing would change in ${out}` : `An import of ${report.source} would change ${out}; nothing was written`;
-    return [`${first} (${counts}; ${aside}).`, ...changes, ...setAside].join("\n");
+    return [`${first} (${counts}; ${aside}).`, ...corrected, ...changes, ...setAside].join("\n");
   }
   if (!report.changed) return `Nothing to do: the ${report.kept} images of ${report.source} are in ${out} already (${counts}; ${aside}).`;
   const speed = `${formatDuration(report.seconds)}, ${Math.round(report.filesPerSecond)} files/s`;
   const again = report.reused > 0 ? ` (${report.reused} were there already)` : "";
   return [
     `Imported ${report.kept} images of ${report.source} into ${out}${again} in ${speed}: ${counts}; ${aside}.`,
+    ...corrected,
     ...(touchesOld(report.changes) ? changes : []),
     ...setAside,
+  ].join("\n");
+}
+
+function describeCorrected({ relabelled, excluded, unused }: NonNullable<IngestReport["corrections"]>): string {
+  const gone =
+    unused === 0 ? "" : `; ${unused} ${unused === 1 ? "line is" : "lines are"} about pictures or classes that are not in the data`;
+  return `  Corrections: ${relabelled} relabelled, ${excluded} left out${gone}.`;
+}
+
+/** What `serval data correct` prints. */
+export function describeCorrections({ file, added, undecided }: CorrectReport): string {
+  const counts = correctionActions.flatMap((action) => {
+    const count = added.filter((one) => one.action === action).length;
+    return count === 0 ? [] : [`${action} ${count}`];
+  });
+  const passed = undecided === 0 ? "" : ` ${undecided} lines have no action yet.`;
+  if (added.length === 0) return `Nothing was added to ${file}.${passed}`;
+  return `Added ${added.length} to ${file}: ${counts.join(", ")}.${passed} \`serval data import\` applies them, then \`serval prepare\`.`;
+}
+
+/** What `serval data check --labels` prints about labels. */
+export function describeLabels({ images, suspects, unchecked, agreement, kept, page, list }: LabelCheck): string {
+  const lines = suspects.map(
+    ({ path, label, likelier, confidence, likelierConfidence }) =>
+      `${path}: ${label} (${percent(confidence)}), likelier ${likelier} (${percent(likelierConfidence)})`,
+  );
+  return [
+    `Labels that are probably wrong: ${suspects.length === 0 ? "none" : suspects.length} of ${images}`,
+    ...listed(lines),
+    ...(kept === 0 ? [] : [`  not listed, because a correction keeps them: ${kept}`]),
+    ...(unchecked.length === 0 ? [] : [`  too few pictures to check: ${firstOf(unchecked, 5)}`]),
+    `  Classifiers that did not see a picture agree with ${percent(agreement)} of the labels.`,
+    `  Look at ${page}; decide in ${list}, then run \`serval data correct --from ${list}\`.`,
   ].join("\n");
 }
 

@@ -56,6 +56,14 @@ export const dataErrors = {
     title: "A picture does not match the manifest.",
     hint: "Update the manifest with `serval data import data/raw`.",
   },
+  E_CORRECTIONS: {
+    title: "A correction of the data cannot be read.",
+    hint: "Each line has sha256 or class, action (relabel, exclude or keep), label with relabel, by and at: docs/data-quality.md. Correct the line, or remove it.",
+  },
+  E_DATA_QUALITY: {
+    title: "The data has more suspects than --fail-on allows.",
+    hint: "Look at the report, decide with `serval data correct`, then import and prepare again.",
+  },
   E_SHARDS_MISSING: {
     title: "There is no prepared data yet.",
     hint: "Run `serval data import SOURCE`, then `serval prepare`, then this command again.",

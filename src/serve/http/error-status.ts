@@ -31,6 +31,8 @@ export const errorStatus: Readonly<Record<ErrorCode, number>> = {
   E_MANIFEST_MISSING: 404,
   E_MANIFEST_CORRUPT: 500,
   E_DATA_CHANGED: 409,
+  E_CORRECTIONS: 500,
+  E_DATA_QUALITY: 409,
   E_SHARDS_MISSING: 404,
   E_SHARDS_CORRUPT: 500,
 

@@ -8,7 +8,7 @@ import { ServalError } from "../../errors/serval-error.ts";
 import { readBytesIfThere, readIfThere, sha256, writeFileAtomic } from "../../files.ts";
 import type { Engine } from "../../runtime/engine.ts";
 import { readCentered } from "../batches/batches.ts";
-import type { Features } from "./features.ts";
+import { rootOf, type Features } from "./features.ts";
 
 export interface FeatureJob {
   readonly engine: Engine;
@@ -64,6 +64,12 @@ export async function loadFeatures(job: FeatureJob): Promise<Features> {
   });
   await writeFileAtomic(recordPath(path), `${JSON.stringify(record)}\n`);
   return { rows, width, values };
+}
+
+/** The features of a split as a classifier takes them, from the cache or computed. */
+export async function loadHeadFeatures(job: FeatureJob): Promise<Features> {
+  const features = await loadFeatures(job);
+  return job.backbone.network.nonNegative ? rootOf(features) : features;
 }
 
 function recordPath(path: string): string {

@@ -9,8 +9,8 @@ import { computeMetrics, type Metrics } from "../../evaluate/metrics.ts";
 import { openResults, type EpochResult } from "../results.ts";
 import { softenedProbabilities } from "../../evaluate/temperature.ts";
 import type { TrainConfig, TrainOutcome } from "../train-job.ts";
-import { loadFeatures } from "./cached-features.ts";
-import { rootOf, type Features } from "./features.ts";
+import { loadHeadFeatures } from "./cached-features.ts";
+import type { Features } from "./features.ts";
 import { fitHead, type FittedHead } from "./fit-head.ts";
 import { classify } from "./logistic-regression.ts";
 
@@ -138,7 +138,7 @@ async function featuresOf(
   hooks: HeadHooks,
   threads: number,
 ): Promise<Features> {
-  const features = await loadFeatures({
+  return await loadHeadFeatures({
     engine,
     backbone,
     shards,
@@ -151,7 +151,6 @@ async function featuresOf(
       hooks.onEvent({ type: "features", split, rows, count });
     },
   });
-  return backbone.network.nonNegative ? rootOf(features) : features;
 }
 
 /** How a classifier does on both splits. */

@@ -1,6 +1,7 @@
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { stateDirectory } from "../../config/env.ts";
 import { loadParams } from "../../config/params.ts";
+import { readCorrections } from "../../data/corrections.ts";
 import { ingest, type IngestReport } from "../../data/ingest.ts";
 import type { LabelsFrom } from "../../data/layout/layout.ts";
 import { describeSource } from "../../data/sources/describe-source.ts";
@@ -10,7 +11,7 @@ import type { Source } from "../../data/sources/source.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { readIfThere } from "../../files.ts";
 import { cacheFolders } from "../../pipeline/dvc-files/cache-folders.ts";
-import { paramsFile, rawDir } from "../../paths.ts";
+import { correctionsFile, paramsFile, rawDir } from "../../paths.ts";
 import { guardFolders } from "../guard-folders.ts";
 import { silentReporter, type Progress, type UseCaseOptions } from "../reporter.ts";
 
@@ -45,6 +46,8 @@ export async function importData(options: ImportOptions): Promise<IngestReport> 
   const guard = await guardFolders(cwd, options.followLink ?? [], dry ? [] : folders);
   const source = await openWithProgress({ ...options, source: options.source ?? (await sourceOfParams(cwd)), stateDir });
   for (const line of describeSource(source)) reporter.warn(line);
+  // Beside data/raw, wherever that is.
+  const { lines: corrections } = await readCorrections(join(dirname(outDir), basename(correctionsFile)));
   const progress = reporter.progress(dry ? "Looking" : "Importing", source.count, "files");
   try {
     const report = await ingest(source, {
@@ -52,6 +55,7 @@ export async function importData(options: ImportOptions): Promise<IngestReport> 
       quarantineDir: join(dirname(outDir), "quarantine"),
       journalPath: resolve(cwd, stateDir, "import", `${journalName(cwd, outDir)}.jsonl`),
       guard,
+      corrections,
       dry,
       ...(signal && { signal }),
       onProgress: (done) => progress.update(done),

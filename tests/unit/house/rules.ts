@@ -19,6 +19,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   backbones: ["model", "nn", "onnx", "http"],
   evaluate: ["model", "image", "runtime", "data", "charts", "statistics"],
   train: ["config/params-schema", "evaluate", "backbones", "data", "nn", "onnx", "runtime", "model", "image", "charts", "threads"],
+  quality: [],
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image", "statistics"],
   registry: ["tracking/client", "model"],
   predictions: ["image", "threads"],

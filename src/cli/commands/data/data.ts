@@ -1,13 +1,13 @@
-import { join } from "node:path";
-import { checkData } from "../../../data/check.ts";
 import { presets } from "../../../data/sources/preset.ts";
 import { ServalError } from "../../../errors/serval-error.ts";
-import { rawDir, shardsDir } from "../../../paths.ts";
+import { rawDir } from "../../../paths.ts";
 import { importData } from "../../../workflows/data/import-data.ts";
 import type { Configure } from "../../command.ts";
-import { describeCheck, describeImport } from "../../describe/data.ts";
+import { describeImport } from "../../describe/data.ts";
 import { addFollowLinkFlag, type FollowLinkFlag } from "../../options/follow-link.ts";
 import { addSourceFlags, type SourceFlags } from "../../options/source-flags.ts";
+import { configureCheck } from "./check.ts";
+import { configureCorrect } from "./correct.ts";
 
 interface ImportFlags extends FollowLinkFlag, SourceFlags {
   readonly preset?: string;
@@ -38,12 +38,6 @@ export const configure: Configure = (command, context) => {
       const report = await importData({ cwd: context.cwd, source, out, ...how });
       output.result(report, describeImport(report, out));
     });
-  command
-    .command("check")
-    .description("Show class balance, duplicates, conflicting labels, odd sizes and leaks between splits.")
-    .option("--json", "print the result as JSON")
-    .action(async (options: { json?: boolean }) => {
-      const report = await checkData(join(context.cwd, rawDir), join(context.cwd, shardsDir));
-      context.output(options).result(report, describeCheck(report));
-    });
+  configureCheck(command.command("check"), context);
+  configureCorrect(command.command("correct"), context);
 };
