@@ -9,7 +9,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import sharp from "sharp";
+import sharp, { type Sharp } from "sharp";
 import { defaultImageLimits } from "../src/image/check-image.ts";
 import { preprocessImage } from "../src/image/preprocess-image.ts";
 import { estimateStatistics } from "../src/image/statistics.ts";
@@ -46,15 +46,28 @@ interface Alteration {
   readonly encode: (pixels: Pixels, strength: number) => Promise<Buffer>;
 }
 
-const image = ({ data, width, height }: Pixels): sharp.Sharp => sharp(data, { raw: { width, height, channels: 3 } });
+const image = ({ data, width, height }: Pixels): Sharp => sharp(data, { raw: { width, height, channels: 3 } });
 /** Full colour resolution: nothing is lost here but what the strength says. */
-const jpeg = async (picture: sharp.Sharp, quality = 95): Promise<Buffer> => await picture.jpeg({ quality, chromaSubsampling: "4:4:4" }).toBuffer();
+const jpeg = async (picture: Sharp, quality = 95): Promise<Buffer> =>
+  await picture.jpeg({ quality, chromaSubsampling: "4:4:4" }).toBuffer();
 
 const alterations: readonly Alteration[] = [
   { name: "blur (sigma, pixels)", strengths: [0.8, 1.5, 2.2, 3, 4, 5.5], encode: async (pixels, s) => await jpeg(image(pixels).blur(s)) },
-  { name: "noise (sigma, of 255)", strengths: [12, 25, 40, 60, 85, 115], encode: async (pixels, s) => await jpeg(image(addNoise(pixels, s))) },
-  { name: "JPEG (100 - quality)", strengths: [80, 88, 92, 94, 96, 98], encode: async (pixels, s) => await jpeg(image(pixels), Math.round(100 - s)) },
-  { name: "darkness (factor 1 / x)", strengths: [2, 4, 8, 12, 20, 32], encode: async (pixels, s) => await jpeg(image(pixels).linear(1 / s, 0)) },
+  {
+    name: "noise (sigma, of 255)",
+    strengths: [12, 25, 40, 60, 85, 115],
+    encode: async (pixels, s) => await jpeg(image(addNoise(pixels, s))),
+  },
+  {
+    name: "JPEG (100 - quality)",
+    strengths: [80, 88, 92, 94, 96, 98],
+    encode: async (pixels, s) => await jpeg(image(pixels), Math.round(100 - s)),
+  },
+  {
+    name: "darkness (factor 1 / x)",
+    strengths: [2, 4, 8, 12, 20, 32],
+    encode: async (pixels, s) => await jpeg(image(pixels).linear(1 / s, 0)),
+  },
 ];
 
 /** The same noise for a picture in every run. */
@@ -156,7 +169,9 @@ const validation = await rowsOf("val", strengthPictures);
 const base = accuracyOf(await answersTo(validation, "validation split"));
 const tested = await rowsOf("test", pictureCount);
 const unaltered = accuracyOf(await answersTo(tested, "test split"));
-console.log(`\n| alteration | strength | costs, points | ok | changed | drift | estimated - true accuracy of 500, points (largest of 95 %) | trusted |`);
+console.log(
+  `\n| alteration | strength | costs, points | ok | changed | drift | estimated - true accuracy of 500, points (largest of 95 %) | trusted |`,
+);
 console.log("|---|---:|---:|---:|---:|---:|---:|---:|");
 function report(name: string, strength: string, answers: readonly MonitoredAnswer[]): void {
   const reports = windows(answers, 300);
@@ -167,7 +182,9 @@ function report(name: string, strength: string, answers: readonly MonitoredAnswe
     .toSorted((a, b) => a - b);
   const largest = errors[Math.floor(0.95 * errors.length)] ?? 0;
   const trusted = share(estimates, ({ estimatedAccuracy: estimated }) => estimated?.trusted === true);
-  console.log(`| ${name} | ${strength} | ${points(unaltered - accuracyOf(answers))} | ${ok} | ${changed} | ${drift} | ${points(largest)} | ${trusted} |`);
+  console.log(
+    `| ${name} | ${strength} | ${points(unaltered - accuracyOf(answers))} | ${ok} | ${changed} | ${drift} | ${points(largest)} | ${trusted} |`,
+  );
 }
 report("none", "", await answersTo(tested, "test split"));
 for (const { name, strengths, encode } of alterations) {

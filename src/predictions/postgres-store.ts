@@ -14,6 +14,8 @@ import {
   type Retention,
   type StoredPrediction,
 } from "./prediction-store.ts";
+import { PostgresWindows, windowSchema } from "./postgres-windows.ts";
+import type { AnswerPlace, WindowOf, WindowStore } from "./window-store.ts";
 import { ServalError } from "../errors/serval-error.ts";
 
 /** Goes up when a table changes that older services write. */
@@ -64,6 +66,7 @@ const vacuumMs = 3_600_000;
 
 /** Predictions and feedback in PostgreSQL, which all replicas of a service share. */
 export class PostgresStore implements PredictionStore {
+  readonly windows: WindowStore;
   readonly #pool: Pool;
   /** Whether a row was removed whose bytes a VACUUM has not given back yet, and the one that runs. */
   #traces = false;
@@ -71,6 +74,7 @@ export class PostgresStore implements PredictionStore {
 
   private constructor(pool: Pool) {
     this.#pool = pool;
+    this.windows = new PostgresWindows(async (text, values) => (await pool.query<Record<string, unknown>>(text, [...values])).rows);
   }
 
   /** Connects, and makes the tables where they are not there. Throws what the network and the server throw, and E_PREDICTION_LOG for a newer version. */
@@ -90,7 +94,7 @@ export class PostgresStore implements PredictionStore {
       await store.#transact(async (client) => {
         // Replicas start at the same time, and CREATE TABLE IF NOT EXISTS fails where another one is just doing it.
         await client.query("SELECT pg_advisory_xact_lock(hashtext('serval predictions'))");
-        await client.query(schema);
+        await client.query(schema + windowSchema);
         const { rows } = await client.query<{ version: number }>("SELECT max(version) AS version FROM serval_predictions_version");
         const version = rows[0]?.version ?? schemaVersion;
         if (version <= schemaVersion) return;
@@ -187,6 +191,7 @@ export class PostgresStore implements PredictionStore {
          (SELECT request_id FROM predictions WHERE at_ms < $1 ORDER BY at_ms, request_id LIMIT $2)`,
       [beforeMs, most],
     );
+    await this.windows.removeBefore(beforeMs);
     return rowCount ?? 0;
   }
 
@@ -210,6 +215,15 @@ export class PostgresStore implements PredictionStore {
       `SELECT ${storedColumns} WHERE p.at_ms BETWEEN $1 AND $2 AND model_name = $3 AND model_version = $4
          ORDER BY p.at_ms DESC, p.request_id DESC LIMIT $5`,
       [sinceMs, untilMs, storable(modelName), storable(modelVersion), most],
+    );
+    return rows.map((row) => storedPrediction(row));
+  }
+
+  async after({ modelName, modelVersion }: WindowOf, { atMs, requestId }: AnswerPlace, most: number): Promise<readonly StoredPrediction[]> {
+    const { rows } = await this.#pool.query<Record<string, unknown>>(
+      `SELECT ${storedColumns} WHERE (p.at_ms, p.request_id) > ($1, $2) AND model_name = $3 AND model_version = $4
+         ORDER BY p.at_ms, p.request_id LIMIT $5`,
+      [atMs, requestId, storable(modelName), storable(modelVersion), most],
     );
     return rows.map((row) => storedPrediction(row));
   }

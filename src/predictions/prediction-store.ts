@@ -1,5 +1,6 @@
 import type { ImageStatistics } from "../image/statistics.ts";
 import { ServalError } from "../errors/serval-error.ts";
+import type { AnswerPlace, WindowOf, WindowStore } from "./window-store.ts";
 
 /** One answer of the service: what feedback refers to later. Never the image, its name or an address. */
 export interface LoggedPrediction {
@@ -77,6 +78,9 @@ export interface PredictionStore {
   read(sinceMs: number): AsyncIterable<readonly StoredPrediction[]>;
   /** The last predictions of one version of a model from `sinceMs` to `untilMs`, both included: the newest first, at most `most`. */
   latest(of: LatestOf): Promise<readonly StoredPrediction[]>;
+  /** Predictions of one version of a model after that place, the oldest first, at most `most`. */
+  after(of: WindowOf, place: AnswerPlace, most: number): Promise<readonly StoredPrediction[]>;
+  readonly windows: WindowStore;
   /** Whether it is still good after it threw this; where not, it is to be opened again. */
   survives(error: unknown): boolean;
   close(): Promise<void>;

@@ -17,6 +17,8 @@ import {
   type Retention,
   type StoredPrediction,
 } from "./prediction-store.ts";
+import { SqliteWindows, windowSchema } from "./sqlite-windows.ts";
+import type { AnswerPlace, WindowOf, WindowStore } from "./window-store.ts";
 
 /** Goes up when a table changes that older services write. During a deploy an old and a new one share the file: what is new goes into new tables. */
 const schemaVersion = 1;
@@ -61,6 +63,7 @@ const passing: ReadonlySet<number> = new Set([5, 6, 13]);
 /** Predictions and feedback in an SQLite file, which several services may use at a time. */
 export class SqliteStore implements PredictionStore {
   readonly #db: DatabaseSync;
+  readonly windows: WindowStore;
   readonly #insert: StatementSync;
   readonly #insertKey: StatementSync;
   readonly #insertFacts: StatementSync;
@@ -88,7 +91,8 @@ export class SqliteStore implements PredictionStore {
           `it has version ${version}, and this Serval knows ${schemaVersion}. Use a newer Serval, or another folder.`,
         );
       }
-      db.exec(schema);
+      db.exec(schema + windowSchema);
+      this.windows = new SqliteWindows(db);
       this.#insert = db.prepare("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?)");
       this.#insertKey = db.prepare("INSERT OR IGNORE INTO prediction_keys VALUES (?, ?)");
       this.#insertFacts = db.prepare("INSERT OR IGNORE INTO prediction_facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)");
@@ -152,6 +156,7 @@ export class SqliteStore implements PredictionStore {
     const ids = this.#db.prepare("SELECT request_id FROM predictions WHERE at_ms < ? ORDER BY at_ms LIMIT ?").all(beforeMs, most);
     this.#db.exec("PRAGMA synchronous = NORMAL");
     this.remove(ids.map((row) => row["request_id"] as string));
+    await this.windows.removeBefore(beforeMs);
     return ids.length;
   }
 
@@ -185,6 +190,16 @@ export class SqliteStore implements PredictionStore {
         `SELECT ${storedColumns} WHERE p.at_ms BETWEEN ? AND ? AND model_name = ? AND model_version = ? ORDER BY p.at_ms DESC, p.request_id DESC LIMIT ?`,
       )
       .all(sinceMs, untilMs, modelName, modelVersion, most);
+    return rows.map((row) => storedPrediction(row));
+  }
+
+  async after({ modelName, modelVersion }: WindowOf, { atMs, requestId }: AnswerPlace, most: number): Promise<readonly StoredPrediction[]> {
+    const rows = this.#db
+      .prepare(
+        `SELECT ${storedColumns} WHERE (p.at_ms, p.request_id) > (?, ?) AND model_name = ? AND model_version = ?
+           ORDER BY p.at_ms, p.request_id LIMIT ?`,
+      )
+      .all(atMs, requestId, modelName, modelVersion, most);
     return rows.map((row) => storedPrediction(row));
   }
 

@@ -36,6 +36,10 @@ export interface ServiceOptions
   readonly predictionLogFile?: string | undefined;
   /** PostgreSQL that keeps them in place of the file. */
   readonly predictionsUrl?: string | undefined;
+  /** MLflow, which the monitor's closed windows are logged to; without it they are kept with the predictions. */
+  readonly trackingUri?: string | null | undefined;
+  /** Default: once a minute. */
+  readonly closeWindowsEveryMs?: number | undefined;
   /** How long predictions are kept; default: without a limit of age, up to a GiB. */
   readonly retention?: Retention | undefined;
   /** How long readiness fails before connections are refused, for load balancers to notice. */
@@ -97,7 +101,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     onRefused: (refusal) => events.modelRefused(refusal, slot.current.version),
   });
   const predictionLog = predictionLogFile === undefined ? undefined : openLog(predictionLogFile, options, events, settled);
-  const monitor = predictionLogFile === undefined ? undefined : monitorOf(predictionLogFile, options, slot);
+  const monitor = predictionLogFile === undefined ? undefined : monitorOf(predictionLogFile, options, slot, events);
   const parts: ServiceParts = { slot, decoder, predictionLog, monitor, following: new AbortController(), draining: false };
   try {
     if (imported.status === "rejected") throw imported.reason;
@@ -192,11 +196,16 @@ function openLog(
 }
 
 /** Reads where the predictions end up, not where they wait for that. */
-function monitorOf(path: string, { predictionsUrl }: ServiceOptions, slot: ModelSlot): ServiceMonitor {
-  return new ServiceMonitor({ path, url: predictionsUrl }, () => ({
-    version: slot.current.version,
-    manifest: slot.current.bundle.manifest,
-  }));
+function monitorOf(path: string, options: ServiceOptions, slot: ModelSlot, events: ServiceEvents): ServiceMonitor {
+  const { predictionsUrl: url, trackingUri = null, closeWindowsEveryMs } = options;
+  return new ServiceMonitor({
+    path,
+    url,
+    trackingUri,
+    closeEveryMs: closeWindowsEveryMs,
+    model: () => ({ version: slot.current.version, manifest: slot.current.bundle.manifest }),
+    onTrouble: (message) => events.logTrouble(message),
+  });
 }
 
 /** Connections must not take the file descriptors that the service needs for its files. */

@@ -73,6 +73,7 @@ export async function serveModel({
     drainMs,
     predictionLogFile: place.file,
     predictionsUrl: place.url,
+    trackingUri: settings.mlflowTrackingUri,
     retention: { keepDays: settings.predictionsKeepDays, maxBytes: settings.predictionsMaxBytes },
     log: { level: settings.logLevel, stream },
   });

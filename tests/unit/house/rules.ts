@@ -23,7 +23,7 @@ export const layers: Readonly<Record<string, readonly string[]>> = {
   export: ["train", "evaluate", "data", "nn", "onnx", "runtime", "model", "image", "statistics"],
   registry: ["tracking/client", "model"],
   predictions: ["image", "threads"],
-  monitor: ["image", "model", "predictions", "statistics", "threads"],
+  monitor: ["image", "model", "predictions", "statistics", "threads", "tracking/client"],
   serve: ["model", "runtime", "image", "registry", "predictions", "monitor", "http", "threads"],
   deploy: ["config/yaml", "http"],
   pipeline: ["config/yaml", "charts", "threads"],
