@@ -188,13 +188,16 @@ function report(name: string, strength: string, answers: readonly MonitoredAnswe
 }
 report("none", "", await answersTo(tested, "test split"));
 for (const { name, strengths, encode } of alterations) {
-  const tried: { strength: number; cost: number }[] = [];
+  const tried: { strength: number; cost: number; expected: number }[] = [];
   for (const strength of strengths) {
-    const cost = base - accuracyOf(await answersTo(validation, `${name} ${strength}`, async (pixels) => await encode(pixels, strength)));
-    tried.push({ strength, cost });
+    const altered = await answersTo(validation, `${name} ${strength}`, async (pixels) => await encode(pixels, strength));
+    const cost = base - accuracyOf(altered);
+    const { estimatedAccuracy: estimated, reference } = monitorWindow(altered, model);
+    tried.push({ strength, cost, expected: (reference?.accuracy ?? 0) - (estimated?.estimate ?? 0) });
     if (cost > 0.1) break;
   }
-  console.error(`${name}: ${tried.map(({ strength, cost }) => `${strength} costs ${points(cost)}`).join(", ")}`);
+  const costs = tried.map(({ strength, cost, expected }) => `${strength} costs ${points(cost)}, expected ${points(expected)}`);
+  console.error(`${name} on the validation split: ${costs.join("; ")}`);
   for (const cost of [0.005, 0.03, 0.07]) {
     const strength = strengthFor(cost, tried);
     report(name, strength.toFixed(1), await answersTo(tested, `${name} ${strength}`, async (pixels) => await encode(pixels, strength)));

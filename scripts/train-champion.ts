@@ -1,7 +1,7 @@
 /**
  * Trains the released model again as recipes/cats-dogs says: `npm run long:champion [-- SOURCE]`, where SOURCE is a zip or
  * folder in place of the recipe's public download. Works in artifacts/champion, and continues there where an earlier start of
- * the same recipe was stopped. About two hours on two cores; releasing what comes out is left to you.
+ * the same recipe was stopped. About an hour on two cores; releasing what comes out is left to you.
  */
 import { copyFile, mkdir, rm, symlink } from "node:fs/promises";
 import { join, resolve } from "node:path";

@@ -19,8 +19,11 @@ export interface ValidationAccuracy extends Accuracy {
 const fewestForAlarm = 20;
 /** An estimate from fewer answers says little. */
 const fewestTrusted = 50;
-/** Where confidence fell further, it no longer follows accuracy (docs/notes/monitoring.md). */
-const mostTrustedLoss = 0.05;
+/**
+ * Where the estimate fell further, pictures are so different that confidence no longer follows accuracy: the monitor then says drift
+ * (docs/notes/monitoring.md).
+ */
+export const mostTrustedLoss = 0.025;
 
 export interface LiveAccuracy {
   /** Null without feedback; then the interval is from 0 to 1. */
