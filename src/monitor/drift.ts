@@ -38,14 +38,14 @@ export const fewestAnswers = 50;
 /** The chance of one or more findings in a window in which nothing has changed. */
 export const significance = 0.01;
 /** A finding is drift where it is this large (docs/notes/monitoring.md: how these were chosen). */
-export const driftFrom = {
+export const driftFrom: { readonly accuracyLoss: number; readonly labelShift: number; readonly unknownShare: number } = {
   /** Fall of the expected accuracy: about half of what the accuracy falls, because a model stays too sure of altered pictures. */
   accuracyLoss: mostTrustedLoss,
   /** Share of the answers that went from some labels to others (total variation distance). */
   labelShift: 0.2,
   /** Share of the pictures that are like none of the training. */
   unknownShare: 0.2,
-} as const;
+};
 
 export const imageStatisticNames: readonly (keyof ImageStatistics)[] = ["brightness", "contrast", "sharpness", "saturation"];
 
