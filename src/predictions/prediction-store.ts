@@ -27,7 +27,7 @@ export interface PredictionFacts {
   /** The address that was asked, such as /predict or /v2/models/:model/infer. */
   readonly route: string;
   /** Why the answer had no label; null where it had one. */
-  readonly reason: "low_confidence" | null;
+  readonly reason: AbstainReason | null;
   /** Null: that phase did not take place. */
   readonly latencyMs: { readonly preprocess: number | null; readonly queue: number; readonly model: number; readonly total: number };
   /** Of the picture as it was sent; null where it came as pixels, or its header does not say. */
@@ -39,6 +39,9 @@ export interface PredictionFacts {
   /** What the model saw, as a few numbers that are stored as float16; null where its bundle has no projection. */
   readonly embedding: Float32Array | null;
 }
+
+/** Why a service answers without a label: the confidence is too low, or the picture is like none of the training. */
+export type AbstainReason = "low_confidence" | "unknown_input";
 
 /** New: stored now. Same: that label was stored for this request before. */
 export type FeedbackResult = "new" | "same";

@@ -31,7 +31,10 @@ async function fill(rows = 0): Promise<void> {
   const odd = { label: 'a "b", c', probabilities: { 'a "b", c': 0.75, d: 0.25 }, confidence: 0.75 };
   const facts = loggedPrediction("x").facts;
   await store.addPredictions([
-    loggedPrediction("first", { atMs: 0, facts: facts && { ...facts, size: null, reason: "low_confidence", outlierScore: null, embedding: null } }),
+    loggedPrediction("first", {
+      atMs: 0,
+      facts: facts && { ...facts, size: null, reason: "low_confidence", outlierScore: null, embedding: null },
+    }),
     loggedPrediction("second", { atMs: hour, keyName: "alice", ...odd }),
     ...Array.from({ length: rows }, (_, i) => loggedPrediction(`more-${i}`, { atMs: hour + Math.floor(i / 7) })),
   ]);
