@@ -11,6 +11,7 @@ export { prepareData, type PrepareDataOptions } from "./workflows/data/prepare-d
 export { addBackbone, type AddBackboneOptions } from "./workflows/model/add-backbone.ts";
 export { evaluateModel, type EvaluateModelOptions, type EvaluateReport } from "./workflows/model/evaluate-model.ts";
 export { exportModel, type ExportedFile, type ExportModelOptions } from "./workflows/model/export-model.ts";
+export { refitModel, type RefitModelOptions, type RefittedModel } from "./workflows/model/refit-model.ts";
 export { findRate, type FindRateOptions, type RateReport } from "./workflows/model/find-rate.ts";
 export {
   loadClassifier,

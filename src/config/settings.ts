@@ -233,7 +233,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
     schema: Type.Boolean({
       default: false,
       description:
-        "Answer without a label where the confidence is under the model's threshold; a request can ask for it with ?abstain=true.",
+        "Answer without a label where the confidence is under the model's threshold, or where the picture is like none of the training; a request can ask for it with ?abstain=true.",
     }),
   },
   drainMs: {

@@ -4,11 +4,13 @@ import type { Preprocess } from "../image/preprocess.ts";
 import { preprocessImage } from "../image/preprocess-image.ts";
 import { modelFile, weightsFile, writeBundle, type Bundle, type BundleCheck } from "../model/bundle.ts";
 import { readFeatureShape } from "../model/feature-shape.ts";
+import { featureSpaceFile } from "../model/feature-space.ts";
 import { encodeSafetensors, float16Safetensor, float32Safetensor, type Safetensor } from "../model/safetensors.ts";
 import type { Precision } from "../nn/lower.ts";
 import { elementCount } from "../onnx/builder.ts";
-import { startInference, type Inference } from "../runtime/inference.ts";
-import { readCentered } from "../train/batches/batches.ts";
+import { startInference } from "../runtime/inference.ts";
+import { answerSplits, readReading } from "./answer-rows.ts";
+import { fitFeatureSpace, type FittedFeatureSpace } from "./fit-feature-space.ts";
 import { chooseAbstainBelow } from "../evaluate/abstain.ts";
 import { answeredPart, computeMetrics, metricsSummary, topLabels, type Metrics } from "../evaluate/metrics.ts";
 import { buildModelCard } from "./model-card.ts";
@@ -46,7 +48,6 @@ export interface ExportInput {
   readonly notice?: string;
 }
 
-const exportBatch = 64;
 /** CPUs and builds of the engine round differently; a wrong model or preprocessing is off by far more. */
 const checkTolerance = 0.002;
 
@@ -61,8 +62,8 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
   const build = (temperature: number): Uint8Array =>
     network.encode(weights, { classes: shards.labels.length, ...size, temperature, metadata, precision });
 
-  const measured = await measureOnValidation(build(1), shards, size, input.threads);
-  const { temperature, probabilities, metrics, abstainBelow } = measured;
+  const measured = await measure(build(1), input, size);
+  const { temperature, probabilities, metrics, abstainBelow, space } = measured;
   const { width, height, fit, kernel, orient } = shards;
   const whole = size.width === width && size.height === height;
   const preprocess: Preprocess = { orient, width, height, fit, kernel, crop: whole ? null : { width: size.width, height: size.height } };
@@ -82,6 +83,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
       paramsHash: input.paramsHash,
       ...(input.init && { init: input.init.digest }),
       ...(network.backbone && { backbone: network.backbone }),
+      ...space?.manifest,
       seed: input.seed,
       checks: await answerChecks(model, preprocess, input.checkImages),
     },
@@ -95,6 +97,7 @@ export async function exportBundle(input: ExportInput): Promise<{ bundle: Bundle
         std: JSON.stringify(network.std),
         temperature: String(temperature),
       }),
+      ...(space && { [featureSpaceFile]: space.file }),
       ...Object.fromEntries(Object.entries(input.checkImages).map(([file, bytes]) => [`checks/${file}`, bytes])),
     },
     card,
@@ -112,34 +115,35 @@ interface Measured {
   readonly predicted: Uint16Array;
   readonly metrics: Metrics;
   readonly abstainBelow: number | null;
+  readonly space: FittedFeatureSpace | undefined;
 }
 
-/** What a bundle says about the model's answers, from those of `model`, which has the temperature 1, to the validation split. */
-async function measureOnValidation(
+/** What a bundle says about the model's answers to the validation split and about its features, from `model`, which has the temperature 1. */
+async function measure(
   model: Uint8Array,
-  shards: Shards,
+  { network, shards, threads }: ExportInput,
   size: { readonly width: number; readonly height: number },
-  threads: number,
 ): Promise<Measured> {
+  const reading = readReading(model, network.metadata["embedding"]);
   const inference = await startInference(model, { imageShape: [size.height, size.width], ...(threads > 0 ? { threads } : {}) });
-  let logits: Float32Array;
+  const classes = shards.labels.length;
   try {
-    logits = await validationLogits(inference, shards, size);
+    const { logits, training, validation } = await answerSplits({ inference, shards, size, reading });
+    const truth = shards.splits.val.classIndex;
+    const temperature = fitTemperature(logits, truth, classes);
+    const probabilities = softenedProbabilities(logits, classes, temperature);
+    const top = topLabels(truth, probabilities, classes);
+    return {
+      temperature,
+      probabilities,
+      predicted: top.predicted,
+      metrics: computeMetrics(shards.labels, truth, probabilities),
+      abstainBelow: chooseAbstainBelow(top.confidence, top.correct),
+      space: reading && fitFeatureSpace({ ...reading, training, validation }),
+    };
   } finally {
     await inference.close();
   }
-  const classes = shards.labels.length;
-  const truth = shards.splits.val.classIndex;
-  const temperature = fitTemperature(logits, truth, classes);
-  const probabilities = softenedProbabilities(logits, classes, temperature);
-  const top = topLabels(truth, probabilities, classes);
-  return {
-    temperature,
-    probabilities,
-    predicted: top.predicted,
-    metrics: computeMetrics(shards.labels, truth, probabilities),
-    abstainBelow: chooseAbstainBelow(top.confidence, top.correct),
-  };
 }
 
 /** validation.jsonl: what the model said about each validation picture. */
@@ -186,17 +190,6 @@ function describeModel(
     fineTunedShare: input.fineTunedShare,
     ...(input.notice === undefined ? {} : { notice: input.notice }),
   });
-}
-
-async function validationLogits(inference: Inference, shards: Shards, size: { width: number; height: number }): Promise<Float32Array> {
-  const { count } = shards.splits.val;
-  const logits = new Float32Array(count * shards.labels.length);
-  for (let start = 0; start < count; start += exportBatch) {
-    const rows = Math.min(exportBatch, count - start);
-    const answer = await inference.run(readCentered(shards, "val", start, rows, size), rows);
-    logits.set(answer.logits, start * shards.labels.length);
-  }
-  return logits;
 }
 
 async function answerChecks(

@@ -15,6 +15,8 @@ export interface ServiceMetrics {
   countRequest(request: { readonly route: string; readonly method: string; readonly status: number; readonly seconds: number }): void;
   /** Without a label: the service abstained. */
   countPrediction(prediction: { readonly label: string | null; readonly confidence: number; readonly modelVersion: string }): void;
+  /** The picture was like none of the training, whether or not the service abstains. */
+  countUnknownInput(modelVersion: string): void;
   observePhase(phase: InferencePhase, seconds: number): void;
   /** A new version was put in the place of the old one, or was not good enough for it. */
   countSwap(result: "swapped" | "refused"): void;
@@ -98,11 +100,17 @@ function requestMetrics(registers: Registry[]): Pick<ServiceMetrics, "countReque
 function predictionMetrics(
   registers: Registry[],
   queueDepth: () => number,
-): Pick<ServiceMetrics, "countPrediction" | "observePhase" | "setModel"> {
+): Pick<ServiceMetrics, "countPrediction" | "countUnknownInput" | "observePhase" | "setModel"> {
   const predictions = new Counter({
     name: "serval_predictions_total",
     help: "Predictions by label and model version.",
     labelNames: ["label", "model_version"],
+    registers,
+  });
+  const unknown = new Counter({
+    name: "serval_unknown_inputs_total",
+    help: "Predictions for pictures that are like none of the training, also where the service does not abstain.",
+    labelNames: ["model_version"],
     registers,
   });
   const confidences = new Histogram({
@@ -132,10 +140,12 @@ function predictionMetrics(
       predictions.inc({ label: label ?? abstained, model_version: modelVersion });
       confidences.observe(confidence);
     },
+    countUnknownInput: (modelVersion) => unknown.inc({ model_version: modelVersion }),
     observePhase: (phase, seconds) => phases.observe({ phase }, seconds),
     setModel({ name, version, labels }) {
       modelInfo.reset();
       modelInfo.set({ name, version }, 1);
+      unknown.inc({ model_version: version }, 0);
       for (const label of labels) predictions.inc({ label, model_version: version }, 0);
     },
   };

@@ -35,6 +35,8 @@ const columns: readonly Column[] = [
   { name: "contrast", kind: "number", of: ({ facts }) => facts?.statistics.contrast ?? null },
   { name: "sharpness", kind: "number", of: ({ facts }) => facts?.statistics.sharpness ?? null },
   { name: "saturation", kind: "number", of: ({ facts }) => facts?.statistics.saturation ?? null },
+  { name: "outlier_score", kind: "number", of: ({ facts }) => facts?.outlierScore ?? null },
+  { name: "embedding", kind: "object", of: ({ facts }) => (facts?.embedding ? [...facts.embedding] : null) },
 ];
 
 /** Predictions as a file of that format, a piece for each batch of rows. */

@@ -47,7 +47,7 @@ const schema = `
   INSERT INTO serval_predictions_version VALUES (${schemaVersion}) ON CONFLICT DO NOTHING;
 `;
 
-const factTypes = ["text", "text", ...Array(4).fill("float8"), "int4", "int4", ...Array(4).fill("float8")] as const;
+const factTypes = ["text", "text", ...Array(4).fill("float8"), "int4", "int4", ...Array(5).fill("float8"), "bytea"] as const;
 const factArrays = factTypes.map((type, i) => `$${i + 2}::${type}[]`).join(", ");
 
 /** Rows that are read at a time. */
@@ -272,7 +272,8 @@ export class PostgresStore implements PredictionStore {
   /** As in the SQLite store: tables keep the room of removed rows for new ones, so it is reckoned from the length of rows. */
   async #oldestToKeep(maxBytes: number): Promise<number> {
     const sample = await this.#pool.query<{ bytes: number | null }>(
-      `SELECT avg(pg_column_size(p.*))::float8 AS bytes FROM (SELECT * FROM predictions ORDER BY at_ms DESC LIMIT ${sampleRows}) p`,
+      `SELECT avg(pg_column_size(p.*) + coalesce(pg_column_size(embedding) + 8, 0))::float8 AS bytes
+         FROM (SELECT * FROM predictions ORDER BY at_ms DESC LIMIT ${sampleRows}) p LEFT JOIN prediction_facts USING (request_id)`,
     );
     const fitting = Math.floor((keptShare * maxBytes) / ((sample.rows[0]?.bytes ?? 0) + rowBytes));
     const { rows } = await this.#pool.query<{ at: string }>("SELECT at_ms AS at FROM predictions ORDER BY at_ms DESC LIMIT 1 OFFSET $1", [

@@ -28,14 +28,21 @@ export interface PredictionFacts {
   /** The address that was asked, such as /predict or /v2/models/:model/infer. */
   readonly route: string;
   /** Why the answer had no label; null where it had one. */
-  readonly reason: "low_confidence" | null;
+  readonly reason: AbstainReason | null;
   /** Null: that phase did not take place. */
   readonly latencyMs: { readonly preprocess: number | null; readonly queue: number; readonly model: number; readonly total: number };
   /** Of the picture as it was sent; null where it came as pixels, or its header does not say. */
   readonly size: { readonly width: number; readonly height: number } | null;
   /** Of the pixels that the model took. */
   readonly statistics: ImageStatistics;
+  /** How far the picture is from those that the model learnt from; null where its bundle cannot say. */
+  readonly outlierScore: number | null;
+  /** What the model saw, as a few numbers that are stored as float16; null where its bundle has no projection. */
+  readonly embedding: Float32Array | null;
 }
+
+/** Why a service answers without a label: the confidence is too low, or the picture is like none of the training. */
+export type AbstainReason = "low_confidence" | "unknown_input";
 
 /** New: stored now. Same: that label was stored for this request before. */
 export type FeedbackResult = "new" | "same";
@@ -86,11 +93,14 @@ export interface PredictionStore {
   close(): Promise<void>;
 }
 
-/** Route, reason, four latencies, width, height, four statistics: the columns of the facts, in their order. */
-export function factValues({ route, reason, latencyMs, size, statistics }: PredictionFacts): (string | number | null)[] {
+/** Route, reason, four latencies, width, height, four statistics, outlier score, embedding: the columns of the facts, in their order. */
+export function factValues(facts: PredictionFacts): (string | number | Buffer | null)[] {
+  const { route, reason, latencyMs, size, statistics, outlierScore, embedding } = facts;
   const latencies = [latencyMs.preprocess, latencyMs.queue, latencyMs.model, latencyMs.total];
   const { brightness, contrast, sharpness, saturation } = statistics;
-  return [route, reason, ...latencies, size?.width ?? null, size?.height ?? null, brightness, contrast, sharpness, saturation];
+  const bytes = embedding && Buffer.from(Float16Array.from(embedding).buffer);
+  const seen = [size?.width ?? null, size?.height ?? null, brightness, contrast, sharpness, saturation];
+  return [route, reason, ...latencies, ...seen, outlierScore, bytes];
 }
 
 /** A row of predictions with the columns of keys, facts and feedback beside it (`truth`, `truth_at_ms`), as either database gives it. */
@@ -114,6 +124,8 @@ export function storedPrediction(row: Readonly<Record<string, unknown>>): Stored
       sharpness: number("sharpness"),
       saturation: number("saturation"),
     },
+    outlierScore: orNull("outlier_score", number),
+    embedding: orNull("embedding", (name) => Float32Array.from(new Float16Array(Uint8Array.from(row[name] as Uint8Array).buffer))),
   });
   return {
     requestId: text("request_id"),
@@ -133,7 +145,7 @@ export function storedPrediction(row: Readonly<Record<string, unknown>>): Stored
 export const storedColumns = `
   p.request_id, p.at_ms, model_name, model_version, p.label, confidence, probabilities, key_name,
   route, reason, preprocess_ms, queue_ms, model_ms, total_ms, width, height, brightness, contrast, sharpness, saturation,
-  f.label AS truth, f.at_ms AS truth_at_ms
+  outlier_score, embedding, f.label AS truth, f.at_ms AS truth_at_ms
   FROM predictions p LEFT JOIN prediction_keys k ON k.request_id = p.request_id
   LEFT JOIN prediction_facts d ON d.request_id = p.request_id LEFT JOIN feedback f ON f.request_id = p.request_id`;
 

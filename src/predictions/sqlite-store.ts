@@ -95,7 +95,7 @@ export class SqliteStore implements PredictionStore {
       this.windows = new SqliteWindows(db);
       this.#insert = db.prepare("INSERT OR IGNORE INTO predictions VALUES (?, ?, ?, ?, ?, ?, ?)");
       this.#insertKey = db.prepare("INSERT OR IGNORE INTO prediction_keys VALUES (?, ?)");
-      this.#insertFacts = db.prepare("INSERT OR IGNORE INTO prediction_facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)");
+      this.#insertFacts = db.prepare("INSERT OR IGNORE INTO prediction_facts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
       this.#find = db.prepare(
         "SELECT probabilities, key_name FROM predictions LEFT JOIN prediction_keys USING (request_id) WHERE request_id = ?",
       );
@@ -244,8 +244,8 @@ export class SqliteStore implements PredictionStore {
     const { long, short } = this.#db
       .prepare(
         `SELECT coalesce(avg(length(label) + length(model_name) + length(model_version) + length(probabilities)), 0) AS long,
-                coalesce(avg(4 * length(request_id)), 0) AS short
-           FROM (SELECT * FROM predictions ORDER BY at_ms DESC LIMIT ${sampleRows})`,
+                coalesce(avg(4 * length(request_id) + coalesce(length(embedding) + 8, 0)), 0) AS short
+           FROM (SELECT * FROM predictions ORDER BY at_ms DESC LIMIT ${sampleRows}) LEFT JOIN prediction_facts USING (request_id)`,
       )
       .get() as { long: number; short: number };
     // Beyond a quarter of a page, SQLite moves most of a row to separate pages (sqlite.org/fileformat2.html, "Cell Payload Overflow").

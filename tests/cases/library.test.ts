@@ -25,6 +25,7 @@ test("a classifier answers with a label and probabilities, and says what it is",
     confidence: answer.probabilities["red"],
     probabilities: { blue: expect.closeTo(1 - answer.confidence, 5), red: expect.any(Number) },
     unsure: false,
+    unknown: false,
   });
   expect(answer.confidence).toBeGreaterThan(0.9);
   expect([classifier.name, classifier.version, classifier.labels]).toEqual([

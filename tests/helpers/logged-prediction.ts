@@ -17,6 +17,8 @@ export function loggedPrediction(requestId: string, other: Partial<LoggedPredict
       latencyMs: { preprocess: 1.5, queue: 0.25, model: 4, total: 6 },
       size: { width: 640, height: 480 },
       statistics: { brightness: 0.5, contrast: 0.25, sharpness: 0.125, saturation: 0.75 },
+      outlierScore: 12.5,
+      embedding: Float32Array.from({ length: 32 }, (_, k) => k / 4 - 4),
     },
     ...other,
   };

@@ -47,6 +47,11 @@ function show(url) {
   picture.hidden = false;
 }
 
+const doubts = {
+  low_confidence: "Not confident enough to answer",
+  unknown_input: "This looks like none of the pictures that the model learned from",
+};
+
 function showAnswer(reply, file) {
   answer.className = "answer";
   const percent = (p) => (100 * p).toFixed(1);
@@ -70,7 +75,9 @@ function showAnswer(reply, file) {
   const actions = element("div", "actions");
   if (facts.explains === "true") actions.append(heatButton(file));
   actions.append(...feedback(reply, ranked[0][0]));
-  return [element("h2", "", reply.label ?? "Not confident enough to answer"), list, element("p", "soft", when), actions, curlLine(file)];
+  const title = reply.label ?? doubts[reply.reason];
+  const why = reply.reason === "unknown_input" ? [element("p", "", "The bars are what it would have said anyway.")] : [];
+  return [element("h2", "", title), ...why, list, element("p", "soft", when), actions, curlLine(file)];
 }
 
 function heatButton(file) {

@@ -19,7 +19,7 @@ export interface AccessRules {
 
 /** When the service answers without a label. */
 export interface AbstainRules {
-  /** Where the confidence is under the model's threshold, unless a request says otherwise. */
+  /** Where the confidence is under the model's threshold or the picture is an unknown input, unless a request says otherwise. */
   readonly whenUnsure: boolean;
 }
 

@@ -19,14 +19,17 @@ export const ModelName: Type.TObject<{ name: Type.TString; version: Type.TString
 });
 
 export const Abstain: Type.TOptional<Type.TBoolean> = Type.Optional(
-  Type.Boolean({ description: "Answer `label: null` where the confidence is under the model's `abstain_below`." }),
+  Type.Boolean({
+    description:
+      "Answer `label: null` where the confidence is under the model's `abstain_below`, or the picture is like none of the training (`unknown_above`).",
+  }),
 );
 
 const probability = { minimum: 0, maximum: 1 } as const;
 
 export const PredictionReply: Type.TObject<{
   label: Type.TUnion<[Type.TString, Type.TNull]>;
-  reason: Type.TOptional<Type.TLiteral<"low_confidence">>;
+  reason: Type.TOptional<Type.TUnion<[Type.TLiteral<"low_confidence">, Type.TLiteral<"unknown_input">]>>;
   confidence: Type.TNumber;
   probabilities: Type.TRecord<string, Type.TNumber>;
   model: typeof ModelName;
@@ -34,7 +37,11 @@ export const PredictionReply: Type.TObject<{
   timings_ms: Type.TObject<{ preprocess: Type.TNumber; queue: Type.TNumber; model: Type.TNumber; total: Type.TNumber }>;
 }> = Type.Object({
   label: Type.Union([Type.String(), Type.Null()], { description: "The most probable class; null where the service abstains." }),
-  reason: Type.Optional(Type.Literal("low_confidence", { description: "Why there is no label." })),
+  reason: Type.Optional(
+    Type.Union([Type.Literal("low_confidence"), Type.Literal("unknown_input")], {
+      description: "Why there is no label: the confidence is too low, or the picture is like none of the training.",
+    }),
+  ),
   confidence: Type.Number({ ...probability, description: "Probability of the most probable class." }),
   probabilities: Type.Record(Type.String(), Type.Number(probability), { description: "Probability of each class." }),
   model: ModelName,

@@ -2,6 +2,7 @@ import type { ImageLimits } from "../../image/check-image.ts";
 import type { DecodedPicture } from "../../image/decode-call.ts";
 import type { Preprocess } from "../../image/preprocess.ts";
 import type { ImageStatistics } from "../../image/statistics.ts";
+import type { FeatureSpace, PlaceInSpace } from "../../model/feature-space.ts";
 import type { Classifier } from "./class-activation.ts";
 
 /** What a thread of the pool needs to know. */
@@ -10,6 +11,8 @@ export interface PredictSetup {
   readonly limits: ImageLimits;
   /** The last layer, for explanations; null where the bundle does not have it. */
   readonly classifier: Classifier | null;
+  /** For the outlier score and the embedding; null where the bundle has neither. */
+  readonly space: FeatureSpace | null;
   /** Threads inside one operator while nothing else is asked. */
   readonly aloneThreads: number;
 }
@@ -38,8 +41,14 @@ export interface TaskTimings {
 }
 
 export interface PredictAnswers {
-  /** `statistics`: of the pixels that the model took. */
-  readonly predict: { readonly probabilities: Float32Array; readonly statistics: ImageStatistics; readonly timings: TaskTimings };
+  readonly predict: {
+    readonly probabilities: Float32Array;
+    /** Of the pixels that the model took. */
+    readonly statistics: ImageStatistics;
+    /** Null where the bundle knows nothing about features. */
+    readonly place: PlaceInSpace | null;
+    readonly timings: TaskTimings;
+  };
   readonly check: { readonly probabilities: Float32Array };
   readonly explain: {
     readonly probabilities: Float32Array;
@@ -50,6 +59,7 @@ export interface PredictAnswers {
     /** PNG of the image as the model saw it, with the map over it. */
     readonly overlay: Uint8Array | null;
     readonly statistics: ImageStatistics;
+    readonly place: PlaceInSpace | null;
     readonly timings: TaskTimings;
   };
   readonly infer: {
@@ -59,6 +69,8 @@ export interface PredictAnswers {
     readonly features?: { readonly shape: readonly number[]; readonly values: Float32Array };
     /** One for each image. */
     readonly statistics: readonly ImageStatistics[];
+    /** The same; [] where the bundle cannot say. */
+    readonly places: readonly PlaceInSpace[];
     readonly modelMs: number;
   };
 }

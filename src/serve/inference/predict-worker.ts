@@ -5,6 +5,7 @@ import { releasePixels } from "../../image/decode.ts";
 import { decodeForMap, drawHeatMap, type SeenPicture } from "../../image/heat-map.ts";
 import { preprocessHere, type Size } from "../../image/preprocess.ts";
 import { estimateStatistics, type ImageStatistics } from "../../image/statistics.ts";
+import { placeInSpace, type PlaceInSpace } from "../../model/feature-space.ts";
 import type { Session, Tensor } from "../../runtime/engine.ts";
 import { CallPort } from "../../threads/call-port.ts";
 import type { NumberedCall } from "../../threads/messages.ts";
@@ -89,13 +90,18 @@ class PredictServer {
     const decodedAt = performance.now();
     try {
       const pixels = decoded.length === 1 ? first.pixels : Buffer.concat(decoded.map((item) => item.pixels));
-      const outputs = await this.#runModel(session, pixels, decoded.length, ["probabilities"]);
+      const outputs = await this.#runModel(session, pixels, decoded.length, ["probabilities", ...this.#spaceOutputs()]);
+      const places = this.#place(outputs, decoded.length);
       const modelMs = performance.now() - decodedAt;
       const all = values(outputs, "probabilities");
       const classes = all.length / decoded.length;
       for (const [i, { id, pixels, preprocessMs }] of decoded.entries()) {
-        const timings = { preprocessMs, modelMs };
-        this.#port.done(id, { probabilities: all.slice(i * classes, (i + 1) * classes), statistics: this.#describe(pixels), timings });
+        this.#port.done(id, {
+          probabilities: all.slice(i * classes, (i + 1) * classes),
+          statistics: this.#describe(pixels),
+          place: places[i] ?? null,
+          timings: { preprocessMs, modelMs },
+        });
       }
     } catch (error) {
       for (const { id } of decoded) this.#port.failed(id, error);
@@ -127,20 +133,32 @@ class PredictServer {
     const logit = logits[classIndex] as number;
     const map = { width: w, height: h, values: classActivation(classifier, values(outputs, "features"), h * w, classIndex, logit) };
     const overlay = task.overlay ? await drawHeatMap(await this.#seen(task.picture), preprocess, map) : null;
-    return { probabilities, classIndex, logit, map, overlay, statistics: this.#describe(pixels), timings: { preprocessMs, modelMs } };
+    const [place = null] = this.#place(outputs, 1);
+    return {
+      probabilities,
+      classIndex,
+      logit,
+      map,
+      overlay,
+      statistics: this.#describe(pixels),
+      place,
+      timings: { preprocessMs, modelMs },
+    };
   }
 
   async #infer(task: TaskOf<"infer">, session: Session): Promise<PredictAnswers["infer"]> {
     const startedAt = performance.now();
-    const outputs = await this.#runModel(session, task.images, task.count, task.features ? [...scores, "features"] : scores);
+    const names = task.features ? [...scores, "features"] : [...scores, ...this.#spaceOutputs()];
+    const outputs = await this.#runModel(session, task.images, task.count, names);
     const result = {
       logits: values(outputs, "logits"),
       probabilities: values(outputs, "probabilities"),
+      places: this.#place(outputs, task.count),
       modelMs: performance.now() - startedAt,
       statistics: this.#describeEach(task.images, task.count),
     };
     const features = outputs["features"];
-    return features ? { ...result, features: { shape: features.shape, values: values(outputs, "features") } } : result;
+    return features && task.features ? { ...result, features: { shape: features.shape, values: values(outputs, "features") } } : result;
   }
 
   async #decode(picture: Picture, limits: ImageLimits): Promise<{ pixels: Uint8Array; preprocessMs: number }> {
@@ -157,6 +175,20 @@ class PredictServer {
   #describeEach(images: Uint8Array, count: number): ImageStatistics[] {
     const bytes = images.length / count;
     return Array.from({ length: count }, (_, i) => this.#describe(images.subarray(i * bytes, (i + 1) * bytes)));
+  }
+
+  /** What the model has to give beside its answers. */
+  #spaceOutputs(): string[] {
+    return this.#setup.space === null ? [] : ["features"];
+  }
+
+  /** Where each picture of a batch lies; [] where the bundle cannot say. */
+  #place(outputs: Record<string, Tensor>, count: number): PlaceInSpace[] {
+    const { space } = this.#setup;
+    if (space === null) return [];
+    const features = values(outputs, "features");
+    const length = features.length / count;
+    return Array.from({ length: count }, (_, i) => placeInSpace(space, features.subarray(i * length, (i + 1) * length)));
   }
 
   /** What a map is drawn over. */

@@ -1,6 +1,8 @@
 import { ServalError } from "../../errors/serval-error.ts";
 import type { ServiceMetrics } from "../../monitor/metrics.ts";
 import type { ImageStatistics } from "../../image/statistics.ts";
+import type { PlaceInSpace } from "../../model/feature-space.ts";
+import type { AbstainReason } from "../../predictions/prediction-store.ts";
 import type { ServeLimits } from "../inference/limits.ts";
 import type { AnswerOf, PredictAnswers, PredictTask, TaskTimings } from "../inference/predict-call.ts";
 import type { ServedModel } from "./served-model.ts";
@@ -13,12 +15,14 @@ export interface Prediction {
   readonly confidence: number;
   /** By label, in the bundle's order. */
   readonly probabilities: Readonly<Record<string, number>>;
-  /** Whether `confidence` is under the threshold that was measured for this model. */
-  readonly unsure: boolean;
+  /** Why a service that abstains gives no label; null where it gives one. */
+  readonly doubt: AbstainReason | null;
   /** Of the picture as it was sent; undefined where its header does not say. */
   readonly size: { readonly width: number; readonly height: number } | undefined;
   /** Of the pixels that the model took. */
   readonly statistics: ImageStatistics;
+  /** Null where the bundle knows nothing about features. */
+  readonly place: PlaceInSpace | null;
   readonly timings: PredictionTimings;
 }
 
@@ -147,8 +151,7 @@ export class Predictor {
   }
 
   #conclude(model: ServedModel, answer: PredictAnswers["predict"], startedAt: number): Omit<Prediction, "size"> {
-    const { labels, abstainBelow } = model.bundle.manifest;
-    const best = bestOf(labels, answer.probabilities);
+    const best = bestOf(model.bundle.manifest.labels, answer.probabilities);
     const { preprocessMs, modelMs } = answer.timings;
     const queueMs = Math.max(0, performance.now() - startedAt - preprocessMs - modelMs);
     this.#metrics?.observePhase("preprocess", preprocessMs / 1000);
@@ -157,11 +160,19 @@ export class Predictor {
     return {
       model: { name: model.name, version: model.version },
       ...best,
-      unsure: abstainBelow !== null && best.confidence < abstainBelow,
+      doubt: findDoubt(model, best.confidence, answer.place),
       statistics: answer.statistics,
+      place: answer.place,
       timings: { preprocessMs, modelMs, queueMs },
     };
   }
+}
+
+/** Why an answer is not to be relied on, by the thresholds that were measured for the model; null where it is. */
+export function findDoubt({ bundle, space }: ServedModel, confidence: number, place: PlaceInSpace | null): AbstainReason | null {
+  const { abstainBelow } = bundle.manifest;
+  if (space?.outliers && place?.outlierScore != null && place.outlierScore > space.outliers.threshold) return "unknown_input";
+  return abstainBelow !== null && confidence < abstainBelow ? "low_confidence" : null;
 }
 
 /** The most probable label; of equal ones the first. Throws E_ENGINE_RUN where the model gave no numbers. */

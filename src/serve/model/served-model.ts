@@ -6,6 +6,7 @@ import type { Size } from "../../image/preprocess.ts";
 import { sharedDecoder } from "../../image/shared-decoder.ts";
 import { loadBundle, shortDigest, type Bundle } from "../../model/bundle.ts";
 import { readFeatureShape } from "../../model/feature-shape.ts";
+import { readFeatureSpace, type FeatureSpace } from "../../model/feature-space.ts";
 import { assertChecks, readCheckImages, runChecks, type CheckResult } from "../../model/checks.ts";
 import type { Classifier } from "../inference/class-activation.ts";
 import { readClassifier } from "../inference/classifier.ts";
@@ -21,6 +22,7 @@ export interface ServableBundle {
   readonly version: string;
   readonly checkImages: ReadonlyMap<string, Uint8Array>;
   readonly classifier: Classifier | null;
+  readonly space: FeatureSpace | null;
   /** Of the output `features`; -1 where a size is open. */
   readonly featureShape: readonly number[];
 }
@@ -36,8 +38,8 @@ export interface ServedModelOptions extends Partial<PoolOptions> {
 /** Reads a bundle. Throws E_BUNDLE_MISSING or E_BUNDLE_CORRUPT. */
 export async function readServable(path: string, version?: string): Promise<ServableBundle> {
   const bundle = await loadBundle(path);
-  const [checkImages, classifier] = await Promise.all([readCheckImages(bundle), readClassifier(bundle)]);
-  return { bundle, version: version ?? shortDigest(bundle), checkImages, classifier, featureShape: readFeatureShape(bundle.model) };
+  const [checkImages, classifier, space] = await Promise.all([readCheckImages(bundle), readClassifier(bundle), readFeatureSpace(bundle)]);
+  return { bundle, version: version ?? shortDigest(bundle), checkImages, classifier, space, featureShape: readFeatureShape(bundle.model) };
 }
 
 /**
@@ -49,6 +51,7 @@ export class ServedModel implements ServableBundle {
   readonly version: string;
   readonly checkImages: ReadonlyMap<string, Uint8Array>;
   readonly classifier: Classifier | null;
+  readonly space: FeatureSpace | null;
   readonly featureShape: readonly number[];
   readonly pool: PredictPool;
   /**
@@ -61,7 +64,7 @@ export class ServedModel implements ServableBundle {
   #checking: Promise<CheckResult[]> | undefined;
 
   constructor(servable: ServableBundle, options: ServedModelOptions = {}) {
-    const { bundle, classifier } = servable;
+    const { bundle, classifier, space } = servable;
     const cores = availableParallelism();
     const {
       limits = defaultLimits,
@@ -77,12 +80,13 @@ export class ServedModel implements ServableBundle {
     this.version = servable.version;
     this.checkImages = servable.checkImages;
     this.classifier = classifier;
+    this.space = space;
     this.featureShape = servable.featureShape;
     this.#limits = { maxBytes: limits.maxBodyBytes, maxPixels: limits.maxPixels, maxDecodeMs: limits.maxDecodeMs };
     this.#decoder = options.decoder ?? sharedDecoder();
     this.pool = new PredictPool(
       bundle.model,
-      { preprocess: bundle.manifest.preprocess, limits: this.#limits, classifier, aloneThreads: threads },
+      { preprocess: bundle.manifest.preprocess, limits: this.#limits, classifier, space, aloneThreads: threads },
       {
         workers,
         maxBatchSize,

@@ -28,6 +28,8 @@ export interface Classification {
   readonly probabilities: Readonly<Record<string, number>>;
   /** Whether the confidence is under the threshold that was measured for this model. */
   readonly unsure: boolean;
+  /** Whether the picture is like none of the training. Then it is not called unsure as well. */
+  readonly unknown: boolean;
 }
 
 export interface ClassifyOptions {
@@ -68,8 +70,8 @@ export class LoadedClassifier implements AsyncDisposable {
     if (!(bytes instanceof Uint8Array)) {
       throw new ServalError("E_USAGE", `classify: expected the bytes of a picture (a Buffer or Uint8Array), got ${typeof bytes}.`);
     }
-    const { label, confidence, probabilities, unsure } = await this.#predictor.predict(bytes, signal === undefined ? {} : { signal });
-    return { label, confidence, probabilities, unsure };
+    const { label, confidence, probabilities, doubt } = await this.#predictor.predict(bytes, signal === undefined ? {} : { signal });
+    return { label, confidence, probabilities, unsure: doubt === "low_confidence", unknown: doubt === "unknown_input" };
   }
 
   /** Answers what was asked before, and ends the threads. Until then they keep the process. */

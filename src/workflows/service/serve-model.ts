@@ -77,10 +77,12 @@ export async function serveModel({
     retention: { keepDays: settings.predictionsKeepDays, maxBytes: settings.predictionsMaxBytes },
     log: { level: settings.logLevel, stream },
   });
-  const { manifest } = service.model.bundle;
-  if (abstain && manifest.abstainBelow === null) {
+  const { bundle, space } = service.model;
+  const { name, abstainBelow } = bundle.manifest;
+  if (abstain && abstainBelow === null) {
+    const answers = space?.outliers ? "all pictures that are like those of its training" : "every picture";
     reporter.warn(
-      `SERVAL_ABSTAIN is on, but ${manifest.name} answers every picture: it has no confidence below which it abstains. Its ${cardFile} says why.`,
+      `SERVAL_ABSTAIN is on, but ${name} answers ${answers}: it has no confidence below which it abstains. Its ${cardFile} says why.`,
     );
   }
   return service;

@@ -31,7 +31,10 @@ async function fill(rows = 0): Promise<void> {
   const odd = { label: 'a "b", c', probabilities: { 'a "b", c': 0.75, d: 0.25 }, confidence: 0.75 };
   const facts = loggedPrediction("x").facts;
   await store.addPredictions([
-    loggedPrediction("first", { atMs: 0, facts: facts && { ...facts, size: null, reason: "low_confidence" } }),
+    loggedPrediction("first", {
+      atMs: 0,
+      facts: facts && { ...facts, size: null, reason: "low_confidence", outlierScore: null, embedding: null },
+    }),
     loggedPrediction("second", { atMs: hour, keyName: "alice", ...odd }),
     ...Array.from({ length: rows }, (_, i) => loggedPrediction(`more-${i}`, { atMs: hour + Math.floor(i / 7) })),
   ]);
@@ -55,6 +58,8 @@ test("JSON Lines have an object a prediction with all that is stored of it, the 
       width: null,
       feedback_label: null,
       key_name: null,
+      outlier_score: null,
+      embedding: null,
     }),
     {
       request_id: "second",
@@ -79,6 +84,8 @@ test("JSON Lines have an object a prediction with all that is stored of it, the 
       contrast: 0.25,
       sharpness: 0.125,
       saturation: 0.75,
+      outlier_score: 12.5,
+      embedding: Array.from({ length: 32 }, (_, k) => k / 4 - 4),
     },
   ]);
   expect((await stat(file)).mode & 0o777).toBe(0o600);
@@ -108,6 +115,8 @@ test("Parquet has the same rows with types, in as many groups as it takes", asyn
     feedback_label: "d",
     feedback_at: new Date(2 * hour),
     width: 640,
+    outlier_score: 12.5,
+    embedding: Array.from({ length: 32 }, (_, k) => k / 4 - 4),
   });
   expect(rows[0]).toMatchObject({ request_id: "first", width: null, feedback_at: null, reason: "low_confidence" });
   expect(new Set(rows.map((row) => row["request_id"])).size).toBe(2502);

@@ -4,7 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import type { PredictionStore } from "../../../src/predictions/prediction-store.ts";
+import type { PredictionStore, StoredPrediction } from "../../../src/predictions/prediction-store.ts";
 import { SqliteStore } from "../../../src/predictions/sqlite-store.ts";
 import { loggedPrediction } from "../../helpers/logged-prediction.ts";
 
@@ -102,6 +102,19 @@ describe("retention", () => {
     // As many as fit, not a few.
     expect(n * (300 + labels * 28)).toBeGreaterThan(0.45 * maxBytes);
   });
+});
+
+test("an embedding comes back as float16 keeps it, with the score of the outlier", async () => {
+  const { facts } = loggedPrediction("seen");
+  const embedding = Float32Array.from({ length: 32 }, (_, k) => Math.sin(k) * 10);
+  await store.addPredictions([
+    loggedPrediction("seen", { atMs: 1, facts: facts && { ...facts, outlierScore: 0.1, embedding } }),
+    loggedPrediction("unseen", { atMs: 2, facts: facts && { ...facts, outlierScore: null, embedding: null } }),
+  ]);
+  const rows: StoredPrediction[] = [];
+  for await (const page of store.read(0)) rows.push(...page);
+  expect(rows.map((row) => row.facts?.outlierScore)).toEqual([0.1, null]);
+  expect(rows.map((row) => row.facts?.embedding)).toEqual([embedding.map((value) => Math.f16round(value)), null]);
 });
 
 test("a hundred thousand labels for ids that are not stored leave no trace, and the next one is stored", async () => {

@@ -95,6 +95,7 @@ describe("GET /model", () => {
       labels: ["blue", "red"],
       preprocess: manifest.preprocess,
       abstain_below: null,
+      unknown_above: null,
       metrics: { accuracy: 0.975 },
       data_version: manifest.dataVersion,
       params_hash: manifest.paramsHash,
@@ -169,6 +170,7 @@ describe("GET /metrics", () => {
       "serval_predictions_total counter",
       "serval_predictions_waiting gauge",
       "serval_queue_depth gauge",
+      "serval_unknown_inputs_total counter",
     ]);
   });
 

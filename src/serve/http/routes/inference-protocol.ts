@@ -5,7 +5,7 @@ import { countedBody } from "../body-budget.ts";
 import { clientGone, someWait } from "../client-gone.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
 import { unknownRoute } from "../../../monitor/metrics.ts";
-import { bestOf, type Inference } from "../../model/predictor.ts";
+import { bestOf, findDoubt, type Inference } from "../../model/predictor.ts";
 import type { ServedModel } from "../../model/served-model.ts";
 import { largestAnswerBytes, type OutputTensor, type TensorAnswer } from "../tensors/tensor-answer.ts";
 import { inputName, tensorRequestSchema } from "../tensors/tensor-request.ts";
@@ -126,7 +126,7 @@ function find({ current }: ServeContext["slot"], { model, version }: ModelParams
   throw new ServalError("E_MODEL_UNKNOWN", `${wanted.slice(0, 200)} is not served; ${current.name} ${current.version} is.`);
 }
 
-function describeModel({ name, version, inputSize, bundle, featureShape }: ServedModel): Static<typeof Metadata> {
+function describeModel({ name, version, inputSize, bundle, featureShape, space }: ServedModel): Static<typeof Metadata> {
   const k = bundle.manifest.labels.length;
   return {
     name,
@@ -137,6 +137,7 @@ function describeModel({ name, version, inputSize, bundle, featureShape }: Serve
       { name: "logits", datatype: "FP32", shape: [-1, k] },
       { name: "probabilities", datatype: "FP32", shape: [-1, k] },
       { name: "features", datatype: "FP32", shape: [...featureShape] },
+      ...(space?.outliers ? [{ name: "outlier_score", datatype: "FP32", shape: [-1] }] : []),
     ],
   };
 }
@@ -157,6 +158,12 @@ async function infer(
   // Read before the JSON moves to another thread.
   const binary = body.subarray(jsonBytes);
   const { id, outputs: wanted, count, images = binary } = await tensors.read(body, jsonBytes, model.inputSize, gone);
+  if (wanted.some(({ name }) => name === "outlier_score") && !model.space?.outliers) {
+    throw new ServalError(
+      "E_TENSOR",
+      `outputs: ${model.name} ${model.version} has no outlier_score; GET ${call.url.replace(/\/infer.*/, "")} lists its outputs.`,
+    );
+  }
   const answer = await context.predictor.infer(
     model,
     images,
@@ -167,8 +174,11 @@ async function infer(
   logInference(context, model, answer, call, reply.elapsedTime);
   const k = model.bundle.manifest.labels.length;
   const outputs = wanted.map(({ name, binary }): OutputTensor => {
-    if (name !== "features") return { name, shape: [count, k], values: answer[name], binary };
-    return { name, shape: answer.features?.shape ?? [], values: answer.features?.values ?? new Float32Array(), binary };
+    if (name === "features")
+      return { name, shape: answer.features?.shape ?? [], values: answer.features?.values ?? new Float32Array(), binary };
+    if (name === "outlier_score")
+      return { name, shape: [count], values: Float32Array.from(answer.places, (place) => place.outlierScore ?? NaN), binary };
+    return { name, shape: [count, k], values: answer[name], binary };
   });
   const tensorAnswer = { model_name: model.name, model_version: model.version, ...(id === undefined ? {} : { id }), outputs };
   holdAnswer(tensorAnswer, context, reply);
@@ -182,31 +192,39 @@ async function infer(
 
 /** Stores each image of a request as a prediction: the id of the request, and its place. */
 function logInference(
-  { predictionLog }: ServeContext,
-  { name, version, bundle }: ServedModel,
-  { probabilities, statistics, queueMs, modelMs }: Inference,
+  { predictionLog, metrics, abstain }: ServeContext,
+  model: ServedModel,
+  { probabilities, statistics, places, queueMs, modelMs }: Inference,
   { id, keyOwner, routeOptions }: InferCall,
   totalMs: number,
 ): void {
+  const { name, version, bundle } = model;
   const { labels } = bundle.manifest;
   const atMs = Date.now();
   for (const [i, seen] of statistics.entries()) {
     const own = probabilities.subarray(i * labels.length, (i + 1) * labels.length);
     // A client may send pixels for which a model gives no numbers, and gets those as they are.
     if (!own.every(Number.isFinite)) continue;
+    const best = bestOf(labels, own);
+    const place = places[i] ?? null;
+    const doubt = findDoubt(model, best.confidence, place);
+    if (doubt === "unknown_input") metrics.countUnknownInput(version);
     predictionLog?.add({
       requestId: `${id}-${i}`,
       atMs,
       modelName: name,
       modelVersion: version,
-      ...bestOf(labels, own),
+      ...best,
       keyName: keyOwner?.name ?? null,
       facts: {
         route: routeOptions.url ?? unknownRoute,
-        reason: null,
+        // What /predict would have said: tensors have no place for it.
+        reason: abstain.whenUnsure ? doubt : null,
         latencyMs: { preprocess: null, queue: queueMs, model: modelMs, total: totalMs },
         size: null,
         statistics: seen,
+        outlierScore: place?.outlierScore ?? null,
+        embedding: place?.embedding ?? null,
       },
     });
   }

@@ -23,6 +23,9 @@ const Model = Type.Object({
     description:
       "Confidence below which the model abstains when asked to; null where no threshold was reliable enough: then it never abstains.",
   }),
+  unknown_above: Type.Union([Type.Null(), Type.Number()], {
+    description: "Outlier score above which a picture is an unknown input; null where the bundle has no score.",
+  }),
   metrics: Type.Record(Type.String(), Type.Number(), { description: "As measured when the model was trained." }),
   data_version: Type.String(),
   params_hash: Type.String(),
@@ -63,7 +66,7 @@ function describeRefusal({ name, version, code }: Refusal) {
  */
 export function registerModel(app: ServeApp, { slot }: ServeContext): void {
   app.get("/model", { schema: { tags: ["model"], summary: "The model that answers", response: withErrors({ 200: Model }) } }, () => {
-    const { name, version, bundle } = slot.current;
+    const { name, version, bundle, space } = slot.current;
     const { manifest, digest } = bundle;
     return {
       name,
@@ -72,6 +75,7 @@ export function registerModel(app: ServeApp, { slot }: ServeContext): void {
       labels: [...manifest.labels],
       preprocess: manifest.preprocess,
       abstain_below: manifest.abstainBelow,
+      unknown_above: space?.outliers?.threshold ?? null,
       metrics: { ...manifest.metrics },
       data_version: manifest.dataVersion,
       params_hash: manifest.paramsHash,

@@ -3,6 +3,7 @@ import Type from "typebox";
 import { unknownRoute } from "../../../monitor/metrics.ts";
 import { clientGone, someWait } from "../client-gone.ts";
 import type { ServeApp, ServeContext } from "../context.ts";
+import type { AbstainReason } from "../../../predictions/prediction-store.ts";
 import type { Prediction } from "../../model/predictor.ts";
 import { Abstain, PredictionReply, withErrors } from "../schemas.ts";
 import { imageBody, readUpload } from "../upload.ts";
@@ -11,7 +12,7 @@ const milliseconds = (value: number): number => Number(value.toFixed(3));
 
 export interface PredictionBody {
   readonly label: string | null;
-  readonly reason?: "low_confidence";
+  readonly reason?: AbstainReason;
   readonly confidence: number;
   readonly probabilities: Record<string, number>;
   readonly model: { readonly name: string; readonly version: string };
@@ -28,9 +29,11 @@ export function concludePrediction(
   abstain: boolean,
   totalMs: number,
 ): PredictionBody {
-  const { label, confidence, model, probabilities, size = null, statistics, timings } = prediction;
-  const silent = abstain && prediction.unsure;
-  metrics.countPrediction({ label: silent ? null : label, confidence, modelVersion: model.version });
+  const { label, confidence, model, probabilities, doubt, size = null, statistics, place, timings } = prediction;
+  const reason = abstain ? doubt : null;
+  const answer = reason === null ? label : null;
+  metrics.countPrediction({ label: answer, confidence, modelVersion: model.version });
+  if (doubt === "unknown_input") metrics.countUnknownInput(model.version);
   predictionLog?.add({
     requestId,
     atMs: Date.now(),
@@ -42,15 +45,17 @@ export function concludePrediction(
     keyName: keyOwner?.name ?? null,
     facts: {
       route: routeOptions.url ?? unknownRoute,
-      reason: silent ? "low_confidence" : null,
+      reason,
       latencyMs: { preprocess: timings.preprocessMs, queue: timings.queueMs, model: timings.modelMs, total: totalMs },
       size,
       statistics,
+      outlierScore: place?.outlierScore ?? null,
+      embedding: place?.embedding ?? null,
     },
   });
   return {
-    label: silent ? null : label,
-    ...(silent ? { reason: "low_confidence" as const } : {}),
+    label: answer,
+    ...(reason === null ? {} : { reason }),
     confidence,
     probabilities: { ...probabilities },
     model,

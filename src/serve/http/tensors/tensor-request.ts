@@ -5,7 +5,7 @@ import type { Size } from "../../../image/preprocess.ts";
 import { findPixelArray, readPixelArray } from "./pixel-array.ts";
 
 export const inputName = "images";
-const outputNames = ["logits", "probabilities", "features"] as const;
+const outputNames = ["logits", "probabilities", "features", "outlier_score"] as const;
 /** Images of one request: their pixels and feature maps are all in memory at once. */
 const maxImages = 64;
 /** The JSON of a request without its `data`: names, shapes and parameters. */
