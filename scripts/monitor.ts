@@ -14,8 +14,10 @@ import { defaultImageLimits } from "../src/image/check-image.ts";
 import { preprocessImage } from "../src/image/preprocess-image.ts";
 import { estimateStatistics } from "../src/image/statistics.ts";
 import { loadBundle, shortDigest } from "../src/model/bundle.ts";
+import { placeInSpace, readFeatureSpace, readReferencePlaces } from "../src/model/feature-space.ts";
 import type { MonitoredAnswer } from "../src/monitor/answer.ts";
-import { monitorWindow, type MonitoredModel, type MonitorReport } from "../src/monitor/report.ts";
+import { monitoredModel, type MonitoredModel } from "../src/monitor/monitored-model.ts";
+import { monitorWindow, type MonitorReport } from "../src/monitor/report.ts";
 import { Random } from "../src/random.ts";
 import { startInference } from "../src/runtime/inference.ts";
 
@@ -80,7 +82,8 @@ function addNoise(pixels: Pixels, sigma: number): Pixels {
 
 const bundle = await loadBundle(values.model);
 const { manifest } = bundle;
-const model: MonitoredModel = { version: shortDigest(bundle), manifest };
+const model: MonitoredModel = monitoredModel(shortDigest(bundle), bundle, await readReferencePlaces(bundle));
+const space = await readFeatureSpace(bundle);
 const size = manifest.preprocess.crop ?? manifest.preprocess;
 const inference = await startInference(bundle.model, { imageShape: [size.height, size.width] });
 
@@ -108,10 +111,12 @@ async function answersTo(rows: readonly Row[], title: string, encode?: (pixels: 
     const bytes = await readFile(join(project, "data", "raw", path));
     const encoded = encode === undefined ? bytes : await encode(await decode(bytes, index));
     const pixels = await preprocessImage(encoded, manifest.preprocess, defaultImageLimits);
-    const { probabilities } = await inference.run(pixels, 1);
+    const { probabilities, features } = await inference.run(pixels, 1, { features: true });
+    const place = space && features ? placeInSpace(space, features) : { outlierScore: null, embedding: null };
     const confidence = Math.max(...probabilities);
     const label = manifest.labels[probabilities.indexOf(confidence)] as string;
-    answers.push({ atMs: index, label, confidence, reason: null, statistics: estimateStatistics(pixels, size.width, size.height), truth });
+    const statistics = estimateStatistics(pixels, size.width, size.height);
+    answers.push({ atMs: index, label, confidence, reason: null, statistics, ...place, truth });
     if (index % 50 === 0) process.stderr.write(`\r${title}: ${index} of ${rows.length} `.padEnd(79));
   }
   process.stderr.write(`\r${"".padEnd(79)}\r`);
@@ -170,9 +175,9 @@ const base = accuracyOf(await answersTo(validation, "validation split"));
 const tested = await rowsOf("test", pictureCount);
 const unaltered = accuracyOf(await answersTo(tested, "test split"));
 console.log(
-  `\n| alteration | strength | costs, points | ok | changed | drift | estimated - true accuracy of 500, points (largest of 95 %) | trusted |`,
+  `\n| alteration | strength | costs, points | ok | changed | drift | estimated - true accuracy of 500, points (largest of 95 %) | trusted | unknown |`,
 );
-console.log("|---|---:|---:|---:|---:|---:|---:|---:|");
+console.log("|---|---:|---:|---:|---:|---:|---:|---:|---:|");
 function report(name: string, strength: string, answers: readonly MonitoredAnswer[]): void {
   const reports = windows(answers, 300);
   const [ok, changed, drift] = ["ok", "changed", "drift"].map((verdict) => share(reports, ({ drift: found }) => found.verdict === verdict));
@@ -183,7 +188,7 @@ function report(name: string, strength: string, answers: readonly MonitoredAnswe
   const largest = errors[Math.floor(0.95 * errors.length)] ?? 0;
   const trusted = share(estimates, ({ estimatedAccuracy: estimated }) => estimated?.trusted === true);
   console.log(
-    `| ${name} | ${strength} | ${points(unaltered - accuracyOf(answers))} | ${ok} | ${changed} | ${drift} | ${points(largest)} | ${trusted} |`,
+    `| ${name} | ${strength} | ${points(unaltered - accuracyOf(answers))} | ${ok} | ${changed} | ${drift} | ${points(largest)} | ${trusted} | ${points(monitorWindow(answers, model).unknownShare ?? 0)} % |`,
   );
 }
 report("none", "", await answersTo(tested, "test split"));

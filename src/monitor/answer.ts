@@ -11,6 +11,10 @@ export interface MonitoredAnswer {
   readonly reason: string | null;
   /** Null: version 0.1 stored it. */
   readonly statistics: ImageStatistics | null;
+  /** How far the picture is from those of the training; null where the bundle cannot say. */
+  readonly outlierScore: number | null;
+  /** What the model saw, as a few numbers; null where the bundle has no projection. */
+  readonly embedding: Float32Array | null;
   /** The label that a client gave it. */
   readonly truth: string | null;
 }
@@ -22,6 +26,8 @@ export function monitoredAnswer({ atMs, label, confidence, facts, feedback }: St
     confidence,
     reason: facts?.reason ?? null,
     statistics: facts?.statistics ?? null,
+    outlierScore: facts?.outlierScore ?? null,
+    embedding: facts?.embedding ?? null,
     truth: feedback?.label ?? null,
   };
 }

@@ -1,7 +1,8 @@
 import type { PredictionStore, StoredPrediction } from "../predictions/prediction-store.ts";
 import type { AnswerPlace, ClosedWindow, WindowOf } from "../predictions/window-store.ts";
 import { monitoredAnswer } from "./answer.ts";
-import { monitorWindow, windowAnswers, windowMs, type MonitoredModel } from "./report.ts";
+import type { MonitoredModel } from "./monitored-model.ts";
+import { monitorWindow, windowAnswers, windowMs } from "./report.ts";
 
 /** Predictions are stored some time after they were answered: a window that time closes waits for them. */
 const lateMs = 60_000;

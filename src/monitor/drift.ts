@@ -4,7 +4,9 @@ import { chiSquareOfCounts } from "../statistics/chi-square.ts";
 import { quantile, quantileLevels, type Distribution } from "../statistics/distribution.ts";
 import { holmAdjusted } from "../statistics/holm.ts";
 import { kolmogorovSmirnov, type TestResult } from "../statistics/kolmogorov-smirnov.ts";
+import { meanShift } from "../statistics/mean-shift.ts";
 import type { MonitoredAnswer } from "./answer.ts";
+import type { MonitoredModel } from "./monitored-model.ts";
 import { mostTrustedLoss, type EstimatedAccuracy, type ValidationAccuracy } from "./accuracy.ts";
 
 /**
@@ -16,11 +18,11 @@ export type Verdict = (typeof verdicts)[number];
 export const verdicts = ["ok", "changed", "drift", "too_few", "no_reference"] as const;
 
 export interface Finding {
-  readonly what: keyof ImageStatistics | "labels" | "confidence" | "unknown";
+  readonly what: keyof ImageStatistics | "labels" | "confidence" | "embedding" | "unknown";
   readonly severity: "changed" | "drift";
   /** Such as: sharpness fell from 0.42 to 0.13. */
   readonly text: string;
-  readonly test: "kolmogorov_smirnov" | "chi_square";
+  readonly test: "kolmogorov_smirnov" | "chi_square" | "mean_shift";
   readonly statistic: number;
   readonly pValue: number;
   /** The p value after Holm's correction for the number of tests: below `significance`, or it would not be a finding. */
@@ -38,13 +40,11 @@ export const fewestAnswers = 50;
 /** The chance of one or more findings in a window in which nothing has changed. */
 export const significance = 0.01;
 /** A finding is drift where it is this large (docs/notes/monitoring.md: how these were chosen). */
-export const driftFrom: { readonly accuracyLoss: number; readonly labelShift: number; readonly unknownShare: number } = {
+export const driftFrom: { readonly accuracyLoss: number; readonly labelShift: number } = {
   /** Fall of the expected accuracy: about half of what the accuracy falls, because a model stays too sure of altered pictures. */
   accuracyLoss: mostTrustedLoss,
   /** Share of the answers that went from some labels to others (total variation distance). */
   labelShift: 0.2,
-  /** Share of the pictures that are like none of the training. */
-  unknownShare: 0.2,
 };
 
 export const imageStatisticNames: readonly (keyof ImageStatistics)[] = ["brightness", "contrast", "sharpness", "saturation"];
@@ -58,7 +58,7 @@ interface Candidate extends TestResult {
 }
 export interface DriftInput {
   readonly answers: readonly MonitoredAnswer[];
-  readonly labels: readonly string[];
+  readonly model: MonitoredModel;
   readonly reference: Reference | undefined;
   readonly validation: ValidationAccuracy | undefined;
   /** What the answers of the window let expect. */
@@ -70,7 +70,13 @@ export function findDrift(input: DriftInput): Drift {
   const { answers, reference } = input;
   if (reference === undefined) return { verdict: "no_reference", findings: [] };
   if (answers.length < fewestAnswers) return { verdict: "too_few", findings: [] };
-  const candidates = [...imageCandidates(answers, reference), labelCandidate(input, reference), ...confidenceCandidate(input, reference)];
+  const candidates = [
+    ...imageCandidates(answers, reference),
+    labelCandidate(input, reference),
+    ...confidenceCandidate(input, reference),
+    ...embeddingCandidate(input),
+    ...unknownCandidate(input),
+  ];
   const adjusted = holmAdjusted(candidates.map(({ pValue }) => pValue));
   const findings = candidates
     .map(({ isDrift, ...candidate }, i): Finding => ({
@@ -100,14 +106,14 @@ function imageCandidates(answers: readonly MonitoredAnswer[], { images }: Refere
   });
 }
 
-function labelCandidate({ answers, labels }: DriftInput, { answers: validated }: Reference): Candidate {
+function labelCandidate({ answers, model }: DriftInput, { answers: validated }: Reference): Candidate {
+  const { labels } = model.manifest;
   const counts = labels.map((label) => answers.filter((answer) => answer.label === label).length);
   const expected = labels.map((label) => validated.predicted[label] ?? 0);
   const shares = counts.map((count) => count / answers.length);
   const moves = shares.map((share, k) => share - (expected[k] as number));
   const shift = moves.reduce((sum, move) => sum + Math.abs(move), 0) / 2;
-  const most = moves.reduce((best, move, k) => (Math.abs(move) > Math.abs(moves[best] as number) ? k : best), 0);
-  const how = (moves[most] as number) > 0 ? "rose" : "fell";
+  const most = moves.indexOf(Math.max(...moves));
   return {
     what: "labels",
     test: "chi_square",
@@ -116,7 +122,7 @@ function labelCandidate({ answers, labels }: DriftInput, { answers: validated }:
       expected.map((share) => Math.round(share * validated.count)),
     ),
     isDrift: shift >= driftFrom.labelShift,
-    text: `the share of ${labels[most]} ${how} from ${percent(expected[most] as number)} to ${percent(shares[most] as number)}`,
+    text: `the share of ${labels[most]} rose from ${percent(expected[most] as number)} to ${percent(shares[most] as number)}`,
   };
 }
 
@@ -136,6 +142,26 @@ function confidenceCandidate({ answers, validation, expected }: DriftInput, { an
       text,
     },
   ];
+}
+
+function embeddingCandidate({ answers, model: { embeddings } }: DriftInput): Candidate[] {
+  const seen = answers.flatMap(({ embedding }) => (embedding === null ? [] : [embedding]));
+  if (embeddings === null || seen.length < fewestAnswers) return [];
+  const found = meanShift(seen, embeddings);
+  const distance = Math.sqrt(found.statistic / ((embeddings.count * seen.length) / (embeddings.count + seen.length)));
+  const text = `what the model sees in the pictures moved by ${distance.toFixed(2)} standard deviations`;
+  return [{ what: "embedding", test: "mean_shift", ...found, isDrift: false, text }];
+}
+
+function unknownCandidate({ answers, model: { unknown } }: DriftInput): Candidate[] {
+  const scores = answers.flatMap(({ outlierScore }) => outlierScore ?? []);
+  if (unknown === null || scores.length < fewestAnswers) return [];
+  const count = scores.filter((score) => score > unknown.above).length;
+  const found = chiSquareOfCounts([count, scores.length - count], [unknown.count, unknown.of - unknown.count]);
+  const [before, now] = [unknown.count / unknown.of, count / scores.length];
+  const text = `the share of pictures that are like none of the training ${now > before ? "rose" : "fell"} from ${percent(before)} to ${percent(now)}`;
+  // It does no harm that there are fewer.
+  return [{ what: "unknown", test: "chi_square", ...found, pValue: now > before ? found.pValue : 1, isDrift: false, text }];
 }
 
 /** Which way most of it moved: by the median, or by the quantile that moved most where that stayed. */

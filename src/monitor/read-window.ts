@@ -1,6 +1,7 @@
 import type { PredictionStore } from "../predictions/prediction-store.ts";
 import { monitoredAnswer, type MonitoredAnswer } from "./answer.ts";
-import { windowAnswers, windowMs, type MonitoredModel } from "./report.ts";
+import type { MonitoredModel } from "./monitored-model.ts";
+import { windowAnswers, windowMs } from "./report.ts";
 
 /** The answers of a model in the window that ends at `nowMs`. Throws what the store throws. */
 export async function readWindow(store: PredictionStore, { version, manifest }: MonitoredModel, nowMs: number): Promise<MonitoredAnswer[]> {

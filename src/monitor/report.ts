@@ -1,10 +1,10 @@
 import type { ImageStatistics } from "../image/statistics.ts";
-import type { BundleManifest } from "../model/manifest.ts";
 import { readReference, type Reference } from "../model/reference.ts";
 import { quantile, quantileLevels } from "../statistics/distribution.ts";
 import { estimateAccuracy, liveAccuracy, validationAccuracy, type EstimatedAccuracy, type LiveAccuracy } from "./accuracy.ts";
 import type { MonitoredAnswer } from "./answer.ts";
 import { findDrift, imageStatisticNames, type Drift } from "./drift.ts";
+import type { MonitoredModel } from "./monitored-model.ts";
 
 /** How a model does in service: its last answers, compared with what it was like when it was trained. */
 export interface MonitorReport {
@@ -16,7 +16,7 @@ export interface MonitorReport {
   readonly liveAccuracy: LiveAccuracy;
   /** Without feedback, from the confidence of the answers. Null without answers or without a reference. */
   readonly estimatedAccuracy: EstimatedAccuracy | null;
-  /** Share of the answers without a label because the picture is like none of the training; null without answers. */
+  /** Share of the pictures that are like none of the training; null without answers, or where the bundle has no outlier score. */
   readonly unknownShare: number | null;
   /** Share of the answers without a label, whatever the reason; null without answers. */
   readonly abstainedShare: number | null;
@@ -33,19 +33,13 @@ export interface Compared {
   readonly reference: number | null;
 }
 
-/** Whose answers they are. */
-export interface MonitoredModel {
-  /** The registry's version, or else the short digest of the bundle: as its stored predictions say. */
-  readonly version: string;
-  readonly manifest: Pick<BundleManifest, "name" | "labels" | "metrics" | "reference">;
-}
-
 /** A window: the last answers, at most this many, none older than this. */
 export const windowAnswers = 1000;
 export const windowMs = 86_400_000;
 
 /** `answers`: those of one window, in any order. */
-export function monitorWindow(answers: readonly MonitoredAnswer[], { version, manifest }: MonitoredModel): MonitorReport {
+export function monitorWindow(answers: readonly MonitoredAnswer[], model: MonitoredModel): MonitorReport {
+  const { version, manifest } = model;
   const { name, labels } = manifest;
   const reference = readReference(manifest);
   const validation = reference && validationAccuracy(manifest, reference.answers.count);
@@ -56,10 +50,10 @@ export function monitorWindow(answers: readonly MonitoredAnswer[], { version, ma
   return {
     model: { name, version },
     window: { from: isoTime(times[0]), to: isoTime(times.at(-1)), n: answers.length },
-    drift: findDrift({ answers, labels, reference, validation, expected }),
+    drift: findDrift({ answers, model, reference, validation, expected }),
     liveAccuracy: liveAccuracy(answers, labels, validation),
     estimatedAccuracy: expected ?? null,
-    unknownShare: share(({ reason }) => reason === "unknown_input"),
+    unknownShare: unknownShare(answers, model),
     abstainedShare: share(({ reason }) => reason !== null),
     inputs: compareInputs(answers, reference),
     labels: Object.fromEntries(
@@ -70,6 +64,12 @@ export function monitorWindow(answers: readonly MonitoredAnswer[], { version, ma
     ),
     reference: validation ? { version, accuracy: validation.estimate, low: validation.low, high: validation.high } : null,
   };
+}
+
+/** Answers without a score are those that an older service stored. */
+function unknownShare(answers: readonly MonitoredAnswer[], { unknown }: MonitoredModel): number | null {
+  const scores = answers.flatMap(({ outlierScore }) => outlierScore ?? []);
+  return unknown === null || scores.length === 0 ? null : scores.filter((score) => score > unknown.above).length / scores.length;
 }
 
 function compareInputs(answers: readonly MonitoredAnswer[], reference: Reference | undefined): MonitorReport["inputs"] {

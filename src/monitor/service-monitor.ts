@@ -4,7 +4,8 @@ import { startWorker } from "../threads/carrier.ts";
 import { KeptThread } from "../threads/kept-thread.ts";
 import { describeLoss } from "../threads/loss.ts";
 import { Thread } from "../threads/thread.ts";
-import type { MonitoredModel, MonitorReport } from "./report.ts";
+import type { MonitoredModel } from "./monitored-model.ts";
+import type { MonitorReport } from "./report.ts";
 
 /** Where the service stores its predictions. */
 export interface MonitorSetup {
@@ -53,13 +54,12 @@ export class ServiceMonitor {
   readonly #kept: KeptThread<MonitorProtocol>;
   #last: { readonly version: string; readonly at: number; readonly report: Promise<MonitorReport> } | undefined;
 
-  #closedFor: MonitoredModel;
+  #closedFor: MonitoredModel | undefined;
   #closing: Promise<void> | undefined;
 
   /** The thread is started by the first report. */
   constructor(options: ServiceMonitorOptions) {
     this.#options = options;
-    this.#closedFor = options.model();
     const close = (): void => void (this.#closing ??= this.#closeWindows().finally(() => (this.#closing = undefined)));
     this.#timer = setInterval(close, options.closeEveryMs ?? usualCloseEveryMs).unref();
     this.#kept = new KeptThread<MonitorProtocol>({ start: () => this.#startThread(), pauseMs: () => restartMs });
@@ -82,7 +82,7 @@ export class ServiceMonitor {
     const model = this.#options.model();
     const before = this.#closedFor;
     try {
-      if (before.version !== model.version) await this.#closeAll(before, true);
+      if (before !== undefined && before.version !== model.version) await this.#closeAll(before, true);
       this.#closedFor = model;
       await this.#closeAll(model, false);
     } catch (error) {
@@ -93,12 +93,12 @@ export class ServiceMonitor {
   async #closeAll(model: MonitoredModel, final: boolean): Promise<void> {
     for (let closed = 0; closed < mostAtOnce; closed++) {
       const thread = this.#runningThread();
-      if ((await thread.ask({ kind: "close", model: essentials(model), nowMs: Date.now(), final })) !== true) return;
+      if ((await thread.ask({ kind: "close", model, nowMs: Date.now(), final })) !== true) return;
     }
   }
 
   async #ask(model: MonitoredModel): Promise<MonitorReport> {
-    return (await this.#runningThread().ask({ kind: "report", model: essentials(model), nowMs: Date.now() })) as MonitorReport;
+    return (await this.#runningThread().ask({ kind: "report", model, nowMs: Date.now() })) as MonitorReport;
   }
 
   /** Throws E_PREDICTION_LOG after `close`, and for a second after a thread has ended. */
@@ -120,11 +120,6 @@ export class ServiceMonitor {
       lost: (loss) => stopped(this.#kept.state === "closed", `the thread that reads them ${describeLoss(loss)}`),
     });
   }
-}
-
-/** What the thread needs of a model. */
-function essentials({ version, manifest: { name, labels, metrics, reference } }: MonitoredModel): MonitoredModel {
-  return { version, manifest: { name, labels, metrics, reference } };
 }
 
 /** Clients read the message; the cause is for the log. */

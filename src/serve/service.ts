@@ -5,6 +5,7 @@ import { ServalError, toServalError } from "../errors/serval-error.ts";
 import { DecoderProcesses } from "../image/decoder-processes.ts";
 import { decoderProcessCount } from "../image/shared-decoder.ts";
 import { createServiceMetrics } from "../monitor/metrics.ts";
+import { monitoredModel, type MonitoredModel } from "../monitor/monitored-model.ts";
 import { ServiceMonitor } from "../monitor/service-monitor.ts";
 import { PredictionLog } from "../predictions/prediction-log.ts";
 import type { Retention } from "../predictions/prediction-store.ts";
@@ -198,12 +199,19 @@ function openLog(
 /** Reads where the predictions end up, not where they wait for that. */
 function monitorOf(path: string, options: ServiceOptions, slot: ModelSlot, events: ServiceEvents): ServiceMonitor {
   const { predictionsUrl: url, trackingUri = null, closeWindowsEveryMs } = options;
+  const known = new WeakMap<ServedModel, MonitoredModel>();
+  const model = (): MonitoredModel => {
+    const { current } = slot;
+    const found = known.get(current) ?? monitoredModel(current.version, current.bundle, current.places);
+    known.set(current, found);
+    return found;
+  };
   return new ServiceMonitor({
     path,
     url,
     trackingUri,
     closeEveryMs: closeWindowsEveryMs,
-    model: () => ({ version: slot.current.version, manifest: slot.current.bundle.manifest }),
+    model,
     onTrouble: (message) => events.logTrouble(message),
   });
 }

@@ -75,7 +75,7 @@ test("GET /monitor, serval monitor, and the gauges say the same", async () => {
   const report = (await getJson(service, "/monitor")).body as MonitorReport;
   expect(report.drift.verdict).toBe("drift");
   expect(report.drift.findings.map(({ what }) => what)).toContain("labels");
-  expect(report.drift.findings.map(({ text }) => text)).toContain("the share of blue fell from 50.0 % to 0.0 %");
+  expect(report.drift.findings.map(({ text }) => text)).toContain("the share of red rose from 50.0 % to 100.0 %");
   expect(report.reference).toMatchObject({ accuracy: 0.975, version: service.model.version });
 
   const verb = await monitorVerb("--json", "--html", "page.html");
@@ -99,10 +99,10 @@ test("GET /monitor, serval monitor, and the gauges say the same", async () => {
 test("the text says what changed, and the page holds the pictures and nothing from elsewhere", async () => {
   const { stdout } = await monitorVerb("--html", "page.html");
   expect(stdout).toContain("DRIFT");
-  expect(stdout).toContain("the share of blue fell from 50.0 % to 0.0 %");
+  expect(stdout).toContain("the share of red rose from 50.0 % to 100.0 %");
   const page = await readFile(join(service.root, "page.html"), "utf8");
   expect(page.match(/<svg/g)).toHaveLength(5);
-  expect(page).toContain("the share of blue fell");
+  expect(page).toContain("the share of red rose");
   expect(page).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/);
 });
 

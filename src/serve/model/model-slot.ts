@@ -149,8 +149,8 @@ export class ModelSlot {
   #put(next: ServedModel): void {
     const before = this.#current;
     this.#current = next;
-    const { bundle, version, checkImages, classifier, space, featureShape } = before;
-    this.#previous = { bundle, version, checkImages, classifier, space, featureShape };
+    const { bundle, version, checkImages, classifier, space, places, featureShape } = before;
+    this.#previous = { bundle, version, checkImages, classifier, space, places, featureShape };
     this.#ending.set(
       before,
       before.close().finally(() => this.#ending.delete(before)),

@@ -6,7 +6,7 @@ import type { Size } from "../../image/preprocess.ts";
 import { sharedDecoder } from "../../image/shared-decoder.ts";
 import { loadBundle, shortDigest, type Bundle } from "../../model/bundle.ts";
 import { readFeatureShape } from "../../model/feature-shape.ts";
-import { readFeatureSpace, type FeatureSpace } from "../../model/feature-space.ts";
+import { readFeatureSpace, readReferencePlaces, type FeatureSpace, type ReferencePlaces } from "../../model/feature-space.ts";
 import { assertChecks, readCheckImages, runChecks, type CheckResult } from "../../model/checks.ts";
 import type { Classifier } from "../inference/class-activation.ts";
 import { readClassifier } from "../inference/classifier.ts";
@@ -23,6 +23,8 @@ export interface ServableBundle {
   readonly checkImages: ReadonlyMap<string, Uint8Array>;
   readonly classifier: Classifier | null;
   readonly space: FeatureSpace | null;
+  /** Of the validation pictures, for the monitor. */
+  readonly places: ReferencePlaces | null;
   /** Of the output `features`; -1 where a size is open. */
   readonly featureShape: readonly number[];
 }
@@ -38,8 +40,14 @@ export interface ServedModelOptions extends Partial<PoolOptions> {
 /** Reads a bundle. Throws E_BUNDLE_MISSING or E_BUNDLE_CORRUPT. */
 export async function readServable(path: string, version?: string): Promise<ServableBundle> {
   const bundle = await loadBundle(path);
-  const [checkImages, classifier, space] = await Promise.all([readCheckImages(bundle), readClassifier(bundle), readFeatureSpace(bundle)]);
-  return { bundle, version: version ?? shortDigest(bundle), checkImages, classifier, space, featureShape: readFeatureShape(bundle.model) };
+  const [checkImages, classifier, space, places] = await Promise.all([
+    readCheckImages(bundle),
+    readClassifier(bundle),
+    readFeatureSpace(bundle),
+    readReferencePlaces(bundle),
+  ]);
+  const featureShape = readFeatureShape(bundle.model);
+  return { bundle, version: version ?? shortDigest(bundle), checkImages, classifier, space, places, featureShape };
 }
 
 /**
@@ -52,6 +60,7 @@ export class ServedModel implements ServableBundle {
   readonly checkImages: ReadonlyMap<string, Uint8Array>;
   readonly classifier: Classifier | null;
   readonly space: FeatureSpace | null;
+  readonly places: ReferencePlaces | null;
   readonly featureShape: readonly number[];
   readonly pool: PredictPool;
   /**
@@ -81,6 +90,7 @@ export class ServedModel implements ServableBundle {
     this.checkImages = servable.checkImages;
     this.classifier = classifier;
     this.space = space;
+    this.places = servable.places;
     this.featureShape = servable.featureShape;
     this.#limits = { maxBytes: limits.maxBodyBytes, maxPixels: limits.maxPixels, maxDecodeMs: limits.maxDecodeMs };
     this.#decoder = options.decoder ?? sharedDecoder();

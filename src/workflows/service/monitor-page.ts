@@ -4,7 +4,8 @@ import { readReference, type Reference } from "../../model/reference.ts";
 import type { Accuracy } from "../../monitor/accuracy.ts";
 import type { MonitoredAnswer } from "../../monitor/answer.ts";
 import { imageStatisticNames, type Verdict } from "../../monitor/drift.ts";
-import type { MonitoredModel, MonitorReport } from "../../monitor/report.ts";
+import type { MonitoredModel } from "../../monitor/monitored-model.ts";
+import type { MonitorReport } from "../../monitor/report.ts";
 import { describeDistribution, type Distribution } from "../../statistics/distribution.ts";
 import { escapeHtml, percent, thousands } from "../../text.ts";
 

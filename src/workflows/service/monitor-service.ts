@@ -2,8 +2,10 @@ import { resolve } from "node:path";
 import { loadSettings } from "../../config/settings.ts";
 import { writeFileAtomic } from "../../files.ts";
 import { loadBundle, shortDigest } from "../../model/bundle.ts";
+import { readReferencePlaces } from "../../model/feature-space.ts";
 import { readWindow } from "../../monitor/read-window.ts";
-import { monitorWindow, type MonitoredModel, type MonitorReport } from "../../monitor/report.ts";
+import { monitoredModel } from "../../monitor/monitored-model.ts";
+import { monitorWindow, type MonitorReport } from "../../monitor/report.ts";
 import { findModel } from "../find-model.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
 import { monitorPage } from "./monitor-page.ts";
@@ -24,7 +26,7 @@ export async function monitorService(options: MonitorServiceOptions): Promise<Mo
   const wanted = options.model ?? loadSettings().model ?? undefined;
   const { dir, registered } = await findModel(wanted, { cwd, reporter, signal, lastGood: true });
   const bundle = await loadBundle(dir);
-  const model: MonitoredModel = { version: registered?.version ?? shortDigest(bundle), manifest: bundle.manifest };
+  const model = monitoredModel(registered?.version ?? shortDigest(bundle), bundle, await readReferencePlaces(bundle));
   const store = await openPredictions(cwd);
   try {
     const answers = await readWindow(store, model, until.getTime());

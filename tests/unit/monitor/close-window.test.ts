@@ -4,13 +4,19 @@ import { join } from "node:path";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { closeNextWindow } from "../../../src/monitor/close-window.ts";
 import { logWindow } from "../../../src/monitor/log-window.ts";
-import type { MonitoredModel, MonitorReport } from "../../../src/monitor/report.ts";
+import type { MonitoredModel } from "../../../src/monitor/monitored-model.ts";
+import type { MonitorReport } from "../../../src/monitor/report.ts";
 import { SqliteStore } from "../../../src/predictions/sqlite-store.ts";
 import { createTrackingClient } from "../../../src/tracking/client/tracking-client.ts";
 import { loggedPrediction } from "../../helpers/logged-prediction.ts";
 import { post, startTracking } from "../../helpers/tracking-server.ts";
 
-const model: MonitoredModel = { version: "1", manifest: { name: "colours", labels: ["blue", "red"], metrics: {}, reference: {} } };
+const model: MonitoredModel = {
+  version: "1",
+  manifest: { name: "colours", labels: ["blue", "red"], metrics: {}, reference: {} },
+  embeddings: null,
+  unknown: null,
+};
 const start = Date.parse("2026-11-30T00:00:00Z");
 const day = 86_400_000;
 
