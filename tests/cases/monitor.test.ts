@@ -141,7 +141,7 @@ test("a store that is not there, damaged or of a newer version is a clear error"
 });
 
 test("while the store cannot be opened, GET /monitor answers 503 and the gauges say that they are old", async () => {
-  const blind = await startTestService({ service: { predictionLogFile: "/proc/none/predictions.db" } });
+  const blind = await startTestService({ service: { predictionLogFile: join(service.root, "bundle/bundle.json/predictions.db") } });
   const text = await (await fetch(`${blind.url}/metrics`)).text();
   expect(text).toMatch(/^serval_monitor_up 0$/m);
   expect((await getJson(blind, "/monitor")).status).toBe(503);
