@@ -50,9 +50,12 @@ export async function answerRows(ask: RowsOfShards & { readonly split: Split; re
     }
     const answer = await inference.run(images, batch.length, { features: reading !== undefined });
     logits.set(answer.logits, start * classes);
-    const maps = answer.features ?? new Float32Array();
-    for (let i = 0, length = maps.length / batch.length; i < batch.length && reading; i++) {
-      features.set(poolFeatures(maps.subarray(i * length, (i + 1) * length), channels, pooling), (start + i) * channels);
+    if (answer.features) {
+      const length = answer.features.length / batch.length;
+      for (let i = 0; i < batch.length; i++) {
+        const own = answer.features.subarray(i * length, (i + 1) * length);
+        features.set(poolFeatures(own, channels, pooling), (start + i) * channels);
+      }
     }
     onProgress?.(start + batch.length, rows.length);
   }

@@ -11,9 +11,13 @@ import { python } from "./python.ts";
 
 const channels = 512;
 
-/** As features are: none below 0, most near it. */
+/** As features are: none below 0, most near it; some rows show what all of them share more than others. */
 function features(count: number, random: Random): Float32Array {
-  return Float32Array.from({ length: count * channels }, (_, at) => Math.max(0, random.normal() + Math.sin(at % channels)));
+  const row = (): number[] => {
+    const strength = 3 * random.uniform();
+    return Array.from({ length: channels }, (_, c) => Math.max(0, random.normal() + strength * Math.sin(c)));
+  };
+  return Float32Array.from(Array.from({ length: count }, row).flat());
 }
 
 test("a bundle's outlier score is that of pytorch-ood's nearest neighbours", async () => {
