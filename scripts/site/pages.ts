@@ -14,7 +14,20 @@ const docs = (...names: readonly string[]): string[] => names.map((name) => `doc
 
 const listed = {
   begin: ["README.md"],
-  use: docs("fine-tuning", "data", "backbones", "tracking", "registry", "pipeline", "service", "api", "deployment", "operations"),
+  use: docs(
+    "fine-tuning",
+    "data",
+    "data-quality",
+    "backbones",
+    "tracking",
+    "registry",
+    "pipeline",
+    "service",
+    "api",
+    "deployment",
+    "operations",
+    "monitoring",
+  ),
   lookUp: [...docs("cli", "configuration", "errors", "accuracy", "upgrading"), "CHANGELOG.md", ...docs("threat-model"), "SECURITY.md"],
   understand: [...docs("architecture", "engine", "checklist"), "CONTRIBUTING.md"],
 };

@@ -1,10 +1,9 @@
-/** What a browser fetches without being asked, from an address with a host: in HTML, CSS and the common forms of JavaScript. */
+/** What a browser fetches without being asked, from an address with a host: in HTML and CSS. */
 const fetched = [
   /<(?:script|img|iframe|source|video|audio|embed)\b[^>]*?\ssrc="(?:https?:)?\/\/[^"]+"/g,
   /<link\b[^>]*?\shref="(?:https?:)?\/\/[^"]+"/g,
   /url\(\s*["']?(?:https?:)?\/\/[^)]+\)/g,
   /@import\s+["'](?:https?:)?\/\/[^"']+/g,
-  /\b(?:fetch|import|importScripts|sendBeacon)\(\s*["'`](?:https?:)?\/\/[^"'`]+/g,
 ];
 
 /** The places of a built page that ask another host for something. */

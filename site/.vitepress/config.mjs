@@ -13,7 +13,14 @@ export default defineConfig({
   cacheDir: "build/cache",
   // A link to a page that is not there ends the build.
   ignoreDeadLinks: false,
-  // Headings have the anchors that GitHub gives them, so links work in both places.
-  markdown: { anchor: { slugify: githubSlug } },
+  markdown: {
+    // Headings have the anchors that GitHub gives them, so links work in both places.
+    anchor: { slugify: githubSlug },
+    // Vue leaves {{ }} in code as it is.
+    config(md) {
+      const code = md.renderer.rules.code_inline;
+      md.renderer.rules.code_inline = (...given) => code(...given).replace("<code", "<code v-pre");
+    },
+  },
   themeConfig: { search: { provider: "local" }, sidebar: sidebar(), outline: [2, 3] },
 });

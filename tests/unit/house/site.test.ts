@@ -37,6 +37,6 @@ test("links of a page lead to other pages of the site, to the repository, or bec
 
 test("a request to another host is found, and a link to one is not", () => {
   expect(requestsElsewhere('<a href="https://example.org">x</a> <img src="/a.png"> url(/b.woff)')).toEqual([]);
-  const asked = ['<script src="https://cdn.example.org/a.js">', 'url("//fonts.example.org/a")', 'fetch("https://example.org/"'];
+  const asked = ['<script src="https://cdn.example.org/a.js">', 'url("//fonts.example.org/a")', '@import "https://example.org/a.css"'];
   expect(asked.map((text) => requestsElsewhere(text).length)).toEqual([1, 1, 1]);
 });
