@@ -1,3 +1,4 @@
+import { statfs } from "node:fs/promises";
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from "prom-client";
 import { decoderEnds, type DecoderEnd } from "../image/decoder-process.ts";
 import { reportGauges } from "./report-gauges.ts";
@@ -48,16 +49,20 @@ const confidenceBuckets = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.
 export function createServiceMetrics({
   queueDepth,
   decoderProcesses = () => 0,
+  predictionsFolder,
   report,
 }: {
   readonly queueDepth: () => number;
   readonly decoderProcesses?: () => number;
+  /** Where predictions are stored, or wait for a database; without it there is no gauge of its disk. */
+  readonly predictionsFolder?: string | undefined;
   /** How the model does; without it there are no gauges of that. */
   readonly report?: (() => Promise<MonitorReport>) | undefined;
 }): ServiceMetrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
+  if (predictionsFolder !== undefined) measureDisk(registers, predictionsFolder);
   const refresh = report && reportGauges(registers, report);
   return {
     contentType: registry.contentType,
@@ -205,6 +210,20 @@ function measure(registers: Registry[], name: string, help: string, read: () => 
     registers,
     collect() {
       this.set(read());
+    },
+  });
+}
+
+/** The share of the disk of a folder that is free for this process; no value where the folder is not there. */
+function measureDisk(registers: Registry[], folder: string): void {
+  void new Gauge({
+    name: "serval_predictions_disk_free_share",
+    help: "Free share of the disk where predictions are stored, or wait for their database.",
+    registers,
+    async collect() {
+      const disk = await statfs(folder).catch(() => undefined);
+      if (disk === undefined || disk.blocks === 0) this.remove();
+      else this.set(disk.bavail / disk.blocks);
     },
   });
 }

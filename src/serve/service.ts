@@ -1,4 +1,5 @@
 import type { AddressInfo } from "node:net";
+import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { connectionBudget, limitConnections } from "../http/connection-limit.ts";
 import { ServalError, toServalError } from "../errors/serval-error.ts";
@@ -109,6 +110,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     const metrics = createServiceMetrics({
       queueDepth: () => slot.depth + decoder.depth,
       decoderProcesses: () => decoder.processes,
+      predictionsFolder: predictionLogFile && dirname(predictionLogFile),
       report: monitor && (async () => await monitor.report()),
     });
     events.countIn(metrics);

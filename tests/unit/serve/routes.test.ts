@@ -156,26 +156,40 @@ describe("GET /metrics", () => {
     expect(response.headers.get("content-type")).toMatch(/^text\/plain; version=/);
     const names = [...(await response.text()).matchAll(/^# TYPE (serval_\w+) (\w+)/gm)].map(([, name, type]) => `${name} ${type}`);
     expect(names.sort()).toEqual([
+      "serval_abstained_share gauge",
       "serval_decoder_kills_total counter",
       "serval_decoder_processes gauge",
       "serval_decoder_starts_total counter",
+      "serval_drift gauge",
       "serval_errors_total counter",
+      "serval_estimated_accuracy gauge",
+      "serval_estimated_accuracy_trusted gauge",
       "serval_http_request_duration_seconds histogram",
       "serval_http_requests_total counter",
       "serval_inference_duration_seconds histogram",
+      "serval_input_median gauge",
+      "serval_label_share gauge",
+      "serval_live_accuracy gauge",
+      "serval_live_accuracy_alarm gauge",
+      "serval_live_accuracy_answers gauge",
       "serval_model_info gauge",
       "serval_model_swaps_total counter",
+      "serval_monitor_answers gauge",
+      "serval_monitor_up gauge",
       "serval_prediction_confidence histogram",
+      "serval_predictions_disk_free_share gauge",
       "serval_predictions_lost_total counter",
       "serval_predictions_total counter",
       "serval_predictions_waiting gauge",
       "serval_queue_depth gauge",
+      "serval_reference_accuracy gauge",
       "serval_unknown_inputs_total counter",
+      "serval_unknown_share gauge",
     ]);
   });
 
   it("is what docs/service.md lists, with the labels of each", async () => {
-    const metrics = createServiceMetrics({ queueDepth: () => 0 });
+    const metrics = createServiceMetrics({ queueDepth: () => 0, predictionsFolder: import.meta.dirname });
     metrics.countRequest({ route: "/", method: "GET", status: 200, seconds: 1 });
     metrics.countError("E_REQUEST");
     metrics.setModel({ name: "colours", version: "1", labels: ["red"] });
@@ -250,6 +264,7 @@ describe("the API description", () => {
       "/model/checks",
       "/model/pin",
       "/model/rollback",
+      "/monitor",
       "/predict",
       "/predict/batch",
       "/predictions/{request_id}",
