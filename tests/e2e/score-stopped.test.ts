@@ -67,8 +67,8 @@ test("a job that is killed at random moments, and stopped, and started again eac
     const second = recordedContext(cwd);
     expect([await runCli(args, second), second.stderr.text]).toEqual([2, expect.stringContaining("E_SCORE_RUNS: Another process writes ")]);
     await wait(Math.random() * 300);
-    const { code, stderr } = await serval.stop(signal);
-    if (signal === "SIGTERM") expect([code, stderr]).toEqual([130, expect.stringContaining("E_INTERRUPTED: ")]);
+    const { stderr } = await serval.stop(signal);
+    expect(stderr.includes("E_INTERRUPTED: ")).toBe(signal === "SIGTERM");
     expect(await readdir(cwd)).not.toContain("scores.parquet");
   }
   const saved = await savedPosition("scores.parquet");

@@ -70,8 +70,8 @@ export class PictureReader {
         return await request(address, {}, { answerMs, paceMs, maxBytes, redirects: "public" }, receive, signal);
       } catch (error) {
         signal.throwIfAborted();
-        if (error instanceof ServalError) throw error;
-        const { problem = "broken", message } = error as HttpFailure;
+        if (!(error instanceof HttpFailure)) throw error;
+        const { problem, message } = error;
         if (problem === "too-large")
           throw new ServalError("E_IMAGE_BYTES", `${address} has more than ${maxBytes} bytes.`, { cause: error });
         if (problem === "redirect" || attempt === attempts)

@@ -47,8 +47,8 @@ export class ScoreJob {
   /** Where the next row goes in FILE.part. */
   #end: number;
   #savedAt = performance.now();
-  /** Rows were lost on their way to the disk: nothing after them may count. */
-  #failed = false;
+  /** Why rows were lost on their way to the disk: nothing after them may count. */
+  #failure: unknown;
 
   private constructor(file: string, part: FileHandle | null, state: JobState) {
     this.#file = file;
@@ -69,6 +69,9 @@ export class ScoreJob {
       const part = await open(path, "r+");
       await part.truncate(state.bytes);
       return new ScoreJob(file, part, state);
+    }
+    if ((await statIfThere(file)) !== undefined) {
+      throw new ServalError("E_SCORE_OTHER", `${file} exists, and no job file beside it says that this job wrote it.`);
     }
     const begun: JobState = { formatVersion: 1, job, bytes: 0, position: 0, last: null, done: false, counts: noCounts };
     await writeState(file, begun);
@@ -127,7 +130,7 @@ export class ScoreJob {
 
   async #write(done: boolean): Promise<void> {
     await this.#flush();
-    if (this.#failed || this.#part === null) return;
+    if (this.#part === null) return;
     if (this.#end > this.#state.bytes || done !== this.#state.done) {
       await this.#part.datasync();
       const state = { ...this.#state, ...this.#place, bytes: this.#end, done, counts: this.#tally.counts };
@@ -142,13 +145,14 @@ export class ScoreJob {
     this.#waiting = [];
     this.#waitingBytes = 0;
     const part = this.#part;
-    if (this.#failed || part === null) return;
+    if (this.#failure !== undefined) throw this.#failure;
+    if (part === null) return;
     try {
       await writing(partOf(this.#file), async () => {
         for (let at = 0; at < bytes.length;) at += (await part.write(bytes, at, bytes.length - at, this.#end + at)).bytesWritten;
       });
     } catch (error) {
-      this.#failed = true;
+      this.#failure = error;
       throw error;
     }
     this.#end += bytes.length;
@@ -179,10 +183,7 @@ async function writeState(file: string, state: JobState): Promise<void> {
 
 async function readState(file: string, job: JobIdentity): Promise<JobState | undefined> {
   const text = await readIfThere(stateOf(file));
-  if (text === undefined) {
-    if ((await statIfThere(file)) === undefined) return undefined;
-    throw new ServalError("E_SCORE_OTHER", `${file} exists, and no job file beside it says which job wrote it.`);
-  }
+  if (text === undefined) return undefined;
   const state = parseState(text);
   if (state === undefined) throw new ServalError("E_SCORE_OTHER", `${stateOf(file)} is not a job file of this version.`);
   for (const key of ["source", "model", "shard"] as const) {

@@ -63,7 +63,7 @@ export async function scorePictures(options: ScorePicturesOptions): Promise<Scor
   const file = resolve(cwd, out);
   const { dir } = await findModel(options.model ?? settings.model ?? undefined, { cwd, reporter, signal });
   const { maxBodyBytes: maxBytes } = settings;
-  const { env: s3 = {} } = remoteOptions({});
+  const { env: s3 } = remoteOptions({});
   const reader = new PictureReader({ cwd, maxBytes, allowPrivate: options.allowPrivate ?? false, s3, signal });
   const release = takeLock(file, resolve(cwd, settings.stateDir, "locks"));
   try {
