@@ -31,7 +31,7 @@ export type ServerKind = "serval" | "plain" | "tuned";
 /** What the image runs: the program in few files. Built once for each benchmark. */
 let program: string | undefined;
 
-function builtProgram(): string {
+export function builtProgram(): string {
   if (program === undefined)
     execFileSync("npm", ["run", "--silent", "build:program"], { cwd: root, stdio: ["ignore", "ignore", "inherit"] });
   return (program ??= join(root, "dist/cli/main.js"));

@@ -38,6 +38,7 @@ export { releaseModel, type ReleasedModel, type ReleaseModelOptions } from "./wo
 export { rollbackModel, type RollbackModelOptions, type RollbackReport } from "./workflows/registry/rollback-model.ts";
 export { traceModel, type Lineage, type TraceModelOptions } from "./workflows/registry/trace-model.ts";
 export { silentReporter, type Progress, type Reporter, type UseCaseOptions } from "./workflows/reporter.ts";
+export { scorePictures, type ScorePicturesOptions, type ScoreReport } from "./workflows/scoring/score-pictures.ts";
 export { deployService, type DeployServiceOptions } from "./workflows/service/deploy-service.ts";
 export { exportPredictions, type ExportedPredictions, type ExportPredictionsOptions } from "./workflows/service/export-predictions.ts";
 export { importPredictions, type ImportedPredictions, type ImportPredictionsOptions } from "./workflows/service/import-predictions.ts";

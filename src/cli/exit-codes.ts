@@ -66,6 +66,9 @@ export const exitCodes: Readonly<Record<ErrorCode, ExitCode>> = {
   E_MODEL_DATA: 3,
   E_PREDICTIONS: 1,
 
+  E_SCORE_OTHER: 2,
+  E_SCORE_RUNS: 2,
+
   E_PIPELINE: 2,
   E_STAGE_FAILED: 1,
   E_STAGE_INPUT: 1,

@@ -49,6 +49,11 @@ export const VERBS: Readonly<Record<string, Verb>> = {
     load: () => import("./commands/model/evaluate.ts"),
   },
   predict: { summary: "Classify image files with a model.", onStop: "end", load: () => import("./commands/model/predict.ts") },
+  score: {
+    summary: "Classify any number of pictures into one file; a job that was stopped continues.",
+    onStop: "tidy",
+    load: () => import("./commands/model/score.ts"),
+  },
   export: {
     summary: "Write a model as ONNX, or its weights as safetensors.",
     onStop: "end",

@@ -72,7 +72,7 @@ export const variables: Readonly<Record<keyof Settings, { readonly name: string;
   },
   model: {
     name: "SERVAL_MODEL",
-    schema: Type.String({ description: "Model that `serve` and `predict` use when --model is not given." }),
+    schema: Type.String({ description: "Model that `serve`, `predict` and `score` use when --model is not given." }),
   },
   stateDir: {
     name: "SERVAL_STATE_DIR",

@@ -9,6 +9,7 @@ import { imageErrors } from "./tables/image.ts";
 import { modelErrors } from "./tables/model.ts";
 import { pipelineErrors } from "./tables/pipeline.ts";
 import { registryErrors } from "./tables/registry.ts";
+import { scoringErrors } from "./tables/scoring.ts";
 import { serviceErrors } from "./tables/service.ts";
 import { trackingErrors } from "./tables/tracking.ts";
 import { trainingErrors } from "./tables/training.ts";
@@ -20,6 +21,7 @@ export type ErrorCode =
   | keyof typeof trainingErrors
   | keyof typeof engineErrors
   | keyof typeof evaluationErrors
+  | keyof typeof scoringErrors
   | keyof typeof pipelineErrors
   | keyof typeof trackingErrors
   | keyof typeof backbonesErrors
@@ -40,6 +42,7 @@ export const ERRORS: Readonly<Record<ErrorCode, ErrorSpec>> = {
   ...trainingErrors,
   ...engineErrors,
   ...evaluationErrors,
+  ...scoringErrors,
   ...pipelineErrors,
   ...trackingErrors,
   ...backbonesErrors,

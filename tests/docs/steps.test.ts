@@ -55,6 +55,12 @@ console.log(answer.json().label);`,
   expect(await runProgram("route.ts", `import { fastify } from "fastify";\n${before}${around}`)).toBe("cat\n");
 });
 
+test("docs/scoring.md: a folder into a file, and two shards that concatenate", async () => {
+  expect(await reader.follow("docs/scoring.md", "npx serval score images --out")).toMatch(/^scores\.csv: 60 rows by cats-dogs /m);
+  await reader.follow("docs/scoring.md", "npx serval score images --shard");
+  expect((await readFile(at("scores.jsonl"), "utf8")).split("\n")).toHaveLength(61);
+});
+
 test("docs/service.md: curl asks the service for answers, a map and a batch", async () => {
   await reader.follow("docs/service.md", "curl -F", { before: "npx serval serve" });
   expect((await readFile(at("where.png"))).subarray(1, 4).toString()).toBe("PNG");

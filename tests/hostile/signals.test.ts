@@ -143,6 +143,11 @@ const works: Readonly<Record<string, Prepare>> = {
     await writeTinyBundle(join(dir, "models/colours"));
     return await pipe(join(dir, "a.jpg"), ["predict", "a.jpg"], atEnd);
   },
+  score: async (dir, atEnd) => {
+    await writeTinyBundle(join(dir, "models/colours"));
+    const env = (url: string): NodeJS.ProcessEnv => ({ AWS_ENDPOINT_URL: url, AWS_ACCESS_KEY_ID: "a", AWS_SECRET_ACCESS_KEY: "b" });
+    return await network(() => ["score", "s3://data/photos", "--out", "scores.csv"], env)(dir, atEnd);
+  },
   prepare: async (dir, atEnd) => {
     await writePatternSet(join(dir, "patterns"));
     await mustRun(dir, ["data", "import", "patterns"]);

@@ -64,7 +64,7 @@ export function placed(name: string, layout: Layout): Pick<SourceEntry, "label" 
 }
 
 /** Reads an entry to its end and refuses more than `maxBytes`, whatever the source declared. */
-export async function readEntry(entry: SourceEntry, maxBytes: number): Promise<Uint8Array> {
+export async function readEntry(entry: Pick<SourceEntry, "name" | "sizeBytes" | "open">, maxBytes: number): Promise<Uint8Array> {
   const tooLarge = (size: number): ServalError =>
     new ServalError(
       "E_IMAGE_BYTES",

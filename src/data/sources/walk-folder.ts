@@ -24,44 +24,62 @@ export async function walkFolder(root: string, roots: readonly string[], mostEnt
   const files: string[] = [];
   const folders: string[] = [];
   const refused: { name: string; reason: string }[] = [];
+  for await (const entry of walkEntries(root, roots, mostEntries)) {
+    if ("reason" in entry) refused.push(entry);
+    else (entry.isFolder ? folders : files).push(entry.name);
+  }
+  return { files, folders, refused };
+}
 
-  async function visit(dir: string, prefix: string, chain: readonly string[]): Promise<void> {
+/** A file or folder below the walked one, or a link that is not followed, with the reason as the end of a sentence. */
+export type WalkedEntry = { readonly name: string; readonly isFolder: boolean } | { readonly name: string; readonly reason: string };
+
+/** The same, one after the other: the entries of a folder by name, each folder before what is in it. Only the open folders are in memory. */
+export async function* walkEntries(
+  root: string,
+  roots: readonly string[],
+  mostEntries: number = mostFiles,
+): AsyncGenerator<WalkedEntry, void, undefined> {
+  let entries = 0;
+
+  async function* visit(dir: string, prefix: string, chain: readonly string[]): AsyncGenerator<WalkedEntry, void, undefined> {
     const found = await readdir(dir, { withFileTypes: true });
     for (const item of found.sort((a, b) => (a.name < b.name ? -1 : 1))) {
       if (item.isDirectory() && isToolFolder(item.name)) continue;
       const name = prefix + item.name;
       const path = join(dir, item.name);
-      if (item.isSymbolicLink()) await follow(name, path, chain);
-      else await take(item, name, path, chain);
+      yield* item.isSymbolicLink() ? follow(name, path, chain) : take(item, name, path, chain);
     }
   }
 
-  async function take(item: Pick<Dirent, "isFile" | "isDirectory">, name: string, real: string, chain: readonly string[]): Promise<void> {
-    if (item.isFile()) files.push(name);
-    if (item.isDirectory()) folders.push(name);
-    if (files.length + folders.length > mostEntries) {
+  async function* take(
+    item: Pick<Dirent, "isFile" | "isDirectory">,
+    name: string,
+    real: string,
+    chain: readonly string[],
+  ): AsyncGenerator<WalkedEntry, void, undefined> {
+    const isFolder = item.isDirectory();
+    if (!isFolder && !item.isFile()) return;
+    if (++entries > mostEntries) {
       throw new ServalError("E_SOURCE", `"${root}" holds more than ${mostEntries} files and folders, links followed.`);
     }
-    if (!item.isDirectory()) return;
-    await visit(real, `${name}/`, [...chain, real]);
+    yield { name, isFolder };
+    if (isFolder) yield* visit(real, `${name}/`, [...chain, real]);
   }
 
-  async function follow(name: string, path: string, chain: readonly string[]): Promise<void> {
+  async function* follow(name: string, path: string, chain: readonly string[]): AsyncGenerator<WalkedEntry, void, undefined> {
     const target = await realpath(path).catch(() => undefined);
     if (target === undefined) {
-      refused.push({ name, reason: "is a broken link, or a link to itself" });
+      yield { name, reason: "is a broken link, or a link to itself" };
     } else if (!roots.some((allowed) => target === allowed || target.startsWith(allowed + sep))) {
-      refused.push({
-        name,
-        reason: `is a link to "${target}", outside the source: it was not followed. Copy its target, or import that folder itself`,
-      });
+      const advice = "Copy its target, or import that folder itself";
+      yield { name, reason: `is a link to "${target}", outside the source: it was not followed. ${advice}` };
     } else if (chain.includes(target) || chain.length > mostLevels) {
-      refused.push({ name, reason: "is a link to a folder around it: it was not followed" });
+      yield { name, reason: "is a link to a folder around it: it was not followed" };
     } else {
-      await take(await stat(target), name, target, chain);
+      yield* take(await stat(target), name, target, chain);
     }
   }
 
-  await visit(root, "", [root]);
-  return { files, folders, refused };
+  yield* visit(root, "", [root]);
 }

@@ -111,7 +111,8 @@ function twice(title: string, name: string): NonNullable<SourceEntry["fault"]> {
   return { code: "E_ARCHIVE_CORRUPT", message: `"${title}" holds "${name}" more than once: the first was taken, this one set aside.` };
 }
 
-function unreadable(name: string, entry: Entry): Pick<ZipItem, "fault"> {
+/** Why the bytes of an entry cannot be had: it is encrypted, or packed by an unknown method. */
+export function unreadable(name: string, entry: Entry): Pick<ZipItem, "fault"> {
   const reason = unreadableReason(entry);
   return reason === undefined ? {} : { fault: { code: "E_ARCHIVE_METHOD", message: `"${name}" ${reason}.` } };
 }

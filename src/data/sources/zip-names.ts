@@ -53,6 +53,12 @@ export function decodeNames(title: string, entries: readonly Entry[], encoding?:
   return { names: withSlashes(finish(codePage437), false), remark: describeGuess(title, open) };
 }
 
+/** The name of one entry, where the others are not known: UTF-8 where it can be, else code page 437. */
+export function decodeName(entry: Entry): string {
+  const name = certainName(entry) ?? decodeStrictly("utf-8", entry.fileNameRaw);
+  return withSlashes([name ?? codePage437(entry.fileNameRaw)], name !== undefined)[0]!.normalize("NFC");
+}
+
 function certainName({ fileNameRaw, generalPurposeBitFlag, extraFields }: Entry): string | undefined {
   if (fileNameRaw.every((byte) => byte < 0x80)) return fileNameRaw.toString("latin1");
   if ((generalPurposeBitFlag & utf8Flag) !== 0) return decodeStrictly("utf-8", fileNameRaw);

@@ -24,16 +24,7 @@ export async function openZip(path: string, options: ZipOptions = {}): Promise<S
   const title = options.title ?? basename(path);
   const { reader, sizeBytes } = await openZipReader(path);
   try {
-    const zip = await yauzl
-      .fromRandomAccessReaderPromise(reader, sizeBytes, {
-        lazyEntries: true,
-        autoClose: false,
-        decodeStrings: false,
-        validateEntrySizes: true,
-      })
-      .catch(async (error: unknown) => {
-        throw notAZip(title, await reader.range(0, Math.min(1024, sizeBytes)), error);
-      });
+    const zip = await openDirectory(reader, sizeBytes, title);
     const { items, folders, hidden, remarks } = await readDirectory(zip, title, sizeBytes, limits, options.encoding);
     const names = items.filter(({ fault }) => fault === undefined).map(({ name }) => name);
     const layout = layoutOf(title, { names, folders, hidden, labelsFrom: options.labelsFrom });
@@ -65,8 +56,22 @@ export async function openZip(path: string, options: ZipOptions = {}): Promise<S
   }
 }
 
-/** Opens one entry; the bytes that really come out are held against the declared size and checksum. */
-async function openEntry(zip: ZipFile, reader: ZipReader, title: string, { name, entry, end }: ZipItem): Promise<Readable> {
+/** The directory of an archive, whose entries can be read once, one after the other. Throws E_ARCHIVE_CORRUPT. */
+export async function openDirectory(reader: ZipReader, sizeBytes: number, title: string): Promise<ZipFile> {
+  return await yauzl
+    .fromRandomAccessReaderPromise(reader, sizeBytes, {
+      lazyEntries: true,
+      autoClose: false,
+      decodeStrings: false,
+      validateEntrySizes: true,
+    })
+    .catch(async (error: unknown) => {
+      throw notAZip(title, await reader.range(0, Math.min(1024, sizeBytes)), error);
+    });
+}
+
+/** Opens one entry; the bytes that really come out are held against the declared size and checksum. Throws E_ARCHIVE_*. */
+export async function openEntry(zip: ZipFile, reader: ZipReader, title: string, { name, entry, end }: ZipItem): Promise<Readable> {
   const where = `"${name}" in "${title}"`;
   try {
     const { fileDataStart } = await zip.readLocalFileHeaderPromise(entry, { minimal: true });

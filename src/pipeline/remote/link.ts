@@ -1,7 +1,7 @@
 import { availableParallelism } from "node:os";
 import { setTimeout as wait } from "node:timers/promises";
 import { ServalError, toServalError } from "../../errors/serval-error.ts";
-import type { Remote, RemoteRequest } from "./remote.ts";
+import type { Remote, RemoteRequest, RequestTarget } from "./remote.ts";
 
 /** How much a failing request is worth. */
 export interface Effort {
@@ -19,8 +19,8 @@ export interface LinkOptions {
 }
 
 /** A remote, with what makes its single tries dependable. */
-export interface RemoteLink {
-  readonly remote: Remote;
+export interface RemoteLink<Target extends RequestTarget = Remote> {
+  readonly remote: Target;
   /** Repeats a request that may yet succeed. Throws E_REMOTE_REFUSED, E_REMOTE_UNREACHABLE, and what `work` itself finds wrong. */
   attempt<T>(verb: string, md5: string, work: (request: RemoteRequest) => Promise<T>): Promise<T>;
   /** Works on many items at once; the first that fails for good stops the others. */
@@ -29,7 +29,7 @@ export interface RemoteLink {
 
 const usualEffort: Effort = { attempts: 5, delayMs: 200, maxDelayMs: 5000 };
 
-export function createLink(remote: Remote, options: LinkOptions): RemoteLink {
+export function createLink<Target extends RequestTarget>(remote: Target, options: LinkOptions): RemoteLink<Target> {
   const { effort = usualEffort } = options;
   const jobs = options.jobs ?? remote.jobs ?? Math.min(16, 4 * availableParallelism());
   const controller = new AbortController();

@@ -55,3 +55,6 @@ export function parseObjectName(name: string): string | undefined {
   const [, head, rest] = /^([0-9a-f]{2})\/([0-9a-f]{30}(?:\.dir)?)$/.exec(name) ?? [];
   return head === undefined || rest === undefined ? undefined : head + rest;
 }
+
+/** What a link has to know of the place to which it repeats requests. */
+export type RequestTarget = Pick<Remote, "name" | "url" | "jobs" | "stallMs" | "locate" | "refusal">;

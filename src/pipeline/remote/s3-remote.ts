@@ -1,5 +1,4 @@
 import { Readable } from "node:stream";
-import { boundAnswers } from "./s3-answers.ts";
 import { statSync } from "node:fs";
 import {
   DeleteObjectCommand,
@@ -7,14 +6,14 @@ import {
   HeadObjectCommand,
   ListObjectsV2Command,
   PutObjectCommand,
-  S3Client,
+  type S3Client,
   type S3ServiceException,
 } from "@aws-sdk/client-s3";
 import { ServalError } from "../../errors/serval-error.ts";
 import type { RemoteConfig } from "../dvc-files/dvc-config.ts";
 import { copyHashed, readChecked } from "./copy-hashed.ts";
-import { describeFailure } from "./link.ts";
 import { objectName, parseObjectName, type Remote, type RemoteObject, type RemoteRequest } from "./remote.ts";
+import { openS3Client, s3Refusal, statusOf } from "./s3-client.ts";
 import type { S3Settings } from "./s3-settings.ts";
 
 /** What S3 takes in one request: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html */
@@ -47,17 +46,7 @@ class S3Remote implements Remote {
     this.#bucket = bucket;
     this.#prefix = `${prefix}files/md5/`;
     this.#put = put;
-    this.#client = new S3Client({
-      ...client,
-      // The link repeats what failed, bodies that broke off included, which the SDK does not.
-      maxAttempts: 1,
-      // It would tell the terminal of each failed try.
-      logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
-      // Content-MD5 goes with every upload, and every download is hashed; other stores do not know the newer checksums.
-      requestChecksumCalculation: "WHEN_REQUIRED",
-      responseChecksumValidation: "WHEN_REQUIRED",
-    });
-    boundAnswers(this.#client);
+    this.#client = openS3Client(client);
   }
 
   locate(md5: string): string {
@@ -140,12 +129,7 @@ class S3Remote implements Remote {
   }
 
   refusal(error: unknown): string | undefined {
-    const status = statusOf(error);
-    const name = error instanceof Error ? error.name : "";
-    if (name === "CredentialsProviderError" || /region is missing/i.test(String(error))) return describeFailure(error);
-    // 5xx and throttling pass; so does a body that arrived with other bytes than were sent.
-    if (status === undefined || status >= 500 || [200, 206, 408, 425, 429].includes(status)) return undefined;
-    return ["BadDigest", "IncompleteBody", "RequestTimeout", "SlowDown"].includes(name) ? undefined : describeFailure(error);
+    return s3Refusal(error);
   }
 
   close(): void {
@@ -156,8 +140,6 @@ class S3Remote implements Remote {
     return { Bucket: this.#bucket, Key: `${this.#prefix}${objectName(md5)}` };
   }
 }
-
-function ignore(): void {}
 
 /** A stream that fails does not end a request of the SDK by itself. */
 async function sendBody(
@@ -175,8 +157,4 @@ async function sendBody(
   } finally {
     body.destroy();
   }
-}
-
-function statusOf(error: unknown): number | undefined {
-  return (error as Partial<S3ServiceException>).$metadata?.httpStatusCode;
 }

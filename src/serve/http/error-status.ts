@@ -66,6 +66,9 @@ export const errorStatus: Readonly<Record<ErrorCode, number>> = {
   E_MODEL_DATA: 400,
   E_PREDICTIONS: 400,
 
+  E_SCORE_OTHER: 409,
+  E_SCORE_RUNS: 409,
+
   E_PIPELINE: 500,
   E_STAGE_FAILED: 500,
   E_STAGE_INPUT: 500,

@@ -4,6 +4,7 @@ import { isHidden, isPictureName } from "../../data/layout/entry-names.ts";
 import { walkFolder } from "../../data/sources/walk-folder.ts";
 import { ServalError } from "../../errors/serval-error.ts";
 import { statIfThere } from "../../files.ts";
+import { readLines } from "../read-lines.ts";
 
 /** A picture to answer for, or why a name leads to none. */
 export interface FoundPicture {
@@ -14,8 +15,6 @@ export interface FoundPicture {
 
 /** Standard input, in the place of a file name. */
 const standardInput = "-";
-/** Longer names exist on no system. */
-const mostNameBytes = 65_536;
 
 /**
  * What the names lead to, in their order: a file is itself; a folder is the pictures in it and below it, by name; a pattern such as
@@ -28,19 +27,28 @@ export async function* findPictures(
 ): AsyncGenerator<FoundPicture, void, undefined> {
   for (const name of names) {
     if (name !== standardInput) yield* findNamed(cwd, name);
-    else if (input !== undefined) for await (const line of readLines(input)) yield* findPath(cwd, line);
+    else if (input !== undefined) for await (const line of readLines("Standard input", input)) yield* findPath(cwd, line);
   }
 }
 
 async function* findNamed(cwd: string, name: string): AsyncGenerator<FoundPicture, void, undefined> {
-  const isPattern = /[*?[{]/.test(name) && (await statIfThere(resolve(cwd, name))) === undefined;
-  if (!isPattern) {
+  if (!(await isPattern(cwd, name))) {
     yield* findPath(cwd, name);
     return;
   }
-  const found = (await Array.fromAsync(glob(name, { cwd }))).filter((file) => isPictureName(file)).sort();
+  const found = await matchPictures(cwd, name);
   if (found.length === 0) yield { file: name, error: new ServalError("E_FILE_NOT_FOUND", `No picture is named like ${name}.`) };
   for (const file of found) yield { file };
+}
+
+/** Whether a name is a pattern such as `photos/*.jpg`, and not that of a file. */
+export async function isPattern(cwd: string, name: string): Promise<boolean> {
+  return /[*?[{]/.test(name) && (await statIfThere(resolve(cwd, name))) === undefined;
+}
+
+/** The pictures that fit a pattern, by name. */
+export async function matchPictures(cwd: string, pattern: string): Promise<string[]> {
+  return (await Array.fromAsync(glob(pattern, { cwd }))).filter((file) => isPictureName(file)).sort();
 }
 
 async function* findPath(cwd: string, path: string): AsyncGenerator<FoundPicture, void, undefined> {
@@ -57,22 +65,4 @@ async function* findPath(cwd: string, path: string): AsyncGenerator<FoundPicture
   }
   if (found.length === 0) yield { file: path, error: new ServalError("E_FILE_NOT_FOUND", `${path} is a folder without a picture.`) };
   yield* found.sort((a, b) => (a.file < b.file ? -1 : 1));
-}
-
-/** The lines of a text that comes in pieces, each as soon as it is there. Empty ones are left out. */
-async function* readLines(input: AsyncIterable<Uint8Array>): AsyncGenerator<string, void, undefined> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const piece of input) {
-    const lines = `${rest}${decoder.decode(piece, { stream: true })}`.split(/\r?\n|\0/);
-    rest = lines.pop() ?? "";
-    if (rest.length > mostNameBytes) {
-      throw new ServalError(
-        "E_USAGE",
-        `Standard input: expected a file name on each line, got a line of more than ${mostNameBytes} bytes.`,
-      );
-    }
-    yield* lines.filter((line) => line !== "");
-  }
-  if (rest !== "") yield rest;
 }

@@ -1,7 +1,5 @@
-import { createReadStream } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
-import { buffer } from "node:stream/consumers";
 import { loadSettings } from "../../config/settings.ts";
 import { ServalError, toServalError } from "../../errors/serval-error.ts";
 import { statIfThere } from "../../files.ts";
@@ -10,6 +8,7 @@ import { fixedTarget, Predictor } from "../../serve/model/predictor.ts";
 import { loadServedModel } from "../../serve/model/served-model.ts";
 import { findModel } from "../find-model.ts";
 import { mapStreaming } from "../map-streaming.ts";
+import { readPictureFile } from "../read-picture-file.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
 import { findPictures, type FoundPicture } from "./find-pictures.ts";
 
@@ -69,26 +68,12 @@ async function isOnePicture(cwd: string, [first = "", ...others]: readonly strin
 async function predictFile(predictor: Predictor, cwd: string, { file, error }: FoundPicture, maxBytes: number): Promise<PredictedImage> {
   try {
     if (error !== undefined) throw error;
-    const { label, confidence, probabilities } = await predictor.predict(await readImage(resolve(cwd, file), maxBytes));
+    const { label, confidence, probabilities } = await predictor.predict(await readPictureFile(resolve(cwd, file), maxBytes));
     return { file, label, confidence, probabilities };
   } catch (thrown) {
     const failure = toServalError(thrown);
     // A file's fault is one line of the table; anything else concerns every file.
     if (!failure.code.startsWith("E_IMAGE_") && failure.code !== "E_FILE_NOT_FOUND") throw thrown;
     return { file, error: { code: failure.code, message: failure.message, hint: failure.hint } };
-  }
-}
-
-/** At most one byte more than an image may have: a longer one is refused anyway. */
-async function readImage(path: string, maxBytes: number): Promise<Uint8Array> {
-  try {
-    return await buffer(createReadStream(path, { end: maxBytes }));
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "ENOTDIR") throw new ServalError("E_FILE_NOT_FOUND", `${path} does not exist.`, { cause: error });
-    if (code === "EISDIR") throw new ServalError("E_FILE_NOT_FOUND", `${path} is a folder; expected an image file.`, { cause: error });
-    if (code === "EACCES") throw new ServalError("E_FILE_NOT_FOUND", `${path} may not be read.`, { cause: error });
-    if (code === "ENAMETOOLONG") throw new ServalError("E_FILE_NOT_FOUND", `${path} is too long for a file name.`, { cause: error });
-    throw error;
   }
 }

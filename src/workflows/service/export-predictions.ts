@@ -1,12 +1,13 @@
 import { resolve } from "node:path";
 import { writeFileAtomic } from "../../files.ts";
-import { encodePredictions, type ExportFormat } from "../../predictions/export-format.ts";
+import { encodePredictions } from "../../predictions/export-format.ts";
 import type { StoredPrediction } from "../../predictions/prediction-store.ts";
+import type { TableFormat } from "../../predictions/table-format.ts";
 import { silentReporter, type UseCaseOptions } from "../reporter.ts";
 import { openPredictions } from "./prediction-place.ts";
 
 export interface ExportPredictionsOptions extends UseCaseOptions {
-  readonly format: ExportFormat;
+  readonly format: TableFormat;
   /** The file that is written; default: predictions.FORMAT. */
   readonly out?: string | undefined;
   /** Only what was predicted from then on. */

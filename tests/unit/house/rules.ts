@@ -38,7 +38,7 @@ const packageOwners: Readonly<Record<string, readonly string[]>> = {
   commander: ["cli/"],
   "@aws-sdk/client-s3": ["pipeline/remote/"],
   pg: ["predictions/postgres-store.ts"],
-  "hyparquet-writer": ["predictions/export-format.ts"],
+  "hyparquet-writer": ["predictions/table-format.ts"],
 };
 
 /** Files over 400 lines, each with the reason why it is not split. */

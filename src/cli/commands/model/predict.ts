@@ -1,3 +1,5 @@
+import { statSync } from "node:fs";
+import { resolve } from "node:path";
 import { Option } from "commander";
 import { ServalError } from "../../../errors/serval-error.ts";
 import { streamPredictions, type PredictedImage } from "../../../workflows/model/predict-images.ts";
@@ -19,6 +21,10 @@ export const configure: Configure = (command, context) => {
     .option("--json", "print the result as JSON, when all answers are there")
     .addOption(new Option("--jsonl", "print each answer as it comes, as a line of JSON").conflicts("json"))
     .addOption(new Option("--csv", "print each answer as it comes, as a line of CSV").conflicts(["json", "jsonl"]))
+    .addHelpText(
+      "after",
+      "\nFor a folder of many pictures, `serval score FOLDER --out FILE` writes a file and continues where it was stopped.",
+    )
     .action(async (images: string[], { model, ...format }: PredictFlags) => {
       const output = context.output(format);
       const lines = new PredictionLines(images);
@@ -43,6 +49,10 @@ export const configure: Configure = (command, context) => {
         else output.line(show(answer));
       }
       if (format.json) output.result(kept, "");
+      const folder = images.find((image) => statSync(resolve(context.cwd, image), { throwIfNoEntry: false })?.isDirectory());
+      if (folder !== undefined) {
+        output.warn(`For many pictures: \`serval score ${folder} --out scores.csv\` writes a file and continues where it was stopped.`);
+      }
       if (refused > 0) throw new ServalError("E_FILES_REFUSED", `${refused} of ${count} files could not be used.`);
     });
 };

@@ -1,6 +1,6 @@
 import { relative } from "node:path";
 import { Option, type Command } from "commander";
-import type { ExportFormat } from "../../../predictions/export-format.ts";
+import { tableFormats, type TableFormat } from "../../../predictions/table-format.ts";
 import type { CommandContext, Configure } from "../../command.ts";
 import { parseTime } from "../../options/parse-time.ts";
 
@@ -23,7 +23,7 @@ function configureImport(command: Command, context: CommandContext): void {
 }
 
 interface ExportFlags {
-  readonly format: ExportFormat;
+  readonly format: TableFormat;
   readonly out?: string;
   readonly since?: Date;
   readonly json?: boolean;
@@ -31,7 +31,7 @@ interface ExportFlags {
 
 function configureExport(command: Command, context: CommandContext): void {
   command
-    .addOption(new Option("--format <FORMAT>", "format of the file").choices(["jsonl", "csv", "parquet"]).default("jsonl"))
+    .addOption(new Option("--format <FORMAT>", "format of the file").choices(tableFormats).default("jsonl"))
     .option("--since <TIME>", "only what was predicted since then: 7d, 12h, a date or a time", (text) => parseTime("--since", text))
     .option("--out <FILE>", "the file (default: predictions.FORMAT)")
     .option("--json", "print the result as JSON")
