@@ -19,7 +19,7 @@ const flattest = 0.05;
  * Sharpness depends on what the pictures of a set are, so blur is measured against the set: this many standard deviations below its median. The deviation is
  * that of the softer half, from the distance between median and lower quartile, which a tenth of blurred pictures hardly moves.
  */
-const deviationsOfBlur = 2.75;
+const deviationsOfBlur = 2.5;
 /** In a set of equally sharp pictures each small difference would count: blur is at least this far below the median. */
 const smallestFall = 0.5;
 /** Distance between median and lower quartile of a normal distribution, in standard deviations. */

@@ -5,6 +5,7 @@ import { stringify } from "yaml";
 import { runCli } from "../../../src/cli/main.ts";
 import { readManifest } from "../../../src/data/manifest.ts";
 import type { LabelCheck } from "../../../src/workflows/data/check-labels.ts";
+import type { PictureCheck } from "../../../src/workflows/data/check-pictures.ts";
 import { correctData } from "../../../src/workflows/data/correct-data.ts";
 import { makeHeadProject, type HeadProject } from "../../helpers/head-project.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
@@ -91,6 +92,18 @@ describe("serval data check --labels", () => {
     expect(rows.filter(({ path, label }) => path.split("/")[0] !== label)).toEqual([]);
     const after = await check();
     expect(after.labels.suspects.map(({ path }) => path).filter((path) => wrong.includes(path))).toEqual([]);
+  });
+
+  test("--pictures lists what is hard to see anything on, and fails where that is more than is allowed", async () => {
+    const { cwd } = project;
+    const context = recordedContext(cwd);
+    expect(await runCli(["data", "check", "--pictures", "--json", "--fail-on", "50%"], context)).toBe(0);
+    const { pictures } = JSON.parse(context.stdout.text) as { pictures: PictureCheck };
+    expect(pictures.images).toBe(82);
+    const page = await readFile(join(cwd, pictures.page), "utf8");
+    expect(page.match(/<figure>/g)?.length ?? 0).toBe(pictures.found.length);
+    const list = await readFile(join(cwd, pictures.list), "utf8");
+    for (const { path } of pictures.found) expect(list).toContain(`${path},`);
   });
 
   test("asks for prepared data of the same version", async () => {

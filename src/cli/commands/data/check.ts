@@ -16,7 +16,9 @@ interface CheckFlags {
 
 export function configureCheck(command: Command, context: CommandContext): void {
   command
-    .description("Show class balance, duplicates, conflicting labels, odd sizes and leaks between splits; find wrong labels and poor pictures.")
+    .description(
+      "Show class balance, duplicates, conflicting labels, odd sizes and leaks between splits; find wrong labels and poor pictures.",
+    )
     .option("--labels", "find labels that are probably wrong, with a page to look at them")
     .option("--pictures", "find dark, bright, flat and blurred pictures, with a page to look at them")
     .option("--fail-on <LIMIT>", "fail if --labels or --pictures finds more, as a number or a share such as 0.5%")
