@@ -5,6 +5,7 @@ export { ServalError } from "./errors/serval-error.ts";
 
 // The use cases: what each verb of the command line does, as a function.
 export { checkLabels, type CheckLabelsOptions, type LabelCheck } from "./workflows/data/check-labels.ts";
+export { checkPictures, type PictureCheck, type PoorPicture } from "./workflows/data/check-pictures.ts";
 export { correctData, type CorrectDataOptions, type CorrectReport } from "./workflows/data/correct-data.ts";
 export { importData, type ImportOptions } from "./workflows/data/import-data.ts";
 export { prepareData, type PrepareDataOptions } from "./workflows/data/prepare-data.ts";

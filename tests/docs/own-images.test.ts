@@ -55,6 +55,7 @@ test("docs/fine-tuning.md: all layers of the backbone learn, and so do those of 
 test("docs/data-quality.md: suspects are found, decided about, and corrected by the next import", async () => {
   await reader.do("npx serval prepare");
   expect(await reader.follow("docs/data-quality.md", "npx serval data check --labels")).toContain("Labels that are probably wrong");
+  expect(await reader.follow("docs/data-quality.md", "npx serval data check --pictures")).toContain("Dark, bright, flat or blurred");
   expect(await reader.follow("docs/data-quality.md", "npx serval data correct cat/1.jpg")).toContain(
     "Corrections: 2 relabelled, 1 left out.",
   );

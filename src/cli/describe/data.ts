@@ -6,6 +6,7 @@ import type { PrepareReport } from "../../data/prepare.ts";
 import { splitNames } from "../../data/split.ts";
 import { firstOf, percent } from "../../text.ts";
 import type { LabelCheck } from "../../workflows/data/check-labels.ts";
+import type { PictureCheck } from "../../workflows/data/check-pictures.ts";
 import type { CorrectReport } from "../../workflows/data/correct-data.ts";
 import { formatDuration } from "../../workflows/format-duration.ts";
 
@@ -63,6 +64,16 @@ export function describeLabels({ images, suspects, unchecked, agreement, kept, p
     ...(unchecked.length === 0 ? [] : [`  too few pictures to check: ${firstOf(unchecked, 5)}`]),
     `  Classifiers that did not see a picture agree with ${percent(agreement)} of the labels.`,
     `  Look at ${page}; decide in ${list}, then run \`serval data correct --from ${list}\`.`,
+  ].join("\n");
+}
+
+/** What `serval data check --pictures` prints about pictures. */
+export function describePictures({ images, found, kept, page, list }: PictureCheck): string {
+  return [
+    `Dark, bright, flat or blurred: ${found.length === 0 ? "none" : found.length} of ${images}`,
+    ...listed(found.map(({ path, defects: own }) => `${path}: ${own.join(", ")}`)),
+    ...(kept === 0 ? [] : [`  not listed, because a correction keeps them: ${kept}`]),
+    ...(found.length === 0 ? [] : [`  Look at ${page}; decide in ${list}, then run \`serval data correct --from ${list}\`.`]),
   ].join("\n");
 }
 

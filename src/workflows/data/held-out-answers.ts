@@ -90,7 +90,8 @@ export async function answerHeldOut(
   }
 }
 
-async function readPictures(cwd: string, shards: Shards): Promise<CheckedPicture[]> {
+/** The pictures of the shards; E_SHARDS_MISSING where they are of another version of the data. */
+export async function readPictures(cwd: string, shards: Shards): Promise<CheckedPicture[]> {
   const { rows, dataVersion } = await readManifest(join(cwd, rawDir));
   if (dataVersion !== shards.dataVersion) {
     throw new ServalError("E_SHARDS_MISSING", `${shardsDir} was made from another version of the data than ${rawDir} has now.`, {

@@ -5,13 +5,14 @@ import { stringify } from "yaml";
 import { runCli } from "../../../src/cli/main.ts";
 import { readManifest } from "../../../src/data/manifest.ts";
 import type { LabelCheck } from "../../../src/workflows/data/check-labels.ts";
+import type { PictureCheck } from "../../../src/workflows/data/check-pictures.ts";
 import { correctData } from "../../../src/workflows/data/correct-data.ts";
 import { makeHeadProject, type HeadProject } from "../../helpers/head-project.ts";
 import { recordedContext } from "../../helpers/recorded-output.ts";
 
 const side = 64;
-/** Rows that are labelled columns, and checks that are labelled rows. */
-const wrong = ["checks/3.jpg", "rows/0.jpg", "rows/4.png"];
+/** Checks that are labelled rows, and a picture of rows that is labelled columns. */
+const wrong = ["checks/3.jpg", "checks/7.png", "rows/4.png"];
 const wrongLabel: Readonly<Record<string, string>> = { checks: "rows", rows: "columns" };
 
 let project: HeadProject;
@@ -93,12 +94,40 @@ describe("serval data check --labels", () => {
     expect(after.labels.suspects.map(({ path }) => path).filter((path) => wrong.includes(path))).toEqual([]);
   });
 
+  test("--pictures lists what is hard to see anything on, and fails where that is more than is allowed", async () => {
+    const { cwd } = project;
+    const context = recordedContext(cwd);
+    expect(await runCli(["data", "check", "--pictures", "--json", "--fail-on", "50%"], context)).toBe(0);
+    const { pictures } = JSON.parse(context.stdout.text) as { pictures: PictureCheck };
+    expect(pictures.images).toBe(82);
+    const page = await readFile(join(cwd, pictures.page), "utf8");
+    expect(page.match(/<figure>/g)?.length ?? 0).toBe(pictures.found.length);
+    const list = await readFile(join(cwd, pictures.list), "utf8");
+    for (const { path } of pictures.found) expect(list).toContain(`${path},`);
+  });
+
   test("asks for prepared data of the same version", async () => {
     const { cwd } = project;
-    await correctData({ cwd, pictures: ["rows/8.jpg"], verdict: { action: "exclude" }, by: "test" });
+    await correctData({ cwd, pictures: ["rows/8.png"], verdict: { action: "exclude" }, by: "test" });
     const context = recordedContext(cwd);
     await runCli(["data", "import", "patterns"], context);
     expect(await runCli(["data", "check", "--labels"], context)).toBe(2);
     expect(context.stderr.text).toMatch(/E_SHARDS_MISSING: .*another version of the data/);
+  });
+
+  test("leaves out classes with too few different pictures, and names them", async () => {
+    const { cwd } = project;
+    const { rows } = await readManifest(join(cwd, "data/raw"));
+    const most = rows.filter(({ label }) => label === "columns").slice(4);
+    await correctData({ cwd, pictures: most.map(({ sha256 }) => sha256), verdict: { action: "exclude" }, by: "test" });
+    await project.prepare();
+    const { labels } = await check();
+    expect([labels.unchecked, labels.images]).toEqual([["columns"], rows.length - most.length - 4]);
+    const others = rows.filter(({ label }) => label === "checks").slice(4);
+    await correctData({ cwd, pictures: others.map(({ sha256 }) => sha256), verdict: { action: "exclude" }, by: "test" });
+    await project.prepare();
+    const context = recordedContext(cwd);
+    expect(await runCli(["data", "check", "--labels"], context)).toBe(3);
+    expect(context.stderr.text).toMatch(/E_TOO_FEW_IMAGES: .*checks, columns/);
   });
 });
