@@ -43,13 +43,13 @@ export const scoredTable: Table<ScoredRow> = {
 
 type Model = Prediction["model"];
 
-export function answeredRow(path: string, { model, label, confidence, probabilities, unsure, size }: Prediction): ScoredRow {
+export function answeredRow(path: string, { model, label, confidence, probabilities, doubt, size }: Prediction): ScoredRow {
   return {
     path,
     label,
     confidence,
     probabilities,
-    reason: unsure ? "low_confidence" : null,
+    reason: doubt,
     width: size?.width ?? null,
     height: size?.height ?? null,
     error: null,
