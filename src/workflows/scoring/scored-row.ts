@@ -1,3 +1,4 @@
+import type { AbstainReason } from "../../predictions/prediction-store.ts";
 import { ServalError, toServalError } from "../../errors/serval-error.ts";
 import type { Column, Table } from "../../predictions/table-format.ts";
 import type { Prediction } from "../../serve/model/predictor.ts";
@@ -12,7 +13,7 @@ export interface ScoredRow {
   readonly confidence: number | null;
   readonly probabilities: Readonly<Record<string, number>> | null;
   /** Why a service would not say the label. */
-  readonly reason: "low_confidence" | null;
+  readonly reason: AbstainReason | null;
   /** Of the picture as it is stored. */
   readonly width: number | null;
   readonly height: number | null;
