@@ -173,7 +173,7 @@ function describeMove(what: string, { quantiles, standardDeviation }: Distributi
   const at = Math.abs(moves[middle] as number) >= standardDeviation / 10 ? middle : largest;
   const [before, now] = [quantiles[at] as number, quantile(sorted, quantileLevels[at] as number)];
   const which = at === middle ? "" : ` (${100 * (quantileLevels[at] as number)} % of the pictures lie below)`;
-  return `${what} ${now > before ? "rose" : "fell"} from ${before.toFixed(2)} to ${now.toFixed(2)}${which}`;
+  return `${what} ${now > before ? "rose" : "fell"} from ${before.toPrecision(2)} to ${now.toPrecision(2)}${which}`;
 }
 
 function percent(share: number): string {
