@@ -64,9 +64,12 @@ export async function answerRows(ask: RowsOfShards & { readonly split: Split; re
 
 /** The answers to the validation split, and the features of training pictures that a score is fitted on. */
 export async function answerSplits(ask: RowsOfShards): Promise<{ logits: Float32Array; training: Float32Array; validation: Float32Array }> {
-  const { logits, features: validation } = await answerRows({ ...ask, split: "val" });
-  const rows = ask.reading ? evenlySpaced(ask.shards.splits.train.count, mostNeighbours) : [];
-  const { features: training } = await answerRows({ ...ask, split: "train", rows });
+  const { splits } = ask.shards;
+  const rows = ask.reading ? evenlySpaced(splits.train.count, mostNeighbours) : [];
+  const total = splits.val.count + rows.length;
+  const after = (before: number) => (done: number) => ask.onProgress?.(before + done, total);
+  const { logits, features: validation } = await answerRows({ ...ask, split: "val", onProgress: after(0) });
+  const { features: training } = await answerRows({ ...ask, split: "train", rows, onProgress: after(splits.val.count) });
   return { logits, training, validation };
 }
 

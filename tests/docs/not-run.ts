@@ -18,6 +18,12 @@ export const notRun: readonly NotRun[] = [
     because: "it downloads 25,000 photographs and trains for half an hour",
   },
   {
+    page: "docs/service.md",
+    begins: "npx serval export --refit",
+    reason: "hours",
+    because: "it needs the photographs of the released model; tests/unit/serve/unknown-input.test.ts runs it on others",
+  },
+  {
     page: "docs/tracking.md",
     begins: "mlflow server --port 5001",
     reason: "python",

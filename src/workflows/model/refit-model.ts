@@ -8,7 +8,7 @@ import { readFeatureSpace } from "../../model/feature-space.ts";
 import { shardsDir } from "../../paths.ts";
 import { startInference } from "../../runtime/inference.ts";
 import { findModel } from "../find-model.ts";
-import { silentReporter, type UseCaseOptions } from "../reporter.ts";
+import { silentReporter, type Progress, type UseCaseOptions } from "../reporter.ts";
 
 export interface RefitModelOptions extends UseCaseOptions {
   /** A bundle folder, its model.onnx or a released model's name; default: SERVAL_MODEL, else the released model. */
@@ -44,9 +44,13 @@ export async function refitModel({ model, ...options }: RefitModelOptions): Prom
   try {
     const inference = await startInference(bundle.model, { imageShape: [height, width] });
     try {
-      const progress = reporter.progress("Features", shards.splits.val.count, "pictures");
-      const refitted = await refitBundle({ bundle, inference, shards, signal, onProgress: (done) => progress.update(done) });
-      progress.end();
+      let progress: Progress | undefined;
+      const onProgress = (done: number, total: number): void => {
+        progress ??= reporter.progress("Features", total, "pictures");
+        progress.update(done);
+      };
+      const refitted = await refitBundle({ bundle, inference, shards, signal, onProgress });
+      progress?.end();
       const space = await readFeatureSpace(refitted);
       return {
         dir: relative(cwd, found.dir) || ".",

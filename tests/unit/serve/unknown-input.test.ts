@@ -1,6 +1,8 @@
+import { existsSync } from "node:fs";
 import { cp, readFile, writeFile } from "node:fs/promises";
 import { DatabaseSync } from "node:sqlite";
 import { join } from "node:path";
+import { chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runCli } from "../../../src/cli/main.ts";
 import { openShards } from "../../../src/data/shards.ts";
@@ -140,6 +142,23 @@ describe("a picture that is like none of the training", () => {
     await predict(green, "?abstain=true");
     await predict(red);
     expect(await count()).toBe(start + 2);
+  });
+});
+
+const executablePath = ["/usr/bin/chromium", "/usr/bin/google-chrome", "/usr/bin/chromium-browser"].find((path) => existsSync(path));
+
+describe.skipIf(executablePath === undefined)("the page at / of a service that abstains", () => {
+  it("says in words that the picture is like none that the model learned from", async () => {
+    const abstaining = await startTestService({ service: { modelDir: bundle.dir, abstain: { whenUnsure: true } } });
+    const browser = await chromium.launch({ executablePath: executablePath ?? "", args: ["--no-sandbox"] });
+    const page = await browser.newPage();
+    await page.goto(abstaining.url);
+    await page.setInputFiles("#input", { name: "green.jpg", mimeType: "image/jpeg", buffer: Buffer.from(green ?? []) });
+    await page.getByText(/^Answered in/).waitFor();
+    expect(await page.locator("h2").innerText()).toBe("This looks like none of the pictures that the model learned from");
+    expect(await page.locator(".bars .row").count()).toBe(3);
+    await browser.close();
+    await abstaining.close();
   });
 });
 
