@@ -23,14 +23,16 @@ const typingSeconds = 1.5;
 const restSeconds = 6;
 const longestPause = 1.5;
 
-const folder = await mkdtemp(join(tmpdir(), "serval-recording-"));
+const above = await mkdtemp(join(tmpdir(), "serval-recording-"));
+// The model is called like the folder.
+const folder = join(above, "own");
 const port = String(await freePort());
 try {
   await writeClassFolders(join(folder, "images"), 50);
   const { written, seconds } = await record();
   const shown = [...typed(), ...shortenPauses(written, longestPause).map(({ at, text }) => ({ at: at + typingSeconds + 0.5, text }))];
   const total = Math.ceil((shown.at(-1)?.at ?? 0) + restSeconds);
-  const svg = drawRecording(replay(shown), {
+  const svg = drawRecording(replay(shown, { columns }), {
     title: command,
     description: "A terminal: the command imports 100 photographs of cats and dogs, trains a classifier, evaluates and serves it.",
     columns,
@@ -40,7 +42,7 @@ try {
   await writeFileAtomic(join(root, "docs/images/up.svg"), svg);
   console.log(`The command served after ${seconds.toFixed(1)} s. docs/images/up.svg: ${total} s, ${Math.round(svg.length / 1024)} KB.`);
 } finally {
-  await rm(folder, { recursive: true });
+  await rm(above, { recursive: true });
 }
 
 /** A person who types the command. */
@@ -61,7 +63,7 @@ async function record(): Promise<{ written: Written[]; seconds: number }> {
     // The ports of the machine that records say nothing to a reader.
     const text = chunk.replaceAll(port, "8000").replace(/(Runs and registered models: http:\/\/127\.0\.0\.1:)\d+/, "$15001");
     written.push({ at: (performance.now() - started) / 1000, text });
-    if (/^Serving own .*\n/m.test(written.map(({ text }) => text).join(""))) child.stdin.end("\x03");
+    if (/^Serving own .* at http\S+\s/m.test(written.map(({ text }) => text).join(""))) child.stdin.end("\x03");
   });
   await once(child, "close");
   if (!child.stdin.writableEnded) throw new Error(`The command ended before it served:\n${written.map(({ text }) => text).join("")}`);

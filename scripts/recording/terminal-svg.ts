@@ -11,7 +11,7 @@ export interface Look {
   readonly seconds: number;
 }
 
-const [rowHeight, charWidth, padding, bar] = [17, 7.6, 14, 30];
+const [rowHeight, charWidth, padding, bar] = [17, 7.85, 14, 30];
 
 /**
  * A recording as one picture without scripts: each line appears at its time by a CSS animation, and the rows scroll. Where animations

@@ -23,18 +23,27 @@ export interface Screen {
 /** Control sequences that Serval writes to a terminal: the start of the row, the next row, and an empty row. */
 const controls = /\r\n|[\r\n]|\x1b\[2K/g; // oxlint-disable-line no-control-regex
 
-/** Follows the cursor over the rows. A row that changes again within `leastSeconds` shows only its last text of that time. */
-export function replay(written: readonly Written[], leastSeconds = 0.2): Screen {
+interface Terminal {
+  readonly columns: number;
+  /** A row that changes again within that time shows only its last text of that time. */
+  readonly leastSeconds?: number;
+}
+
+/** Follows the cursor over the rows. */
+export function replay(written: readonly Written[], { columns, leastSeconds = 0.2 }: Terminal): Screen {
   const rows: { text: string; versions: { text: string; from: number }[] }[] = [];
   const at = (row: number): (typeof rows)[number] => (rows[row] ??= { text: "", versions: [] });
   let [row, column] = [0, 0];
   const touched = new Set<number>();
   const put = (text: string): void => {
     if (text === "") return;
+    if (column === columns) [row, column] = [row + 1, 0];
+    const fits = text.slice(0, columns - column);
     const line = at(row);
-    line.text = line.text.slice(0, column).padEnd(column) + text + line.text.slice(column + text.length);
-    column += text.length;
+    line.text = line.text.slice(0, column).padEnd(column) + fits + line.text.slice(column + fits.length);
+    column += fits.length;
     touched.add(row);
+    put(text.slice(fits.length));
   };
   for (const { at: seconds, text } of written) {
     let from = 0;
