@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Opens Grafana or Prometheus of deployment/stack.yaml on 127.0.0.1 of this manager, until Ctrl-C. Swarm itself could only publish
+# Opens Grafana, Prometheus or Alertmanager of deployment/stack.yaml on 127.0.0.1 of this manager, until Ctrl-C. Swarm itself could only publish
 # them on every address of a host.
-#   scripts/reach_stack.sh grafana | prometheus [PORT]     PORT: 3000 for Grafana, 9090 for Prometheus
+#   scripts/reach_stack.sh grafana | prometheus | alertmanager [PORT]     PORT: 3000, 9090, 9093
 #   SERVAL_STACK   name of the stack (serval)
 #   SERVAL_IMAGE   image of the service, which does the work (cats-dogs-classifier:latest)
 set -euo pipefail
 case ${1:-} in
   grafana) inside=3000 ;;
   prometheus) inside=9090 ;;
-  *) echo "Usage: scripts/reach_stack.sh grafana | prometheus [PORT]" >&2; exit 2 ;;
+  alertmanager) inside=9093 ;;
+  *) echo "Usage: scripts/reach_stack.sh grafana | prometheus | alertmanager [PORT]" >&2; exit 2 ;;
 esac
 port=${2:-$inside}
 [[ $port =~ ^[0-9]+$ ]] || { echo "$port is not a port." >&2; exit 2; }

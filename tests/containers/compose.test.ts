@@ -6,15 +6,18 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { preparePatterns } from "../helpers/pattern-project.ts";
 import { runServal } from "../helpers/serval-process.ts";
-import { readDashboard } from "./dashboard.ts";
+import { readDashboards } from "./dashboard.ts";
 import { composeProjects, docker, eventually, removeComposeProjects, report, root, run, type Finished } from "./engine.ts";
 import { hireOperator, type Operator } from "./operator.ts";
+import { receiverSettings, startReceiver, type Heard } from "./receiver.ts";
 
 const project = composeProjects.compose;
-const services = ["cats-dogs-classifier", "proxy", "mlflow", "prometheus"];
+const services = ["cats-dogs-classifier", "proxy", "mlflow", "prometheus", "alertmanager"];
 const [service, mlflow, prometheus] = ["http://localhost:8000", "http://localhost:5001", "http://localhost:9090"] as const;
 
 let operator: Operator;
+/** What was sent to people. */
+let heard: () => Promise<Heard>;
 
 async function compose(...args: string[]): Promise<string> {
   const { code, stdout, output } = await run("docker-compose", args, { cwd: join(operator.dir, "deployment"), env: operator.env });
@@ -60,10 +63,11 @@ let dir: string;
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), "serval-compose-"));
   await removeComposeProjects();
-  operator = await hireOperator({ COMPOSE_PROJECT_NAME: project });
+  operator = await hireOperator({ COMPOSE_PROJECT_NAME: project, ...receiverSettings });
   // .ci/run has installed the packages.
   await operator.reader.follow("docs/deployment.md", "scripts/setup.sh", { put: { "scripts/setup.sh ": ": " } });
   await healthy(...services);
+  heard = await startReceiver(project, "mlops-network");
 });
 afterAll(async () => {
   await removeComposeProjects();
@@ -77,7 +81,7 @@ const promtool = async (...args: string[]): Promise<Finished> =>
 
 test("promtool passes the configuration and the rules, which Prometheus has loaded", async () => {
   const output = await operator.reader.follow("docs/deployment.md", "cd deployment\ndocker compose exec");
-  expect(output).toMatch(/is valid prometheus config file syntax[\s\S]*SUCCESS: 7 rules found/);
+  expect(output).toMatch(/is valid prometheus config file syntax[\s\S]*SUCCESS: 15 rules found/);
   const { data } = await getJson<{ data: { groups: { rules: { name: string; health: string }[] }[] } }>(`${prometheus}/api/v1/rules`);
   expect(data.groups.flatMap(({ rules }) => rules.map(({ name }) => name))).toEqual([
     "ClassifierDown",
@@ -87,32 +91,54 @@ test("promtool passes the configuration and the rules, which Prometheus has load
     "ClassifierErrors",
     "ClassifierSlow",
     "ClassifierQueueLong",
+    "ClassifierNoTraffic",
+    "ClassifierPredictionsWaiting",
+    "ClassifierPredictionsLost",
+    "ClassifierDiskLow",
+    "ClassifierDrift",
+    "ClassifierAccuracyLow",
+    "ClassifierUnknownInputs",
+    "ClassifierMonitorDown",
   ]);
 });
 
-test("promtool has the rules fire for failures among many health checks, and for a container that is not ready, and not else", async () => {
-  await docker("cp", join(root, "tests/containers/alerts.promtool.yml"), `${await container("prometheus")}:/prometheus/alerts.yml`);
-  const { code, output } = await promtool("test", "rules", "/prometheus/alerts.yml");
+test("promtool has each rule fire for what it is meant for, and not for what is near it, nor for what clients do wrong", async () => {
+  const files = ["alerts.promtool.yml", "traffic.promtool.yml"];
+  for (const file of files) {
+    await docker("cp", join(root, "tests/containers", file), `${await container("prometheus")}:/prometheus/${file}`);
+  }
+  const { code, output } = await promtool("test", "rules", ...files.map((file) => `/prometheus/${file}`));
   expect(code, output).toBe(0);
 });
 
-test("each query of the dashboard gives a number after good and bad traffic", async () => {
-  const queries = await readDashboard();
-  expect(queries).toHaveLength(17);
+test("each query of the dashboards gives a number after good and bad traffic, with a drift in it", async () => {
+  const queries = await readDashboards();
+  expect(queries.length).toBeGreaterThan(50);
   const picture = await readFile(join(root, "test_image.jpg"));
   const predict = async (body: Uint8Array<ArrayBuffer>): Promise<number> => {
     const form = new FormData();
     form.set("file", new Blob([body]), "image.jpg");
     return (await fetch(`${service}/predict`, { method: "POST", body: form })).status;
   };
+  // Sixty cats, and none of the dogs that were half of the training; clients say of half of them that they are dogs.
+  for (let i = 0; i < 60; i++) {
+    const { request_id: id } = await getJson<{ request_id: string }>(`${service}/predict`, {
+      method: "POST",
+      headers: { "content-type": "image/jpeg" },
+      body: picture,
+    });
+    if (i % 2 === 1) continue;
+    const label = JSON.stringify({ request_id: id, label: "dog" });
+    await fetch(`${service}/feedback`, { method: "POST", headers: { "content-type": "application/json" }, body: label });
+  }
   const unanswered = async (): Promise<string[]> => {
     // Between two questions there is traffic, so that it lies on both sides of a scrape.
     expect([await predict(picture), await predict(Buffer.from("no image")), (await fetch(`${service}/nowhere`)).status]).toEqual([
       200, 415, 404,
     ]);
     const answers = await Promise.all(queries.map(async ({ expr }) => await query(expr)));
-    return queries.flatMap(({ panel, legend }, i) =>
-      answers[i]?.some(({ value }) => Number.isFinite(Number(value[1]))) === true ? [] : [`${panel}, ${legend}`],
+    return queries.flatMap(({ file, panel, legend }, i) =>
+      answers[i]?.some(({ value }) => Number.isFinite(Number(value[1]))) === true ? [] : [`${file}: ${panel}, ${legend}`],
     );
   };
   expect(await eventually(unanswered, (left) => left.length === 0)).toEqual([]);
@@ -130,6 +156,10 @@ test("each query of the dashboard gives a number after good and bad traffic", as
   expect(await value("Requests by status", { status: "415" })).toBeGreaterThan(0);
   expect(await value("Errors by code", { code: "E_IMAGE_FORMAT" })).toBeGreaterThan(0);
   expect(await value("Error rate in an hour")).toBe(0);
+  expect(await value("Verdict", { verdict: "drift" })).toBe(1);
+  expect(await value("Labels that moved")).toBeCloseTo(0.5, 1);
+  expect(await value("Live accuracy")).toBe(0);
+  expect(await value("Accuracy too low")).toBe(1);
 });
 
 test("the log in its volume has a line for each request, with class and confidence, and nothing of the image or its sender", async () => {
@@ -217,7 +247,40 @@ test("no service has rights that it does not need, and only the proxy listens be
     proxy: "8000/tcp -> 0.0.0.0:8000",
     mlflow: "5001/tcp -> 127.0.0.1:5001",
     prometheus: "9090/tcp -> 127.0.0.1:9090",
+    alertmanager: "9093/tcp -> 127.0.0.1:9093",
   });
+});
+
+test("an alert that fires in Prometheus reaches people by webhook and mail, with its link to the runbook; a critical one at once", async () => {
+  // The drift above, a minute later; warnings that begin within half a minute are one message.
+  const names = ({ webhooks }: Heard): string[] => webhooks.flatMap(({ alerts }) => alerts.map(({ labels }) => labels["alertname"] ?? ""));
+  const told = await eventually(
+    heard,
+    (now) => names(now).includes("ClassifierDrift") && now.mails.some((mail) => mail.includes("ClassifierDrift")),
+    150,
+  );
+  const message = told.webhooks.find(({ alerts }) => alerts.some(({ labels }) => labels["alertname"] === "ClassifierDrift"));
+  expect(message).toMatchObject({ status: "firing", groupLabels: { severity: "warning" } });
+  expect(names(told)).toContain("ClassifierAccuracyLow");
+  const alert = message?.alerts.find(({ labels }) => labels["alertname"] === "ClassifierDrift");
+  expect(alert?.annotations["runbook"]).toBe("docs/runbook.md#classifierdrift");
+  expect(alert?.generatorURL).toMatch(/^http:\/\/localhost:9090\/graph\?/);
+  expect(told.mails.join("\n")).toMatch(/^To: people@example\.com$/m);
+
+  const started = performance.now();
+  const amtool = [
+    "/bin/amtool",
+    "--alertmanager.url=http://127.0.0.1:9093",
+    "alert",
+    "add",
+    "alertname=ClassifierErrors",
+    "severity=critical",
+  ];
+  await docker("exec", await container("alertmanager"), ...amtool);
+  const critical = await eventually(heard, (now) => names(now).includes("ClassifierErrors"));
+  report(`a critical alert arrived after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  const sent = critical.webhooks.find(({ groupLabels }) => groupLabels["alertname"] === "ClassifierErrors");
+  expect(sent?.alerts).toHaveLength(1);
 });
 
 test("docs/operations.md: installed again nothing changes, and the logs have the line of a request", async () => {

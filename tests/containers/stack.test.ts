@@ -16,7 +16,7 @@ import { openStackLab, type StackLab } from "./stack-lab.ts";
 const [stack, port] = ["serval-stack-test", 8038];
 let lab: StackLab;
 beforeAll(async () => {
-  for (const base of ["proxy", "postgres"]) expect((await run(`tests/containers/make-${base}-base.sh`, [])).code).toBe(0);
+  for (const base of ["proxy", "postgres", "alertmanager"]) expect((await run(`tests/containers/make-${base}-base.sh`, [])).code).toBe(0);
   await buildServiceImage();
   const started = performance.now();
   lab = await openStackLab({ stack, port, replicas: 2, base: serviceImage });
@@ -52,8 +52,8 @@ test("only the proxy listens on this host, and scripts/reach_stack.sh opens Prom
 }) => {
   const published = async (name: string): Promise<string> =>
     await docker("service", "inspect", "--format", "{{range .Endpoint.Spec.Ports}}{{.TargetPort}} {{end}}", `${stack}_${name}`);
-  const ports = await Promise.all(["cats-dogs-classifier", "grafana", "prometheus", "proxy"].map(published));
-  expect(ports).toEqual(["", "", "", "8000"]);
+  const ports = await Promise.all(["cats-dogs-classifier", "grafana", "prometheus", "alertmanager", "proxy"].map(published));
+  expect(ports).toEqual(["", "", "", "", "8000"]);
 
   const script = join(root, "scripts/reach_stack.sh");
   const reach = spawn(script, ["prometheus", "8039"], { env: { ...process.env, SERVAL_STACK: stack }, stdio: "ignore" });

@@ -26,7 +26,7 @@ const guide = read("docs/deployment.md");
 /** Built from this repository, so there is nothing to pin but their bases. */
 const own = /^(\$\{SERVAL_IMAGE:-cats-dogs-classifier:latest\}|serval-mlflow:[\d.]+)$/;
 /** The digests of these are not known here: docs/deployment.md says so. */
-const byTag = ["haproxy:3.0", "postgres:15-bookworm", "prom/prometheus:v2.42.0"];
+const byTag = ["haproxy:3.0", "postgres:15-bookworm", "prom/alertmanager:v0.25.0", "prom/prometheus:v2.42.0"];
 
 test("every image of others is named by its digest, or docs/deployment.md says that it is not", () => {
   const images = new Set(
