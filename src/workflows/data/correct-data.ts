@@ -91,7 +91,7 @@ class Places {
     if (found !== undefined) return found;
     if (this.#hashes.has(name.toLowerCase())) return name.toLowerCase();
     throw new ServalError("E_FILE_NOT_FOUND", `The manifest of ${rawDir} has no picture ${JSON.stringify(name)}.`, {
-      hint: "Name its path as `serval data check` prints it, such as cat/12.jpg, or its SHA-256.",
+      hint: "Name its path as `serval data check` prints it, such as rose/12.jpg, or its SHA-256.",
     });
   }
 }

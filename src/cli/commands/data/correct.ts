@@ -18,7 +18,7 @@ interface CorrectFlags {
 export function configureCorrect(command: Command, context: CommandContext): void {
   command
     .description("Record what is wrong with labels and pictures in data/corrections.jsonl; the next import applies it.")
-    .argument("[PICTURES...]", "paths such as cat/12.jpg, or SHA-256")
+    .argument("[PICTURES...]", "paths such as rose/12.jpg, or SHA-256")
     .option("--relabel <LABEL>", "give the pictures another label")
     .addOption(new Option("--exclude", "leave the pictures out").conflicts(["relabel", "keep"]))
     .addOption(new Option("--keep", "the pictures are right as they are: no longer list them as suspects").conflicts(["relabel"]))
