@@ -50,7 +50,7 @@ export interface ScoreReport extends ScoreSummary {
 const readPerThread = 4;
 const readFromAfar = 32;
 /** Rows that may wait for an earlier one: a picture that takes long does not keep the others. */
-const rowsAhead = 1024;
+const rowsAhead = 256;
 
 /**
  * Scores every picture of a source into one file, a row each, in the order of the source. A picture that cannot be used is a row with its
