@@ -42,6 +42,8 @@ export interface ScoreReport extends ScoreSummary {
   readonly model: { readonly name: string; readonly version: string };
   /** Confidence under which the model abstains; null where it never does. */
   readonly abstainBelow: number | null;
+  /** Whether the model can tell that a picture is like none of its training. */
+  readonly knowsUnknown: boolean;
   /** Rows that were written before this run. */
   readonly rowsBefore: number;
 }
@@ -81,7 +83,7 @@ export async function scorePictures(options: ScorePicturesOptions): Promise<Scor
       await source.close();
     }
     const { abstainBelow } = servable.bundle.manifest;
-    return { file, model: { name, version }, abstainBelow, rowsBefore, ...job.summary };
+    return { file, model: { name, version }, abstainBelow, knowsUnknown: servable.space?.outliers != null, rowsBefore, ...job.summary };
   } finally {
     reader.close();
     release();
