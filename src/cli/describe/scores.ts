@@ -30,11 +30,17 @@ export function describeScores(report: ScoreReport, cwd: string): string {
   ].join("\n");
 }
 
-function describeAnswers({ answered, abstained, abstainBelow, meanConfidence, confidence }: ScoreReport): string[] {
+function describeAnswers(report: ScoreReport): string[] {
+  const { answered, abstained, unknown, abstainBelow, knowsUnknown, meanConfidence, confidence } = report;
   const share = (from: number, to: number): string => percent(confidence.slice(from, to).reduce((sum, count) => sum + count, 0) / answered);
-  const line = `Confidence: ${percent(meanConfidence ?? 0)} on average; at least 90 % for ${share(9, 10)} of the answers, under 60 % for ${share(0, 6)}.`;
-  if (abstainBelow === null) return [line];
-  return [line, `Abstained: ${thousands(abstained)} of ${thousands(answered)} answers (confidence under ${percent(abstainBelow)}).`];
+  const reasons = [
+    ...(abstainBelow === null ? [] : [`${thousands(abstained - unknown)} with a confidence under ${percent(abstainBelow)}`]),
+    ...(knowsUnknown ? [`${thousands(unknown)} like none of the training`] : []),
+  ];
+  return [
+    `Confidence: ${percent(meanConfidence ?? 0)} on average; at least 90 % for ${share(9, 10)} of the answers, under 60 % for ${share(0, 6)}.`,
+    ...(reasons.length > 0 ? [`Abstained: ${thousands(abstained)} of ${thousands(answered)} answers: ${reasons.join(", ")}.`] : []),
+  ];
 }
 
 function describeErrors({ rows, errors }: ScoreReport): string[] {

@@ -29,7 +29,7 @@ interface JobState extends Place {
 const saveEveryMs = 1000;
 const pieceBytes = 1 << 18;
 /** Rows of a group of Parquet. */
-const groupRows = 10_000;
+const groupRows = 4096;
 
 /**
  * The output of a scoring job while it is written. Rows go to FILE.part as lines of JSON; FILE.job.json says up to where they count. A job

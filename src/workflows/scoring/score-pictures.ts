@@ -42,6 +42,8 @@ export interface ScoreReport extends ScoreSummary {
   readonly model: { readonly name: string; readonly version: string };
   /** Confidence under which the model abstains; null where it never does. */
   readonly abstainBelow: number | null;
+  /** Whether the model can tell that a picture is like none of its training. */
+  readonly knowsUnknown: boolean;
   /** Rows that were written before this run. */
   readonly rowsBefore: number;
 }
@@ -50,7 +52,7 @@ export interface ScoreReport extends ScoreSummary {
 const readPerThread = 4;
 const readFromAfar = 32;
 /** Rows that may wait for an earlier one: a picture that takes long does not keep the others. */
-const rowsAhead = 1024;
+const rowsAhead = 256;
 
 /**
  * Scores every picture of a source into one file, a row each, in the order of the source. A picture that cannot be used is a row with its
@@ -81,7 +83,7 @@ export async function scorePictures(options: ScorePicturesOptions): Promise<Scor
       await source.close();
     }
     const { abstainBelow } = servable.bundle.manifest;
-    return { file, model: { name, version }, abstainBelow, rowsBefore, ...job.summary };
+    return { file, model: { name, version }, abstainBelow, knowsUnknown: servable.space?.outliers != null, rowsBefore, ...job.summary };
   } finally {
     reader.close();
     release();

@@ -1,5 +1,5 @@
-import type { AbstainReason } from "../../predictions/prediction-store.ts";
 import { ServalError, toServalError } from "../../errors/serval-error.ts";
+import type { AbstainReason } from "../../predictions/prediction-store.ts";
 import type { Column, Table } from "../../predictions/table-format.ts";
 import type { Prediction } from "../../serve/model/predictor.ts";
 
@@ -12,8 +12,10 @@ export interface ScoredRow {
   /** Probability of `label`. */
   readonly confidence: number | null;
   readonly probabilities: Readonly<Record<string, number>> | null;
-  /** Why a service would not say the label. */
+  /** Why a service that abstains would not give the label. */
   readonly reason: AbstainReason | null;
+  /** How far the picture is from those of the training; null where the model does not know. */
+  readonly outlier_score: number | null;
   /** Of the picture as it is stored. */
   readonly width: number | null;
   readonly height: number | null;
@@ -29,6 +31,7 @@ const kinds: Readonly<Record<keyof ScoredRow, Column<ScoredRow>["kind"]>> = {
   confidence: "number",
   probabilities: "object",
   reason: "text",
+  outlier_score: "number",
   width: "integer",
   height: "integer",
   error: "text",
@@ -44,13 +47,14 @@ export const scoredTable: Table<ScoredRow> = {
 
 type Model = Prediction["model"];
 
-export function answeredRow(path: string, { model, label, confidence, probabilities, doubt, size }: Prediction): ScoredRow {
+export function answeredRow(path: string, { model, label, confidence, probabilities, doubt, place, size }: Prediction): ScoredRow {
   return {
     path,
     label,
     confidence,
     probabilities,
     reason: doubt,
+    outlier_score: place?.outlierScore ?? null,
     width: size?.width ?? null,
     height: size?.height ?? null,
     error: null,
@@ -70,6 +74,7 @@ export function refusedRow(path: string, thrown: unknown, model: Model): ScoredR
     confidence: null,
     probabilities: null,
     reason: null,
+    outlier_score: null,
     width: null,
     height: null,
     error: failure.code,

@@ -127,7 +127,7 @@ describe("a folder", () => {
     expect(out).toMatch(
       /^scores\.jsonl: 5 rows by colours [0-9a-f]+\.\n\nlabel +pictures +share +mean confidence\nred +1 +100\.0 % +9\d\.\d %\n/,
     );
-    expect(out).toContain("Abstained: 0 of 1 answers (confidence under 50.0 %).\nErrors: 4 of 5 rows (E_IMAGE_");
+    expect(out).toContain("Abstained: 0 of 1 answers: 0 with a confidence under 50.0 %.\nErrors: 4 of 5 rows (E_IMAGE_");
   });
 
   test("without a picture is refused, and one of which no picture can be used ends with an error", async () => {
@@ -140,7 +140,7 @@ describe("a folder", () => {
       code: 3,
       err: expect.stringContaining("E_FILES_REFUSED: None of the 1 pictures") as string,
     });
-    expect(await readFile(join(cwd, "b.csv"), "utf8")).toMatch(/\r\nbad\/a\.jpg,,,,,,,E_IMAGE_FORMAT,/);
+    expect(await readFile(join(cwd, "b.csv"), "utf8")).toMatch(/\r\nbad\/a\.jpg,,,,,,,,E_IMAGE_FORMAT,/);
   });
 });
 
@@ -273,10 +273,10 @@ describe("the output", () => {
     const bytes = await readFile(join(cwd, "scores.parquet"));
     expect(await parquetReadObjects({ file: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length) })).toEqual(rows);
     const [head, first, second, third, end] = (await readFile(join(cwd, "scores.csv"), "utf8")).split("\r\n");
-    expect(head).toBe("path,label,confidence,probabilities,reason,width,height,error,message,model_name,model_version");
-    expect(first).toMatch(/^photos\/a\.jpg,red,0\.9\d+,"\{""blue"":0\.\d+,""red"":0\.9\d+\}",,65,57,,,colours,[0-9a-f]+$/);
+    expect(head).toBe("path,label,confidence,probabilities,reason,outlier_score,width,height,error,message,model_name,model_version");
+    expect(first).toMatch(/^photos\/a\.jpg,red,0\.9\d+,"\{""blue"":0\.\d+,""red"":0\.9\d+\}",,,65,57,,,colours,[0-9a-f]+$/);
     expect(second).toMatch(/^"photos\/b ""x"", y\.jpg",blue,/);
-    expect([third, end]).toEqual([expect.stringMatching(/^photos\/c\.jpg,,,,,,,E_IMAGE_EMPTY,The image has 0 bytes\.,/), ""]);
+    expect([third, end]).toEqual([expect.stringMatching(/^photos\/c\.jpg,,,,,,,,E_IMAGE_EMPTY,The image has 0 bytes\.,/), ""]);
   });
 
   test("says where the model abstains, with the label that it holds most probable", async () => {

@@ -1,3 +1,4 @@
+import { setFlagsFromString } from "node:v8";
 import type { Configure } from "../../command.ts";
 import { describeScores } from "../../describe/scores.ts";
 import { ServalError } from "../../../errors/serval-error.ts";
@@ -31,6 +32,8 @@ export const configure: Configure = (command, context) => {
     )
     .action(async (source: string, { json, ...flags }: ScoreFlags) => {
       const output = context.output({ json });
+      // What is in memory are a few small objects. The part of the heap for new ones would grow by a hundred megabytes before it is tidied.
+      setFlagsFromString("--semi-space-growth-factor=1");
       const { scorePictures } = await import("../../../workflows/scoring/score-pictures.ts");
       const report = await scorePictures({ cwd: context.cwd, source, ...flags, reporter: output, signal: context.signal });
       output.result(report, describeScores(report, context.cwd));
