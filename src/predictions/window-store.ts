@@ -27,15 +27,15 @@ export interface WindowStore {
   newest(of: WindowOf): Promise<ClosedWindow | undefined>;
   /** Keeps it, and takes it for the caller to log; false where that number was closed by somebody else. */
   close(window: ClosedWindow, nowMs: number): Promise<boolean>;
-  /** Takes a window that was not logged yet, and that nobody has taken since `beforeMs`; the oldest first. */
+  /** Takes a window that was not logged yet, and that no replica has taken since `beforeMs`; the oldest first. */
   take(beforeMs: number, nowMs: number): Promise<ClosedWindow | undefined>;
-  /** Removes those that ended before, but for the newest of each version: the next one begins where that ends. */
+  /** Removes those that ended before, except for the newest of each version: the next one begins where that ends. */
   removeBefore(beforeMs: number): Promise<void>;
   /** It is logged, as the run with this id. */
   logged(window: Pick<ClosedWindow, "modelName" | "modelVersion" | "number">, runId: string): Promise<void>;
 }
 
-/** What `removeBefore` removes of the alias w, but for the time. */
+/** What `removeBefore` removes of the alias w, except for the time. */
 export const notNewest: string =
   "w.number < (SELECT max(number) FROM monitor_windows WHERE model_name = w.model_name AND model_version = w.model_version)";
 
