@@ -10,7 +10,7 @@ import type { MonitoredModel } from "./monitored-model.ts";
 import { mostTrustedLoss, type EstimatedAccuracy, type ValidationAccuracy } from "./accuracy.ts";
 
 /**
- * ok: nothing has changed. changed: pictures or answers differ from those of the training, without a sign that it costs accuracy.
+ * ok: nothing has changed. changed: pictures or answers differ from those of the training, not so much that it should cost accuracy.
  * drift: so that it should be looked into; the only one that alarms. too_few: not enough answers to say. no_reference: the bundle of
  * the model does not say what it was trained on.
  */

@@ -11,6 +11,8 @@ export function describeMonitor(report: MonitorReport, page?: string): string {
   if (window.n === 0)
     return [...lines, "", "Send it some pictures, or name another --model: predictions of other versions do not count."].join("\n");
   lines.push("", `  ${verdictLine(report)}`, ...drift.findings.map((finding) => `    ${describeFinding(finding)}`));
+  if (report.liveAccuracy.alarm)
+    lines.push("", "  LIVE ACCURACY IS LOW, look into it: its whole interval is below that of the validation split.");
   lines.push("", renderTable(accuracyRows(report)), "", renderTable(shareRows(report)));
   if (reference === null) lines.push("", "The bundle of this model has no reference: train or release it again to compare what it sees.");
   if (page !== undefined) lines.push("", `Pictures: ${page}`);
@@ -30,8 +32,8 @@ function verdictLine({ drift, window }: MonitorReport): string {
   if (drift.verdict === "too_few") return `too few answers to compare: ${window.n} of ${fewestAnswers}`;
   if (drift.verdict === "no_reference") return "nothing to compare with";
   if (drift.verdict === "ok") return "ok: pictures and answers are like those of the training";
-  if (drift.verdict === "changed") return "changed, without a sign that it costs accuracy:";
-  return "DRIFT: look into it.";
+  if (drift.verdict === "changed") return "changed, not so much that it should cost accuracy:";
+  return "DRIFT, look into it:";
 }
 
 function describeFinding({ text, severity, adjustedPValue }: Finding): string {
@@ -46,11 +48,7 @@ function accuracyRows({ liveAccuracy: live, estimatedAccuracy: estimated, refere
   const withFeedback = `${thousands(live.n)} answers with feedback${live.feedbackShare === null ? "" : `, ${percent(live.feedbackShare, 1)} of all`}`;
   return [
     ["accuracy", "", "95 % interval", ""],
-    row(
-      "live",
-      live.estimate === null ? null : { ...live, estimate: live.estimate },
-      live.alarm ? `${withFeedback}: BELOW the validation's` : withFeedback,
-    ),
+    row("live", live.estimate === null ? null : { ...live, estimate: live.estimate }, withFeedback),
     ...Object.entries(live.byLabel).map(([label, own]) => row(`  of ${label}`, own, `${thousands(own.n)} answers`)),
     row(
       "estimated",

@@ -11,7 +11,7 @@ import { escapeHtml, percent, thousands } from "../../text.ts";
 
 const headlines: Readonly<Record<Verdict, string>> = {
   ok: "Pictures and answers are like those of the training.",
-  changed: "Pictures or answers have changed, without a sign that it costs accuracy.",
+  changed: "Pictures or answers have changed, not so much that it should cost accuracy.",
   drift: "Drift: look into it.",
   too_few: "Too few answers to compare.",
   no_reference: "The bundle of this model has no reference to compare with.",
@@ -40,6 +40,7 @@ export async function monitorPage(
 <header>
 <h1>${escapeHtml(model.name)} <small>${escapeHtml(model.version)}</small></h1>
 <p class="verdict">${headlines[drift.verdict]}</p>
+${report.liveAccuracy.alarm ? `<p class="alarm">The live accuracy is low: its whole interval is below that of the validation split.</p>` : ""}
 <p>${thousands(window.n)} answers${window.from === null ? "" : `, ${window.from} to ${String(window.to)}`}</p>
 ${drift.findings.length === 0 ? "" : `<ul>${drift.findings.map(({ text, severity }) => `<li class="${severity}">${escapeHtml(text)}</li>`).join("")}</ul>`}
 </header>
@@ -85,7 +86,7 @@ function accuracyTable({ liveAccuracy: live, estimatedAccuracy: estimated, refer
     }</td><td>${remark}</td></tr>`;
   return `<table>
 <tr><th></th><th>accuracy</th><th>95 % interval</th><th></th></tr>
-${row("live", live.estimate === null ? null : { ...live, estimate: live.estimate }, `${thousands(live.n)} answers with feedback${live.alarm ? ": <strong>below the validation's</strong>" : ""}`)}
+${row("live", live.estimate === null ? null : { ...live, estimate: live.estimate }, `${thousands(live.n)} answers with feedback`)}
 ${Object.entries(live.byLabel)
   .map(([label, own]) => row(`of ${label}`, own, `${thousands(own.n)} answers with feedback`))
   .join("\n")}
@@ -114,7 +115,7 @@ body { margin: 2rem auto; max-width: 62rem; padding: 0 1rem; font: 16px/1.5 syst
 h1 small { font-weight: normal; font-size: 1rem; }
 .verdict { font-size: 1.25rem; font-weight: 600; border-left: .4rem solid var(--good); padding-left: .8rem; }
 .changed .verdict { border-color: var(--warn); } .drift .verdict { border-color: var(--bad); } .too_few .verdict, .no_reference .verdict { border-color: var(--line); }
-li.drift { color: var(--bad); font-weight: 600; }
+li.drift, .alarm { color: var(--bad); font-weight: 600; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; } th, td { padding: .3rem .9rem .3rem 0; text-align: left; border-bottom: 1px solid var(--line); }
 .pictures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(20rem, 1fr)); } figure { margin: 0; background: #fff; border-radius: .5rem; overflow: hidden; } figure svg { width: 100%; height: auto; display: block; }
 `;
