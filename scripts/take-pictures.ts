@@ -3,7 +3,7 @@
  *
  *     SERVAL_TEST_PHOTOS=photos.zip npm run docs:pictures [-- page run monitor]
  *
- * It needs Chromium. The report is about 200 pictures of the zip, or of the drawn sample; none of them is in a picture.
+ * It needs Chromium. The report is about 120 pictures of the zip, or of the drawn sample; none of them is in a picture.
  */
 import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -58,12 +58,12 @@ async function takeRun(on: Browser): Promise<void> {
 
 async function takeMonitor(on: Browser): Promise<void> {
   const service = startServal(folder, ["serve", "--model", "cats-dogs"], env);
-  await answerAndLabel(await service.address(), 200);
+  await answerAndLabel(await service.address(), 120);
   await service.stop();
   const html = join(folder, "monitor.html");
   const { code, stderr } = await runServal(folder, ["monitor", "--model", "cats-dogs", "--html", html], env);
   if (code !== 0) throw new Error(`serval monitor ended with ${code}:\n${stderr}`);
-  const page = await on.newPage({ viewport: { width: 1000, height: 800 } });
+  const page = await on.newPage({ viewport: { width: 730, height: 725 } });
   await page.goto(pathToFileURL(html).href);
   await save("monitor-report.png", await page.screenshot());
   await page.close();

@@ -49,7 +49,7 @@ test("the proxy waits longer than the service, and how long is said where the se
   const { default: requestMs } = variables.requestTimeoutMs.schema as { default: number };
   expect(seconds * 1000).toBeGreaterThan(requestMs);
   expect(example).toMatch(new RegExp(`The proxy waits ${seconds} s .*\n.*\n#SERVAL_REQUEST_TIMEOUT_MS=`));
-  const guide = readFileSync(join(folder, "../docs/deployment.md"), "utf8");
+  const guide = readFileSync(join(folder, "../docs/deployment.md"), "utf8").replaceAll(/\s+/g, " ");
   expect(guide).toContain(`The proxy waits ${seconds} s for an answer: a \`SERVAL_REQUEST_TIMEOUT_MS\` above ${seconds * 1000} needs`);
 });
 

@@ -27,7 +27,7 @@ test("auto fits a classifier to few pictures, fine-tunes with many, and says why
 });
 
 test("the number of pictures that auto asks for is the one in the documentation", async () => {
-  const page = await readFile(join(root, "docs/fine-tuning.md"), "utf8");
+  const page = (await readFile(join(root, "docs/fine-tuning.md"), "utf8")).replaceAll(/\s+/g, " ");
   expect(page).toContain("`auto` fine-tunes from 1,000 training images on");
 });
 
