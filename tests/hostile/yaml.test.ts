@@ -10,7 +10,7 @@ import { parseDataFile } from "../../src/pipeline/dvc-files/data-file.ts";
 import { readTrackedOuts } from "../../src/pipeline/dvc-files/tracked-outs.ts";
 import { parsePipeline } from "../../src/pipeline/dvc-files/dvc-yaml.ts";
 import { parseLock } from "../../src/pipeline/dvc-files/lock-file.ts";
-import { parseDataText } from "../../src/pipeline/dvc-files/yaml-values.ts";
+import { parseDataText } from "../../src/pipeline/dvc-files/data-text.ts";
 import { runServal } from "../helpers/serval-process.ts";
 
 // Without limits most of these take minutes, or all memory. Time of the processor, because other tests may be running.

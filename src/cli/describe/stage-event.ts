@@ -19,6 +19,8 @@ export function printStageEvent(output: Output, event: StageEvent, parallel: boo
       return output.line(`${name}: its outs are in the cache from an earlier run; not run again (${because})`);
     case "recorded":
       return output.line(`${name}: as recorded; put into the cache again (${because})`);
+    case "skipped":
+      return output.warn(`${name}: not run, because ${because}`);
     case "would run":
       return output.line(`${name}: would run, because ${because}`);
     case "running":

@@ -30,7 +30,7 @@ export function parseDataFile(text: string, file: string, options: ReadOutsOptio
   );
 }
 
-/** Whether DVC 2 wrote it: its hashes are of text with the line ends changed, and its objects lie in another part of a cache. */
+/** Whether DVC 2 wrote it: its objects lie in another part of a cache. */
 export function isLegacyOut(out: Record<string, unknown>): boolean {
   return typeof out["md5"] === "string" && out["hash"] === undefined;
 }
@@ -42,11 +42,9 @@ export function readOut(out: Record<string, unknown>, where: string, dir: string
     const supported = "files" in out || "etag" in out || "version_id" in out ? " (cloud versioning is not supported)" : "";
     throw new ServalError("E_DVC_FILE", `${where}: expected \`path\` and \`md5\`, got ${JSON.stringify(out)}${supported}.`);
   }
-  if (hash !== "md5") {
-    throw new ServalError("E_DVC_FILE", `${where}: "${path}" has no \`hash: md5\`: DVC 2 wrote it, with other hashes and another cache.`, {
-      hint: "Bring it to DVC 3's format: `dvc cache migrate --dvc-files`, or add the data again.",
-    });
-  }
+  // DVC 2 wrote no `hash`. Its MD5 is the same but for texts with Windows line ends, which count as changed.
+  if (hash !== undefined && hash !== "md5")
+    throw new ServalError("E_DVC_FILE", `${where}: "${path}": expected the hash md5, got ${JSON.stringify(hash)}.`);
   const full = resolveOrRefuse(dir, path, where);
   if (full === "") throw unsafe(where, path, "is the repository itself");
   return {

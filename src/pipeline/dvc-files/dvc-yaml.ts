@@ -8,7 +8,8 @@ import { combinations, iterations } from "./stage-templates.ts";
 import type { Pipeline, PlotDefinition, Stage, StageDep, StageOut, StageParams } from "./stage.ts";
 import { isList, isYamlMap, parseYaml, type ParsedYaml, type ReadText, type YamlMap, type YamlValue } from "./yaml-values.ts";
 
-const fileFields = ["stages", "vars", "params", "metrics", "plots", "artifacts"];
+/** `datasets` are for DVC's own commands: a stage that reads one names it in `deps` with an address, which is refused there. */
+const fileFields = ["stages", "vars", "params", "metrics", "plots", "artifacts", "datasets"];
 const stageFields = ["cmd", "wdir", "deps", "params", "outs", "metrics", "plots", "vars", "frozen", "always_changed", "desc", "meta"];
 const outFields = ["cache", "persist", "push", "remote", "desc", "type", "labels", "meta"];
 const plotFields = ["x", "y", "x_label", "y_label", "title", "template", "header"];
@@ -271,8 +272,9 @@ class PipelineReader extends FieldReader {
   /** A path that a stage only reads, relative to the repository. It may lie outside, because the command could read there as well. */
   readable(dir: string, text: string, path: Path): string {
     this.checkLocal(text, path);
+    if (posix.isAbsolute(text)) this.fail(path, `"${text}" is absolute: expected a path relative to the stage's working folder`);
     if (/\p{Cc}/u.test(text)) this.fail(path, `${JSON.stringify(text)} holds a control character`);
-    return (posix.isAbsolute(text) ? posix.normalize(text) : posix.join(dir, text)).replace(/(?<=.)\/$/, "");
+    return posix.join(dir, text).replace(/(?<=.)\/$/, "");
   }
 
   checkLocal(text: string, path: Path): void {

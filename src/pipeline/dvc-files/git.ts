@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { execFile, execFileSync } from "node:child_process";
 import { appendFile, lstat } from "node:fs/promises";
 import { join, posix } from "node:path";
@@ -52,9 +53,19 @@ export async function ignoreInGit(root: string, path: string): Promise<void> {
   await appendFile(file, `${gap}/${posix.basename(path).replaceAll(/[[\]!*#?]/g, String.raw`\$&`)}\n`);
 }
 
+export function ignoreFileOf(path: string): string {
+  return posix.join(posix.dirname(path), ".gitignore");
+}
+
+/** `git add` of those of the files that are there: what core.autostage asks for. */
+export async function stageInGit(root: string, files: readonly string[]): Promise<void> {
+  const there = [...new Set(files)].filter((file) => existsSync(join(root, file)));
+  if (there.length > 0) await git(root, "add", "--", ...there);
+}
+
 /** The .gitignore beside `path`. Throws E_PATH_LINK where it is a link: lines are added to it, and Git does not read it either (since 2.32). */
 export async function findIgnoreFile(root: string, path: string): Promise<string> {
-  const file = posix.join(posix.dirname(path), ".gitignore");
+  const file = ignoreFileOf(path);
   if ((await lstat(join(root, file)).catch(() => undefined))?.isSymbolicLink() !== true) return join(root, file);
   throw new ServalError("E_PATH_LINK", `"${file}" is a link: expected a file, to which a line for "${path}" can be added.`, {
     hint: `Replace the link by a file: Git does not read it.`,

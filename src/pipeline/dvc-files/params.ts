@@ -1,5 +1,6 @@
 import type { Stage, StageParams } from "./stage.ts";
-import { isList, isYamlMap, sameValue, type YamlMap, type YamlValue, parseDataText, type ReadText } from "./yaml-values.ts";
+import { parseDataText } from "./data-text.ts";
+import { isList, isYamlMap, sameValue, type YamlMap, type YamlValue, type ReadText } from "./yaml-values.ts";
 
 /** File as dvc.yaml has it -> key -> value. A file or key that is not there is left out. Throws E_PARAMS for a broken file. */
 export function readStageParams(stage: Stage, read: ReadText): Map<string, YamlMap> {

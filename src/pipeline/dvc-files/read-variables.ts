@@ -3,7 +3,8 @@ import { paramsFile } from "../../paths.ts";
 import { resolveBelow } from "../../safe-path.ts";
 import type { FieldReader, Path } from "./field-reader.ts";
 import { hasExpression } from "./interpolate.ts";
-import { isYamlMap, parseDataText, parseYaml, sameValue, type ReadText, type YamlMap, type YamlValue } from "./yaml-values.ts";
+import { parseDataText } from "./data-text.ts";
+import { isYamlMap, parseYaml, sameValue, type ReadText, type YamlMap, type YamlValue } from "./yaml-values.ts";
 
 export interface VariablesPlace {
   readonly value: YamlValue | undefined;

@@ -84,6 +84,27 @@ export function selectOuts(outs: readonly TrackedOut[], targets: readonly string
   return outs.filter((out) => chosen.has(out));
 }
 
+/**
+ * As `selectOuts`, and a target may be a file or folder inside an out that is a folder: then its files are outs of their own.
+ * `entries` gives what a folder's hash lists; null where that is not known.
+ */
+export function selectParts(
+  outs: readonly TrackedOut[],
+  targets: readonly string[],
+  entries: (md5: string) => readonly { readonly relpath: string; readonly md5: string }[] | null,
+): TrackedOut[] {
+  const parts: TrackedOut[] = [];
+  const whole = targets.filter((target) => {
+    const path = posix.normalize(target).replace(/\/$/, "");
+    const out = outs.find((one) => one.md5.endsWith(".dir") && path.startsWith(`${one.path}/`));
+    const files = out === undefined ? [] : (entries(out.md5) ?? []);
+    const found = files.filter(({ relpath }) => `${out?.path}/${relpath}` === path || `${out?.path}/${relpath}`.startsWith(`${path}/`));
+    for (const { relpath, md5 } of found) if (out !== undefined) parts.push({ ...out, path: `${out.path}/${relpath}`, md5, size: 0 });
+    return found.length === 0;
+  });
+  return [...(whole.length > 0 || targets.length === 0 ? selectOuts(outs, whole) : []), ...parts];
+}
+
 function stageFile(source: string): string {
   if (source.endsWith(".dvc")) return source;
   return source.includes(":") ? source.slice(0, source.lastIndexOf(":")) : "dvc.yaml";

@@ -87,7 +87,9 @@ class ValueReader {
       return new Map([...merged.toReversed(), own].flatMap((map) => [...map]));
     }
     if (!isScalar(node)) return null;
-    const { value, source = "" } = node;
+    const { source = "" } = node;
+    const value = (node.type === "PLAIN" && typeof node.value === "string" ? parsePythonNumber(node.value) : undefined) ?? node.value;
+    if (value instanceof YamlFloat) return value;
     if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : value;
     if (typeof value === "number") return new YamlFloat(value);
     if (value === null || typeof value === "boolean" || typeof value === "string") return value;
@@ -96,16 +98,17 @@ class ValueReader {
   }
 }
 
+/** A number as DVC's parser reads it and YAML's core schema does not: with `_` between its digits, or binary. */
+function parsePythonNumber(text: string): bigint | YamlFloat | undefined {
+  const [, sign, digits = ""] = /^([-+]?)(0b[01_]+|0o?[0-7_]+|0x[\da-f_]+|\d[\d_]*)$/i.exec(text) ?? [];
+  const plain = digits.replaceAll("_", "");
+  if (/^(0[box])?[\da-f]+$/i.test(plain)) return BigInt(plain) * (sign === "-" ? -1n : 1n);
+  const isFloat = /^[-+]?(\d[\d_]*(\.[\d_]*)?(e[-+]?\d+)?|\.\d[\d_]*(e[-+]?\d+)?)$/i.test(text);
+  return isFloat ? new YamlFloat(Number(text.replaceAll("_", ""))) : undefined;
+}
+
 /** Gives the text of a file relative to the repository; undefined where there is none. */
 export type ReadText = (path: string) => string | undefined;
-
-/** A YAML or JSON file of values; JSON is YAML. */
-export function parseDataText(text: string, file: string): YamlValue {
-  if (!/\.(ya?ml|json)$/i.test(file)) {
-    throw new ServalError("E_PIPELINE", `"${file}": expected a .yaml or .json file; TOML and Python files are not supported yet.`);
-  }
-  return parseYaml(text, file, "E_PARAMS").value;
-}
 
 /** Whether two values are equal as Python compares them: 1 and 1.0 are, and the order of keys does not count. */
 export function sameValue(a: YamlValue | undefined, b: YamlValue | undefined): boolean {

@@ -1,7 +1,8 @@
 import { paramsFile } from "../../paths.ts";
 import { changedValues, flatten, type ValueChange } from "../dvc-files/params.ts";
 import type { Version } from "./versions.ts";
-import { isList, isYamlMap, toPlain, YamlFloat, type YamlMap, type YamlValue, parseDataText } from "../dvc-files/yaml-values.ts";
+import { parseDataText } from "../dvc-files/data-text.ts";
+import { isList, isYamlMap, toPlain, YamlFloat, type YamlMap, type YamlValue } from "../dvc-files/yaml-values.ts";
 
 /** Path -> key -> value. */
 export type ValuesByFile = ReadonlyMap<string, YamlMap>;

@@ -1,7 +1,8 @@
 import { posix } from "node:path";
 import type { PlotDefinition } from "../dvc-files/stage.ts";
 import type { Version } from "./versions.ts";
-import { isList, isYamlMap, toPlain, type YamlValue, parseDataText } from "../dvc-files/yaml-values.ts";
+import { parseDataText } from "../dvc-files/data-text.ts";
+import { isList, isYamlMap, toPlain, type YamlValue } from "../dvc-files/yaml-values.ts";
 
 /** A plot of dvc.yaml with the data of each version. */
 export interface Plot {

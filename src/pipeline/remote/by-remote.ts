@@ -1,5 +1,4 @@
 import type { DvcConfig } from "../dvc-files/dvc-config.ts";
-import type { TrackedOut } from "../dvc-files/tracked-outs.ts";
 import { createLink, type LinkOptions, type RemoteLink } from "./link.ts";
 import { findRemote, openRemote } from "./open-remote.ts";
 import type { S3Environment } from "./s3-settings.ts";
@@ -21,7 +20,7 @@ export async function withRemote<T>(config: DvcConfig, options: RemoteOptions, u
 }
 
 /** One call for each remote that the outs belong to. As with DVC, a remote that is named leaves out what belongs to another. */
-export async function forEachRemote<T extends TrackedOut>(
+export async function forEachRemote<T extends { readonly remote?: string | undefined }>(
   config: DvcConfig,
   outs: readonly T[],
   options: RemoteOptions,

@@ -6,7 +6,7 @@ import { readIfThere, writeFileAtomic } from "../../files.ts";
 import { findPathFault } from "../../safe-path.ts";
 import { renderDvcFiles } from "../dvc-files/initial-files.ts";
 import { parsePipeline } from "../dvc-files/dvc-yaml.ts";
-import { findIgnoreFile, git, ignoreInGit } from "../dvc-files/git.ts";
+import { findIgnoreFile, git, ignoreFileOf, ignoreInGit, stageInGit } from "../dvc-files/git.ts";
 import { findFiles, workspaceReader } from "../dvc-files/workspace-files.ts";
 import { refuseSubfolder } from "../dvc-files/dvc-config.ts";
 import { renderDataFile } from "../dvc-files/data-file.ts";
@@ -46,10 +46,7 @@ export async function addData(root: string, cache: OutputCache, paths: readonly 
     const entry = await cache.store(path);
     await writeDataFile(join(root, `${path}.dvc`), entry);
     await ignoreInGit(root, path);
-    if (cache.config.autostage) {
-      const ignoreFile = posix.join(posix.dirname(path), ".gitignore");
-      await git(root, "add", "--", `${path}.dvc`, ...(existsSync(join(root, ignoreFile)) ? [ignoreFile] : []));
-    }
+    if (cache.config.autostage) await stageInGit(root, [`${path}.dvc`, ignoreFileOf(path)]);
     entries.push(entry);
   }
   return entries;
@@ -65,7 +62,9 @@ async function writeDataFile(file: string, entry: OutEntry): Promise<boolean> {
 
 /** Makes what lies at `path` now the version that the .dvc file `source` records; false where it is already. */
 export async function recordData(root: string, cache: OutputCache, path: string, source: string): Promise<boolean> {
-  return await writeDataFile(join(root, source), await cache.store(path));
+  const changed = await writeDataFile(join(root, source), await cache.store(path));
+  if (changed && cache.config.autostage) await stageInGit(root, [source]);
+  return changed;
 }
 
 /** The path relative to the repository, with forward slashes. */

@@ -100,6 +100,15 @@ export function isUpToDate(changes: StageChanges): boolean {
   return !neverRan && !always && !command && deps.size === 0 && outs.size === 0 && params.size === 0;
 }
 
+/** The changes but for data that is not there and that the lock knows: as by `dvc repro --allow-missing`. */
+export function withoutMissing(changes: StageChanges, locked: LockedStage | undefined): StageChanges {
+  const known = (items: readonly { readonly path: string }[] | undefined, path: string): boolean =>
+    items?.some((item) => item.path === path) === true;
+  const deps = [...changes.deps].filter(([path, state]) => state !== "deleted" || !known(locked?.deps, path));
+  const outs = [...changes.outs].filter(([path, state]) => !["deleted", "not in cache"].includes(state) || !known(locked?.outs, path));
+  return { ...changes, deps: new Map(deps), outs: new Map(outs) };
+}
+
 function sameCommand(a: LockedStage["cmd"], b: LockedStage["cmd"]): boolean {
   return JSON.stringify(a) === JSON.stringify(b);
 }

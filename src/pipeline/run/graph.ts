@@ -97,18 +97,35 @@ function sortStages(stages: readonly Stage[], upstream: ReadonlyMap<Stage, reado
   return [...done];
 }
 
-/** The stages that `targets` name (a stage, all of a `foreach` or `matrix`, a dvc.yaml, an out), and unless `single` all that they read from. Throws E_PIPELINE. */
-export function selectStages(graph: StageGraph, targets: readonly string[], single = false): Stage[] {
+/** Which stages belong to the targets. By default the targets and all that they read from. */
+export interface StageSelection {
+  /** Only the targets themselves. */
+  readonly singleItem?: boolean | undefined;
+  /** The targets and all that reads from them. */
+  readonly downstream?: boolean | undefined;
+  /** All that the targets are connected with. */
+  readonly pipeline?: boolean | undefined;
+  /** Targets are patterns of names of stages, with `*`, `?` and `[…]`. */
+  readonly glob?: boolean | undefined;
+}
+
+/** The stages that `targets` name (a stage, all of a `foreach` or `matrix`, a dvc.yaml, an out), and those that belong to them. Throws E_PIPELINE. */
+export function selectStages(graph: StageGraph, targets: readonly string[], selection: StageSelection = {}): Stage[] {
+  const { singleItem = false, downstream = false, pipeline = false, glob = false } = selection;
   const chosen = new Set<Stage>();
+  const readers = (stage: Stage): Stage[] => graph.stages.filter((other) => graph.upstream(other).includes(stage));
   const choose = (stage: Stage): void => {
     if (chosen.has(stage)) return;
     chosen.add(stage);
+    if (downstream || pipeline) for (const after of readers(stage)) choose(after);
     // A frozen stage stands for what it wrote last, whatever becomes of its inputs.
-    if (!single && !stage.frozen) for (const before of graph.upstream(stage)) choose(before);
+    if (pipeline || (!singleItem && !downstream && !stage.frozen)) for (const before of graph.upstream(stage)) choose(before);
   };
   for (const target of targets) {
     const name = posix.normalize(target.replace(/^(\.\/)?dvc\.yaml:/, "")).replace(/(?<=.)\/$/, "");
+    const pattern = glob ? globPattern(name) : undefined;
     const found = graph.stages.filter((stage) => {
+      if (pattern !== undefined) return pattern.test(stage.address);
       const file = stage.dir === "" ? "dvc.yaml" : `${stage.dir}/dvc.yaml`;
       return stage.address === name || stage.group === name || file === name || stage.outs.some(({ path }) => path === name);
     });
@@ -122,4 +139,13 @@ export function selectStages(graph: StageGraph, targets: readonly string[], sing
     for (const stage of found) choose(stage);
   }
   return targets.length === 0 ? [...graph.stages] : graph.stages.filter((stage) => chosen.has(stage));
+}
+
+/** As Python's fnmatch: `*` is any text, also with slashes. */
+function globPattern(glob: string): RegExp {
+  const parts = glob.split(/(\*|\?|\[!?[^\]]+\])/).map((part, i) => {
+    if (i % 2 === 0) return RegExp.escape(part);
+    return part === "*" ? ".*" : part === "?" ? "." : `[${part.slice(1, -1).replace(/^!/, "^").replaceAll("\\", "\\\\")}]`;
+  });
+  return new RegExp(`^${parts.join("")}$`, "su");
 }

@@ -5,26 +5,30 @@ import { endAbandonedCommand, noteCommand } from "./abandoned-command.ts";
 import { recordData } from "./add-data.ts";
 import { parseDataFile } from "../dvc-files/data-file.ts";
 import type { OutputCache } from "../cache/output-cache.ts";
-import { describeChanges, findChanges, isUpToDate, WorkspaceHashes, type StageChanges } from "./changes.ts";
-import { ignoreInGit } from "../dvc-files/git.ts";
-import { selectStages } from "./graph.ts";
+import { describeChanges, findChanges, isUpToDate, withoutMissing, WorkspaceHashes, type StageChanges } from "./changes.ts";
+import { ignoreFileOf, ignoreInGit, stageInGit } from "../dvc-files/git.ts";
+import { selectStages, type StageSelection } from "./graph.ts";
 import { lockFileOf, LockFiles, writeLockedStage, type LockedItem, type LockedStage } from "../dvc-files/lock-file.ts";
 import { readStageParams } from "../dvc-files/params.ts";
 import { takeLocks, type WantedLock } from "./path-locks.ts";
 import { isRepeatable, openRunCache } from "./run-cache.ts";
 import { runCommands } from "./run-commands.ts";
+import type { OutEntry } from "../dvc-files/out-entry.ts";
 import type { Stage } from "../dvc-files/stage.ts";
 import { workspaceReader } from "../dvc-files/workspace-files.ts";
 import type { Workspace } from "./workspace.ts";
 
 export type StageEvent =
   | { readonly type: "waiting" | "recorded" | "restored" | "unchanged"; readonly stage: Stage; readonly reasons: readonly string[] }
-  | { readonly type: "running" | "would run"; readonly stage: Stage; readonly reasons: readonly string[] }
+  | { readonly type: "running" | "would run" | "skipped"; readonly stage: Stage; readonly reasons: readonly string[] }
   | { readonly type: "command" | "line" | "abandoned"; readonly stage: Stage; readonly text: string }
   | { readonly type: "ran"; readonly stage: Stage; readonly seconds: number }
   | { readonly type: "data"; readonly source: string; readonly path: string };
 
-export interface ReproduceOptions {
+/** An out that a lock or a .dvc file records. */
+export type RecordedOut = Pick<OutEntry, "path" | "md5" | "size"> & { readonly remote?: string | undefined };
+
+export interface ReproduceOptions extends StageSelection {
   /** Stages, dvc.yaml files or outs; all stages where there is none. */
   readonly targets: readonly string[];
   /** Stages that may run at once. */
@@ -33,8 +37,12 @@ export interface ReproduceOptions {
   readonly dry: boolean;
   /** Runs stages that are up to date as well. */
   readonly force: boolean;
-  /** Leaves out what the targets read from. */
-  readonly singleItem: boolean;
+  /** Runs what does not depend on a stage that failed. */
+  readonly keepGoing?: boolean | undefined;
+  /** Takes deps and outs that are not there for what the lock says of them. */
+  readonly allowMissing?: boolean | undefined;
+  /** Brings recorded data into the cache that it lacks, before a stage is looked at. */
+  readonly fetch?: ((outs: readonly RecordedOut[]) => Promise<void>) | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly shell: string;
   /** Keeps this process's stdout for its own result. */
@@ -56,10 +64,11 @@ const locksFolder = ".dvc/tmp/locks";
 /**
  * Brings stages up to date in the order of their graph, as `dvc repro` does and with the same files: runs what changed, takes
  * from the run cache what ran before, and writes dvc.lock after each stage. When one fails, those that run are awaited and no
- * further one begins. Throws what it failed with; where several fail, an error with the code of the first and the messages of all.
+ * further one begins, or with `keepGoing` only none that reads from it. Throws what it failed with; where several fail, an error
+ * with the code of the first and the messages of all.
  */
 export async function reproduce({ root, graph }: Workspace, cache: OutputCache, options: ReproduceOptions): Promise<StageResult[]> {
-  const chosen = selectStages(graph, options.targets, options.singleItem);
+  const chosen = selectStages(graph, options.targets, options);
   const run = new Reproduction(root, cache, options);
   const data = new Map(chosen.filter(({ frozen }) => !frozen).flatMap((stage) => graph.data(stage).map((node) => [node.source, node])));
   for (const { source, path } of data.values()) await run.recordData(source, path);
@@ -71,7 +80,7 @@ export async function reproduce({ root, graph }: Workspace, cache: OutputCache, 
   const isReady = (stage: Stage): boolean => graph.upstream(stage).every((before) => !chosen.includes(before) || results.has(before));
   while (waiting.size > 0 || running.size > 0) {
     for (const stage of waiting) {
-      if (failures.length > 0 || running.size >= options.jobs) break;
+      if ((failures.length > 0 && options.keepGoing !== true) || running.size >= options.jobs) break;
       if (!isReady(stage)) continue;
       waiting.delete(stage);
       const upstream = graph.upstream(stage);
@@ -86,6 +95,8 @@ export async function reproduce({ root, graph }: Workspace, cache: OutputCache, 
     if (running.size === 0) break;
     await Promise.race(running.values());
   }
+  if (options.keepGoing === true)
+    for (const stage of waiting) options.onEvent({ type: "skipped", stage, reasons: ["a stage that it reads from failed"] });
   if (failures.length > 0) throw joinFailures(failures, options.signal);
   return chosen.flatMap((stage) => results.get(stage) ?? []);
 }
@@ -128,8 +139,13 @@ class Reproduction {
 
   /** Data of a .dvc file that changed in the workspace becomes its new version, as with `dvc repro`. */
   async recordData(source: string, path: string): Promise<void> {
-    const now = await this.#hashes.of(path);
     const recorded = parseDataFile(this.#read(source) ?? "", source).find((out) => out.path === path);
+    const now = await this.#hashes.of(path);
+    if (now === null && recorded !== undefined && (await this.#fetch([recorded]))) {
+      this.#hashes.forget(path);
+      await this.#cache.restore(recorded);
+      return;
+    }
     if (now === null || this.#options.dry || (recorded?.md5 === now.md5 && (await this.#cache.has(now.md5)))) return;
     if (await recordData(this.#root, this.#cache, path, source)) this.#options.onEvent({ type: "data", source, path });
   }
@@ -144,7 +160,13 @@ class Reproduction {
     const release = await this.#lock(wanted, () => onEvent({ type: "waiting", stage, reasons: [] }));
     try {
       const locked = this.#locks.read(stage);
-      const changes = await findChanges(stage, locked, this.#cache, this.#hashes, this.#read);
+      const recorded = stage.outs.flatMap(({ cache, definedAs, path }) => {
+        const item = cache ? locked?.outs.find((out) => out.path === definedAs) : undefined;
+        return item === undefined ? [] : [{ path, md5: item.md5, size: item.size ?? 0 }];
+      });
+      await this.#fetch(recorded);
+      const found = await findChanges(stage, locked, this.#cache, this.#hashes, this.#read);
+      const changes = this.#options.allowMissing === true ? withoutMissing(found, locked) : found;
       const reasons = [
         ...describeChanges(changes),
         ...rerun.map(({ address }) => `it reads from ${address}`),
@@ -167,6 +189,16 @@ class Reproduction {
     } finally {
       release();
     }
+  }
+
+  /** Brings what the cache lacks of the outs from a remote; whether there is a remote to ask. */
+  async #fetch(outs: readonly RecordedOut[]): Promise<boolean> {
+    const { fetch, dry } = this.#options;
+    if (fetch === undefined || dry) return false;
+    const lacking = [];
+    for (const out of outs) if (!(await this.#cache.has(out.md5))) lacking.push(out);
+    if (lacking.length > 0) await fetch(lacking);
+    return true;
   }
 
   async #update(
@@ -319,6 +351,8 @@ class Reproduction {
     const release = await this.#lock([{ name: lockFileOf(stage), mode: "write" }]);
     try {
       await writeLockedStage(this.#root, stage, entry);
+      if (this.#cache.config.autostage)
+        await stageInGit(this.#root, [lockFileOf(stage), ...stage.outs.map(({ path }) => ignoreFileOf(path))]);
     } finally {
       release();
     }

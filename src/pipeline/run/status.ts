@@ -23,7 +23,7 @@ export async function readStatus({ root, graph }: Workspace, cache: OutputCache,
   const data = (await findTrackedOuts(root)).filter(({ source }) => source.endsWith(".dvc"));
   const dataTargets = targets.filter((target) => target.endsWith(".dvc"));
   const stageTargets = targets.filter((target) => !target.endsWith(".dvc"));
-  const stages = targets.length > 0 && stageTargets.length === 0 ? [] : selectStages(graph, stageTargets, true);
+  const stages = targets.length > 0 && stageTargets.length === 0 ? [] : selectStages(graph, stageTargets, { singleItem: true });
   const locks = new LockFiles(root);
   for (const stage of stages) {
     const changes = await findChanges(stage, locks.read(stage), cache, hashes, read);

@@ -8,15 +8,16 @@ import type { TrackingApp, TrackingContext } from "./context.ts";
 import { registerGuard, type GuardOptions } from "./guard.ts";
 import { registerPages } from "./pages/pages.ts";
 import { JsonBodies } from "./json-body.ts";
-import { refusal, toProtocolError } from "./refusal.ts";
-import { registerArtifactLists, registerArtifactProxy, registerDownloads } from "./routes/artifacts.ts";
+import { invalid, quote, refusal, toProtocolError } from "./refusal.ts";
+import { registerArtifactLists, registerArtifactProxy, registerDownloads, registerUploads } from "./routes/artifacts.ts";
 import { registerExperiments } from "./routes/experiments.ts";
 import { registerLoggedModels } from "./routes/logged-models.ts";
 import { registerMetrics } from "./routes/metrics.ts";
 import { registerRegistry } from "./routes/registry.ts";
+import { takeRunUuid } from "./routes/run-uuid.ts";
 import { registerRuns } from "./routes/runs.ts";
 import { registerServerInfo } from "./routes/server-info.ts";
-import { formatSchemaErrors } from "./schemas.ts";
+import { formatSchemaErrors, numeric } from "./schemas.ts";
 
 export interface TrackingAppOptions extends GuardOptions {
   readonly context: TrackingContext;
@@ -42,7 +43,8 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
     // Nothing is sent before the headers are; a body may be large.
     requestTimeout: 0,
     routerOptions: { maxParamLength: 5000 },
-    schemaController: lazySchemas(),
+    schemaController: lazySchemas({ coerceTypes: false }),
+    ajv: { customOptions: { keywords: [numeric] } },
     frameworkErrors: (error, request, reply) => void sendError(error, request, reply),
     return503OnClosing: false,
   }).withTypeProvider<TypeBoxTypeProvider>();
@@ -65,10 +67,13 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
   app.removeAllContentTypeParsers();
   const bodies = new JsonBodies();
   app.addContentTypeParser(
-    ["application/json", "*"],
+    "application/json",
     { parseAs: "buffer" },
     async (_request: FastifyRequest, bytes: Buffer) => await bodies.parse(bytes),
   );
+  app.addContentTypeParser("*", (request, _payload, done) => {
+    done(invalid(`Content-Type ${quote(request.headers["content-type"] ?? "")}: expected application/json.`));
+  });
   app.addHook("onClose", (_instance, done) => {
     bodies.close();
     done();
@@ -77,6 +82,7 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
     await app.register(
       async (scope) => {
         const typed = scope.withTypeProvider<TypeBoxTypeProvider>();
+        typed.addHook("preValidation", takeRunUuid);
         registerExperiments(typed, context);
         registerRuns(typed, context);
         registerMetrics(typed, context);
@@ -86,6 +92,9 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
       },
       { prefix: `${api}/mlflow` },
     );
+    await app.register(async (scope) => registerUploads(scope.withTypeProvider<TypeBoxTypeProvider>(), context), {
+      prefix: `${api}/mlflow`,
+    });
     await app.register(async (scope) => registerArtifactProxy(scope.withTypeProvider<TypeBoxTypeProvider>(), context), {
       prefix: `${api}/mlflow-artifacts`,
     });
@@ -100,7 +109,7 @@ export async function buildTrackingApp({ context, log, ...guard }: TrackingAppOp
 
 /** The one place where an error becomes an answer. */
 function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const failure = toProtocolError(toRefusal(error));
+  const failure = toProtocolError(toRefusal(error, request.routeOptions.bodyLimit));
   if (failure.status === 500)
     request.log.error({ err: error, method: request.method, url: request.routeOptions.url }, failure.body.message);
   if (isTooLarge(error) && Number(request.headers["content-length"] ?? 0) <= patienceBytes) void reply.removeHeader("connection");
@@ -111,8 +120,8 @@ function isTooLarge(error: unknown): boolean {
   return (error as FastifyError).code === "FST_ERR_CTP_BODY_TOO_LARGE";
 }
 
-function toRefusal(error: unknown): unknown {
-  if (isTooLarge(error)) return refusal("BAD_REQUEST", `The body has more than ${maxBodyBytes} bytes. Send it in several requests.`, error);
+function toRefusal(error: unknown, bodyLimit = maxBodyBytes): unknown {
+  if (isTooLarge(error)) return refusal("BAD_REQUEST", `The body has more than ${bodyLimit} bytes. Send less in one request.`, error);
   const { statusCode, message } = error as FastifyError;
   const clientsFault = statusCode !== undefined && statusCode < 500 && !(error instanceof ServalError);
   return clientsFault ? refusal("BAD_REQUEST", message, error) : error;

@@ -1,3 +1,5 @@
+import { relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
 import { findPathFault } from "../../safe-path.ts";
 import { invalid, quote } from "./refusal.ts";
 
@@ -49,4 +51,30 @@ const scheme = "mlflow-artifacts:";
 export function storedPath(uri: string): string | undefined {
   if (!uri.startsWith(scheme)) return undefined;
   return uri.slice(scheme.length).replace(/^\/+/, "");
+}
+
+/** The path below `root`, a folder of this machine, behind a `file:` address; undefined where it lies elsewhere. */
+export function pathBelow(root: string, uri: string): string | undefined {
+  const path = localPath(uri);
+  if (path === undefined) return undefined;
+  const below = relative(root, path).split(sep);
+  return below[0] === ".." || below[0] === "" ? undefined : below.join("/");
+}
+
+/** The path of a `file:` address of this machine, which may have neither a host nor a fragment nor a query. */
+function localPath(uri: string): string | undefined {
+  if (!/^file:\/(?!\/[^/])/i.test(uri) || /[?#]/.test(uri)) return undefined;
+  try {
+    return fileURLToPath(uri);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether an address lies below another one, both of our own store or both of this machine. */
+export function isWithin(inner: string, outer: string): boolean {
+  const root = localPath(outer);
+  if (root !== undefined) return pathBelow(root, inner) !== undefined;
+  const [path, folder] = [inner, outer].map((uri) => splitArtifactPath(storedPath(uri) ?? ""));
+  return folder !== undefined && path !== undefined && folder.length > 0 && folder.every((part, i) => path[i] === part);
 }

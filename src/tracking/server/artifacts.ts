@@ -1,38 +1,23 @@
 import { randomUUID } from "node:crypto";
-import { createReadStream, type ReadStream } from "node:fs";
 import { mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve, sep } from "node:path";
+import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import { syncFolder } from "../../files.ts";
+import { ArtifactFolder } from "./artifact-folder.ts";
 import { splitArtifactPath } from "./artifact-path.ts";
 import { ArtifactQuota, defaultArtifactLimits, type ArtifactLimits, type Reservation } from "./artifact-quota.ts";
-import { invalid, missing, quote, refusal } from "./refusal.ts";
-
-export interface FileInfo {
-  /** Relative to what was listed. */
-  readonly path: string;
-  readonly is_dir: boolean;
-  readonly file_size?: number;
-}
-
-/** A file that was found; `open` reads it as a stream. */
-export interface ArtifactFile {
-  readonly name: string;
-  readonly sizeBytes: number;
-  open(): ReadStream;
-}
+import { invalid, quote, refusal } from "./refusal.ts";
 
 /** What a killed server left half written is removed by a later one, not by one that runs beside it. */
 const abandonedAfterMs = 24 * 3600 * 1000;
 
-/** Files of runs and models in a folder. Paths come from requests: they are checked here, and nowhere else used. */
-export class ArtifactStore {
-  readonly #root: string;
+/** The server's own folder for files of runs and models, which clients write to as well. */
+export class ArtifactStore extends ArtifactFolder {
   readonly #uploads: string;
   readonly #quota: ArtifactQuota;
 
   private constructor(root: string, uploads: string, limits: ArtifactLimits) {
-    this.#root = root;
+    super(root);
     this.#uploads = uploads;
     this.#quota = new ArtifactQuota(root, limits);
   }
@@ -49,40 +34,14 @@ export class ArtifactStore {
     return new ArtifactStore(await realpath(root), uploads, { ...defaultArtifactLimits, ...limits });
   }
 
-  /** The files and folders in a folder, by name; none where it is not there. */
-  async list(path: string): Promise<FileInfo[]> {
-    const dir = await this.#resolve(path);
-    const entries = await readdir(dir, { withFileTypes: true }).catch((error: NodeJS.ErrnoException) => {
-      if (["ENOENT", "ENOTDIR", "ENAMETOOLONG"].includes(error.code ?? "")) return [];
-      throw error;
-    });
-    const infos = entries.map(async (entry): Promise<FileInfo[]> => {
-      if (entry.isDirectory()) return [{ path: entry.name, is_dir: true }];
-      const found = await stat(join(dir, entry.name)).catch(() => undefined);
-      // Deleted since the folder was read, or a link to nothing.
-      if (found === undefined) return [];
-      // protobuf leaves a zero out.
-      return [{ path: entry.name, is_dir: false, ...(found.size > 0 && { file_size: found.size }) }];
-    });
-    return (await Promise.all(infos)).flat().sort((a, b) => (a.path < b.path ? -1 : 1));
-  }
-
-  async find(path: string): Promise<ArtifactFile> {
-    const file = await this.#resolve(path);
-    const found = await stat(file).catch(() => undefined);
-    if (found === undefined) throw missing(`There is no artifact ${quote(path)}.`);
-    if (!found.isFile()) throw invalid(`The artifact ${quote(path)} is a folder; expected a file.`);
-    return { name: basename(file), sizeBytes: found.size, open: () => createReadStream(file) };
-  }
-
   /**
    * Writes a stream in constant memory: to a temporary first, so that an upload that is cut off leaves the old file, or none.
    * Throws RESOURCE_EXHAUSTED where it is too large; what is still to come is then read and dropped, up to a limit.
    */
   async write(path: string, content: Readable | undefined, announcedBytes = 0): Promise<void> {
     try {
-      const target = await this.#resolve(path);
-      if (target === this.#root) throw invalid("The artifact path does not name a file.");
+      const target = await this.resolve(path);
+      if (target === this.root) throw invalid("The artifact path does not name a file.");
       const room = await this.#quota.reserve(splitArtifactPath(path), announcedBytes);
       try {
         const temporary = await this.#receive(content, room);
@@ -136,24 +95,10 @@ export class ArtifactStore {
 
   /** Removes a file, or a folder with all in it; what is not there is not an error, as in MLflow. */
   async delete(path: string): Promise<void> {
-    const target = await this.#resolve(path);
-    if (target === this.#root) throw invalid("The artifact path is empty; expected the file or folder to delete.");
+    const target = await this.resolve(path);
+    if (target === this.root) throw invalid("The artifact path is empty; expected the file or folder to delete.");
     await rm(target, { recursive: true, force: true });
     this.#quota.countAgain();
-  }
-
-  /** Where a path lies, links followed: a link that leads out of the store is refused like a path that does. */
-  async #resolve(path: string): Promise<string> {
-    const target = resolve(this.#root, ...splitArtifactPath(path));
-    let existing = target;
-    let real: string | undefined;
-    while (real === undefined) {
-      real = await realpath(existing).catch(() => undefined);
-      if (real === undefined) existing = dirname(existing);
-    }
-    if (real !== this.#root && !real.startsWith(this.#root + sep))
-      throw invalid(`The artifact path ${quote(path)} leads out of the store.`);
-    return target;
   }
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { FastifyBaseLogger, FastifyInstance } from "fastify";
+import type { ArtifactFolder } from "./artifact-folder.ts";
 import type { ArtifactStore } from "./artifacts.ts";
 import type { StoreReader } from "./store-reader.ts";
 import type { TrackingStore } from "./store/tracking-store.ts";
@@ -14,4 +15,6 @@ export interface TrackingContext {
   /** For what may be large or take long. */
   readonly reader: StoreReader;
   readonly artifacts: ArtifactStore;
+  /** Where experiments may keep their files outside the store, when the operator allows it. */
+  readonly localArtifacts: ArtifactFolder | undefined;
 }

@@ -1,7 +1,7 @@
 import { extname } from "node:path";
 import { JobThread } from "../../threads/job-thread.ts";
 import { findJsonExcess, type JsonLimits } from "../../http/json-limits.ts";
-import { invalid, refusal } from "./refusal.ts";
+import { refusal, type RefusalCode } from "./refusal.ts";
 
 /** Beyond this a body is parsed in a thread: here it takes a few milliseconds at most. */
 const smallBytes = 64 * 1024;
@@ -41,19 +41,21 @@ export class JsonBodies {
 /** The object of a body, without members that are null: protobuf's JSON mapping takes null for a field that is not there. */
 export function parseBody(bytes: Uint8Array): object {
   if (bytes.every((byte) => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09)) return {};
-  const body = parseWithin(bytes, "The body");
-  if (typeof body !== "object" || body === null || Array.isArray(body)) throw invalid("The body: expected a JSON object.");
+  let body = parseWithin(bytes, "The body");
+  // MLflow's first clients sent the JSON of the JSON.
+  if (typeof body === "string") body = parseWithin(Buffer.from(body), "The body");
+  if (typeof body !== "object" || body === null || Array.isArray(body)) throw refusal("BAD_REQUEST", "The body: expected a JSON object.");
   return withoutNulls(body) as object;
 }
 
-/** A JSON text within the limits. `what` is its name for messages. */
-export function parseWithin(bytes: Uint8Array, what: string): unknown {
+/** A JSON text within the limits. `what` is its name for messages; `errorCode` says that it is not JSON. */
+export function parseWithin(bytes: Uint8Array, what: string, errorCode: RefusalCode = "BAD_REQUEST"): unknown {
   const excess = findJsonExcess(bytes, limits);
   if (excess !== undefined) throw refusal("BAD_REQUEST", `${what} is too large: ${excess}. Send it in several requests.`);
   try {
     return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
   } catch (error) {
-    throw refusal("BAD_REQUEST", `${what} is not JSON: ${(error as Error).message}.`, error);
+    throw refusal(errorCode, `${what} is not JSON: ${(error as Error).message}.`, error);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { LineChartSeries } from "../../charts/line-chart.ts";
+import { parseExperimentId } from "./names.ts";
 import { nextPageToken, readPageToken, type Page } from "./search/page-token.ts";
 import type { ExperimentSearch } from "./store/experiments.ts";
 import type { LoggedModelSearch } from "./store/logged-models.ts";
@@ -67,7 +68,7 @@ function answer(store: TrackingStore, read: Read): ReadAnswer | Promise<ReadAnsw
     case "experiments":
       return page("experiments", experiments.search(read.search), read.search.pageToken);
     case "data sets": {
-      const summaries = read.experimentIds.flatMap((id) => runs.links.summaries(Number(experiments.get(id).experiment_id)));
+      const summaries = read.experimentIds.flatMap((id) => runs.links.summaries(parseExperimentId(id)));
       return whole(summaries.length > 0 ? { dataset_summaries: summaries } : {});
     }
     case "runs":
@@ -92,9 +93,8 @@ function answer(store: TrackingStore, read: Read): ReadAnswer | Promise<ReadAnsw
       return whole({ metrics: runs.metrics.historyOfRuns(read.runIds, read.key, read.maxResults) });
     case "sampled histories": {
       const { runIds, key, maxResults, steps } = read;
-      const ids = [...new Set(runIds)].map((runId) => [runId, runs.idOf(runId)] as const);
-      const points = ids.flatMap(([runId, id]) =>
-        runs.metrics.sample(id, key, maxResults, steps).map((point) => ({ ...point, run_id: runId })),
+      const points = [...new Set(runIds)].flatMap((runId) =>
+        runs.metrics.sample(runId, key, maxResults, steps).map((point) => ({ ...point, run_id: runId })),
       );
       return whole(points.length > 0 ? { metrics: points } : {});
     }
@@ -107,7 +107,7 @@ function chartSeries({ runs }: TrackingStore, runIds: readonly string[], key: st
   return runIds.map((id, colour) => ({
     name: runs.info(id).run_name,
     points: runs.metrics
-      .sample(runs.idOf(id), key, pointsPerChart)
+      .sample(id, key, pointsPerChart)
       .flatMap(({ step, value }) => (value === "NaN" || Math.abs(value) === Number.MAX_VALUE ? [] : [[step, value] as const])),
     colour,
     dashed: false,

@@ -1,8 +1,9 @@
 import { ServalError } from "../../errors/serval-error.ts";
-import { splitArtifactPath, storedPath } from "./artifact-path.ts";
+import { isWithin, splitArtifactPath } from "./artifact-path.ts";
 import { invalid } from "./refusal.ts";
 import type { KeyValue } from "../key-value.ts";
-import type { ModelVersion } from "./store/model-versions.ts";
+import type { ModelVersion, ModelVersions } from "./store/model-versions.ts";
+import { isPrompt } from "./store/registry-search.ts";
 import type { TrackingStore } from "./store/tracking-store.ts";
 
 export interface NewVersionRequest {
@@ -18,16 +19,25 @@ export interface NewVersionRequest {
 
 /**
  * Makes a version of a registered model. A source in our own store must belong to the run or the logged model that the
- * request names, so that a version cannot point at the files of another; a folder of this machine is refused altogether.
+ * request names, so that a version cannot point at the files of another; so must a folder of this machine.
  */
 export function registerVersion(store: TrackingStore, request: NewVersionRequest): ModelVersion {
   const { name, tags, runLink, description } = request;
   return store.db.write(() => {
-    const { source, runId, modelId, storageLocation } = resolveSource(store, request);
+    const { source, runId, modelId, storageLocation } = isPrompt(tags) ? promptSource(request) : resolveSource(store, request);
     const version = store.modelVersions.create({ name, source, storageLocation, runId, runLink, description, tags });
     if (modelId !== "") store.loggedModels.addVersion(modelId, name, version.version);
     return version;
   });
+}
+
+/** What MLflow's clients send for prompts of language models, which are texts in tags and have no files. */
+const promptSources = ["prompt-template", "dummy-source"];
+
+function promptSource({ source }: NewVersionRequest): Source {
+  if (!promptSources.includes(source))
+    throw invalid(`source ${JSON.stringify(source)}: expected ${promptSources.join(" or ")} for a prompt.`);
+  return { source, runId: "", modelId: "", storageLocation: source };
 }
 
 interface Source {
@@ -39,9 +49,9 @@ interface Source {
 
 function resolveSource(store: TrackingStore, { source, runId = "", modelId = "" }: NewVersionRequest): Source {
   const scheme = /^([a-z][a-z0-9+.-]*):/i.exec(source)?.[1]?.toLowerCase();
-  if (scheme === undefined || scheme === "file") {
+  if (scheme === undefined || scheme === "http" || scheme === "https") {
     throw invalid(
-      `source ${JSON.stringify(source)}: expected models:/, runs:/, mlflow-artifacts:/ or the address of another store, not a folder of this machine.`,
+      `source ${JSON.stringify(source)}: expected models:/, runs:/, mlflow-artifacts:/ or the address of another store such as s3://bucket/folder.`,
     );
   }
   refuseDots(source);
@@ -57,11 +67,11 @@ function resolveSource(store: TrackingStore, { source, runId = "", modelId = "" 
   }
   if (scheme === "runs") {
     const from = source.slice("runs:/".length).split("/")[0];
+    // The run may be on another server: MLflow's clients register what they logged elsewhere.
     if (from !== runId || model !== undefined) throw foreign(source, "run_id");
-    known(source, "run_id", () => store.runs.info(runId));
     return { source, runId, modelId, storageLocation: source };
   }
-  if (scheme === "mlflow-artifacts") {
+  if (scheme === "mlflow-artifacts" || scheme === "file") {
     const root =
       model?.info.artifact_uri ?? (runId === "" ? undefined : known(source, "run_id", () => store.runs.info(runId)).artifact_uri);
     if (root === undefined || !isWithin(source, root)) throw foreign(source, model === undefined ? "run_id" : "model_id");
@@ -74,7 +84,8 @@ function copyOf(store: TrackingStore, source: string, rest: string, runId: strin
   const [, name, version, alias] = /^([^/@]+)(?:\/([^/]+)|@(.+))$/.exec(rest) ?? [];
   if (name === undefined)
     throw invalid(`source ${JSON.stringify(source)}: expected models:/NAME/VERSION, models:/NAME@ALIAS or models:/m-ID.`);
-  const original = alias === undefined ? store.modelVersions.get(name, version ?? "") : store.modelVersions.getByAlias(name, alias);
+  const { modelVersions } = store;
+  const original = alias === undefined ? namedVersion(modelVersions, name, version ?? "") : modelVersions.getByAlias(name, alias);
   if (runId !== "" && runId !== original.run_id) throw foreign(source, "run_id");
   return {
     source: `models:/${name}/${original.version}`,
@@ -84,14 +95,16 @@ function copyOf(store: TrackingStore, source: string, rest: string, runId: strin
   };
 }
 
+/** A number, `latest`, or a stage. */
+function namedVersion(versions: ModelVersions, name: string, version: string): ModelVersion {
+  if (version === "latest") return versions.getByAlias(name, version);
+  const inStage = /^\d+$/.test(version) ? undefined : versions.latest(name, [version])[0];
+  return inStage ?? versions.get(name, version);
+}
+
 function refuseDots(source: string): void {
   const path = source.replace(/^[a-z][a-z0-9+.-]*:\/*/i, "");
   splitArtifactPath(path);
-}
-
-function isWithin(source: string, root: string): boolean {
-  const [inner, outer] = [source, root].map((uri) => splitArtifactPath(storedPath(uri) ?? ""));
-  return outer !== undefined && inner !== undefined && outer.length > 0 && outer.every((part, i) => inner[i] === part);
 }
 
 /** What the request names and we do not have is the request's fault, not a missing address. */

@@ -2,12 +2,14 @@ import type { SchemaErrorFormatter } from "fastify/types/schema.js";
 import Type, {
   type TArray,
   type TInteger,
+  type TIntersect,
   type TLiteral,
   type TNumber,
   type TObject,
   type TOptional,
   type TString,
   type TUnion,
+  type TUnsafe,
 } from "typebox";
 import { invalid } from "./refusal.ts";
 import { maxSearchResults } from "./store/experiments.ts";
@@ -31,15 +33,50 @@ export const Filter: TOptional<TString> = Type.Optional(Type.String({ maxLength:
 export const PageToken: TOptional<TString> = Type.Optional(Type.String({ maxLength: 1000 }));
 export const maxOrders = 50;
 export const Orders: TOptional<TArray<TString>> = Type.Optional(Type.Array(Type.String({ maxLength: 1000 }), { maxItems: maxOrders }));
+
+/** Where a value is in what is validated. */
+interface Place {
+  readonly parentData: Record<string | number, unknown>;
+  readonly parentDataProperty: string | number;
+}
+
+/**
+ * protobuf's JSON mapping writes large numbers as text, and takes any number so. Of all that is in a body this alone is
+ * converted: a number where a text is expected is refused.
+ */
+export const numeric: {
+  readonly keyword: string;
+  readonly modifying: true;
+  readonly errors: false;
+  readonly validate: (schema: unknown, data: unknown, parentSchema?: unknown, at?: Place) => boolean;
+} = {
+  keyword: "numeric",
+  modifying: true,
+  errors: false,
+  validate: (_schema, data, _parentSchema, at) => {
+    if (at !== undefined && typeof data === "string" && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(data))
+      at.parentData[at.parentDataProperty] = Number(data);
+    return true;
+  },
+};
+
+type Numeric<Schema extends TInteger | TNumber> = TIntersect<[TUnsafe<unknown>, Schema]>;
+function Numeric<Schema extends TInteger | TNumber>(schema: Schema, options: { default?: number } = {}): Numeric<Schema> {
+  return Type.Intersect([Type.Unsafe<unknown>({ numeric: true }), schema], options);
+}
+
+const safe = { minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER };
 /** A number that comes back from the store as it went in: beyond 2^53 - 1 JavaScript cannot read it. */
-export const Integer: TInteger = Type.Integer({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER });
-export const Whole: TOptional<TInteger> = Type.Optional(Integer);
+export const Integer: Numeric<TInteger> = Numeric(Type.Integer(safe));
+export const Whole: TOptional<Numeric<TInteger>> = Type.Optional(Integer);
 /** The step of a metric or a model. */
-export const Step: TInteger = Type.Integer({ minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER, default: 0 });
+export const Step: Numeric<TInteger> = Numeric(Type.Integer(safe), { default: 0 });
+/** How many results a search may have at most; its store says what is too many. */
+export const maxResultsOr = (count: number): Numeric<TInteger> => Numeric(Type.Integer(), { default: count });
 
 /** protobuf's JSON mapping writes as text what JSON has no number for. */
-export const Double: TUnion<[TNumber, TLiteral<"NaN">, TLiteral<"Infinity">, TLiteral<"-Infinity">]> = Type.Union([
-  Type.Number(),
+export const Double: TUnion<[Numeric<TNumber>, TLiteral<"NaN">, TLiteral<"Infinity">, TLiteral<"-Infinity">]> = Type.Union([
+  Numeric(Type.Number()),
   Type.Literal("NaN"),
   Type.Literal("Infinity"),
   Type.Literal("-Infinity"),

@@ -1,8 +1,10 @@
+import { mkdir, realpath } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { ServalError } from "../../errors/serval-error.ts";
 import { watchConnections } from "../../http/connections.ts";
 import { buildTrackingApp } from "./app.ts";
+import { ArtifactFolder } from "./artifact-folder.ts";
 import type { ArtifactLimits } from "./artifact-quota.ts";
 import { ArtifactStore } from "./artifacts.ts";
 import type { TrackingApp } from "./context.ts";
@@ -18,6 +20,8 @@ export interface TrackingServerOptions extends GuardOptions {
   readonly port: number;
   /** What uploads may take of the disk; the defaults of docs/configuration.md where it says nothing. */
   readonly artifactLimits?: Partial<ArtifactLimits>;
+  /** Folder below which experiments may have their files by `file:` addresses. Clients write there, and the server reads. */
+  readonly localArtifacts?: string | undefined;
   /** Where what failed inside is written, a JSON line each; without it nowhere. */
   readonly log?: { write(line: string): void };
   /** Reads everything in the caller's thread: for a server with one client, which waits for each answer. */
@@ -47,6 +51,7 @@ export async function startTrackingServer({
   host,
   port,
   artifactLimits,
+  localArtifacts,
   oneThread = false,
   ...options
 }: TrackingServerOptions): Promise<TrackingServer> {
@@ -55,7 +60,8 @@ export async function startTrackingServer({
   const reader = new StoreReader(store, oneThread ? undefined : path);
   try {
     const artifacts = await ArtifactStore.open(dir, artifactLimits);
-    const app = await buildTrackingApp({ ...options, context: { store, reader, artifacts } });
+    const local = localArtifacts === undefined ? undefined : await openLocalArtifacts(localArtifacts);
+    const app = await buildTrackingApp({ ...options, context: { store, reader, artifacts, localArtifacts: local } });
     const endConnections = watchConnections(app.server, graceMs);
     await app.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "EADDRINUSE") throw error;
@@ -76,6 +82,11 @@ export async function startTrackingServer({
     store.close();
     throw error;
   }
+}
+
+async function openLocalArtifacts(dir: string): Promise<ArtifactFolder> {
+  await mkdir(dir, { recursive: true });
+  return new ArtifactFolder(await realpath(dir));
 }
 
 /** The server for a process that only needs one for itself, on a free port that only it knows. The process may end without closing it. */

@@ -1,10 +1,10 @@
-import { findTrackedOuts, selectOuts } from "../../pipeline/dvc-files/tracked-outs.ts";
+import { findTrackedOuts, selectParts } from "../../pipeline/dvc-files/tracked-outs.ts";
 import { withCache } from "../data-cache.ts";
 import { allowLinks } from "../guard-folders.ts";
 import type { UseCaseOptions } from "../reporter.ts";
 
 export interface CheckoutDataOptions extends UseCaseOptions {
-  /** Outs, .dvc files or stages. Default: all. */
+  /** Outs, files inside them, .dvc files or stages. Default: all. */
   readonly targets?: readonly string[] | undefined;
   /** Gives up data in the workspace that the cache does not have. */
   readonly force?: boolean | undefined;
@@ -24,9 +24,10 @@ export interface CheckoutReport {
 export async function checkoutData(options: CheckoutDataOptions): Promise<CheckoutReport> {
   const { cwd, targets = [], force, relink, followLink = [] } = options;
   await allowLinks(cwd, followLink);
-  const outs = selectOuts(await findTrackedOuts(cwd), targets).filter(({ cached }) => cached);
+  const tracked = await findTrackedOuts(cwd);
   const [restored, missing]: [string[], string[]] = [[], []];
   await withCache(options, async (cache) => {
+    const outs = selectParts(tracked, targets, (md5) => cache.entries(md5)).filter(({ cached }) => cached);
     for (const out of outs) {
       if (await cache.restore(out, { force, relink })) restored.push(out.path);
       else missing.push(out.path);

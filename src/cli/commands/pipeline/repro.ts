@@ -11,6 +11,12 @@ interface ReproFlags extends FollowLinkFlag {
   readonly dry?: boolean;
   readonly force?: boolean;
   readonly singleItem?: boolean;
+  readonly downstream?: boolean;
+  readonly pipeline?: boolean;
+  readonly glob?: boolean;
+  readonly keepGoing?: boolean;
+  readonly allowMissing?: boolean;
+  readonly pull?: boolean;
   readonly json?: boolean;
 }
 
@@ -20,6 +26,12 @@ export const configure: Configure = (command, context) => {
     .option("--dry", "show what would run, without changing anything")
     .option("-f, --force", "run stages that are up to date as well")
     .option("-s, --single-item", "only the targets themselves, not what they read from")
+    .option("--downstream", "the targets and all that reads from them, not what they read from")
+    .option("-p, --pipeline", "all stages that the targets are connected with")
+    .option("--glob", 'targets are patterns of names of stages, such as "train*"')
+    .option("-k, --keep-going", "after a failure, run what does not depend on it")
+    .option("--allow-missing", "do not run stages only because data is not there that dvc.lock knows")
+    .option("--pull", "bring recorded data that the cache lacks from the remotes")
     .option("--json", "print the result as JSON; output of the stages goes to stderr")
     .action(async (targets: string[], { json = false, ...flags }: ReproFlags) => {
       const output = context.output({ json });

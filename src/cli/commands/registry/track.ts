@@ -8,15 +8,25 @@ import { parsePort } from "../../options/parse-port.ts";
 
 const trackSettings: readonly (keyof Settings)[] = ["trackMaxFileBytes", "trackMaxRunBytes", "trackMinFreeBytes"];
 
+interface TrackFlags {
+  readonly port: string;
+  readonly host?: string;
+  readonly store?: string;
+  readonly localArtifacts?: string;
+  readonly allowedHosts?: string;
+  readonly allowedOrigins?: string;
+}
+
 export const configure: Configure = (command, context) => {
   command
     .option("--port <PORT>", "port to listen on; 0 takes a free one", String(usualTrackingPort))
     .option("--host <HOST>", "address to listen on (default: SERVAL_HOST or 127.0.0.1)")
     .option("--store <DIR>", "folder of the runs, models and their files (default: tracking/ in SERVAL_STATE_DIR)")
+    .option("--local-artifacts <DIR>", "folder below which experiments may keep their files on this machine, by file: addresses")
     .option("--allowed-hosts <LIST>", "host names that requests may ask for besides local ones, such as ml.example.com,proxy:8443")
     .option("--allowed-origins <LIST>", "origins of pages elsewhere that may change things, such as https://ml.example.com")
     .addHelpText("after", () => `\nThe environment sets how much clients may upload:\n${describeVariables(trackSettings)}`)
-    .action(async (options: { port: string; host?: string; store?: string; allowedHosts?: string; allowedOrigins?: string }) => {
+    .action(async (options: TrackFlags) => {
       const settings = loadSettings();
       const dir = resolve(context.cwd, options.store ?? join(settings.stateDir, trackingFolder));
       const server = await startTrackingServer({
@@ -26,6 +36,7 @@ export const configure: Configure = (command, context) => {
         allowedHosts: splitList(options.allowedHosts),
         allowedOrigins: splitList(options.allowedOrigins),
         artifactLimits: artifactLimits(settings),
+        localArtifacts: options.localArtifacts === undefined ? undefined : resolve(context.cwd, options.localArtifacts),
         log: process.stdout,
       });
       try {

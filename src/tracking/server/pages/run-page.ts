@@ -1,4 +1,4 @@
-import type { FileInfo } from "../artifacts.ts";
+import type { FileInfo } from "../artifact-folder.ts";
 import type { TrackingContext } from "../context.ts";
 import { isPicture } from "../routes/media-type.ts";
 import type { Run } from "../store/runs.ts";

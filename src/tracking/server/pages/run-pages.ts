@@ -1,6 +1,6 @@
 import Type from "typebox";
 import { storedPath } from "../artifact-path.ts";
-import type { FileInfo } from "../artifacts.ts";
+import type { FileInfo } from "../artifact-folder.ts";
 import type { TrackingApp, TrackingContext } from "../context.ts";
 import { comparePage } from "./compare-page.ts";
 import { maxRows } from "./curves.ts";

@@ -1,12 +1,13 @@
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import type { FastifyReply } from "fastify";
 import Type from "typebox";
-import type { ArtifactFile, FileInfo } from "../artifacts.ts";
-import { storedPath } from "../artifact-path.ts";
+import type { ArtifactFile, ArtifactFolder, FileInfo } from "../artifact-folder.ts";
+import { pathBelow, storedPath } from "../artifact-path.ts";
 import type { TrackingApp, TrackingContext } from "../context.ts";
 import { invalid, quote, refusal } from "../refusal.ts";
 import { Required, Text } from "../schemas.ts";
 import { mediaType } from "./media-type.ts";
+import { takeRunUuid } from "./run-uuid.ts";
 
 /** The files of a run or a model, by their ids. */
 export function registerArtifactLists(app: TrackingApp, context: TrackingContext): void {
@@ -57,10 +58,29 @@ export async function registerArtifactProxy(app: TrackingApp, { artifacts }: Tra
   });
 }
 
+/** As large as MLflow takes it. */
+const maxUploadBytes = 10 * 1024 ** 2;
+
+/** Where MLflow's own pages and notebooks send a file of a run, as a body of any type. */
+export function registerUploads(app: TrackingApp, { store, artifacts }: TrackingContext): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  const options = { bodyLimit: maxUploadBytes, schema: { querystring: Type.Object({ run_uuid: Required, path: Required }) } };
+  app.post("/upload-artifact", options, async ({ query, body }) => {
+    if (!(body instanceof Uint8Array) || body.length === 0) throw invalid("The body is empty; expected the bytes of the file.");
+    const { artifact_uri: uri } = store.runs.info(query.run_uuid);
+    const root = storedPath(uri);
+    if (root === undefined) throw invalid(`The files lie in ${uri}, not in this server's store: clients write there themselves.`);
+    await artifacts.write(filePath(join(root, query.path)), Readable.from([body]), body.length);
+    return {};
+  });
+}
+
 /** The addresses that MLflow's own pages load pictures from. */
 export function registerDownloads(app: TrackingApp, context: TrackingContext): void {
   const { runs, modelVersions } = context.store;
-  app.get("/get-artifact", { schema: { querystring: Type.Object({ run_id: Required, path: Required }) } }, async ({ query }, reply) => {
+  const OfRun = Type.Object({ run_id: Required, path: Required });
+  app.get("/get-artifact", { preValidation: takeRunUuid, schema: { querystring: OfRun } }, async ({ query }, reply) => {
     return sendFile(reply, await findBelow(context, runs.info(query.run_id).artifact_uri, query.path));
   });
   const Version = Type.Object({ name: Required, version: Required, path: Required });
@@ -69,24 +89,29 @@ export function registerDownloads(app: TrackingApp, context: TrackingContext): v
   });
 }
 
-async function listBelow({ artifacts }: TrackingContext, uri: string, path = ""): Promise<{ files?: readonly FileInfo[] }> {
-  const files = await artifacts.list(join(rootOf(uri), path));
+async function listBelow(context: TrackingContext, uri: string, path = ""): Promise<{ files?: readonly FileInfo[] }> {
+  const [folder, root] = folderOf(context, uri);
+  const files = await folder.list(join(root, path));
   return listing(path === "" ? files : files.map((file) => ({ ...file, path: join(path.replace(/(?<!\/)\/+$/, ""), file.path) })));
 }
 
-async function findBelow({ artifacts }: TrackingContext, uri: string, path: string): Promise<ArtifactFile> {
-  return await artifacts.find(join(rootOf(uri), path));
+async function findBelow(context: TrackingContext, uri: string, path: string): Promise<ArtifactFile> {
+  const [folder, root] = folderOf(context, uri);
+  return await folder.find(join(root, path));
 }
 
-function rootOf(uri: string): string {
+/** The folder with the files of an address, and their path in it. */
+function folderOf({ artifacts, localArtifacts }: TrackingContext, uri: string): readonly [ArtifactFolder, string] {
   const path = storedPath(uri);
-  if (path === undefined) throw invalid(`The files lie in ${uri}, not on this server: clients go there themselves.`);
-  return path;
+  if (path !== undefined) return [artifacts, path];
+  const below = localArtifacts === undefined ? undefined : pathBelow(localArtifacts.root, uri);
+  if (localArtifacts !== undefined && below !== undefined) return [localArtifacts, below];
+  throw invalid(`The files lie in ${uri}, not on this server: clients go there themselves.`);
 }
 
 function join(root: string, path: string): string {
   // What is absolute stays so, and is refused.
-  return path === "" ? root : path.startsWith("/") ? path : `${root}/${path}`;
+  return path === "" ? root : /^(?:\/|file:)/i.test(path) ? path : `${root}/${path}`;
 }
 
 function listing(files: readonly FileInfo[]): { files?: readonly FileInfo[] } {

@@ -1,15 +1,16 @@
 import Type from "typebox";
 import type { FastifyReply } from "fastify";
 import type { TrackingApp, TrackingContext } from "../context.ts";
-import { invalid } from "../refusal.ts";
-import { Filter, Orders, PageToken, Pairs, Required, Text, Texts } from "../schemas.ts";
+import { pathBelow } from "../artifact-path.ts";
+import { invalid, quote } from "../refusal.ts";
+import { Filter, maxResultsOr, Orders, PageToken, Pairs, Required, Text, Texts } from "../schemas.ts";
 import { sendRead } from "./read-answer.ts";
 import { readView, View } from "./view-type.ts";
 
 const maxExperiments = 20;
 const Id = Type.Object({ experiment_id: Required });
 const Search = Type.Object({
-  max_results: Type.Integer({ default: 0 }),
+  max_results: maxResultsOr(0),
   page_token: PageToken,
   filter: Filter,
   order_by: Orders,
@@ -17,11 +18,11 @@ const Search = Type.Object({
 });
 
 /** Everything below /mlflow/experiments. */
-export function registerExperiments(app: TrackingApp, { store, reader }: TrackingContext): void {
+export function registerExperiments(app: TrackingApp, { store, reader, localArtifacts }: TrackingContext): void {
   const { experiments } = store;
   const Create = Type.Object({ name: Required, artifact_location: Text, tags: Pairs });
   app.post("/experiments/create", { schema: { body: Create } }, ({ body }) => ({
-    experiment_id: experiments.create(body.name, checkLocation(body.artifact_location ?? ""), body.tags ?? []),
+    experiment_id: experiments.create(body.name, checkLocation(body.artifact_location ?? "", localArtifacts?.root), body.tags ?? []),
   }));
   app.get("/experiments/get", { schema: { querystring: Id } }, ({ query }) => ({ experiment: experiments.get(query.experiment_id) }));
   app.get("/experiments/get-by-name", { schema: { querystring: Type.Object({ experiment_name: Required }) } }, ({ query }) => ({
@@ -72,13 +73,20 @@ export function registerExperiments(app: TrackingApp, { store, reader }: Trackin
   });
 }
 
-/** Clients write to such a location directly, so it may be anywhere but on the disk of this machine. */
-function checkLocation(location: string): string {
-  if (location === "" || /^[a-z][a-z0-9+.-]*:/i.test(location)) {
-    if (!/^file:/i.test(location) && !location.includes("#") && !location.includes("..")) return withoutSlashesAtEnd(location);
+/** Clients write to such a location directly. On the disk of this machine it must be below the folder that the operator allows. */
+function checkLocation(location: string, localRoot: string | undefined): string {
+  if (/^file:/i.test(location)) {
+    if (localRoot !== undefined && pathBelow(localRoot, location) !== undefined) return withoutSlashesAtEnd(location);
+    const expected =
+      localRoot === undefined
+        ? "this server keeps no files outside its store. Start it with --local-artifacts DIR to allow file: addresses below a folder"
+        : `expected a folder below file://${localRoot}`;
+    throw invalid(`artifact_location ${quote(location)}: ${expected}.`);
   }
+  if (location === "" || (/^[a-z][a-z0-9+.-]*:/i.test(location) && !/^https?:/i.test(location)))
+    if (!location.includes("#") && !location.includes("..")) return withoutSlashesAtEnd(location);
   throw invalid(
-    `artifact_location ${JSON.stringify(location)}: expected an address such as s3://bucket/folder, or nothing for this server's own store.`,
+    `artifact_location ${quote(location)}: expected an address such as s3://bucket/folder, or nothing for this server's own store.`,
   );
 }
 

@@ -1,12 +1,13 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
-import { Filter, maxOrders, PageToken, Pairs, Required, Text } from "../schemas.ts";
+import { Filter, maxOrders, maxResultsOr, PageToken, Pairs, Required, Text } from "../schemas.ts";
 import { maxSearchResults } from "../store/experiments.ts";
 import { modelStatuses, type ModelStatus } from "../store/logged-models.ts";
 import { sendRead } from "./read-answer.ts";
 
 /** Data sets that a search may name; each is asked for once for each clause on a metric. */
 const maxDatasets = 100;
+const defaultResults = 50;
 const ModelId = Type.Object({ model_id: Required });
 
 /** Everything below /mlflow/logged-models. */
@@ -56,14 +57,14 @@ export function registerLoggedModels(app: TrackingApp, { store, reader }: Tracki
     },
   );
   const Search = Type.Object({
-    experiment_ids: Type.Array(Type.String({ maxLength: 300 }), { minItems: 1, maxItems: maxSearchResults }),
+    experiment_ids: Type.Array(Type.String({ maxLength: 300 }), { maxItems: maxSearchResults }),
     filter: Filter,
     datasets: Type.Optional(
       Type.Array(Type.Object({ dataset_name: Type.String({ default: "", maxLength: 1000 }), dataset_digest: Text }), {
         maxItems: maxDatasets,
       }),
     ),
-    max_results: Type.Integer({ default: 50 }),
+    max_results: maxResultsOr(defaultResults),
     order_by: Type.Optional(
       Type.Array(
         Type.Object({ field_name: Required, ascending: Type.Optional(Type.Boolean()), dataset_name: Text, dataset_digest: Text }),
@@ -78,7 +79,8 @@ export function registerLoggedModels(app: TrackingApp, { store, reader }: Tracki
       filter: body.filter,
       datasets: body.datasets,
       orderBy: body.order_by,
-      maxResults: body.max_results,
+      // protobuf has no way to tell 0 from nothing.
+      maxResults: body.max_results === 0 ? defaultResults : body.max_results,
       pageToken: body.page_token,
     };
     return await sendRead(reply, reader, { kind: "logged models", search });

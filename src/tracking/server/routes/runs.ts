@@ -1,8 +1,23 @@
 import Type from "typebox";
 import type { TrackingApp, TrackingContext } from "../context.ts";
 import { parseWithin } from "../json-body.ts";
-import { invalid, quote } from "../refusal.ts";
-import { Double, Filter, Integer, maxBatch, Orders, PageToken, Pairs, Required, RunQuery, Step, Text, Texts, Whole } from "../schemas.ts";
+import { invalid, quote, refusal } from "../refusal.ts";
+import {
+  Double,
+  Filter,
+  Integer,
+  maxBatch,
+  maxResultsOr,
+  Orders,
+  PageToken,
+  Pairs,
+  Required,
+  RunQuery,
+  Step,
+  Text,
+  Texts,
+  Whole,
+} from "../schemas.ts";
 import { runStatuses, type RunStatus } from "../store/runs.ts";
 import { sendRead } from "./read-answer.ts";
 import { readView, View } from "./view-type.ts";
@@ -42,15 +57,11 @@ export function registerRuns(app: TrackingApp, context: TrackingContext): void {
 /** From its beginning to its end, and its deletion. */
 function registerLives(app: TrackingApp, { store: { runs }, reader }: TrackingContext): void {
   const Create = Type.Object({ experiment_id: Text, user_id: Text, run_name: Text, start_time: Whole, tags: Pairs });
-  app.post("/runs/create", { schema: { body: Create } }, ({ body }) => ({
-    run: runs.create({
-      experimentId: body.experiment_id ?? "",
-      userId: body.user_id ?? "",
-      name: body.run_name ?? "",
-      startTime: body.start_time ?? 0,
-      tags: body.tags ?? [],
-    }),
-  }));
+  app.post("/runs/create", { schema: { body: Create } }, ({ body }) => {
+    const { experiment_id: experimentId = "", user_id: userId = "", run_name: name = "", start_time: startTime = 0, tags = [] } = body;
+    if (experimentId === "") throw refusal("BAD_REQUEST", "Missing value for required parameter 'experiment_id'.");
+    return { run: runs.create({ experimentId, userId, name, startTime, tags }) };
+  });
   app.get(
     "/runs/get",
     { schema: { querystring: RunQuery } },
@@ -147,7 +158,7 @@ function registerSearch(app: TrackingApp, { reader }: TrackingContext): void {
     experiment_ids: Texts,
     filter: Filter,
     run_view_type: View,
-    max_results: Type.Integer({ default: 1000 }),
+    max_results: maxResultsOr(1000),
     order_by: Orders,
     page_token: PageToken,
   });
@@ -190,7 +201,7 @@ const modelFields = ["artifact_path", "flavors", "utc_time_created", "run_id"];
 
 /** The JSON text of what MLflow keeps of an MLmodel in the run's tag. */
 function readModel(text: string): string {
-  const model = parseWithin(Buffer.from(text), "model_json");
+  const model = parseWithin(Buffer.from(text), "model_json", "INVALID_PARAMETER_VALUE");
   if (!isObject(model)) throw invalid(`model_json: expected a JSON object, got ${quote(text)}.`);
   const lacking = modelFields.filter((field) => !Object.hasOwn(model, field));
   if (lacking.length > 0) throw invalid(`model_json lacks ${lacking.join(", ")}.`);

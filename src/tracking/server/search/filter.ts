@@ -69,7 +69,6 @@ export function parseFilter(filter: string | undefined, spec: SearchSpec): Claus
     const { type, key } = readIdentifier(name.text, spec);
     const operator = next();
     let comparator = operator?.text.toUpperCase() ?? "";
-    if (comparator === "<>") comparator = "!=";
     if (comparator === "NOT" || comparator === "IS") {
       const following = next();
       comparator += ` ${following?.text.toUpperCase() ?? ""}`;

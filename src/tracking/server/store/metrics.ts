@@ -119,18 +119,23 @@ export class Metrics {
     return rows.map((row) => ({ ...toPoint(row), run_id: String(row[5]) }));
   }
 
-  /** At most `maxResults` points of a metric, evenly over its steps, the first and the last among them. */
-  sample(run: number, key: string, maxResults: number, steps?: readonly [from: number, to: number]): Point[] {
+  /**
+   * At most `maxResults` points of a metric, evenly over its steps, those that MLflow chooses: the first of each of so many parts
+   * of the same size, the last of them replaced by the very last point. None of a run that is not there.
+   */
+  sample(runId: string, key: string, maxResults: number, steps?: readonly [from: number, to: number]): Point[] {
     const [from, to] = steps ?? [-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER];
-    // Whole numbers, because that is how places are counted: node:sqlite gives SQLite every number as a real one.
+    // A whole number, because that is how parts are counted: node:sqlite gives SQLite every number as a real one.
     const rows = this.#db.arrays(
-      `WITH numbered AS (
-         SELECT ${columns}, row_number() OVER (ORDER BY step, timestamp, value, is_nan) - 1 AS place, count(*) OVER () AS total
-         FROM metrics WHERE run = ?1 AND key = ?2 AND step BETWEEN ?3 AND ?4)
+      `WITH parts AS (
+         SELECT ${columns}, ntile(?5) OVER byStep AS part, row_number() OVER byStep AS place, count(*) OVER () AS total
+         FROM metrics WHERE run = (SELECT id FROM runs WHERE run_id = ?1) AND key = ?2 AND step BETWEEN ?3 AND ?4
+         WINDOW byStep AS (ORDER BY step, timestamp, value, is_nan)),
+       numbered AS (SELECT *, lag(part) OVER (ORDER BY place) AS before FROM parts)
        SELECT ${columns} FROM numbered
-       WHERE total <= ?5 OR place = total - 1 OR (?5 > 1 AND place * (?5 - 1) / total > (place - 1) * (?5 - 1) / total) OR (?5 > 1 AND place = 0)
-       ORDER BY step, timestamp, value, is_nan`,
-      run,
+       WHERE place = total OR (part IS NOT before AND (part < ?5 OR total < ?5))
+       ORDER BY place`,
+      runId,
       key,
       from,
       to,

@@ -101,7 +101,7 @@ export class ModelVersions {
     if (alias.toLowerCase() === "latest") {
       const newest = this.latest(name).sort((a, b) => Number(b.version) - Number(a.version))[0];
       if (newest === undefined) throw missing(`The registered model ${name} has no version.`);
-      return newest;
+      return this.get(name, newest.version);
     }
     const version = this.#db.get("SELECT version FROM aliases WHERE model = ? AND alias = ?", model, alias)?.["version"];
     // MLflow answers with this code, and its clients look for it.
@@ -109,12 +109,12 @@ export class ModelVersions {
     return this.get(name, String(version));
   }
 
-  /** The newest version of each stage, or of those that are named. */
+  /** The newest version of each stage, or of those that are named, as MLflow without their aliases. */
   latest(name: string, stageNames: readonly string[] = []): ModelVersion[] {
     const wanted = stageNames.length === 0 ? stages : stageNames.map(canonicalStage);
     const sql = `${select} WHERE m.name = ? AND v.stage IN (${marks(wanted.length)})
       AND v.version = (SELECT max(n.version) FROM model_versions n WHERE n.model = v.model AND n.stage = v.stage) ORDER BY v.version`;
-    return this.#db.all(sql, name, ...wanted).map((row) => this.#toVersion(row));
+    return this.#db.all(sql, name, ...wanted).map((row) => this.#toVersion(row, false));
   }
 
   update(name: string, version: string, description: string): ModelVersion {

@@ -1,3 +1,4 @@
+import type { KeyValue } from "../../key-value.ts";
 import type { Clause } from "../search/filter.ts";
 import { keyValueCondition, type Condition } from "../search/sql.ts";
 
@@ -10,6 +11,10 @@ export interface RegistrySearch {
 
 /** MLflow keeps prompts of language models in the registry too, marked by this tag; who does not ask for them sees models only. */
 const promptTag = "mlflow.prompt.is_prompt";
+
+export function isPrompt(tags: readonly KeyValue[]): boolean {
+  return tags.findLast(({ key }) => key === promptTag)?.value.toLowerCase() === "true";
+}
 
 /** Leaves out what is a prompt, unless the filter asks for prompts. `model` is the column with the registered model's key. */
 export function withoutPrompts(clauses: readonly Clause[], model: string): Condition[] {

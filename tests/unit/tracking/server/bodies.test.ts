@@ -35,7 +35,7 @@ describe("a body", () => {
     const { url } = await startTracking();
     for (const text of ["", long]) {
       expect((await send(url, "runs/create", `["${text}"]`)).body).toEqual({
-        error_code: "INVALID_PARAMETER_VALUE",
+        error_code: "BAD_REQUEST",
         message: "The body: expected a JSON object.",
       });
       const broken = await send(url, "runs/create", `{"a":"${text}"`);

@@ -157,7 +157,7 @@ describe("the database", () => {
     const dir = await temporaryFolder();
     const store = openTrackingStore(join(dir, "mlflow.db"));
     const app = await buildTrackingApp({
-      context: { store, reader: new StoreReader(store, undefined), artifacts: await ArtifactStore.open(dir) },
+      context: { store, reader: new StoreReader(store, undefined), artifacts: await ArtifactStore.open(dir), localArtifacts: undefined },
     });
     const call = async (url: string, payload: object): Promise<{ status: number; body: Record<string, unknown> }> => {
       const { statusCode, body } = await app.inject({
