@@ -69,6 +69,8 @@ test("docs/service.md: curl asks the service for answers, a map and a batch", as
 test("README.md, docs/monitoring.md: the monitor compares the service's answers with the training, and they leave as a table", async () => {
   expect(await reader.follow("README.md", "npx serval monitor")).toMatch(/^cats-dogs [0-9a-f]{12}: the last \d+ answers/m);
   expect(await reader.follow("docs/monitoring.md", "npx serval monitor")).toMatch(/^cats-dogs /m);
+  expect(await reader.follow("docs/monitoring.md", "cd FOLDER", { put: { FOLDER: "." } })).toMatch(/^cats-dogs /m);
+  expect(await readFile(at("predictions.csv"), "utf8")).toContain("sharpness");
   expect(await readFile(at("monitor.html"), "utf8")).toMatch(/^<!doctype html>/i);
   expect((await readFile(at("predictions.parquet"))).subarray(0, 4).toString()).toBe("PAR1");
 });
