@@ -64,7 +64,7 @@ function parseCorrection(line: string, where: string): Correction {
   if (found === null || typeof found !== "object") throw wrong("is not an object");
   const { sha256, class: name, action, label } = found;
   if ((sha256 === undefined) === (name === undefined)) throw wrong("has no sha256 and no class, or both; expected one of them");
-  if (sha256 !== undefined && !/^[0-9a-f]{64}$/.test(String(sha256))) throw wrong("has a sha256 that is not 64 hexadecimal digits");
+  if (sha256 !== undefined && !isHash(sha256)) throw wrong("has a sha256 that is not 64 hexadecimal digits");
   if (name !== undefined && !isLabel(name)) throw wrong("has a class that is not a class name (lower case, without slashes)");
   if (!correctionActions.includes(action as CorrectionAction)) {
     throw wrong(`has the action ${JSON.stringify(action)}; expected ${correctionActions.join(", ")}`);
@@ -75,6 +75,10 @@ function parseCorrection(line: string, where: string): Correction {
   const texts = [found.by, found.at, found.why ?? ""];
   if (!texts.every((text) => typeof text === "string") || found.by === "") throw wrong("lacks by or at; expected who decided it, and when");
   return found as unknown as Correction;
+}
+
+function isHash(value: unknown): boolean {
+  return typeof value === "string" && /^[0-9a-f]{64}$/.test(value);
 }
 
 /** Whether a folder of this name would have this very label: corrections make no classes that an import could not. */

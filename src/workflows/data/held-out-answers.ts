@@ -138,7 +138,7 @@ async function loadAllFeatures(
     try {
       parts.push(await loadHeadFeatures({ engine: onnxruntime, ...source, split, onProgress }));
     } finally {
-      (progress as Progress | undefined)?.end();
+      progress?.end();
     }
   }
   const width = source.backbone.network.channels;
