@@ -48,7 +48,7 @@ try {
 /** A person who types the command. */
 function typed(): Written[] {
   const step = typingSeconds / command.length;
-  return [{ at: 0, text: "$ " }, ...[...command].map((text, i) => ({ at: i * step, text })), { at: typingSeconds, text: "\r\n" }];
+  return [{ at: 0, text: "$ " }, ...Array.from(command, (text, i) => ({ at: i * step, text })), { at: typingSeconds, text: "\r\n" }];
 }
 
 /** What the command writes until it serves; then it is stopped as by Ctrl-C. */

@@ -38,9 +38,9 @@ export interface Drift {
 /** Fewer answers say nothing. */
 export const fewestAnswers = 50;
 /** The chance of one or more findings in a window in which nothing has changed. */
-export const significance = 0.01;
+const significance = 0.01;
 /** A finding is drift where it is this large (docs/notes/monitoring.md: how these were chosen). */
-export const driftFrom: { readonly accuracyLoss: number; readonly labelShift: number } = {
+const driftFrom: { readonly accuracyLoss: number; readonly labelShift: number } = {
   /** Fall of the expected accuracy: about half of what the accuracy falls, because a model stays too sure of altered pictures. */
   accuracyLoss: mostTrustedLoss,
   /** Share of the answers that went from some labels to others (total variation distance). */

@@ -4,7 +4,7 @@ import { verdicts } from "./drift.ts";
 import type { MonitorReport } from "./report.ts";
 
 /** Name of the experiment of a model's windows. */
-export function liveExperiment(modelName: string): string {
+function liveExperiment(modelName: string): string {
   return `${modelName}-live`;
 }
 
