@@ -19,7 +19,7 @@ export function sitePage(file: string, text: string, links: SiteLinks): string {
 
 function withLinks(text: string, target: (link: string) => string | undefined): string {
   return text
-    .replaceAll(/(!?)\[((?:[^[\]]|\[[^[\]]*\])*)\]\(([^()\s]+)\)/g, (whole, picture: string, shown: string, link: string) => {
+    .replaceAll(/(!?)\[([^[\]]*)\]\(([^()\s]+)\)/g, (whole, picture: string, shown: string, link: string) => {
       const to = target(link);
       return to === undefined ? (picture === "" ? shown : "") : `${picture}[${shown}](${to})`;
     })

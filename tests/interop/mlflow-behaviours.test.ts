@@ -44,16 +44,11 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 });
 
-for (const [domain, behaviours] of Object.entries(table)) {
-  describe(domain, () => {
-    for (const { name, ask, differs } of behaviours) {
-      const expected = (theirs: unknown): unknown => (differs === undefined ? theirs : differs.serval);
-      test(name, async () => {
-        const [theirs, ours] = await Promise.all([ask(mlflow), ask(serval)]);
-        expect(comparable(ours)).toEqual(expected(comparable(theirs)));
-        // A difference that is gone is to leave the table.
-        expect(isDeepStrictEqual(comparable(ours), comparable(theirs))).toBe(differs === undefined);
-      });
-    }
+describe.each(Object.entries(table))("%s", (_domain, behaviours) => {
+  test.each(behaviours)("$name", async ({ ask, differs }) => {
+    const [theirs, ours] = await Promise.all([ask(mlflow), ask(serval)]);
+    expect(comparable(ours)).toEqual(differs === undefined ? comparable(theirs) : differs.serval);
+    // A difference that is gone is to leave the table.
+    expect(isDeepStrictEqual(comparable(ours), comparable(theirs))).toBe(differs === undefined);
   });
-}
+});
