@@ -24,7 +24,7 @@ export function lazySchemas(bodyOptions?: NonNullable<AjvOptions["customOptions"
     return ((route: { readonly httpPart: string }) => {
       let validate: FastifyValidationResult | undefined;
       return (data: unknown) => {
-        validate ??= (route.httpPart === "body" ? compileBody : compile)(route as object) as FastifyValidationResult;
+        validate ??= (route.httpPart === "body" ? compileBody : compile)(route) as FastifyValidationResult;
         return validate(data) === false ? { error: validate.errors ?? [] } : true;
       };
     }) as unknown as typeof compile;

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startTrackingServer, type TrackingServer } from "../../src/tracking/server/tracking-server.ts";
 import { artifactBehaviours } from "./behaviours/artifacts.ts";
@@ -44,14 +45,12 @@ afterAll(async () => {
 });
 
 for (const [domain, behaviours] of Object.entries(table)) {
-  describe(domain, () => {
+  describe(`${domain}:`, () => {
     test.each(behaviours)("$name", async ({ ask, differs }) => {
       const [theirs, ours] = await Promise.all([ask(mlflow), ask(serval)]);
-      if (differs === undefined) expect(comparable(ours)).toEqual(comparable(theirs));
-      else {
-        expect(comparable(ours)).toEqual(differs.serval);
-        expect(comparable(theirs)).not.toEqual(differs.serval);
-      }
+      expect(comparable(ours)).toEqual(differs === undefined ? comparable(theirs) : differs.serval);
+      // A reason for a difference that is not there any more has to go.
+      expect(isDeepStrictEqual(comparable(ours), comparable(theirs))).toBe(differs === undefined);
     });
   });
 }

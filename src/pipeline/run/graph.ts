@@ -143,7 +143,7 @@ export function selectStages(graph: StageGraph, targets: readonly string[], sele
 
 /** As Python's fnmatch: `*` is any text, also with slashes. */
 function globPattern(glob: string): RegExp {
-  const parts = glob.split(/(\*|\?|\[!?[^\]]+\])/).map((part, i) => {
+  const parts = glob.split(/(\*|\?|\[!?[^[\]]+\])/).map((part, i) => {
     if (i % 2 === 0) return RegExp.escape(part);
     return part === "*" ? ".*" : part === "?" ? "." : `[${part.slice(1, -1).replace(/^!/, "^").replaceAll("\\", "\\\\")}]`;
   });

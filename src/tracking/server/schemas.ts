@@ -54,7 +54,7 @@ export const numeric: {
   modifying: true,
   errors: false,
   validate: (_schema, data, _parentSchema, at) => {
-    if (at !== undefined && typeof data === "string" && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(data))
+    if (at !== undefined && typeof data === "string" && /^[+-]?(\d+(?:\.\d*)?|\.\d+)(e[+-]?\d+)?$/i.test(data))
       at.parentData[at.parentDataProperty] = Number(data);
     return true;
   },
@@ -62,7 +62,7 @@ export const numeric: {
 
 type Numeric<Schema extends TInteger | TNumber> = TIntersect<[TUnsafe<unknown>, Schema]>;
 function Numeric<Schema extends TInteger | TNumber>(schema: Schema, options: { default?: number } = {}): Numeric<Schema> {
-  return Type.Intersect([Type.Unsafe<unknown>({ numeric: true }), schema], options);
+  return Type.Intersect([Type.Unsafe({ numeric: true }), schema], options);
 }
 
 const safe = { minimum: Number.MIN_SAFE_INTEGER, maximum: Number.MAX_SAFE_INTEGER };

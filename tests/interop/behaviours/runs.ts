@@ -252,7 +252,10 @@ export const runBehaviours: readonly Behaviour[] = [
       for (const length of [8000, 8001])
         answers.push(await server.post("runs/set-tag", { run_id: run, key: `t${length}`, value: "x".repeat(length) }));
       const { params = [], tags = [] } = (await data(server, run)) as Record<string, { key: string; value: string }[]>;
-      return [answers, [...params, ...tags].map(({ key, value }) => [key, value.length]).sort()];
+      return [
+        answers,
+        [...params, ...tags].map(({ key, value }) => [key, value.length]).sort(([a], [b]) => (String(a) < String(b) ? -1 : 1)),
+      ];
     },
   },
   ...requests("a tag that is deleted", {
