@@ -85,7 +85,7 @@ export function selectOuts(outs: readonly TrackedOut[], targets: readonly string
 }
 
 /**
- * As `selectOuts`, and a target may be a file or folder inside an out that is a folder: then its files are outs of their own.
+ * As `selectOuts`, and a target may be a file or folder inside an out that is a folder: then each of its files counts as an out.
  * `entries` gives what a folder's hash lists; null where that is not known.
  */
 export function selectParts(

@@ -121,7 +121,7 @@ function isTooLarge(error: unknown): boolean {
 }
 
 function toRefusal(error: unknown, bodyLimit = maxBodyBytes): unknown {
-  if (isTooLarge(error)) return refusal("BAD_REQUEST", `The body has more than ${bodyLimit} bytes. Send less in one request.`, error);
+  if (isTooLarge(error)) return refusal("BAD_REQUEST", `The body has more than ${bodyLimit} bytes. Send it in several requests.`, error);
   const { statusCode, message } = error as FastifyError;
   const clientsFault = statusCode !== undefined && statusCode < 500 && !(error instanceof ServalError);
   return clientsFault ? refusal("BAD_REQUEST", message, error) : error;

@@ -148,8 +148,8 @@ export const loggedModelBehaviours: readonly Behaviour[] = [
   },
   ...each<Json>(
     "a logged model's status",
-    [{ status: 2 }],
-    { drops: [{ status: "READY" }, { status: 9 }, { status: "" }] },
+    [{ status: 2 }, { status: "" }],
+    { drops: [{ status: "READY" }, { status: 9 }] },
     async (server, body) => {
       const id = await server.shared("a model for its status", async (asked) =>
         idOf(await asked.post("logged-models", { experiment_id: await asked.experiment(), name: "zz" })),

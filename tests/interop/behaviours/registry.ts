@@ -104,6 +104,7 @@ const registered: readonly Json[] = [
   { name: "a:b" },
   { name: ".." },
   { name: "refused", tags: [{ value: "a" }] },
+  { name: "tags as a text", tags: "abc" },
   { name: "refused", description: 5 },
   { name: "ünï cödé" },
   { name: "described", description: "for tests", tags: [{ key: "a", value: "b" }, { key: "empty" }] },
@@ -237,10 +238,7 @@ export const registryBehaviours: readonly Behaviour[] = [
     "a registered model",
     registered,
     {
-      drops: [
-        { name: "tags as a text", tags: "abc" },
-        { name: "a tag that is a number", tags: [{ key: "a", value: 1 }] },
-      ],
+      drops: [{ name: "a tag that is a number", tags: [{ key: "a", value: 1 }] }],
     },
     async (server, body) => await server.post("registered-models/create", body),
   ),
