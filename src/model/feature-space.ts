@@ -29,7 +29,7 @@ export interface FeatureSpace {
   /** Mean of the training pictures, [channels]. */
   readonly centre: Float32Array;
   /** [embeddingSize, channels] of 1 and -1: the projection. */
-  readonly signs: Int8Array;
+  readonly signs: Float32Array;
   /** Embeddings of validation pictures are about 1 in size when divided by it. */
   readonly scale: number;
   /** Null: there were too few pictures to choose a threshold. */
@@ -145,14 +145,14 @@ async function openNumbers(dir: string): Promise<(name: string, length?: number)
 }
 
 /** From whole random numbers alone: the same on every machine. */
-export function randomSigns(seed: number, channels: number): Int8Array {
+export function randomSigns(seed: number, channels: number): Float32Array {
   const random = new Random(seed);
-  return Int8Array.from({ length: embeddingSize * channels }, () => (random.next() >>> 31 === 0 ? 1 : -1));
+  return Float32Array.from({ length: embeddingSize * channels }, () => (random.next() >>> 31 === 0 ? 1 : -1));
 }
 
-/** Rows [count, channels] scaled to the length 1, in memory that threads can share. */
+/** Rows [count, channels] scaled to the length 1. */
 export function unitRows(rows: Float32Array, channels: number): Float32Array {
-  const units = new Float32Array(new SharedArrayBuffer(rows.byteLength));
+  const units = new Float32Array(rows.length);
   for (let start = 0; start < rows.length; start += channels) {
     const row = rows.subarray(start, start + channels);
     const length = lengthOf(row);
@@ -188,8 +188,8 @@ export function scoreOutlier({ neighbours, k }: OutlierScore, row: Float32Array)
   const length = lengthOf(row);
   // The largest cosines so far: the smallest of them first.
   const nearest = new Float64Array(Math.min(k, neighbours.length / row.length)).fill(-1);
-  for (let start = 0; start < neighbours.length; start += row.length) {
-    const cosine = dot(row, neighbours, start) / length;
+  for (const product of productsWith(neighbours, row)) {
+    const cosine = product / length;
     if (cosine <= (nearest[0] as number)) continue;
     nearest[0] = cosine;
     nearest.sort();
@@ -199,25 +199,36 @@ export function scoreOutlier({ neighbours, k }: OutlierScore, row: Float32Array)
 
 function embed({ centre, signs, scale }: FeatureSpace, row: Float32Array): Float32Array {
   const moved = row.map((value, c) => value - (centre[c] as number));
-  return Float32Array.from({ length: embeddingSize }, (_, k) => dot(moved, signs, k * row.length) / scale);
+  return Float32Array.from(productsWith(signs, moved), (product) => product / scale);
 }
 
 /** Features that are all 0 have no direction: a small length keeps their score a number. */
 function lengthOf(row: Float32Array): number {
-  return Math.max(1e-12, Math.sqrt(dot(row, row, 0)));
+  return Math.max(1e-12, Math.sqrt(row.reduce((sum, value) => sum + value * value, 0)));
 }
 
-/** Four sums at a time: one alone would wait for itself. */
-function dot(row: Float32Array, matrix: Float32Array | Int8Array, start: number): number {
-  let [a, b, c, d] = [0, 0, 0, 0];
-  let i = 0;
-  let at = start;
-  for (const whole = row.length - 3; i < whole; i += 4, at += 4) {
-    a += (row[i] as number) * (matrix[at] as number);
-    b += (row[i + 1] as number) * (matrix[at + 1] as number);
-    c += (row[i + 2] as number) * (matrix[at + 2] as number);
-    d += (row[i + 3] as number) * (matrix[at + 3] as number);
+/** A matrix [count, row.length] times a row. Four rows at a time: one sum alone would wait for itself. */
+function productsWith(matrix: Float32Array, row: Float32Array): Float64Array {
+  const columns = row.length;
+  const products = new Float64Array(matrix.length / columns);
+  // Beyond the last row it reads numbers that are not there, and their sums are not kept.
+  for (let k = 0; k < products.length; k += 4) {
+    const first = k * columns;
+    let a = 0;
+    let b = 0;
+    let c = 0;
+    let d = 0;
+    for (let i = 0, at = first; i < columns; i++, at++) {
+      const value = row[i] as number;
+      a += value * (matrix[at] as number);
+      b += value * (matrix[at + columns] as number);
+      c += value * (matrix[at + 2 * columns] as number);
+      d += value * (matrix[at + 3 * columns] as number);
+    }
+    products[k] = a;
+    products[k + 1] = b;
+    products[k + 2] = c;
+    products[k + 3] = d;
   }
-  for (; i < row.length; i++, at++) a += (row[i] as number) * (matrix[at] as number);
-  return a + b + (c + d);
+  return products;
 }
