@@ -92,13 +92,13 @@ test("promtool passes the configuration and the rules, which Prometheus has load
     "ClassifierSlow",
     "ClassifierQueueLong",
     "ClassifierNoTraffic",
-    "ClassifierPredictionsWaiting",
-    "ClassifierPredictionsLost",
-    "ClassifierDiskLow",
     "ClassifierDrift",
     "ClassifierAccuracyLow",
     "ClassifierUnknownInputs",
     "ClassifierMonitorDown",
+    "ClassifierPredictionsWaiting",
+    "ClassifierPredictionsLost",
+    "ClassifierDiskLow",
   ]);
 });
 
@@ -252,7 +252,7 @@ test("no service has rights that it does not need, and only the proxy listens be
 });
 
 test("an alert that fires in Prometheus reaches people by webhook and mail, with its link to the runbook; a critical one at once", async () => {
-  // The drift above, a minute later; warnings that begin within half a minute are one message.
+  // The drift above, half a minute later, with the other warnings that began by then.
   const names = ({ webhooks }: Heard): string[] => webhooks.flatMap(({ alerts }) => alerts.map(({ labels }) => labels["alertname"] ?? ""));
   const told = await eventually(
     heard,
