@@ -15,7 +15,11 @@ interface Config {
   readonly receivers: readonly [Readonly<Record<string, unknown>>];
 }
 
-function start(settings: Readonly<Record<string, string>>): { readonly status: number | null; readonly stderr: string; config(): Config } {
+function start(settings: Readonly<Record<string, string>>): {
+  readonly status: number | null;
+  readonly stderr: string;
+  readonly config: () => Config;
+} {
   const file = join(dir, "config.yml");
   rmSync(file, { force: true });
   const env = { PATH: `${dir}${delimiter}${process.env["PATH"] ?? ""}`, ALERT_CONFIG: file, ...settings };
