@@ -18,19 +18,19 @@ interface Config {
 function start(settings: Readonly<Record<string, string>>): {
   readonly status: number | null;
   readonly stderr: string;
-  readonly readConfig: () => Config;
+  readonly config: () => Config;
 } {
   const file = join(dir, "config.yml");
   rmSync(file, { force: true });
   const env = { PATH: `${dir}${delimiter}${process.env["PATH"] ?? ""}`, ALERT_CONFIG: file, ...settings };
   const { status, stderr } = spawnSync("sh", [script], { env, encoding: "utf8" });
-  return { status, stderr, readConfig: () => parse(readFileSync(file, "utf8")) as Config };
+  return { status, stderr, config: () => parse(readFileSync(file, "utf8")) as Config };
 }
 
 test("without settings there is a receiver that is sent nothing", () => {
-  const { status, readConfig } = start({});
+  const { status, config } = start({});
   expect(status).toBe(0);
-  expect(readConfig().receivers).toEqual([{ name: "people" }]);
+  expect(config().receivers).toEqual([{ name: "people" }]);
 });
 
 test("a webhook and a mail server are taken from the settings as they are, with whatever characters", () => {
@@ -40,8 +40,8 @@ test("a webhook and a mail server are taken from the settings as they are, with 
     ALERT_MAIL_FROM: "serval@example.com",
     ALERT_SMTP_HOST: "smtp.example.com:587",
   };
-  const { readConfig } = start({ ALERT_WEBHOOK_URL: url, ...mail, ALERT_SMTP_USER: "user", ALERT_SMTP_PASSWORD: String.raw`it's \n #1` });
-  expect(readConfig().receivers[0]).toEqual({
+  const { config } = start({ ALERT_WEBHOOK_URL: url, ...mail, ALERT_SMTP_USER: "user", ALERT_SMTP_PASSWORD: String.raw`it's \n #1` });
+  expect(config().receivers[0]).toEqual({
     name: "people",
     webhook_configs: [{ url }],
     email_configs: [
