@@ -42,7 +42,7 @@ export function readOut(out: Record<string, unknown>, where: string, dir: string
     const supported = "files" in out || "etag" in out || "version_id" in out ? " (cloud versioning is not supported)" : "";
     throw new ServalError("E_DVC_FILE", `${where}: expected \`path\` and \`md5\`, got ${JSON.stringify(out)}${supported}.`);
   }
-  // DVC 2 wrote no `hash`. Its MD5 is the same but for texts with Windows line ends, which count as changed.
+  // DVC 2 wrote no `hash`. Its MD5 is the same except for texts with Windows line ends, which count as changed.
   if (hash !== undefined && hash !== "md5")
     throw new ServalError("E_DVC_FILE", `${where}: "${path}": expected the hash md5, got ${JSON.stringify(hash)}.`);
   const full = resolveOrRefuse(dir, path, where);

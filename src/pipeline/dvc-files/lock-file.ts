@@ -122,7 +122,7 @@ function parseLockedItem(item: YamlMap, fail: (text: string) => never): LockedIt
   const path = item.get("path");
   if (typeof path !== "string") return fail("expected `path` in each entry");
   const md5 = item.get("md5");
-  // DVC 2 wrote no `hash`. Its MD5 is the same but for texts with Windows line ends, which count as changed.
+  // DVC 2 wrote no `hash`. Its MD5 is the same except for texts with Windows line ends, which count as changed.
   if (![undefined, "md5"].includes(item.get("hash") as string | undefined) || typeof md5 !== "string") return [];
   if (!/^[0-9a-f]{32}(\.dir)?$/.test(md5)) fail(`"${path}": expected an MD5, got "${md5}"`);
   const number = (name: string): number | undefined => {

@@ -100,7 +100,7 @@ export function isUpToDate(changes: StageChanges): boolean {
   return !neverRan && !always && !command && deps.size === 0 && outs.size === 0 && params.size === 0;
 }
 
-/** The changes but for data that is not there and that the lock knows: as by `dvc repro --allow-missing`. */
+/** The changes except for data that is not there and that the lock knows: as by `dvc repro --allow-missing`. */
 export function withoutMissing(changes: StageChanges, locked: LockedStage | undefined): StageChanges {
   const known = (items: readonly { readonly path: string }[] | undefined, path: string): boolean =>
     items?.some((item) => item.path === path) === true;

@@ -120,7 +120,7 @@ export class Metrics {
   }
 
   /**
-   * At most `maxResults` points of a metric, evenly over its steps, those that MLflow chooses: the first of each of so many parts
+   * At most `maxResults` points of a metric, evenly over its steps, those that MLflow chooses: the first of each of as many parts
    * of the same size, the last of them replaced by the very last point. None of a run that is not there.
    */
   sample(runId: string, key: string, maxResults: number, steps?: readonly [from: number, to: number]): Point[] {
