@@ -5,6 +5,9 @@ import { join } from "node:path";
 import { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { runCli } from "../../src/cli/main.ts";
+import { closeNextWindow } from "../../src/monitor/close-window.ts";
+import type { MonitoredModel } from "../../src/monitor/monitored-model.ts";
+import { readWindow } from "../../src/monitor/read-window.ts";
 import { PostgresStore } from "../../src/predictions/postgres-store.ts";
 import type { StoredPrediction } from "../../src/predictions/prediction-store.ts";
 import { loggedPrediction } from "../helpers/logged-prediction.ts";
@@ -168,6 +171,47 @@ describe("the store", () => {
       code: "E_PREDICTION_LOG",
       message: /version 2, and this Serval knows 1/,
     });
+  });
+});
+
+describe("the monitor", () => {
+  const model: MonitoredModel = {
+    version: "1",
+    manifest: { name: "colours", labels: ["blue", "red"], metrics: {}, reference: {} },
+    embeddings: null,
+    unknown: null,
+  };
+  const at = (minute: number): number => 1_800_000_000_000 + minute * 60_000;
+
+  test("closes each window once where replicas share the database, and one that was taken and not logged is taken again", async () => {
+    const [one, two] = await Promise.all([openStore(), openStore()]);
+    const rows = Array.from({ length: 1100 }, (_, i) => loggedPrediction(`p${String(i).padStart(4, "0")}`, { atMs: at(i) }));
+    await one.addPredictions(rows.slice(0, 600));
+    await two.addPredictions(rows.slice(600));
+    const nowMs = at(1100);
+    const closed = await Promise.all([one, two, one, two].map(async (store) => await closeNextWindow(store, model, { nowMs })));
+    const windows = closed.filter((window) => window !== undefined);
+    expect(windows).toHaveLength(1);
+    expect(windows[0]).toMatchObject({ number: 1, fromMs: at(0), last: { atMs: at(999), requestId: "p0999" } });
+    expect(await one.windows.take(nowMs, nowMs + 1)).toBeUndefined();
+    const taken = await Promise.all([one, two].map(async ({ windows: store }) => await store.take(nowMs + 1, nowMs + 2)));
+    expect(taken.filter((window) => window !== undefined)).toEqual(windows);
+    await two.windows.logged(windows[0]!, "run");
+    expect(await one.windows.take(nowMs + 10, nowMs + 10)).toBeUndefined();
+    expect(await closeNextWindow(two, model, { nowMs, final: true })).toMatchObject({ number: 2, fromMs: at(1000) });
+    await one.removeBefore(at(2000), 5000);
+    expect(await query("SELECT number FROM monitor_windows")).toEqual([{ number: "2" }]);
+  });
+
+  test("reads the same window as from the SQLite file: the last answers of one version", async () => {
+    const store = await openStore();
+    const own = Array.from({ length: 1005 }, (_, i) => loggedPrediction(`p${i}`, { atMs: at(i) }));
+    await store.addPredictions([...own, loggedPrediction("foreign", { modelVersion: "2", atMs: at(2000) })]);
+    await store.addFeedback("p1004", "blue", null, at(1004));
+    const answers = await readWindow(store, model, at(1004));
+    expect(answers).toHaveLength(1000);
+    expect(answers[0]).toMatchObject({ atMs: at(1004), label: "red", truth: "blue", statistics: { sharpness: 0.125 } });
+    expect(answers.at(-1)?.atMs).toBe(at(5));
   });
 });
 
