@@ -116,7 +116,7 @@ describe("the rest of a request", () => {
       { outputs: [{ name: "secret" }] },
       "outputs.0.name: must be equal to one of the allowed values: logits",
     ],
-    ["four outputs", { outputs: Array.from({ length: 4 }, () => ({ name: "logits" })) }, "outputs: must not have more than 3 items"],
+    ["five outputs", { outputs: Array.from({ length: 5 }, () => ({ name: "logits" })) }, "outputs: must not have more than 4 items"],
     [
       "17 parameters",
       { parameters: Object.fromEntries(values.slice(0, 17).map((i) => [`p${i}`, 1])) },
