@@ -21,7 +21,7 @@ export const notRun: readonly NotRun[] = [
     page: "docs/service.md",
     begins: "npx serval export --refit",
     reason: "hours",
-    because: "it needs the photographs of the released model; tests/unit/serve/unknown-input.test.ts runs it on others",
+    because: "it needs the photographs of the released model; tests/cases/unknown-input.test.ts runs it on others",
   },
   {
     page: "docs/tracking.md",

@@ -2,13 +2,13 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { stringify } from "yaml";
-import { runCli } from "../../../src/cli/main.ts";
-import { readManifest } from "../../../src/data/manifest.ts";
-import type { LabelCheck } from "../../../src/workflows/data/check-labels.ts";
-import type { PictureCheck } from "../../../src/workflows/data/check-pictures.ts";
-import { correctData } from "../../../src/workflows/data/correct-data.ts";
-import { makeHeadProject, type HeadProject } from "../../helpers/head-project.ts";
-import { recordedContext } from "../../helpers/recorded-output.ts";
+import { runCli } from "../../src/cli/main.ts";
+import { readManifest } from "../../src/data/manifest.ts";
+import type { LabelCheck } from "../../src/workflows/data/check-labels.ts";
+import type { PictureCheck } from "../../src/workflows/data/check-pictures.ts";
+import { correctData } from "../../src/workflows/data/correct-data.ts";
+import { makeHeadProject, type HeadProject } from "../helpers/head-project.ts";
+import { recordedContext } from "../helpers/recorded-output.ts";
 
 const side = 64;
 /** Checks that are labelled rows, and a picture of rows that is labelled columns. */

@@ -5,12 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
-import { runCli } from "../../../src/cli/main.ts";
-import type { Bundle } from "../../../src/model/bundle.ts";
-import { pngClaiming } from "../../helpers/pictures.ts";
-import { recordedContext } from "../../helpers/recorded-output.ts";
-import { colourPicture, directAnswer, writeTinyBundle } from "../../helpers/tiny-bundle.ts";
-import { zipFile } from "../../helpers/zip-file.ts";
+import { runCli } from "../../src/cli/main.ts";
+import type { Bundle } from "../../src/model/bundle.ts";
+import { pngClaiming } from "../helpers/pictures.ts";
+import { recordedContext } from "../helpers/recorded-output.ts";
+import { colourPicture, directAnswer, writeTinyBundle } from "../helpers/tiny-bundle.ts";
+import { zipFile } from "../helpers/zip-file.ts";
 
 type Row = Readonly<Record<string, unknown>>;
 
