@@ -52,6 +52,9 @@ export function reportGauges(registers: Registry[], report: () => Promise<Monito
       }
     }
   };
+  // Until the first report: no verdict, and no value of what is not known.
+  for (const verdict of verdicts) drift.set({ verdict }, 0);
+  for (const unset of [trusted, unknown, abstained]) unset.remove({});
   const up = gauge("serval_monitor_up", "1 where the stored predictions could be read; with 0 the gauges of the monitor are older.");
   return async () => {
     const found = await Promise.race([report().catch(() => undefined), delay(patienceMs, undefined, { ref: false })]);
