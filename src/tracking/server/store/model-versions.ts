@@ -109,12 +109,12 @@ export class ModelVersions {
     return this.get(name, String(version));
   }
 
-  /** The newest version of each stage, or of those that are named, as MLflow without their aliases. */
-  latest(name: string, stageNames: readonly string[] = []): ModelVersion[] {
+  /** The newest version of each stage, or of those that are named. `withAliases`: MLflow leaves them out where it shows a registered model. */
+  latest(name: string, stageNames: readonly string[] = [], withAliases = true): ModelVersion[] {
     const wanted = stageNames.length === 0 ? stages : stageNames.map(canonicalStage);
     const sql = `${select} WHERE m.name = ? AND v.stage IN (${marks(wanted.length)})
       AND v.version = (SELECT max(n.version) FROM model_versions n WHERE n.model = v.model AND n.stage = v.stage) ORDER BY v.version`;
-    return this.#db.all(sql, name, ...wanted).map((row) => this.#toVersion(row, false));
+    return this.#db.all(sql, name, ...wanted).map((row) => this.#toVersion(row, withAliases));
   }
 
   update(name: string, version: string, description: string): ModelVersion {

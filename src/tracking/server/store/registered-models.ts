@@ -138,7 +138,7 @@ export class RegisteredModels {
   #toModel(row: Row): RegisteredModel {
     const id = Number(row["id"]);
     const name = String(row["name"]);
-    const latest = this.#versions.latest(name);
+    const latest = this.#versions.latest(name, [], false);
     const tags = keyValues(this.#db.arrays("SELECT key, value FROM registered_model_tags WHERE model = ?", id));
     const aliases = this.#db
       .all("SELECT alias, version FROM aliases WHERE model = ? ORDER BY alias", id)
