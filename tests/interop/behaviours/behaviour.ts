@@ -100,7 +100,12 @@ export class Asked {
   async send(method: string, path: string, body?: string | Uint8Array<ArrayBuffer>, type = "application/json"): Promise<Answer> {
     const url = path.startsWith("/") ? path : `/api/2.0/mlflow/${path}`;
     const headers = body === undefined ? {} : { "content-type": type };
-    const response = await fetch(`${this.url}${url}`, { method, headers, ...(body !== undefined && { body }) });
+    const ask = async (): Promise<Response> => await fetch(`${this.url}${url}`, { method, headers, ...(body !== undefined && { body }) });
+    const response = await ask().catch(async (error: unknown) => {
+      // MLflow ends a connection after an internal error, sometimes while the next request is on it already.
+      if (((error as Error).cause as NodeJS.ErrnoException | undefined)?.code !== "ECONNRESET") throw error;
+      return await ask();
+    });
     const text = (await response.text()) || "{}";
     let answer: unknown = text;
     try {
