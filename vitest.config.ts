@@ -64,7 +64,8 @@ const config: ViteUserConfig = defineConfig({
           name: "interop",
           include: ["tests/interop/**/*.test.ts"],
           testTimeout: 300_000,
-          maxWorkers: 1,
+          // Most of the time goes to starting Python, which one core does alone.
+          maxWorkers: 2,
           // Python's ONNX Runtime sends usage data too, unless it is told not to.
           env: { ORT_DISABLE_TELEMETRY: "1" },
         },

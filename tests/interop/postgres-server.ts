@@ -96,7 +96,14 @@ export class PostgresServer {
     process.kill(pid, signal);
     for (const task of readdirSync(`/proc/${pid}/task`)) {
       const children = spawnSync("cat", [`/proc/${pid}/task/${task}/children`], { encoding: "utf8" }).stdout.trim();
-      for (const child of children.split(" ").filter(Boolean)) process.kill(Number(child), signal);
+      for (const child of children.split(" ").filter(Boolean)) {
+        try {
+          process.kill(Number(child), signal);
+        } catch (error) {
+          // A connection that was just closed takes its process with it.
+          if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+        }
+      }
     }
   }
 
