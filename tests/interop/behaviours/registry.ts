@@ -181,7 +181,6 @@ const versionSearches: readonly Record<string, string | number | readonly string
     "run_id IN ('RUN')",
     "run_id IN ('RUN', '')",
     "run_id IN ()",
-    "run_id IN (abcdef)",
     "run_id NOT IN ('RUN')",
     "run_id != 'RUN'",
     "run_id LIKE 'R%'",
